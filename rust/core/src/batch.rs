@@ -1,0 +1,325 @@
+//! From a plan to batches: whole relations, or the part that belongs to a range of customers.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::brazil::reference;
+use crate::catalog::Relation;
+use crate::column::Batch;
+use crate::entity::account::{Account, AccountColumns, AccountType};
+use crate::entity::card::{CreditCard, CreditCardColumns};
+use crate::entity::customer::{Customer, CustomerColumns};
+use crate::entity::layout::{Block, Product};
+use crate::entity::loan::{Loan, LoanColumns};
+use crate::entity::property::{Property, PropertyColumns};
+use crate::entity::stock::StockColumns;
+use crate::error::Error;
+use crate::event::card_transaction::{self, CardTransactionColumns};
+use crate::event::installment::{self, InstallmentColumns};
+use crate::event::trade::{self, TradeColumns};
+use crate::event::transaction::{self, TransactionColumns};
+use crate::event::History;
+use crate::plan::Plan;
+
+/// Most rows that a batch may be asked to have.
+pub const MAX_BATCH_ROWS: usize = 1 << 20;
+
+/// A plan made ready: what the rows of all relations share is computed once, here.
+#[derive(Debug)]
+pub struct Bank {
+    history: History,
+}
+
+/// One customer with what says who has what.
+struct Client<'a> {
+    history: &'a History,
+    block: &'a Block,
+    row: u64,
+}
+
+impl<'a> Client<'a> {
+    /// The customer of a row; `block` is kept from customer to customer and drawn when it ends.
+    fn new(history: &'a History, block: &'a mut Block, row: u64) -> Self {
+        if !block.customers().contains(&row) {
+            *block = Block::of(&history.context.rng, row);
+        }
+        Self { history, block, row }
+    }
+
+    fn customer(&self) -> Customer {
+        Customer::new(&self.history.context, self.row)
+    }
+
+    fn accounts(&self) -> impl Iterator<Item = (u64, AccountType)> {
+        let accounts = self.block.accounts(self.row);
+        [
+            (Some(accounts.checking), AccountType::Checking),
+            (accounts.savings, AccountType::Savings),
+            (accounts.investments, AccountType::Investments),
+        ]
+        .into_iter()
+        .filter_map(|(row, kind)| Some((row?, kind)))
+    }
+
+    fn account(&self, row: u64, kind: AccountType, customer: &Customer) -> Account {
+        Account::new(&self.history.context, row, kind, customer)
+    }
+
+    fn card(&self, holder: &Customer) -> Option<CreditCard> {
+        let row = self.block.row_of(Product::Card, self.row)?;
+        Some(CreditCard::new(&self.history.context, row, holder))
+    }
+
+    fn property(&self, owner: &Customer) -> Option<Property> {
+        let row = self.block.row_of(Product::Property, self.row)?;
+        Some(Property::new(&self.history.context, row, owner))
+    }
+
+    fn loan(&self, borrower: &Customer) -> Option<Loan> {
+        let row = self.block.row_of(Product::Loan, self.row)?;
+        let property = self.property(borrower);
+        Some(Loan::new(&self.history.context, row, borrower, property.as_ref()))
+    }
+}
+
+/// Columns that take the rows of one customer after the other.
+trait Rows: Default {
+    fn push_client(&mut self, client: &Client<'_>);
+    fn len(&self) -> usize;
+    fn into_batch(self) -> Batch;
+}
+
+macro_rules! rows {
+    ($($columns:ident: |$into:ident, $client:ident, $customer:ident| $push:block)*) => {$(
+        impl Rows for $columns {
+            fn push_client(&mut self, $client: &Client<'_>) {
+                let $into = self;
+                let $customer = $client.customer();
+                $push
+            }
+
+            fn len(&self) -> usize {
+                self.rows()
+            }
+
+            fn into_batch(self) -> Batch {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+rows! {
+    CustomerColumns: |into, client, customer| {
+        into.push(&client.history.context, &customer);
+    }
+    PropertyColumns: |into, client, customer| {
+        if let Some(property) = client.property(&customer) {
+            into.push(&client.history.context, &property, &customer);
+        }
+    }
+    AccountColumns: |into, client, customer| {
+        for (row, kind) in client.accounts() {
+            let account = client.account(row, kind, &customer);
+            let balance = transaction::closing_balance(client.history, &account);
+            into.push(&client.history.context, &account, &customer, balance);
+        }
+    }
+    CreditCardColumns: |into, client, customer| {
+        if let Some(card) = client.card(&customer) {
+            let available = card_transaction::available_limit(client.history, &card);
+            into.push(&client.history.context, &card, &customer, available);
+        }
+    }
+    LoanColumns: |into, client, customer| {
+        if let Some(loan) = client.loan(&customer) {
+            let (outstanding, standing) = installment::standing(client.history, &loan);
+            into.push(&client.history.context, &loan, &customer, outstanding, standing);
+        }
+    }
+    TransactionColumns: |into, client, customer| {
+        for (row, kind) in client.accounts() {
+            into.push(client.history, &client.account(row, kind, &customer));
+        }
+    }
+    CardTransactionColumns: |into, client, customer| {
+        if let Some(card) = client.card(&customer) {
+            into.push(client.history, &card, customer.city);
+        }
+    }
+    TradeColumns: |into, client, customer| {
+        if let Some(row) = client.block.accounts(client.row).investments {
+            into.push(client.history, &client.account(row, AccountType::Investments, &customer));
+        }
+    }
+    InstallmentColumns: |into, client, customer| {
+        if let Some(loan) = client.loan(&customer) {
+            into.push(client.history, &loan);
+        }
+    }
+}
+
+impl Bank {
+    /// Prepares a plan.
+    pub fn new(plan: Plan) -> Self {
+        Self { history: History::new(plan) }
+    }
+
+    /// The plan.
+    pub const fn plan(&self) -> &Plan {
+        &self.history.context.plan
+    }
+
+    fn check(&self, customers: &Range<u64>) -> Result<(), Error> {
+        let all = self.plan().customers();
+        if customers.start <= customers.end && customers.end <= all {
+            return Ok(());
+        }
+        Err(Error::OutOfRange {
+            option: "start, stop",
+            value: format!("{}, {}", customers.start, customers.end),
+            allowed: format!("0 <= start <= stop <= {all}"),
+        })
+    }
+
+    fn clients(&self, customers: Range<u64>, mut each: impl FnMut(&Client<'_>)) {
+        let mut block = Block::of(&self.history.context.rng, customers.start);
+        for row in customers {
+            each(&Client::new(&self.history, &mut block, row));
+        }
+    }
+
+    /// How many rows of `relation` belong to these customers.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a range that is not within the plan's customers.
+    pub fn rows(&self, relation: &'static Relation, customers: Range<u64>) -> Result<u64, Error> {
+        self.check(&customers)?;
+        let rng = &self.history.context.rng;
+        let (first, last) = (Block::of(rng, customers.start), Block::of(rng, customers.end));
+        let held = |product| last.row(product, customers.end) - first.row(product, customers.start);
+        let mut events = 0;
+        let mut add = |count: u32| events += u64::from(count);
+        Ok(match relation.name {
+            "customers" => customers.end - customers.start,
+            "properties" => held(Product::Property),
+            "stocks" => reference().stocks.items.len() as u64,
+            "accounts" => {
+                last.first_account(customers.end) - first.first_account(customers.start)
+            }
+            "credit_cards" => held(Product::Card),
+            "loans" => held(Product::Loan),
+            "banking.trades" => {
+                self.clients(customers, |client| {
+                    if let Some(row) = client.block.accounts(client.row).investments {
+                        add(trade::count(&self.history, row));
+                    }
+                });
+                events
+            }
+            _ => {
+                self.clients(customers, |client| {
+                    let customer = client.customer();
+                    match relation.name {
+                        "banking.transactions" => client.accounts().for_each(|(row, kind)| {
+                            let account = client.account(row, kind, &customer);
+                            add(transaction::count(&self.history, &account));
+                        }),
+                        "banking.card-transactions" => {
+                            if let Some(card) = client.card(&customer) {
+                                add(card_transaction::count(&self.history, &card));
+                            }
+                        }
+                        _ => {
+                            if let Some(loan) = client.loan(&customer) {
+                                add(installment::count(&self.history, &loan));
+                            }
+                        }
+                    }
+                });
+                events
+            }
+        })
+    }
+
+    /// The rows of `relation` that belong to these customers, in batches of about `batch_rows`.
+    ///
+    /// All events of an entity are in one batch. The stocks belong to nobody: they always come whole.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a range that is not within the plan's customers, or a batch size that
+    /// is not within 1 to 1 048 576.
+    pub fn batches(
+        self: &Arc<Self>,
+        relation: &'static Relation,
+        customers: Range<u64>,
+        batch_rows: usize,
+    ) -> Result<Batches, Error> {
+        self.check(&customers)?;
+        if !(1..=MAX_BATCH_ROWS).contains(&batch_rows) {
+            return Err(Error::OutOfRange {
+                option: "batch_rows",
+                value: batch_rows.to_string(),
+                allowed: format!("1 to {MAX_BATCH_ROWS}"),
+            });
+        }
+        let stocks_left = relation.name == "stocks";
+        Ok(Batches { bank: Arc::clone(self), relation, customers, batch_rows, stocks_left })
+    }
+}
+
+/// Iterates the batches of one relation.
+#[derive(Debug)]
+pub struct Batches {
+    bank: Arc<Bank>,
+    relation: &'static Relation,
+    customers: Range<u64>,
+    batch_rows: usize,
+    stocks_left: bool,
+}
+
+impl Batches {
+    /// What the batches hold.
+    pub const fn relation(&self) -> &'static Relation {
+        self.relation
+    }
+
+    fn fill<R: Rows>(&mut self) -> Option<Batch> {
+        let mut rows = R::default();
+        let history = &self.bank.history;
+        let mut block = Block::of(&history.context.rng, self.customers.start);
+        while rows.len() < self.batch_rows {
+            let Some(row) = self.customers.next() else { break };
+            rows.push_client(&Client::new(history, &mut block, row));
+        }
+        (rows.len() > 0).then(|| rows.into_batch())
+    }
+
+    fn stocks(&mut self) -> Option<Batch> {
+        std::mem::take(&mut self.stocks_left).then(|| {
+            let mut stocks = StockColumns::default();
+            stocks.push_all();
+            stocks.finish()
+        })
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        match self.relation.name {
+            "customers" => self.fill::<CustomerColumns>(),
+            "properties" => self.fill::<PropertyColumns>(),
+            "stocks" => self.stocks(),
+            "accounts" => self.fill::<AccountColumns>(),
+            "credit_cards" => self.fill::<CreditCardColumns>(),
+            "loans" => self.fill::<LoanColumns>(),
+            "banking.transactions" => self.fill::<TransactionColumns>(),
+            "banking.card-transactions" => self.fill::<CardTransactionColumns>(),
+            "banking.trades" => self.fill::<TradeColumns>(),
+            "banking.installments" => self.fill::<InstallmentColumns>(),
+            other => unreachable!("{other} is not in the catalogue"),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Brazilian rules and reference data: documents, calendar, places, names, merchants.
+
+pub mod calendar;
+pub mod data;
+pub mod documents;
+
+pub use data::{Reference, reference};

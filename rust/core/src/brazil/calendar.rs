@@ -1,0 +1,93 @@
+//! Days and hours as a Brazilian bank counts them, at UTC−3 (no daylight saving since 2019).
+
+use crate::civil::{from_days, to_days};
+
+/// Milliseconds of a day.
+pub const DAY: i64 = 86_400_000;
+/// Milliseconds of an hour.
+pub const HOUR: i64 = 3_600_000;
+/// What Brasília is behind UTC.
+const OFFSET: i64 = 3 * HOUR;
+
+/// The local day of an instant.
+#[inline]
+pub const fn local_day(instant: i64) -> i32 {
+    (instant - OFFSET).div_euclid(DAY) as i32
+}
+
+/// Milliseconds since local midnight.
+#[inline]
+pub const fn local_time(instant: i64) -> i64 {
+    (instant - OFFSET).rem_euclid(DAY)
+}
+
+/// The instant of a local day and a time of day in milliseconds.
+#[inline]
+pub const fn instant(local_day: i32, time: i64) -> i64 {
+    local_day as i64 * DAY + time + OFFSET
+}
+
+/// 0 for Monday to 6 for Sunday.
+#[inline]
+pub const fn weekday(day: i32) -> i32 {
+    // 1970-01-01 was a Thursday.
+    (day + 3).rem_euclid(7)
+}
+
+/// Easter Sunday (anonymous Gregorian computus).
+#[expect(clippy::many_single_char_names, reason = "the letters of the published algorithm")]
+const fn easter(year: i32) -> i32 {
+    let a = year % 19;
+    let (b, c) = (year / 100, year % 100);
+    let (d, e) = (b / 4, b % 4);
+    let g = (8 * b + 13) / 25;
+    let h = (19 * a + b - d - g + 15) % 30;
+    let (i, k) = (c / 4, c % 4);
+    let l = (32 + 2 * e + 2 * i - h - k) % 7;
+    let m = (a + 11 * h + 19 * l) / 433;
+    let month = (h + l - 7 * m + 90) / 25;
+    let day = (h + l - 7 * m + 33 * month + 19) % 32;
+    to_days(year, month as u32, day as u32)
+}
+
+/// A day on which banks are closed: national holidays, Carnival and Corpus Christi.
+pub const fn is_holiday(day: i32) -> bool {
+    let (year, month, day_of_month) = from_days(day);
+    let fixed = matches!(
+        (month, day_of_month),
+        (1 | 5, 1) | (4, 21) | (9, 7) | (10, 12) | (11, 2 | 15) | (12, 25)
+    );
+    // Law 14.759 of 2023 made 20 November a national holiday.
+    let black_awareness = year >= 2024 && month == 11 && day_of_month == 20;
+    // Carnival Monday and Tuesday, Good Friday, Corpus Christi.
+    fixed || black_awareness || matches!(day - easter(year), -48 | -47 | -2 | 60)
+}
+
+/// A day on which banks settle.
+pub const fn is_business_day(day: i32) -> bool {
+    weekday(day) < 5 && !is_holiday(day)
+}
+
+/// A day on which B3 has a session: business days but 24 and 31 December.
+pub const fn is_session_day(day: i32) -> bool {
+    let (_, month, day_of_month) = from_days(day);
+    is_business_day(day) && !(month == 12 && (day_of_month == 24 || day_of_month == 31))
+}
+
+/// The session day `n` session days after `day`.
+pub fn add_session_days(day: i32, n: usize) -> i32 {
+    let mut later = day;
+    for _ in 0..n {
+        later += 1;
+        while !is_session_day(later) {
+            later += 1;
+        }
+    }
+    later
+}
+
+/// Which business day of its month a business day is, from 1.
+pub fn business_day_of_month(day: i32) -> usize {
+    let (year, month, _) = from_days(day);
+    (to_days(year, month, 1)..=day).filter(|&d| is_business_day(d)).count()
+}

@@ -1,0 +1,316 @@
+//! Names, places, banks, companies and merchants, read once from the CSV files of `data/`.
+
+use std::sync::LazyLock;
+
+use crate::rng::{Weighted, Word};
+
+/// Things to choose from by weight.
+#[derive(Debug)]
+pub struct Choice<T> {
+    /// All of them, in the order of their file.
+    pub items: Vec<T>,
+    weights: Weighted,
+}
+
+impl<T> Choice<T> {
+    fn new(items: Vec<T>, weight: impl Fn(&T) -> u64) -> Self {
+        let weights = Weighted::new(items.iter().map(weight));
+        Self { items, weights }
+    }
+
+    /// The position that `word` chooses.
+    #[inline]
+    pub fn pick_position(&self, word: Word) -> usize {
+        self.weights.pick(word)
+    }
+
+    /// The one that `word` chooses.
+    #[inline]
+    pub fn pick(&self, word: Word) -> &T {
+        &self.items[self.pick_position(word)]
+    }
+}
+
+/// A text with a weight.
+#[derive(Debug)]
+pub struct Name {
+    /// The text.
+    pub text: &'static str,
+    weight: u64,
+}
+
+/// A municipality.
+#[derive(Debug)]
+pub struct City {
+    /// Name.
+    pub name: &'static str,
+    /// UF.
+    pub state: &'static str,
+    /// Ninth digit of the CPFs given out there.
+    pub cpf_region: u32,
+    /// Telephone area code.
+    pub ddd: &'static str,
+    /// First CEP of its range, as a number of eight digits.
+    pub cep_first: u32,
+    /// How many CEPs its range has.
+    pub cep_count: u32,
+    /// Position in the file.
+    pub index: usize,
+    /// Price of a square metre in centavos, by state.
+    pub square_metre: u64,
+}
+
+/// A bank or payment institution, seen as a counterparty.
+#[derive(Debug)]
+pub struct Bank {
+    /// ISPB, eight digits.
+    pub ispb: &'static str,
+}
+
+/// A company that pays and is paid.
+#[derive(Debug)]
+pub struct Company {
+    /// Name.
+    pub name: &'static str,
+    /// CNPJ with its check digits.
+    pub cnpj: String,
+    weight: u64,
+}
+
+/// An occupation with its range of income in centavos a month.
+#[derive(Debug)]
+pub struct Occupation {
+    /// Name.
+    pub name: &'static str,
+    weight: u64,
+    /// Lowest income.
+    pub income_low: u64,
+    /// Highest usual income.
+    pub income_high: u64,
+}
+
+/// A merchant category with its merchants.
+#[derive(Debug)]
+pub struct Category {
+    /// Four digits.
+    pub mcc: &'static str,
+    /// Name.
+    pub name: &'static str,
+    weight: u64,
+    /// Median purchase in centavos.
+    pub median: u64,
+    /// Sigma of the log-normal amount, times 100.
+    pub sigma_pct: u32,
+    /// Smallest purchase.
+    pub min: u64,
+    /// Largest purchase.
+    pub max: u64,
+    /// Installments offered without interest.
+    pub max_installments: u32,
+    /// Percentage bought online.
+    pub ecommerce_pct: u32,
+    /// Merchants.
+    pub merchants: Choice<Name>,
+}
+
+/// A stock of the index.
+#[derive(Debug)]
+pub struct Stock {
+    /// Ticker.
+    pub ticker: &'static str,
+    /// Company.
+    pub company: &'static str,
+    /// Sector.
+    pub sector: &'static str,
+    /// ISIN.
+    pub isin: &'static str,
+    weight: u64,
+    /// Reference price in centavos.
+    pub price: u64,
+    /// Daily volatility in basis points.
+    pub volatility: u32,
+}
+
+/// Everything that `data/` holds.
+#[derive(Debug)]
+pub struct Reference {
+    /// Cities, in proportion to the population of state and city.
+    pub cities: Choice<City>,
+    /// Banks, each as likely as another.
+    pub banks: Vec<Bank>,
+    /// Companies.
+    pub companies: Choice<Company>,
+    /// Given names by sex (F, M) and by era of birth (before 1965, between, after 1995).
+    pub given_names: [[Choice<Name>; 3]; 2],
+    /// Surnames.
+    pub surnames: Choice<Name>,
+    /// Occupations.
+    pub occupations: Choice<Occupation>,
+    /// Streets.
+    pub streets: Choice<Name>,
+    /// Neighbourhoods.
+    pub neighborhoods: Choice<Name>,
+    /// Merchant categories.
+    pub categories: Choice<Category>,
+    /// Stocks, in the catalogue's order.
+    pub stocks: Choice<Stock>,
+    /// Descriptions by type and direction, in the catalogue's order of symbols.
+    pub descriptions: [[Vec<&'static str>; 2]; 4],
+}
+
+/// The reference data, read at first use.
+pub fn reference() -> &'static Reference {
+    static REFERENCE: LazyLock<Reference> = LazyLock::new(Reference::read);
+    &REFERENCE
+}
+
+/// The lines of a CSV file without quotes, split at commas; comments and the header are skipped.
+fn lines(csv: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    csv.lines().filter(|line| !line.starts_with('#')).skip(1).map(|line| line.split(',').collect())
+}
+
+fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a number in a data file")
+}
+
+fn names(csv: &'static str) -> Choice<Name> {
+    let names = lines(csv).map(|f| Name { text: f[0], weight: number(f[1]) }).collect();
+    Choice::new(names, |name: &Name| name.weight)
+}
+
+fn given_names(sex: &str, era: usize) -> Choice<Name> {
+    let names = lines(include_str!("../../data/given_names.csv"))
+        .filter(|f| f[1] == sex)
+        .map(|f| {
+            let factor = [number(f[4]), 10, number(f[3])][era];
+            Name { text: f[0], weight: number::<u64>(f[2]) * factor }
+        })
+        .collect();
+    Choice::new(names, |name: &Name| name.weight)
+}
+
+/// Average price of a square metre by state, in centavos (rounded; order of magnitude of published
+/// price indices).
+const fn square_metre(state: &str) -> u64 {
+    match state.as_bytes() {
+        b"SP" | b"SC" | b"RJ" | b"DF" => 980_000,
+        b"PR" | b"ES" | b"MG" | b"GO" => 780_000,
+        b"PE" | b"CE" | b"BA" | b"RS" | b"AL" => 690_000,
+        _ => 560_000,
+    }
+}
+
+fn cities() -> Choice<City> {
+    let states: Vec<_> = lines(include_str!("../../data/states.csv")).collect();
+    let cities: Vec<_> = lines(include_str!("../../data/cities.csv")).collect();
+    let listed = |state: &str| -> u64 {
+        cities.iter().filter(|f| f[1] == state).map(|f| number::<u64>(f[3])).sum()
+    };
+    // The share of a state is the state's own, split among its listed cities by population.
+    let weights: Vec<u64> = cities
+        .iter()
+        .map(|f| {
+            let state = states.iter().find(|s| s[0] == f[1]).expect("a state of states.csv");
+            number::<u64>(state[1]) * number::<u64>(f[3]) * 1_000_000 / listed(f[1])
+        })
+        .collect();
+    let items = cities
+        .iter()
+        .enumerate()
+        .map(|(index, f)| {
+            let state = states.iter().find(|s| s[0] == f[1]).expect("a state of states.csv");
+            let (first, last): (u32, u32) = (number(f[4]), number(f[5]));
+            City {
+                name: f[0],
+                state: f[1],
+                cpf_region: number(state[2]),
+                ddd: f[2],
+                cep_first: first * 1000,
+                cep_count: (last - first + 1) * 1000,
+                index,
+                square_metre: square_metre(f[1]),
+            }
+        })
+        .collect();
+    Choice::new(items, |city: &City| weights[city.index])
+}
+
+fn categories() -> Choice<Category> {
+    let merchants: Vec<_> = lines(include_str!("../../data/merchants.csv")).collect();
+    let categories = lines(include_str!("../../data/mcc.csv"))
+        .map(|f| {
+            let names = merchants
+                .iter()
+                .filter(|m| m[0] == f[0])
+                .map(|m| Name { text: m[1], weight: number(m[2]) })
+                .collect();
+            Category {
+                mcc: f[0],
+                name: f[1],
+                weight: number(f[2]),
+                median: number(f[3]),
+                sigma_pct: number(f[4]),
+                min: number(f[5]),
+                max: number(f[6]),
+                max_installments: number(f[7]),
+                ecommerce_pct: number(f[8]),
+                merchants: Choice::new(names, |name: &Name| name.weight),
+            }
+        })
+        .collect();
+    Choice::new(categories, |category: &Category| category.weight)
+}
+
+fn descriptions(transaction_type: &str, direction: &str) -> Vec<&'static str> {
+    lines(include_str!("../../data/descriptions.csv"))
+        .filter(|f| f[0] == transaction_type && f[1] == direction)
+        .map(|f| f[2])
+        .collect()
+}
+
+impl Reference {
+    fn read() -> Self {
+        let eras = |sex| std::array::from_fn(|era| given_names(sex, era));
+        let companies = lines(include_str!("../../data/companies.csv"))
+            .map(|f| {
+                let cnpj = super::documents::cnpj(number(f[1]), 1);
+                let cnpj = String::from_utf8(cnpj.to_vec()).expect("digits");
+                Company { name: f[0], cnpj, weight: number(f[2]) }
+            })
+            .collect();
+        let occupations = lines(include_str!("../../data/occupations.csv"))
+            .map(|f| Occupation {
+                name: f[0],
+                weight: number(f[1]),
+                income_low: number(f[2]),
+                income_high: number(f[3]),
+            })
+            .collect();
+        let stocks = lines(include_str!("../../data/stocks.csv"))
+            .map(|f| Stock {
+                ticker: f[0],
+                company: f[1],
+                sector: f[2],
+                isin: f[3],
+                weight: number(f[4]),
+                price: number(f[5]),
+                volatility: number(f[6]),
+            })
+            .collect();
+        Self {
+            cities: cities(),
+            banks: lines(include_str!("../../data/banks.csv")).map(|f| Bank { ispb: f[1] }).collect(),
+            companies: Choice::new(companies, |c: &Company| c.weight),
+            given_names: [eras("F"), eras("M")],
+            surnames: names(include_str!("../../data/surnames.csv")),
+            occupations: Choice::new(occupations, |o: &Occupation| o.weight),
+            streets: names(include_str!("../../data/streets.csv")),
+            neighborhoods: names(include_str!("../../data/neighborhoods.csv")),
+            categories: categories(),
+            stocks: Choice::new(stocks, |s: &Stock| s.weight),
+            descriptions: ["PIX", "TED", "DEPOSIT", "WITHDRAWAL"].map(|transaction_type| {
+                ["CREDIT", "DEBIT"].map(|direction| descriptions(transaction_type, direction))
+            }),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The catalogue: every table and stream, its fields, types and keys, in public order.
+//!
+//! This is the one place that names a column. The generators fill columns in this order, the
+//! encoders read types from here, and Python derives DDL, foreign-key checks and topics from it.
+
+mod streams;
+mod tables;
+
+pub use streams::STREAMS;
+pub use tables::TABLES;
+
+/// Changes with any change of a generated value.
+pub const CATALOG_VERSION: u32 = 1;
+
+/// The type of a field, with its meaning in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldType {
+    /// Sixteen bytes, shaped as a version-4 UUID.
+    Uuid,
+    /// UTF-8 text.
+    Text,
+    /// Text of exactly this many ASCII characters (`char(n)` in `PostgreSQL`).
+    Char(u8),
+    /// A fixed-point number: an `i64` counting units of `10^-scale`.
+    Decimal {
+        /// Total digits.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// 16-bit integer.
+    SmallInt,
+    /// 32-bit integer.
+    Int,
+    /// True or false.
+    Bool,
+    /// Days since 1970-01-01.
+    Date,
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    Instant,
+    /// One of these symbols; in memory its position in the list.
+    Enum(&'static [&'static str]),
+}
+
+/// Money: centavos in memory, two decimals elsewhere.
+pub const MONEY: FieldType = FieldType::Decimal { precision: 15, scale: 2 };
+
+/// One column of a table, or one field of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Public name: column, Avro field, Arrow field and JSON key alike.
+    pub name: &'static str,
+    /// Type.
+    pub ty: FieldType,
+    /// Whether a row may have no value.
+    pub nullable: bool,
+    /// What the field means, in one line (Avro `doc`).
+    pub doc: &'static str,
+}
+
+/// A field whose values must be ids of a table handed over before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// The referring field.
+    pub field: &'static str,
+    /// The table referred to (its primary key).
+    pub table: &'static str,
+    /// Only parents whose enumeration field has this symbol will do.
+    pub only: Option<(&'static str, &'static str)>,
+}
+
+/// What a table has and a stream has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableKeys {
+    /// Columns that must be unique on their own.
+    pub unique: &'static [&'static str],
+    /// `(name, SQL condition)` of each CHECK beyond the enumerations.
+    pub checks: &'static [(&'static str, &'static str)],
+}
+
+/// What a stream has and a table has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic {
+    /// Field that is the message key.
+    pub key: &'static str,
+    /// Field that orders the events of a key.
+    pub time: &'static str,
+    /// `CloudEvents` type.
+    pub ce_type: &'static str,
+    /// Avro record name within the namespace `banking`.
+    pub record: &'static str,
+}
+
+/// Whether a relation is loaded as a table or sent as a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Master data.
+    Table(TableKeys),
+    /// Events.
+    Stream(Topic),
+}
+
+/// A table or a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relation {
+    /// Table name, or topic name.
+    pub name: &'static str,
+    /// Table or stream.
+    pub kind: Kind,
+    /// Fields in public order; the first is the row's own id.
+    pub fields: &'static [Field],
+    /// Foreign keys.
+    pub foreign_keys: &'static [ForeignKey],
+}
+
+impl Relation {
+    /// Position of the field called `name`.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|f| f.name == name)
+    }
+
+    /// What makes it a stream, if it is one.
+    pub const fn topic(&self) -> Option<&Topic> {
+        match &self.kind {
+            Kind::Stream(topic) => Some(topic),
+            Kind::Table(_) => None,
+        }
+    }
+}
+
+/// The table or stream called `name`.
+pub fn relation(name: &str) -> Option<&'static Relation> {
+    TABLES.iter().chain(STREAMS.iter()).copied().find(|r| r.name == name)
+}
+
+const fn field(name: &'static str, ty: FieldType, doc: &'static str) -> Field {
+    Field { name, ty, nullable: false, doc }
+}
+
+const fn nullable(name: &'static str, ty: FieldType, doc: &'static str) -> Field {
+    Field { name, ty, nullable: true, doc }
+}

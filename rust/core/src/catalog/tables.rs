@@ -1,0 +1,225 @@
+//! The six master tables, in the order in which they are inserted.
+
+use super::FieldType::{Bool, Char, Date, Decimal, Enum, Instant, Int, SmallInt, Text, Uuid};
+use super::{Field, ForeignKey, Kind, MONEY, Relation, TableKeys, field, nullable};
+
+/// Insertion order: a table comes after the tables it refers to.
+pub static TABLES: [&Relation; 6] =
+    [&CUSTOMERS, &PROPERTIES, &STOCKS, &ACCOUNTS, &CREDIT_CARDS, &LOANS];
+
+/// A state's two letters.
+const STATE: &str = "state ~ '^[A-Z]{2}$'";
+/// A CEP without its hyphen.
+const POSTAL_CODE: &str = "postal_code ~ '^[0-9]{8}$'";
+
+/// Customer segments, from the plainest to the richest.
+pub const SEGMENTS: &[&str] = &["VAREJO", "EXCLUSIVO", "PRIVATE"];
+/// Kinds of property.
+pub const PROPERTY_TYPES: &[&str] = &["APARTMENT", "HOUSE", "COMMERCIAL", "LAND"];
+/// Kinds of account.
+pub const ACCOUNT_TYPES: &[&str] = &["CORRENTE", "POUPANCA", "INVESTIMENTOS"];
+/// State of an account.
+pub const ACCOUNT_STATUSES: &[&str] = &["ACTIVE", "BLOCKED", "CLOSED"];
+/// Kinds of Pix key that a customer registers.
+pub const ACCOUNT_PIX_KEY_TYPES: &[&str] = &["CPF", "PHONE", "EMAIL", "EVP"];
+/// Card brands.
+pub const BRANDS: &[&str] = &["MASTERCARD", "VISA", "ELO", "HIPERCARD", "AMEX"];
+/// State of a card.
+pub const CARD_STATUSES: &[&str] = &["ACTIVE", "BLOCKED", "CANCELLED"];
+/// Kinds of loan.
+pub const LOAN_TYPES: &[&str] = &["HOUSING", "PAYROLL", "VEHICLE", "PERSONAL"];
+/// How a loan is paid back.
+pub const AMORTIZATIONS: &[&str] = &["SAC", "PRICE"];
+/// State of a loan.
+pub const LOAN_STATUSES: &[&str] = &["ACTIVE", "SETTLED", "LATE", "DEFAULTED"];
+
+static CUSTOMERS: Relation = Relation {
+    name: "customers",
+    kind: Kind::Table(TableKeys {
+        unique: &["cpf", "email"],
+        checks: &[
+            ("cpf_digits", "cpf ~ '^[0-9]{11}$'"),
+            ("phone_format", "phone ~ '^[+]55[1-9][1-9]9[0-9]{8}$'"),
+            ("state_format", STATE),
+            ("postal_code_format", POSTAL_CODE),
+            ("monthly_income_positive", "monthly_income > 0"),
+            ("credit_score_range", "credit_score BETWEEN 0 AND 1000"),
+        ],
+    }),
+    fields: &CUSTOMER_FIELDS,
+    foreign_keys: &[],
+};
+
+static CUSTOMER_FIELDS: [Field; 19] = [
+    field("customer_id", Uuid, "Id of the customer"),
+    field("name", Text, "Full name"),
+    field("cpf", Char(11), "CPF, digits only, with valid check digits"),
+    field("birth_date", Date, "Date of birth; an adult at the end of the history"),
+    field("email", Text, "E-mail address at a domain reserved for examples"),
+    field("phone", Text, "Mobile phone, +55 and DDD of the state"),
+    field("street", Text, "Street"),
+    field("street_number", Text, "Number in the street"),
+    nullable("complement", Text, "Apartment, block or house"),
+    field("neighborhood", Text, "Neighbourhood (bairro)"),
+    field("city", Text, "City"),
+    field("state", Char(2), "State (UF)"),
+    field("postal_code", Char(8), "CEP, digits only, within the range of the state"),
+    field("occupation", Text, "Occupation"),
+    field("monthly_income", MONEY, "Income a month"),
+    field("credit_score", SmallInt, "Credit score, 0 to 1000"),
+    field("segment", Enum(SEGMENTS), "Service segment"),
+    field("pep", Bool, "Politically exposed person"),
+    field("created_at", Instant, "When the customer joined the bank"),
+];
+
+static PROPERTIES: Relation = Relation {
+    name: "properties",
+    kind: Kind::Table(TableKeys {
+        unique: &["registration_number"],
+        checks: &[
+            ("state_format", STATE),
+            ("postal_code_format", POSTAL_CODE),
+            ("area_positive", "area_m2 > 0"),
+            ("appraised_value_positive", "appraised_value > 0"),
+            ("built_year_of_land", "(built_year IS NULL) = (property_type = 'LAND')"),
+        ],
+    }),
+    fields: &PROPERTY_FIELDS,
+    foreign_keys: &[],
+};
+
+static PROPERTY_FIELDS: [Field; 12] = [
+    field("property_id", Uuid, "Id of the property"),
+    field("property_type", Enum(PROPERTY_TYPES), "Kind of property"),
+    field("street", Text, "Street"),
+    field("street_number", Text, "Number in the street"),
+    field("neighborhood", Text, "Neighbourhood (bairro)"),
+    field("city", Text, "City"),
+    field("state", Char(2), "State (UF)"),
+    field("postal_code", Char(8), "CEP, digits only, within the range of the state"),
+    field("area_m2", Decimal { precision: 8, scale: 2 }, "Area in square metres"),
+    field("appraised_value", MONEY, "Appraised value"),
+    field("registration_number", Text, "Registration at the land registry (matrícula)"),
+    nullable("built_year", SmallInt, "Year of construction; none for land"),
+];
+
+static STOCKS: Relation = Relation {
+    name: "stocks",
+    kind: Kind::Table(TableKeys {
+        unique: &["ticker", "isin"],
+        checks: &[
+            ("isin_format", "isin ~ '^BR[A-Z0-9]{9}[0-9]$'"),
+            ("lot_size_positive", "lot_size > 0"),
+            ("reference_price_positive", "reference_price > 0"),
+        ],
+    }),
+    fields: &STOCK_FIELDS,
+    foreign_keys: &[],
+};
+
+static STOCK_FIELDS: [Field; 7] = [
+    field("stock_id", Uuid, "Id of the stock, a function of its ticker alone"),
+    field("ticker", Text, "B3 ticker"),
+    field("company", Text, "Company"),
+    field("sector", Text, "Sector"),
+    field("isin", Char(12), "ISIN with a valid check digit"),
+    field("lot_size", Int, "Shares in a round lot"),
+    field("reference_price", MONEY, "Price from which the price path starts"),
+];
+
+static ACCOUNTS: Relation = Relation {
+    name: "accounts",
+    kind: Kind::Table(TableKeys {
+        unique: &["account_number", "pix_key"],
+        checks: &[
+            ("branch_digits", "branch ~ '^[0-9]{4}$'"),
+            ("overdraft_limit_not_negative", "overdraft_limit >= 0"),
+            ("balance_within_overdraft", "balance >= -overdraft_limit"),
+            ("pix_key_has_type", "(pix_key IS NULL) = (pix_key_type IS NULL)"),
+        ],
+    }),
+    fields: &ACCOUNT_FIELDS,
+    foreign_keys: &[ForeignKey { field: "customer_id", table: "customers", only: None }],
+};
+
+static ACCOUNT_FIELDS: [Field; 12] = [
+    field("account_id", Uuid, "Id of the account"),
+    field("customer_id", Uuid, "Its customer"),
+    field("account_type", Enum(ACCOUNT_TYPES), "Kind of account"),
+    field("branch", Char(4), "Branch (agência)"),
+    field("account_number", Text, "Account number with its check digit"),
+    field("status", Enum(ACCOUNT_STATUSES), "State of the account"),
+    field("opening_balance", MONEY, "Balance before the first event of the history"),
+    field("balance", MONEY, "Balance after the last event of the history"),
+    field("overdraft_limit", MONEY, "How far below zero the balance may fall"),
+    nullable("pix_key_type", Enum(ACCOUNT_PIX_KEY_TYPES), "Kind of the registered Pix key"),
+    nullable("pix_key", Text, "Registered Pix key"),
+    field("opened_at", Instant, "When the account was opened"),
+];
+
+static CREDIT_CARDS: Relation = Relation {
+    name: "credit_cards",
+    kind: Kind::Table(TableKeys {
+        unique: &["card_number"],
+        checks: &[
+            ("card_number_digits", "card_number ~ '^[0-9]{15,16}$'"),
+            ("expiry_month_range", "expiry_month BETWEEN 1 AND 12"),
+            ("credit_limit_positive", "credit_limit > 0"),
+            ("available_limit_range", "available_limit BETWEEN 0 AND credit_limit"),
+            ("closing_day_range", "closing_day BETWEEN 1 AND 28"),
+            ("due_day_range", "due_day BETWEEN 1 AND 28"),
+        ],
+    }),
+    fields: &CREDIT_CARD_FIELDS,
+    foreign_keys: &[ForeignKey { field: "customer_id", table: "customers", only: None }],
+};
+
+static CREDIT_CARD_FIELDS: [Field; 13] = [
+    field("card_id", Uuid, "Id of the card"),
+    field("customer_id", Uuid, "Its holder"),
+    field("brand", Enum(BRANDS), "Brand"),
+    field("card_number", Text, "Card number with a valid Luhn digit and a prefix of its brand"),
+    field("holder_name", Text, "Name as embossed"),
+    field("expiry_month", SmallInt, "Month of expiry"),
+    field("expiry_year", SmallInt, "Year of expiry"),
+    field("credit_limit", MONEY, "Limit"),
+    field("available_limit", MONEY, "What is left of the limit in the open billing cycle"),
+    field("closing_day", SmallInt, "Day of the month on which the bill closes"),
+    field("due_day", SmallInt, "Day of the month on which the bill is due"),
+    field("status", Enum(CARD_STATUSES), "State of the card"),
+    field("issued_at", Instant, "When the card was issued"),
+];
+
+static LOANS: Relation = Relation {
+    name: "loans",
+    kind: Kind::Table(TableKeys {
+        unique: &["property_id"],
+        checks: &[
+            ("property_of_housing", "(property_id IS NOT NULL) = (loan_type = 'HOUSING')"),
+            ("principal_positive", "principal > 0"),
+            ("monthly_rate_positive", "monthly_rate > 0"),
+            ("term_months_positive", "term_months > 0"),
+            ("outstanding_balance_range", "outstanding_balance BETWEEN 0 AND principal"),
+        ],
+    }),
+    fields: &LOAN_FIELDS,
+    foreign_keys: &[
+        ForeignKey { field: "customer_id", table: "customers", only: None },
+        ForeignKey { field: "property_id", table: "properties", only: None },
+    ],
+};
+
+static LOAN_FIELDS: [Field; 12] = [
+    field("loan_id", Uuid, "Id of the loan"),
+    field("customer_id", Uuid, "Its borrower"),
+    nullable("property_id", Uuid, "The property that secures a HOUSING loan"),
+    field("loan_type", Enum(LOAN_TYPES), "Kind of loan"),
+    field("amortization", Enum(AMORTIZATIONS), "SAC or PRICE"),
+    field("principal", MONEY, "Amount lent"),
+    field("monthly_rate", Decimal { precision: 7, scale: 6 }, "Interest a month, 0.0197 for 1.97%"),
+    field("term_months", SmallInt, "Number of monthly installments"),
+    field("contracted_at", Instant, "When the contract was signed"),
+    field("first_due_date", Date, "Due date of the first installment"),
+    field("outstanding_balance", MONEY, "Principal still to be paid"),
+    field("status", Enum(LOAN_STATUSES), "State of the loan"),
+];

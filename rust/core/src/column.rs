@@ -1,0 +1,274 @@
+//! Columns in memory, and the batch that holds those of one table or stream.
+//!
+//! A generator fills one typed column per field ([`columns!`]); `finish` turns them into a
+//! [`Batch`] after checking them against the catalogue. Encoders and the Arrow export read them.
+
+use crate::catalog::{self, FieldType, Relation};
+
+/// Text of all rows, end to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// `rows + 1` positions in `bytes`, from 0.
+    pub offsets: Vec<i32>,
+    /// UTF-8.
+    pub bytes: Vec<u8>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { offsets: vec![0], bytes: Vec::new() }
+    }
+}
+
+impl Texts {
+    /// Adds a row.
+    pub fn push(&mut self, text: &str) {
+        self.push_parts(&[text]);
+    }
+
+    /// Adds a row made of several pieces.
+    pub fn push_parts(&mut self, parts: &[&str]) {
+        for part in parts {
+            self.bytes.extend_from_slice(part.as_bytes());
+        }
+        self.end_row();
+    }
+
+    /// Adds a row of ASCII.
+    pub fn push_ascii(&mut self, text: &[u8]) {
+        debug_assert!(text.is_ascii());
+        self.bytes.extend_from_slice(text);
+        self.end_row();
+    }
+
+    /// Closes the row whose bytes were just added to `bytes`.
+    ///
+    /// # Panics
+    /// If a batch holds more than 2 GiB of text, which `batch_rows` keeps far away.
+    pub fn end_row(&mut self) {
+        self.offsets.push(i32::try_from(self.bytes.len()).expect("less than 2 GiB of text"));
+    }
+
+    /// The bytes of row `row`.
+    pub fn get(&self, row: usize) -> &[u8] {
+        &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}
+
+/// The values of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Values {
+    /// [`FieldType::Uuid`].
+    Uuid(Vec<[u8; 16]>),
+    /// [`FieldType::Text`] and [`FieldType::Char`].
+    Text(Texts),
+    /// [`FieldType::Decimal`] and [`FieldType::Instant`].
+    I64(Vec<i64>),
+    /// [`FieldType::Int`] and [`FieldType::Date`].
+    I32(Vec<i32>),
+    /// [`FieldType::SmallInt`].
+    I16(Vec<i16>),
+    /// [`FieldType::Bool`].
+    Bool(Vec<bool>),
+    /// [`FieldType::Enum`]: positions in the list of symbols.
+    Code(Vec<u8>),
+}
+
+impl Values {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Uuid(v) => v.len(),
+            Self::Text(v) => v.offsets.len() - 1,
+            Self::I64(v) => v.len(),
+            Self::I32(v) => v.len(),
+            Self::I16(v) => v.len(),
+            Self::Bool(v) => v.len(),
+            Self::Code(v) => v.len(),
+        }
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn fits(&self, ty: FieldType) -> bool {
+        matches!(
+            (self, ty),
+            (Self::Uuid(_), FieldType::Uuid)
+                | (Self::Text(_), FieldType::Text | FieldType::Char(_))
+                | (Self::I64(_), FieldType::Decimal { .. } | FieldType::Instant)
+                | (Self::I32(_), FieldType::Int | FieldType::Date)
+                | (Self::I16(_), FieldType::SmallInt)
+                | (Self::Bool(_), FieldType::Bool)
+                | (Self::Code(_), FieldType::Enum(_))
+        )
+    }
+}
+
+/// A column: values, and which of them are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// One value a row; a row without a value holds the type's zero.
+    pub values: Values,
+    /// For a nullable field, whether each row has a value.
+    pub validity: Option<Vec<bool>>,
+}
+
+impl Column {
+    /// Whether row `row` has a value.
+    pub fn is_valid(&self, row: usize) -> bool {
+        self.validity.as_ref().is_none_or(|v| v[row])
+    }
+}
+
+/// Rows of one table or stream, by column, in catalogue order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    relation: &'static Relation,
+    columns: Vec<Column>,
+    rows: usize,
+}
+
+impl Batch {
+    /// Joins columns into a batch of the relation called `name`.
+    ///
+    /// # Panics
+    /// If they are not exactly the catalogue's: a mistake in a generator, not in any input.
+    pub fn new(name: &str, columns: Vec<(&'static str, Column)>) -> Self {
+        let relation = catalog::relation(name).expect("a relation of the catalogue");
+        assert_eq!(relation.fields.len(), columns.len(), "{name}: number of columns");
+        let rows = columns[0].1.values.len();
+        for (field, (given, column)) in relation.fields.iter().zip(&columns) {
+            assert_eq!(field.name, *given, "{name}: order of columns");
+            assert!(column.values.fits(field.ty), "{name}.{given}: type");
+            assert_eq!(column.validity.is_some(), field.nullable, "{name}.{given}: nullability");
+            assert_eq!(column.values.len(), rows, "{name}.{given}: number of rows");
+        }
+        Self { relation, columns: columns.into_iter().map(|(_, column)| column).collect(), rows }
+    }
+
+    /// What the rows are.
+    pub const fn relation(&self) -> &'static Relation {
+        self.relation
+    }
+
+    /// Number of rows.
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns in catalogue order.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The column of the field called `name`.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.relation.position(name).map(|i| &self.columns[i])
+    }
+}
+
+/// What a generator pushes into, and what becomes a [`Column`].
+pub trait Build: Default {
+    /// Turns it into a column.
+    fn build(self) -> Column;
+
+    /// Rows pushed so far.
+    fn rows(&self) -> usize;
+}
+
+macro_rules! build_vec {
+    ($($ty:ty => $variant:ident),*) => {$(
+        impl Build for Vec<$ty> {
+            fn build(self) -> Column {
+                Column { values: Values::$variant(self), validity: None }
+            }
+
+            fn rows(&self) -> usize {
+                self.len()
+            }
+        }
+    )*};
+}
+build_vec!([u8; 16] => Uuid, i64 => I64, i32 => I32, i16 => I16, bool => Bool, u8 => Code);
+
+impl Build for Texts {
+    fn build(self) -> Column {
+        Column { values: Values::Text(self), validity: None }
+    }
+
+    fn rows(&self) -> usize {
+        self.offsets.len() - 1
+    }
+}
+
+/// A column in which rows may have no value.
+#[derive(Debug, Default)]
+pub struct Nullable<T> {
+    values: T,
+    validity: Vec<bool>,
+}
+
+impl<T: Copy + Default> Nullable<Vec<T>> {
+    /// Adds a row.
+    pub fn push(&mut self, value: Option<T>) {
+        self.values.push(value.unwrap_or_default());
+        self.validity.push(value.is_some());
+    }
+}
+
+impl Nullable<Texts> {
+    /// Adds a row.
+    pub fn push(&mut self, text: Option<&str>) {
+        self.values.push(text.unwrap_or_default());
+        self.validity.push(text.is_some());
+    }
+
+    /// Adds a row made of several pieces.
+    pub fn push_parts(&mut self, parts: &[&str]) {
+        self.values.push_parts(parts);
+        self.validity.push(true);
+    }
+}
+
+impl<T: Build> Build for Nullable<T> {
+    fn build(self) -> Column {
+        Column { values: self.values.build().values, validity: Some(self.validity) }
+    }
+
+    fn rows(&self) -> usize {
+        self.validity.len()
+    }
+}
+
+/// Declares the columns of a relation as a struct of builders, one field each, in order.
+macro_rules! columns {
+    (
+        $(#[$meta:meta])* $name:ident for $relation:literal {
+            $id:ident: $id_ty:ty, $($field:ident: $ty:ty),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        pub struct $name { pub(crate) $id: $id_ty, $(pub(crate) $field: $ty),* }
+
+        impl $name {
+            /// Rows pushed so far.
+            pub fn rows(&self) -> usize {
+                $crate::column::Build::rows(&self.$id)
+            }
+
+            /// The rows pushed so far, as a batch.
+            pub fn finish(self) -> $crate::column::Batch {
+                use $crate::column::Build;
+                $crate::column::Batch::new($relation, vec![
+                    (stringify!($id), self.$id.build()),
+                    $((stringify!($field), self.$field.build())),*
+                ])
+            }
+        }
+    };
+}
+pub(crate) use columns;

@@ -1,0 +1,59 @@
+//! Master data: one file a table. Each entity is a function of (seed, row) and of the entities it
+//! belongs to; what its events add (balances, limits) is handed in by the caller.
+
+pub mod account;
+pub mod card;
+pub mod customer;
+pub mod layout;
+pub mod loan;
+pub mod property;
+pub mod stock;
+
+use crate::id::{Ids, Origin, Permutation};
+use crate::plan::Plan;
+use crate::rng::{Domain, Rng};
+
+/// What every entity needs: the plan, its draws, its ids, and its distinct numbers.
+#[derive(Debug)]
+pub struct Context {
+    /// The plan.
+    pub plan: Plan,
+    /// Draws.
+    pub rng: Rng,
+    /// Ids.
+    pub ids: Ids,
+    pub(crate) cpf_roots: Permutation,
+    pub(crate) phones: Permutation,
+    pub(crate) registrations: Permutation,
+    pub(crate) account_numbers: Permutation,
+    pub(crate) card_numbers: Permutation,
+}
+
+impl Context {
+    /// The context of a plan.
+    pub fn new(plan: Plan) -> Self {
+        let rng = Rng::new(plan.seed());
+        Self {
+            plan,
+            rng,
+            ids: Ids::new(&rng),
+            cpf_roots: Permutation::new(&rng, 1, customer::CPF_ROOTS),
+            phones: Permutation::new(&rng, 2, 100_000_000),
+            registrations: Permutation::new(&rng, 3, 10_000_000),
+            account_numbers: Permutation::new(&rng, 4, 1_000_000_000),
+            card_numbers: Permutation::new(&rng, 5, 100_000_000),
+        }
+    }
+
+    /// The id of a row of a table.
+    #[inline]
+    pub fn id(&self, domain: Domain, row: u64) -> [u8; 16] {
+        self.event_id(domain, row, 0)
+    }
+
+    /// The id of event `k` of an entity.
+    #[inline]
+    pub fn event_id(&self, domain: Domain, row: u64, k: u32) -> [u8; 16] {
+        self.ids.encode(Origin { domain, row, k })
+    }
+}

@@ -1,0 +1,169 @@
+//! `accounts`.
+
+use super::Context;
+use super::customer::Customer;
+use crate::brazil::calendar::DAY;
+use crate::brazil::documents::{account_digit, write_digits};
+use crate::column::{Nullable, Texts, columns};
+use crate::rng::{Domain, Word, log_normal};
+
+columns! {
+    /// Columns of `accounts`.
+    AccountColumns for "accounts" {
+        account_id: Vec<[u8; 16]>,
+        customer_id: Vec<[u8; 16]>,
+        account_type: Vec<u8>,
+        branch: Texts,
+        account_number: Texts,
+        status: Vec<u8>,
+        opening_balance: Vec<i64>,
+        balance: Vec<i64>,
+        overdraft_limit: Vec<i64>,
+        pix_key_type: Nullable<Vec<u8>>,
+        pix_key: Nullable<Texts>,
+        opened_at: Vec<i64>,
+    }
+}
+
+/// Kind of account; the numbers are positions in the catalogue's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AccountType {
+    /// Every customer has one.
+    Checking = 0,
+    /// POUPANCA.
+    Savings = 1,
+    /// INVESTIMENTOS.
+    Investments = 2,
+}
+
+const ACTIVE: u8 = 0;
+const BLOCKED: u8 = 1;
+const CLOSED: u8 = 2;
+
+/// The Pix key of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PixKey {
+    /// Position in the list of the kinds of key that an account may have.
+    pub kind: u8,
+    /// The key.
+    pub key: String,
+}
+
+/// An account: what its events depend on.
+#[derive(Debug)]
+pub struct Account {
+    /// Row in the table.
+    pub row: u64,
+    /// Id.
+    pub id: [u8; 16],
+    /// Kind.
+    pub kind: AccountType,
+    status: u8,
+    /// Income of its customer, in centavos a month.
+    pub income: i64,
+    /// Centavos.
+    pub opening_balance: i64,
+    /// Centavos.
+    pub overdraft_limit: i64,
+    /// Registered key.
+    pub pix_key: Option<PixKey>,
+    opened_at: i64,
+}
+
+fn text(ascii: &[u8]) -> String {
+    String::from_utf8_lossy(ascii).into_owned()
+}
+
+/// A UUID in its usual 36 characters.
+fn uuid_text(id: [u8; 16]) -> String {
+    let hex = format!("{:032x}", u128::from_be_bytes(id));
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// Shares of the Pix keys that a person may register (Banco Central: EVP 45.2%, phone 19.3%, CPF
+/// 19.0%, e-mail 14.9% of all keys).
+fn pix_key(context: &Context, customer: &Customer, row: u64, word: Word) -> PixKey {
+    let (kind, key) = match word.below(984) {
+        0..452 => (3, uuid_text(context.id(Domain::PixKey, row))),
+        452..645 => (1, text(&customer.phone(context))),
+        645..835 => (0, text(&customer.cpf(context))),
+        _ => (2, customer.email()),
+    };
+    PixKey { kind, key }
+}
+
+impl Account {
+    /// The account of a row.
+    pub fn new(context: &Context, row: u64, kind: AccountType, customer: &Customer) -> Self {
+        let [state, money, key, opened] = context.rng.four(Domain::Account, row, 0, 0);
+        let (state, overdraft) = state.halves();
+        let income = customer.income;
+        let (median, sigma) = match kind {
+            AccountType::Checking => (income * 6 / 10, 80),
+            AccountType::Savings => (income * 2, 110),
+            AccountType::Investments => (income * 6, 120),
+        };
+        let checking = kind == AccountType::Checking;
+        let status = match state.below(1000) {
+            0..15 => BLOCKED,
+            // Only savings close, with nothing in them and nothing happening in the history.
+            15..45 if kind == AccountType::Savings => CLOSED,
+            _ => ACTIVE,
+        };
+        let overdraft_limit = match overdraft.below(10) {
+            0..3 => 0,
+            3..7 => income / 2,
+            _ => income,
+        };
+        let opening_balance = log_normal(money.halves().0, median, sigma) as i64;
+        let days = ((context.plan.start() - customer.created_at) / DAY - 1).max(1) as u64;
+        Self {
+            row,
+            id: context.id(Domain::Account, row),
+            kind,
+            status,
+            income: income as i64,
+            opening_balance: if status == CLOSED { 0 } else { opening_balance },
+            // Limits are rounded to R$ 100.
+            overdraft_limit: if checking { (overdraft_limit / 10_000 * 10_000) as i64 } else { 0 },
+            pix_key: (checking && key.halves().1.chance(8_500))
+                .then(|| pix_key(context, customer, row, key)),
+            opened_at: if checking {
+                customer.created_at + (opened.0 & 0xF_FFFF) as i64
+            } else {
+                customer.created_at + DAY * opened.below(days) as i64 + (opened.0 & 0xFF_FFFF) as i64
+            },
+        }
+    }
+
+    /// Whether nothing happens in the account any more.
+    pub const fn is_closed(&self) -> bool {
+        self.status == CLOSED
+    }
+}
+
+impl AccountColumns {
+    /// Adds an account; `balance` is that after its last event.
+    pub fn push(&mut self, context: &Context, account: &Account, customer: &Customer, balance: i64) {
+        let mut branch = *b"0000";
+        // A handful of branches for each city.
+        let number = 1 + customer.city.index as u64 * 20 + account.row % 7;
+        write_digits(&mut branch, number % 10_000);
+        let mut number = *b"000000000-0";
+        write_digits(&mut number[..9], context.account_numbers.apply(account.row));
+        number[10] = account_digit(&number[..9]);
+        self.account_id.push(account.id);
+        self.customer_id.push(context.id(Domain::Customer, customer.row));
+        self.account_type.push(account.kind as u8);
+        self.branch.push_ascii(&branch);
+        self.account_number.push_ascii(&number);
+        self.status.push(account.status);
+        self.opening_balance.push(account.opening_balance);
+        self.balance.push(balance);
+        self.overdraft_limit.push(account.overdraft_limit);
+        self.pix_key_type.push(account.pix_key.as_ref().map(|key| key.kind));
+        self.pix_key.push(account.pix_key.as_ref().map(|key| key.key.as_str()));
+        self.opened_at.push(account.opened_at);
+    }
+}

@@ -1,0 +1,143 @@
+//! `credit_cards`.
+
+use super::Context;
+use super::customer::{Customer, fold};
+use crate::brazil::calendar::{DAY, local_day};
+use crate::brazil::documents::{card_prefix, luhn, write_digits};
+use crate::civil::from_days;
+use crate::column::{Texts, columns};
+use crate::rng::Domain;
+
+columns! {
+    /// Columns of `credit_cards`.
+    CreditCardColumns for "credit_cards" {
+        card_id: Vec<[u8; 16]>,
+        customer_id: Vec<[u8; 16]>,
+        brand: Vec<u8>,
+        card_number: Texts,
+        holder_name: Texts,
+        expiry_month: Vec<i16>,
+        expiry_year: Vec<i16>,
+        credit_limit: Vec<i64>,
+        available_limit: Vec<i64>,
+        closing_day: Vec<i16>,
+        due_day: Vec<i16>,
+        status: Vec<u8>,
+        issued_at: Vec<i64>,
+    }
+}
+
+const CANCELLED: u8 = 2;
+/// Characters that fit on a card (ISO/IEC 7813).
+const EMBOSSED: usize = 26;
+
+/// A credit card: what its events depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct CreditCard {
+    /// Row in the table.
+    pub row: u64,
+    /// Id.
+    pub id: [u8; 16],
+    brand: u8,
+    number: [u8; 16],
+    /// Centavos.
+    pub limit: i64,
+    /// Day of the month on which the bill closes, 1 to 28.
+    pub closing_day: u32,
+    status: u8,
+    /// Months from the end of the history to the month of expiry, from 1.
+    months_left: i32,
+    issued_at: i64,
+}
+
+impl CreditCard {
+    /// The card of a row.
+    pub fn new(context: &Context, row: u64, holder: &Customer) -> Self {
+        let [brand, prefix, money, dates] = context.rng.four(Domain::CreditCard, row, 0, 0);
+        let [issued, state, ..] = context.rng.four(Domain::CreditCard, row, 0, 1);
+        let brand = match brand.below(1000) {
+            0..611 => 0,
+            611..932 => 1,
+            932..975 => 2,
+            975..996 => 3,
+            _ => 4,
+        };
+        let mut number = [b'0'; 16];
+        write_digits(&mut number[..6], u64::from(card_prefix(brand, prefix.0 >> 16)));
+        // American Express has 15 digits; the others one more, drawn.
+        let length = if brand == 4 { 15 } else { 16 };
+        if length == 16 {
+            number[6] = b'0' + (prefix.0 % 10) as u8;
+        }
+        write_digits(&mut number[length - 9..length - 1], context.card_numbers.apply(row));
+        number[length - 1] = luhn(&number[..length - 1]);
+        // From half a month's income to three, more for a better score; rounded to R$ 100.
+        let percent = 50 + money.below(100) + u64::try_from(holder.score).unwrap_or(0) * 15 / 100;
+        let limit = (holder.income * percent / 100 / 10_000 * 10_000).max(30_000);
+        let (closing, months) = dates.halves();
+        let days = ((context.plan.start() - holder.created_at) / DAY - 1).max(1);
+        let latest_days = days.min(4 * 365);
+        let ago = 1 + issued.below(latest_days as u64) as i64;
+        Self {
+            row,
+            id: context.id(Domain::CreditCard, row),
+            brand: brand as u8,
+            number,
+            limit: limit as i64,
+            closing_day: 1 + closing.below(28),
+            status: match state.below(100) {
+                0..3 => 1,
+                3..5 => CANCELLED,
+                _ => 0,
+            },
+            months_left: 1 + months.below(60) as i32,
+            issued_at: context.plan.start() - ago * DAY + (issued.0 & 0x1FF_FFFF) as i64,
+        }
+    }
+
+    /// Whether nothing is bought with the card any more.
+    pub const fn is_cancelled(&self) -> bool {
+        self.status == CANCELLED
+    }
+
+    fn number(&self) -> &[u8] {
+        &self.number[..if self.brand == 4 { 15 } else { 16 }]
+    }
+}
+
+/// Given name, middle initials and last surname in capitals without accents, as on a card.
+fn embossed(holder: &Customer) -> Vec<u8> {
+    let (parts, count) = holder.name_parts();
+    let mut name: Vec<u8> = fold(parts[0]).collect();
+    for middle in parts[1..count - 1].iter().filter(|part| **part != " ") {
+        name.push(b' ');
+        name.extend(fold(middle).take(1));
+    }
+    name.push(b' ');
+    name.extend(fold(holder.last_surname()));
+    name.truncate(EMBOSSED);
+    name.make_ascii_uppercase();
+    name
+}
+
+impl CreditCardColumns {
+    /// Adds a card; `available` is what its open cycle leaves of the limit.
+    pub fn push(&mut self, context: &Context, card: &CreditCard, holder: &Customer, available: i64) {
+        let (year, month, _) = from_days(local_day(context.plan.as_of()));
+        let expiry = year * 12 + month as i32 - 1 + card.months_left;
+        self.card_id.push(card.id);
+        self.customer_id.push(context.id(Domain::Customer, holder.row));
+        self.brand.push(card.brand);
+        self.card_number.push_ascii(card.number());
+        self.holder_name.push_ascii(&embossed(holder));
+        self.expiry_month.push((expiry.rem_euclid(12) + 1) as i16);
+        self.expiry_year.push(expiry.div_euclid(12) as i16);
+        self.credit_limit.push(card.limit);
+        self.available_limit.push(available);
+        self.closing_day.push(card.closing_day as i16);
+        // The bill is due ten days after it closes.
+        self.due_day.push(((card.closing_day + 9) % 28 + 1) as i16);
+        self.status.push(card.status);
+        self.issued_at.push(card.issued_at);
+    }
+}

@@ -1,0 +1,260 @@
+//! `loans`, and the schedule of their installments.
+
+use super::Context;
+use super::customer::Customer;
+use super::property::Property;
+use crate::brazil::calendar::{HOUR, instant, local_day};
+use crate::civil::{add_months, from_days};
+use crate::column::{Nullable, columns};
+use crate::rng::{Domain, Half, normal_q16};
+
+columns! {
+    /// Columns of `loans`.
+    LoanColumns for "loans" {
+        loan_id: Vec<[u8; 16]>,
+        customer_id: Vec<[u8; 16]>,
+        property_id: Nullable<Vec<[u8; 16]>>,
+        loan_type: Vec<u8>,
+        amortization: Vec<u8>,
+        principal: Vec<i64>,
+        monthly_rate: Vec<i64>,
+        term_months: Vec<i16>,
+        contracted_at: Vec<i64>,
+        first_due_date: Vec<i32>,
+        outstanding_balance: Vec<i64>,
+        status: Vec<u8>,
+    }
+}
+
+/// How a loan is paid back; the numbers are positions in the catalogue's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Amortization {
+    /// Equal principal.
+    Sac = 0,
+    /// Equal installments.
+    Price = 1,
+}
+
+/// Where a loan stands at the end of the history; the numbers are positions in the catalogue's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    /// Paid so far.
+    Active = 0,
+    /// Paid in full.
+    Settled = 1,
+    /// Something is overdue, by 90 days at most.
+    Late = 2,
+    /// Something is overdue by more than 90 days.
+    Defaulted = 3,
+}
+
+/// A loan: what its installments depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Loan {
+    /// Row in the table.
+    pub row: u64,
+    /// Id.
+    pub id: [u8; 16],
+    property: Option<u64>,
+    kind: u8,
+    /// How it is paid back.
+    pub amortization: Amortization,
+    /// Centavos.
+    pub principal: i64,
+    /// Millionths a month.
+    pub rate: i64,
+    /// Installments.
+    pub term: u32,
+    contracted_at: i64,
+    first_due: (i32, u32, u32),
+    /// Installments at the end of those due that stay unpaid, if the loan still runs.
+    pub arrears: u32,
+    /// How many of 10 000 installments are paid late.
+    pub lateness: u32,
+}
+
+const HOUSING: u8 = 0;
+const PAYROLL: u8 = 1;
+const VEHICLE: u8 = 2;
+const PERSONAL: u8 = 3;
+
+/// `part` of `whole` as a rounded product of centavos and millionths, half up.
+const fn interest(balance: i64, rate: i64) -> i64 {
+    ((balance as i128 * rate as i128 + 500_000) / 1_000_000) as i64
+}
+
+/// The equal installment of a PRICE loan: `P·i / (1 − (1+i)^−n)`, rounded half up to the centavo.
+///
+/// `rate` is in millionths; the power is kept to 2^−56.
+pub fn price_installment(principal: i64, rate: i64, term: u32) -> i64 {
+    const ONE: u128 = 1 << 56;
+    let power = (0..term).fold(ONE, |power, _| power * (1_000_000 + rate as u128) / 1_000_000);
+    let (numerator, denominator) =
+        (principal as u128 * rate as u128 * power, (power - ONE) * 1_000_000);
+    ((numerator + denominator / 2) / denominator) as i64
+}
+
+/// Parts of one installment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installment {
+    /// Principal paid back.
+    pub principal: i64,
+    /// Interest.
+    pub interest: i64,
+}
+
+/// The installments of a loan, in order; their principals sum to the loan's.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    amortization: Amortization,
+    balance: i64,
+    rate: i64,
+    left: u32,
+    /// Constant part: principal (SAC) or installment (PRICE).
+    constant: i64,
+}
+
+impl Schedule {
+    /// The schedule of `principal` centavos at `rate` millionths a month over `term` months.
+    pub fn new(amortization: Amortization, principal: i64, rate: i64, term: u32) -> Self {
+        let constant = match amortization {
+            Amortization::Sac => principal / i64::from(term),
+            Amortization::Price => price_installment(principal, rate, term),
+        };
+        Self { amortization, balance: principal, rate, left: term, constant }
+    }
+}
+
+impl Iterator for Schedule {
+    type Item = Installment;
+
+    fn next(&mut self) -> Option<Installment> {
+        self.left = self.left.checked_sub(1)?;
+        let interest = interest(self.balance, self.rate);
+        let principal = match self.amortization {
+            // The last installment takes the rounding.
+            _ if self.left == 0 => self.balance,
+            Amortization::Sac => self.constant,
+            Amortization::Price => (self.constant - interest).clamp(0, self.balance),
+        };
+        self.balance -= principal;
+        Some(Installment { principal, interest })
+    }
+}
+
+fn around(draw: Half, middle: i64, sigma: i64) -> i64 {
+    // Within two sigmas, so that a rate never leaves its market.
+    middle + (i64::from(normal_q16(draw)) * sigma / 65_536).clamp(-2 * sigma, 2 * sigma)
+}
+
+impl Loan {
+    /// The loan of a row; with a property it is for housing.
+    pub fn new(
+        context: &Context,
+        row: u64,
+        borrower: &Customer,
+        property: Option<&Property>,
+    ) -> Self {
+        let [shape, terms, money, date] = context.rng.four(Domain::Loan, row, 0, 0);
+        let [arrears, tail, ..] = context.rng.four(Domain::Loan, row, 0, 1);
+        let (shape, rate) = shape.halves();
+        let (months, public) = terms.halves();
+        let kind = match (property, shape.below(100)) {
+            (Some(_), _) => HOUSING,
+            (None, 0..45) => PAYROLL,
+            (None, 45..70) => VEHICLE,
+            _ => PERSONAL,
+        };
+        let multiple = |low: u32, high: u32, step: u32| low + months.below((high - low) / step + 1) * step;
+        let income = borrower.income;
+        // Rate and term by kind; principal in percent of a month's income.
+        let (rate, term, percent) = match kind {
+            HOUSING => (around(rate, 9_600, 450), multiple(120, 420, 60), 0),
+            PAYROLL if public.chance(6_000) => (around(rate, 18_000, 1_000), multiple(12, 96, 12), 700),
+            PAYROLL => (around(rate, 38_000, 2_000), multiple(12, 96, 12), 400),
+            VEHICLE => (around(rate, 19_700, 1_500), multiple(12, 60, 12), 900),
+            _ => (around(rate, 62_000, 8_000), multiple(6, 48, 6), 150),
+        };
+        let share = 40 + money.below(61);
+        let principal = match property {
+            // Loan to value of 40 to 80%.
+            Some(property) => property.value * (40 + money.below(41)) / 100,
+            None => income * percent / 100 * share / 100,
+        };
+        let as_of_day = local_day(context.plan.as_of());
+        let created_day = local_day(borrower.created_at);
+        let contracted = created_day + 1 + date.below((as_of_day - created_day - 1) as u64) as i32;
+        let (year, month, day) = from_days(contracted);
+        // Chance of more than 90 days late, in 10 000, for a middling score: 6.8% over all loans.
+        let odds: i64 = match kind {
+            HOUSING => 250,
+            PAYROLL => 500,
+            VEHICLE => 700,
+            _ => 1_500,
+        };
+        let odds = odds * (1_150 - i64::from(borrower.score)) / 500;
+        let fate = i64::from(arrears.below(10_000) as u32);
+        let (count, fee) = tail.halves();
+        Self {
+            row,
+            id: context.id(Domain::Loan, row),
+            property: property.map(|property| property.row),
+            kind,
+            amortization: if kind == HOUSING && fee.chance(8_500) {
+                Amortization::Sac
+            } else {
+                Amortization::Price
+            },
+            // Rounded to R$ 10.
+            principal: (principal / 1_000 * 1_000).max(50_000) as i64,
+            rate,
+            term,
+            contracted_at: instant(contracted, 10 * HOUR + (date.0 & 0xFF_FFFF) as i64),
+            first_due: (year, month, day.min(28)),
+            arrears: match fate {
+                f if f < odds => 4 + count.below(5),
+                f if f < odds * 2 => 1 + count.below(3),
+                _ => 0,
+            },
+            lateness: (odds * 2) as u32,
+        }
+    }
+
+    /// When installment `k` (from 0) is due: one month after the contract, and so on.
+    pub const fn due_date(&self, k: u32) -> i32 {
+        let (year, month, day) = self.first_due;
+        add_months(year, month, day, k as i32 + 1)
+    }
+
+    /// Its installments.
+    pub fn schedule(&self) -> Schedule {
+        Schedule::new(self.amortization, self.principal, self.rate, self.term)
+    }
+}
+
+impl LoanColumns {
+    /// Adds a loan; `outstanding` and `standing` are those after its last event.
+    pub fn push(
+        &mut self,
+        context: &Context,
+        loan: &Loan,
+        borrower: &Customer,
+        outstanding: i64,
+        standing: Standing,
+    ) {
+        self.loan_id.push(loan.id);
+        self.customer_id.push(context.id(Domain::Customer, borrower.row));
+        self.property_id.push(loan.property.map(|row| context.id(Domain::Property, row)));
+        self.loan_type.push(loan.kind);
+        self.amortization.push(loan.amortization as u8);
+        self.principal.push(loan.principal);
+        self.monthly_rate.push(loan.rate);
+        self.term_months.push(loan.term as i16);
+        self.contracted_at.push(loan.contracted_at);
+        self.first_due_date.push(loan.due_date(0));
+        self.outstanding_balance.push(outstanding);
+        self.status.push(standing as u8);
+    }
+}

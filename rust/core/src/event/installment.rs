@@ -1,0 +1,155 @@
+//! `banking.installments`.
+
+use super::History;
+use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
+use crate::column::{Nullable, columns};
+use crate::entity::loan::{Installment, Loan, Standing};
+use crate::rng::Domain;
+
+columns! {
+    /// Columns of `banking.installments`.
+    InstallmentColumns for "banking.installments" {
+        installment_event_id: Vec<[u8; 16]>,
+        loan_id: Vec<[u8; 16]>,
+        installment_number: Vec<i16>,
+        due_date: Vec<i32>,
+        principal_amount: Vec<i64>,
+        interest_amount: Vec<i64>,
+        late_fee: Vec<i64>,
+        amount_paid: Vec<i64>,
+        remaining_balance: Vec<i64>,
+        days_late: Vec<i16>,
+        payment_status: Vec<u8>,
+        paid_at: Nullable<Vec<i64>>,
+        occurred_at: Vec<i64>,
+    }
+}
+
+const PAID: u8 = 0;
+const PAID_LATE: u8 = 1;
+const OVERDUE: u8 = 2;
+/// Longest delay of a payment that comes late. With payments at most three days early and due dates at
+/// least 28 days apart, no payment is then later than the next.
+const LONGEST_DELAY: u32 = 24;
+const EARLIEST: u32 = 3;
+
+/// The last arrears run of the history, at 06:00: it reports what is overdue.
+fn arrears_run(as_of: i64) -> i64 {
+    let today = instant(local_day(as_of), 6 * HOUR);
+    if today < as_of { today } else { today - DAY }
+}
+
+/// How many installments fell due before the day of the last arrears run.
+pub fn count(history: &History, loan: &Loan) -> u32 {
+    let today = local_day(arrears_run(history.context.plan.as_of()));
+    // Due dates are at least 28 days apart, so this bounds the search from above.
+    let longest = ((today - loan.due_date(0)) / 28 + 1).max(0) as u32;
+    let (mut low, mut high) = (0, longest.min(loan.term));
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if loan.due_date(middle - 1) < today { low = middle } else { high = middle - 1 }
+    }
+    low
+}
+
+/// When installment `k` is paid if it is: the delay in days (negative when early), and the instant.
+fn payment(history: &History, loan: &Loan, k: u32) -> (i32, i64) {
+    let [late, time, ..] = history.context.rng.four(Domain::Installment, loan.row, u64::from(k), 0);
+    let (late, days) = late.halves();
+    let delay = if late.chance(loan.lateness) {
+        1 + days.below(LONGEST_DELAY) as i32
+    } else {
+        -(days.below(EARLIEST + 1) as i32)
+    };
+    // Between 07:00 and 23:00.
+    let time = 7 * HOUR + time.below(16 * HOUR as u64) as i64;
+    (delay, instant(loan.due_date(k) + delay, time))
+}
+
+/// One event, without its ids.
+struct Event {
+    installment: Installment,
+    late_fee: i64,
+    paid: i64,
+    remaining: i64,
+    days_late: i32,
+    status: u8,
+    paid_at: Option<i64>,
+    occurred_at: i64,
+}
+
+/// The events of a loan in order: a fold over its schedule.
+fn events<'a>(history: &'a History, loan: &'a Loan) -> impl Iterator<Item = Event> + 'a {
+    let as_of = history.context.plan.as_of();
+    let count = count(history, loan);
+    let first_unpaid = if count < loan.term { count.saturating_sub(loan.arrears) } else { count };
+    let run = arrears_run(as_of);
+    let mut remaining = loan.principal;
+    loan.schedule().zip(0..count).map(move |(installment, k)| {
+        let (delay, paid_at) = payment(history, loan, k);
+        let paid = k < first_unpaid && paid_at < as_of;
+        let days_late = if paid { delay.max(0) } else { local_day(run) - loan.due_date(k) };
+        let owed = installment.principal + installment.interest;
+        // 2%, and 1% a month by the day.
+        let days = i64::from(days_late);
+        let late_fee = if days > 0 { owed * 2 / 100 + owed * days / 3_000 } else { 0 };
+        if paid {
+            remaining -= installment.principal;
+        }
+        Event {
+            installment,
+            late_fee,
+            paid: if paid { owed + late_fee } else { 0 },
+            remaining,
+            days_late,
+            status: match (paid, delay > 0) {
+                (true, false) => PAID,
+                (true, true) => PAID_LATE,
+                (false, _) => OVERDUE,
+            },
+            paid_at: paid.then_some(paid_at),
+            occurred_at: if paid { paid_at } else { run },
+        }
+    })
+}
+
+/// Principal still to be paid and standing of a loan at the end of the history.
+pub fn standing(history: &History, loan: &Loan) -> (i64, Standing) {
+    let mut remaining = loan.principal;
+    let mut worst = 0;
+    for event in events(history, loan) {
+        remaining = event.remaining;
+        if event.status == OVERDUE {
+            worst = worst.max(event.days_late);
+        }
+    }
+    let standing = match (worst, remaining) {
+        (91.., _) => Standing::Defaulted,
+        (1.., _) => Standing::Late,
+        (_, 0) => Standing::Settled,
+        _ => Standing::Active,
+    };
+    (remaining, standing)
+}
+
+impl InstallmentColumns {
+    /// Adds all installments of a loan that fell due.
+    pub fn push(&mut self, history: &History, loan: &Loan) {
+        for (event, k) in events(history, loan).zip(0..) {
+            self.installment_event_id
+                .push(history.context.event_id(Domain::Installment, loan.row, k));
+            self.loan_id.push(loan.id);
+            self.installment_number.push(k as i16 + 1);
+            self.due_date.push(loan.due_date(k));
+            self.principal_amount.push(event.installment.principal);
+            self.interest_amount.push(event.installment.interest);
+            self.late_fee.push(event.late_fee);
+            self.amount_paid.push(event.paid);
+            self.remaining_balance.push(event.remaining);
+            self.days_late.push(event.days_late as i16);
+            self.payment_status.push(event.status);
+            self.paid_at.push(event.paid_at);
+            self.occurred_at.push(event.occurred_at);
+        }
+    }
+}

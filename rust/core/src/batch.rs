@@ -14,11 +14,11 @@ use crate::entity::loan::{Loan, LoanColumns};
 use crate::entity::property::{Property, PropertyColumns};
 use crate::entity::stock::StockColumns;
 use crate::error::Error;
+use crate::event::History;
 use crate::event::card_transaction::{self, CardTransactionColumns};
 use crate::event::installment::{self, InstallmentColumns};
 use crate::event::trade::{self, TradeColumns};
 use crate::event::transaction::{self, TransactionColumns};
-use crate::event::History;
 use crate::plan::Plan;
 
 /// Most rows that a batch may be asked to have.
@@ -83,7 +83,8 @@ impl<'a> Client<'a> {
 }
 
 /// Columns that take the rows of one customer after the other.
-trait Rows: Default {
+trait Rows {
+    fn with_room_for(rows: usize) -> Self;
     fn push_client(&mut self, client: &Client<'_>);
     fn len(&self) -> usize;
     fn into_batch(self) -> Batch;
@@ -92,6 +93,10 @@ trait Rows: Default {
 macro_rules! rows {
     ($($columns:ident: |$into:ident, $client:ident, $customer:ident| $push:block)*) => {$(
         impl Rows for $columns {
+            fn with_room_for(rows: usize) -> Self {
+                Self::with_capacity(rows)
+            }
+
             fn push_client(&mut self, $client: &Client<'_>) {
                 let $into = self;
                 let $customer = $client.customer();
@@ -204,9 +209,7 @@ impl Bank {
             "customers" => customers.end - customers.start,
             "properties" => held(Product::Property),
             "stocks" => reference().stocks.items.len() as u64,
-            "accounts" => {
-                last.first_account(customers.end) - first.first_account(customers.start)
-            }
+            "accounts" => last.first_account(customers.end) - first.first_account(customers.start),
             "credit_cards" => held(Product::Card),
             "loans" => held(Product::Loan),
             "banking.trades" => {
@@ -285,7 +288,8 @@ impl Batches {
     }
 
     fn fill<R: Rows>(&mut self) -> Option<Batch> {
-        let mut rows = R::default();
+        // The last customer may take the batch over its size.
+        let mut rows = R::with_room_for(self.batch_rows + self.batch_rows / 16);
         let history = &self.bank.history;
         let mut block = Block::of(&history.context.rng, self.customers.start);
         while rows.len() < self.batch_rows {
@@ -297,7 +301,7 @@ impl Batches {
 
     fn stocks(&mut self) -> Option<Batch> {
         std::mem::take(&mut self.stocks_left).then(|| {
-            let mut stocks = StockColumns::default();
+            let mut stocks = StockColumns::with_capacity(64);
             stocks.push_all();
             stocks.finish()
         })

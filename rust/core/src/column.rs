@@ -5,6 +5,9 @@
 
 use crate::catalog::{self, FieldType, Relation};
 
+/// Bytes of a usual text, for a first guess at the room that a column needs.
+const USUAL_TEXT: usize = 16;
+
 /// Text of all rows, end to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Texts {
@@ -12,12 +15,6 @@ pub struct Texts {
     pub offsets: Vec<i32>,
     /// UTF-8.
     pub bytes: Vec<u8>,
-}
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self { offsets: vec![0], bytes: Vec::new() }
-    }
 }
 
 impl Texts {
@@ -171,7 +168,10 @@ impl Batch {
 }
 
 /// What a generator pushes into, and what becomes a [`Column`].
-pub trait Build: Default {
+pub trait Build: Sized {
+    /// An empty column with room for so many rows.
+    fn with_capacity(rows: usize) -> Self;
+
     /// Turns it into a column.
     fn build(self) -> Column;
 
@@ -182,6 +182,10 @@ pub trait Build: Default {
 macro_rules! build_vec {
     ($($ty:ty => $variant:ident),*) => {$(
         impl Build for Vec<$ty> {
+            fn with_capacity(rows: usize) -> Self {
+                Self::with_capacity(rows)
+            }
+
             fn build(self) -> Column {
                 Column { values: Values::$variant(self), validity: None }
             }
@@ -195,6 +199,12 @@ macro_rules! build_vec {
 build_vec!([u8; 16] => Uuid, i64 => I64, i32 => I32, i16 => I16, bool => Bool, u8 => Code);
 
 impl Build for Texts {
+    fn with_capacity(rows: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self { offsets, bytes: Vec::with_capacity(rows * USUAL_TEXT) }
+    }
+
     fn build(self) -> Column {
         Column { values: Values::Text(self), validity: None }
     }
@@ -205,7 +215,7 @@ impl Build for Texts {
 }
 
 /// A column in which rows may have no value.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Nullable<T> {
     values: T,
     validity: Vec<bool>,
@@ -231,9 +241,19 @@ impl Nullable<Texts> {
         self.values.push_parts(parts);
         self.validity.push(true);
     }
+
+    /// Adds a row of ASCII.
+    pub fn push_ascii(&mut self, text: &[u8]) {
+        self.values.push_ascii(text);
+        self.validity.push(true);
+    }
 }
 
 impl<T: Build> Build for Nullable<T> {
+    fn with_capacity(rows: usize) -> Self {
+        Self { values: T::with_capacity(rows), validity: Vec::with_capacity(rows) }
+    }
+
     fn build(self) -> Column {
         Column { values: self.values.build().values, validity: Some(self.validity) }
     }
@@ -251,10 +271,19 @@ macro_rules! columns {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Debug, Default)]
+        #[derive(Debug)]
         pub struct $name { pub(crate) $id: $id_ty, $(pub(crate) $field: $ty),* }
 
         impl $name {
+            /// No rows, with room for so many.
+            pub fn with_capacity(rows: usize) -> Self {
+                use $crate::column::Build;
+                Self {
+                    $id: Build::with_capacity(rows),
+                    $($field: Build::with_capacity(rows)),*
+                }
+            }
+
             /// Rows pushed so far.
             pub fn rows(&self) -> usize {
                 $crate::column::Build::rows(&self.$id)

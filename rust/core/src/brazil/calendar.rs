@@ -74,16 +74,48 @@ pub const fn is_session_day(day: i32) -> bool {
     is_business_day(day) && !(month == 12 && (day_of_month == 24 || day_of_month == 31))
 }
 
-/// The session day `n` session days after `day`.
-pub fn add_session_days(day: i32, n: usize) -> i32 {
+/// The day on which a trade of `day` settles: two session days later.
+const fn settlement(day: i32) -> i32 {
     let mut later = day;
-    for _ in 0..n {
+    let mut left = 2;
+    while left > 0 {
         later += 1;
-        while !is_session_day(later) {
-            later += 1;
+        if is_session_day(later) {
+            left -= 1;
         }
     }
     later
+}
+
+/// What is asked of the days of a history again and again, computed once.
+#[derive(Debug)]
+pub struct Days {
+    first: i32,
+    business: Vec<bool>,
+    settlement: Vec<i32>,
+}
+
+impl Days {
+    /// The days from `first` to `last`.
+    pub fn new(first: i32, last: i32) -> Self {
+        Self {
+            first,
+            business: (first..=last).map(is_business_day).collect(),
+            settlement: (first..=last).map(settlement).collect(),
+        }
+    }
+
+    /// Whether a day of the history is a business day.
+    #[inline]
+    pub fn is_business_day(&self, day: i32) -> bool {
+        self.business[(day - self.first) as usize]
+    }
+
+    /// The day on which a trade of a day of the history settles.
+    #[inline]
+    pub fn settlement(&self, day: i32) -> i32 {
+        self.settlement[(day - self.first) as usize]
+    }
 }
 
 /// Which business day of its month a business day is, from 1.

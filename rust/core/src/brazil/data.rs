@@ -299,7 +299,9 @@ impl Reference {
             .collect();
         Self {
             cities: cities(),
-            banks: lines(include_str!("../../data/banks.csv")).map(|f| Bank { ispb: f[1] }).collect(),
+            banks: lines(include_str!("../../data/banks.csv"))
+                .map(|f| Bank { ispb: f[1] })
+                .collect(),
             companies: Choice::new(companies, |c: &Company| c.weight),
             given_names: [eras("F"), eras("M")],
             surnames: names(include_str!("../../data/surnames.csv")),

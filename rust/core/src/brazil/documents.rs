@@ -55,12 +55,8 @@ pub fn luhn(digits: &[u8]) -> u8 {
 
 /// The check digit of an account number: mod 11 with weights 2 to 9 from the right; 10 is written X.
 pub fn account_digit(digits: &[u8]) -> u8 {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .zip((2..=9).cycle())
-        .map(|(&d, w)| u32::from(d - b'0') * w)
-        .sum();
+    let sum: u32 =
+        digits.iter().rev().zip((2..=9).cycle()).map(|(&d, w)| u32::from(d - b'0') * w).sum();
     match (11 - sum % 11) % 11 {
         10 => b'X',
         digit => b'0' + digit as u8,
@@ -113,7 +109,10 @@ pub fn card_prefix(brand: usize, choice: u64) -> u32 {
             first + (choice / 64 % u64::from(last - first + 1)) as u32
         }
         3 => 606_282,
-        _ => (if choice.is_multiple_of(2) { 340_000 } else { 370_000 }) + (choice / 2 % 10_000) as u32,
+        _ => {
+            (if choice.is_multiple_of(2) { 340_000 } else { 370_000 })
+                + (choice / 2 % 10_000) as u32
+        }
     }
 }
 

@@ -132,7 +132,9 @@ impl Account {
             opened_at: if checking {
                 customer.created_at + (opened.0 & 0xF_FFFF) as i64
             } else {
-                customer.created_at + DAY * opened.below(days) as i64 + (opened.0 & 0xFF_FFFF) as i64
+                customer.created_at
+                    + DAY * opened.below(days) as i64
+                    + (opened.0 & 0xFF_FFFF) as i64
             },
         }
     }
@@ -145,7 +147,13 @@ impl Account {
 
 impl AccountColumns {
     /// Adds an account; `balance` is that after its last event.
-    pub fn push(&mut self, context: &Context, account: &Account, customer: &Customer, balance: i64) {
+    pub fn push(
+        &mut self,
+        context: &Context,
+        account: &Account,
+        customer: &Customer,
+        balance: i64,
+    ) {
         let mut branch = *b"0000";
         // A handful of branches for each city.
         let number = 1 + customer.city.index as u64 * 20 + account.row % 7;

@@ -122,7 +122,13 @@ fn embossed(holder: &Customer) -> Vec<u8> {
 
 impl CreditCardColumns {
     /// Adds a card; `available` is what its open cycle leaves of the limit.
-    pub fn push(&mut self, context: &Context, card: &CreditCard, holder: &Customer, available: i64) {
+    pub fn push(
+        &mut self,
+        context: &Context,
+        card: &CreditCard,
+        holder: &Customer,
+        available: i64,
+    ) {
         let (year, month, _) = from_days(local_day(context.plan.as_of()));
         let expiry = year * 12 + month as i32 - 1 + card.months_left;
         self.card_id.push(card.id);

@@ -129,15 +129,16 @@ impl Customer {
         // 40 points for each doubling above the minimum wage, and 110 points of luck either way.
         let doublings = i64::from((income / MINIMUM_WAGE).ilog2());
         let score = 520 + 40 * doublings + i64::from(normal_q16(luck)) * 110 / 65_536;
-        let earliest =
-            (start - LONGEST_TENURE).max(instant(birth + 18 * 1_461 / 4 + 1, 0));
+        let earliest = (start - LONGEST_TENURE).max(instant(birth + 18 * 1_461 / 4 + 1, 0));
         let created_day =
             local_day(earliest) + joined.below(((start - earliest) / DAY - 4).max(1) as u64) as i32;
         Self {
             row,
             city: reference.cities.pick(place),
             // 51.5% of Brazilians are women (Census 2022).
-            given_name: reference.given_names[usize::from(!sex.chance(5_150))][era].pick(given).text,
+            given_name: reference.given_names[usize::from(!sex.chance(5_150))][era]
+                .pick(given)
+                .text,
             surnames: [last, middle, another].map(|word| reference.surnames.pick(word).text),
             surname_count: match surnames.below(100) {
                 0..12 => 1,

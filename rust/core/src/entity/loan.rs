@@ -167,12 +167,15 @@ impl Loan {
             (None, 45..70) => VEHICLE,
             _ => PERSONAL,
         };
-        let multiple = |low: u32, high: u32, step: u32| low + months.below((high - low) / step + 1) * step;
+        let multiple =
+            |low: u32, high: u32, step: u32| low + months.below((high - low) / step + 1) * step;
         let income = borrower.income;
         // Rate and term by kind; principal in percent of a month's income.
         let (rate, term, percent) = match kind {
             HOUSING => (around(rate, 9_600, 450), multiple(120, 420, 60), 0),
-            PAYROLL if public.chance(6_000) => (around(rate, 18_000, 1_000), multiple(12, 96, 12), 700),
+            PAYROLL if public.chance(6_000) => {
+                (around(rate, 18_000, 1_000), multiple(12, 96, 12), 700)
+            }
             PAYROLL => (around(rate, 38_000, 2_000), multiple(12, 96, 12), 400),
             VEHICLE => (around(rate, 19_700, 1_500), multiple(12, 60, 12), 900),
             _ => (around(rate, 62_000, 8_000), multiple(6, 48, 6), 150),
@@ -185,7 +188,10 @@ impl Loan {
         };
         let as_of_day = local_day(context.plan.as_of());
         let created_day = local_day(borrower.created_at);
-        let contracted = created_day + 1 + date.below((as_of_day - created_day - 1) as u64) as i32;
+        let tenure = (as_of_day - created_day - 1) as u64;
+        // A home is seldom the newest thing.
+        let latest = if kind == HOUSING { (tenure * 92 / 100).max(1) } else { tenure };
+        let contracted = created_day + 1 + date.below(latest) as i32;
         let (year, month, day) = from_days(contracted);
         // Chance of more than 90 days late, in 10 000, for a middling score: 6.8% over all loans.
         let odds: i64 = match kind {

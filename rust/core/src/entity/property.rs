@@ -51,7 +51,8 @@ impl Property {
             _ => (3, 300, 40, 12),
         };
         let area = log_normal(size.halves().0, area * 100, sigma);
-        let square_metre = log_normal(price.halves().0, owner.city.square_metre, 25) * percent / 100;
+        let square_metre =
+            log_normal(price.halves().0, owner.city.square_metre, 25) * percent / 100;
         let last_year = i64::from(from_days(local_day(context.plan.start())).0) - 12;
         Self {
             row,

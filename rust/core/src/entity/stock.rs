@@ -25,8 +25,7 @@ pub const ROUND_LOT: i32 = 100;
 pub fn stock_id(ticker: &str) -> [u8; 16] {
     let mut bytes = [0; 8];
     bytes[2..2 + ticker.len()].copy_from_slice(ticker.as_bytes());
-    let origin =
-        Origin { domain: Domain::Stock, row: u64::from_be_bytes(bytes), k: 0 };
+    let origin = Origin { domain: Domain::Stock, row: u64::from_be_bytes(bytes), k: 0 };
     Ids::new(&Rng::new(0)).encode(origin)
 }
 

@@ -59,6 +59,13 @@ pub fn count(history: &History, card: &CreditCard) -> u32 {
     scaled(PURCHASES[place.below(16) as usize], &history.context.plan, lot)
 }
 
+/// The time of event `k` of the `n` of a card, in milliseconds; found without its other
+/// fields.
+pub fn time(history: &History, card: &CreditCard, k: u32, n: u32) -> i64 {
+    let [when, ..] = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
+    history.purchases.time(k, n, when)
+}
+
 /// The billing cycle of a local day, as a number of months; it ends with the closing day.
 fn cycle(day: i32, closing_day: u32) -> i32 {
     let (year, month, day_of_month) = from_days(day);
@@ -102,8 +109,7 @@ impl Purchase {
         // People with a small limit make small purchases.
         let scale = card.limit.clamp(USUAL_LIMIT / 5, USUAL_LIMIT * 3);
         let usual = log_normal(size, category.median, category.sigma_pct) as i64;
-        let amount = (usual * scale / USUAL_LIMIT)
-            .clamp(category.min as i64, category.max as i64);
+        let amount = (usual * scale / USUAL_LIMIT).clamp(category.min as i64, category.max as i64);
         let number = cycle(local_day(time), card.closing_day);
         let spent = open.spent_in(number);
         let refused = draw.chance(150);
@@ -158,8 +164,11 @@ impl CardTransactionColumns {
             let elsewhere = mode == ECOMMERCE || away.chance(800);
             let city = if elsewhere { reference().cities.pick(place) } else { home };
 
-            self.card_transaction_id
-                .push(history.context.event_id(Domain::CardTransaction, card.row, k));
+            self.card_transaction_id.push(history.context.event_id(
+                Domain::CardTransaction,
+                card.row,
+                k,
+            ));
             self.card_id.push(card.id);
             self.merchant_name.push(category.merchants.pick(purchase.merchant).text);
             self.mcc.push(category.mcc);
@@ -183,7 +192,7 @@ impl CardTransactionColumns {
                     *letter = b"0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"[(rest % 34) as usize];
                     rest /= 34;
                 }
-                self.authorization_code.push(std::str::from_utf8(&letters).ok());
+                self.authorization_code.push_ascii(&letters);
             } else {
                 self.authorization_code.push(None);
             }

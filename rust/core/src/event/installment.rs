@@ -52,8 +52,9 @@ pub fn count(history: &History, loan: &Loan) -> u32 {
     low
 }
 
-/// When installment `k` is paid if it is: the delay in days (negative when early), and the instant.
-fn payment(history: &History, loan: &Loan, k: u32) -> (i32, i64) {
+/// What becomes of installment `k` of the `n` that fell due: its delay in days (negative when early),
+/// and when it is paid, if it is.
+fn payment(history: &History, loan: &Loan, k: u32, n: u32) -> (i32, Option<i64>) {
     let [late, time, ..] = history.context.rng.four(Domain::Installment, loan.row, u64::from(k), 0);
     let (late, days) = late.halves();
     let delay = if late.chance(loan.lateness) {
@@ -63,7 +64,14 @@ fn payment(history: &History, loan: &Loan, k: u32) -> (i32, i64) {
     };
     // Between 07:00 and 23:00.
     let time = 7 * HOUR + time.below(16 * HOUR as u64) as i64;
-    (delay, instant(loan.due_date(k) + delay, time))
+    let paid_at = instant(loan.due_date(k) + delay, time);
+    let first_unpaid = if n < loan.term { n.saturating_sub(loan.arrears) } else { n };
+    (delay, (k < first_unpaid && paid_at < history.context.plan.as_of()).then_some(paid_at))
+}
+
+/// The time of event `k` of the `n` of a loan, in milliseconds; found without its other fields.
+pub fn time(history: &History, loan: &Loan, k: u32, n: u32) -> i64 {
+    payment(history, loan, k, n).1.unwrap_or_else(|| arrears_run(history.context.plan.as_of()))
 }
 
 /// One event, without its ids.
@@ -80,35 +88,33 @@ struct Event {
 
 /// The events of a loan in order: a fold over its schedule.
 fn events<'a>(history: &'a History, loan: &'a Loan) -> impl Iterator<Item = Event> + 'a {
-    let as_of = history.context.plan.as_of();
-    let count = count(history, loan);
-    let first_unpaid = if count < loan.term { count.saturating_sub(loan.arrears) } else { count };
-    let run = arrears_run(as_of);
+    let run = arrears_run(history.context.plan.as_of());
+    let n = count(history, loan);
     let mut remaining = loan.principal;
-    loan.schedule().zip(0..count).map(move |(installment, k)| {
-        let (delay, paid_at) = payment(history, loan, k);
-        let paid = k < first_unpaid && paid_at < as_of;
-        let days_late = if paid { delay.max(0) } else { local_day(run) - loan.due_date(k) };
+    loan.schedule().zip(0..n).map(move |(installment, k)| {
+        let (delay, paid_at) = payment(history, loan, k, n);
+        let days_late =
+            if paid_at.is_some() { delay.max(0) } else { local_day(run) - loan.due_date(k) };
         let owed = installment.principal + installment.interest;
         // 2%, and 1% a month by the day.
         let days = i64::from(days_late);
         let late_fee = if days > 0 { owed * 2 / 100 + owed * days / 3_000 } else { 0 };
-        if paid {
+        if paid_at.is_some() {
             remaining -= installment.principal;
         }
         Event {
             installment,
             late_fee,
-            paid: if paid { owed + late_fee } else { 0 },
+            paid: if paid_at.is_some() { owed + late_fee } else { 0 },
             remaining,
             days_late,
-            status: match (paid, delay > 0) {
-                (true, false) => PAID,
-                (true, true) => PAID_LATE,
-                (false, _) => OVERDUE,
+            status: match (paid_at, delay) {
+                (Some(_), ..=0) => PAID,
+                (Some(_), _) => PAID_LATE,
+                (None, _) => OVERDUE,
             },
-            paid_at: paid.then_some(paid_at),
-            occurred_at: if paid { paid_at } else { run },
+            paid_at,
+            occurred_at: paid_at.unwrap_or(run),
         }
     })
 }
@@ -136,8 +142,11 @@ impl InstallmentColumns {
     /// Adds all installments of a loan that fell due.
     pub fn push(&mut self, history: &History, loan: &Loan) {
         for (event, k) in events(history, loan).zip(0..) {
-            self.installment_event_id
-                .push(history.context.event_id(Domain::Installment, loan.row, k));
+            self.installment_event_id.push(history.context.event_id(
+                Domain::Installment,
+                loan.row,
+                k,
+            ));
             self.loan_id.push(loan.id);
             self.installment_number.push(k as i16 + 1);
             self.due_date.push(loan.due_date(k));

@@ -17,9 +17,8 @@ const SLOTS: usize = 24 * SLOTS_PER_HOUR;
 const FINE: u64 = 256;
 
 /// Weight of movements by local hour (Pix, from the hourly curve of the Banco Central, rounded ≈).
-const MOVEMENTS_BY_HOUR: [u64; 24] = [
-    12, 7, 5, 4, 5, 9, 20, 38, 55, 68, 78, 84, 95, 86, 80, 80, 82, 88, 92, 86, 74, 58, 38, 22,
-];
+const MOVEMENTS_BY_HOUR: [u64; 24] =
+    [12, 7, 5, 4, 5, 9, 20, 38, 55, 68, 78, 84, 95, 86, 80, 80, 82, 88, 92, 86, 74, 58, 38, 22];
 /// Weight of card purchases by local hour (≈).
 const PURCHASES_BY_HOUR: [u64; 24] =
     [6, 3, 2, 2, 2, 4, 12, 28, 40, 50, 58, 75, 98, 85, 62, 58, 62, 75, 95, 100, 85, 55, 30, 14];
@@ -80,8 +79,17 @@ impl Timeline {
         let day_weights: Vec<u64> = (first_day..=local_day(end)).map(day_weight).collect();
         let slots = Search::new(slot_weights.iter().copied());
         let days = Search::new(day_weights.iter().map(|weight| weight * slots.total()));
-        let mut timeline =
-            Self { first_day, day_weights, days, slots, slot_weights, start, end, from: 0, span: 0 };
+        let mut timeline = Self {
+            first_day,
+            day_weights,
+            days,
+            slots,
+            slot_weights,
+            start,
+            end,
+            from: 0,
+            span: 0,
+        };
         timeline.from = timeline.weight_before(start);
         timeline.span = timeline.weight_before(end) - timeline.from;
         timeline

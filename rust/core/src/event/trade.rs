@@ -1,7 +1,7 @@
 //! `banking.trades`.
 
 use super::{History, scaled};
-use crate::brazil::calendar::{add_session_days, local_day};
+use crate::brazil::calendar::local_day;
 use crate::brazil::reference;
 use crate::column::{Texts, columns};
 use crate::entity::account::{Account, AccountType};
@@ -44,6 +44,13 @@ pub fn count(history: &History, row: u64) -> u32 {
     scaled(TRADES, &history.context.plan, lot.halves().0)
 }
 
+/// The time of event `k` of the `n` of an account, in milliseconds; found without its
+/// other fields.
+pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
+    let [when, ..] = history.context.rng.four(Domain::Trade, account.row, u64::from(k), 0);
+    history.session.time(k, n, when)
+}
+
 impl TradeColumns {
     /// Adds all trades of an account.
     pub fn push(&mut self, history: &History, account: &Account) {
@@ -60,8 +67,7 @@ impl TradeColumns {
 
         let n = count(history, account.row);
         for k in 0..n {
-            let [when, what, size, how] =
-                rng.four(Domain::Trade, account.row, u64::from(k), 0);
+            let [when, what, size, how] = rng.four(Domain::Trade, account.row, u64::from(k), 0);
             let time = history.session.time(k, n, when);
             let (which, side) = what.halves();
             let (lot, size) = size.halves();
@@ -76,9 +82,7 @@ impl TradeColumns {
             let quantity = match (selling, round) {
                 (false, true) => ROUND_LOT * (1 + size.below(10) as i32),
                 (false, false) => 1 + size.below(99) as i32,
-                (true, true) => {
-                    ROUND_LOT * (1 + size.below((held / ROUND_LOT) as u32) as i32)
-                }
+                (true, true) => ROUND_LOT * (1 + size.below((held / ROUND_LOT) as u32) as i32),
                 (true, false) => 1 + size.below(held as u32) as i32,
             };
             positions[slot] += if selling { -quantity } else { quantity };
@@ -95,7 +99,7 @@ impl TradeColumns {
             self.unit_price.push(price);
             self.gross_amount.push(gross);
             self.fees.push((gross * FEES + 50_000) / 100_000);
-            self.settlement_date.push(add_session_days(local_day(time), 2));
+            self.settlement_date.push(history.days.settlement(local_day(time)));
             self.order_type.push(u8::from(how.halves().0.chance(4_500)));
             self.executed_at.push(time);
         }

@@ -4,7 +4,7 @@
 //! which key) is drawn apart, so that a balance can be found without making them.
 
 use super::{History, scaled};
-use crate::brazil::calendar::{HOUR, is_business_day, local_day, local_time};
+use crate::brazil::calendar::{HOUR, local_day, local_time};
 use crate::brazil::data::{Bank, Company};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
@@ -83,6 +83,13 @@ pub fn count(history: &History, account: &Account) -> u32 {
     scaled(events[place.below(events.len() as u32) as usize], &history.context.plan, lot)
 }
 
+/// The time of event `k` of the `n` of an account, in milliseconds; found without its
+/// other fields.
+pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
+    let [when, ..] = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
+    history.movements.time(k, n, when)
+}
+
 /// What an event does to the account.
 struct Movement {
     time: i64,
@@ -95,10 +102,10 @@ struct Movement {
     draw: Half,
 }
 
-fn kind(account: &Account, time: i64, draw: Half) -> u8 {
-    let day = local_day(time);
+fn kind(history: &History, account: &Account, time: i64, draw: Half) -> u8 {
     // TED is ordered on business days, before 17:00.
-    let ted = is_business_day(day) && (7 * HOUR..17 * HOUR).contains(&local_time(time));
+    let ted = history.days.is_business_day(local_day(time))
+        && (7 * HOUR..17 * HOUR).contains(&local_time(time));
     match (account.kind, draw.below(1000)) {
         (AccountType::Checking, 0..45) | (AccountType::Investments, 0..600) if ted => TED,
         (AccountType::Checking, 45..105) | (AccountType::Savings, 0..250) => DEPOSIT,
@@ -129,7 +136,7 @@ impl Movement {
         let (which, side) = what.halves();
         let (size, draw) = money.halves();
         let (portion, fate) = fate.halves();
-        let kind = kind(account, time, which);
+        let kind = kind(history, account, time, which);
         // Money comes in when there is little, and goes out when there is much.
         let credits = match balance {
             b if b < account.income / 4 => 7_500,
@@ -253,8 +260,7 @@ impl TransactionColumns {
             let (kind, direction) = (movement.kind, movement.direction);
             let rng = &history.context.rng;
             let event = u64::from(k);
-            self.transaction_id
-                .push(history.context.event_id(Domain::Transaction, account.row, k));
+            self.transaction_id.push(history.context.event_id(Domain::Transaction, account.row, k));
             self.account_id.push(account.id);
             self.transaction_type.push(kind);
             self.direction.push(direction);
@@ -285,7 +291,7 @@ impl TransactionColumns {
                     self.pix_key.push(key.map(|key| key.key.as_str()));
                 }
                 let id = end_to_end_id(payer, movement.time, draws[3]);
-                self.end_to_end_id.push(Some(ascii(&id)));
+                self.end_to_end_id.push_ascii(&id);
             } else {
                 self.push_no_pix();
             }
@@ -329,7 +335,7 @@ impl TransactionColumns {
         };
         self.pix_key_type.push(Some(kind));
         match (kind, other.company) {
-            (KEY_CPF, _) => self.pix_key.push(Some(ascii(&other.cpf))),
+            (KEY_CPF, _) => self.pix_key.push_ascii(&other.cpf),
             (KEY_CNPJ, Some(company)) => self.pix_key.push(Some(&company.cnpj)),
             (KEY_PHONE, _) => {
                 let cities = &reference().cities;
@@ -352,7 +358,7 @@ impl TransactionColumns {
                         bits >>= 4;
                     }
                 }
-                self.pix_key.push(Some(ascii(&evp)));
+                self.pix_key.push_ascii(&evp);
             }
         }
     }

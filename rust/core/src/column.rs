@@ -17,6 +17,12 @@ pub struct Texts {
     pub bytes: Vec<u8>,
 }
 
+impl Default for Texts {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
 impl Texts {
     /// Adds a row.
     pub fn push(&mut self, text: &str) {

@@ -8,6 +8,7 @@ pub mod timeline;
 pub mod trade;
 pub mod transaction;
 
+use crate::brazil::calendar::{Days, local_day};
 use crate::brazil::reference;
 use crate::entity::Context;
 use crate::entity::stock::stock_id;
@@ -27,6 +28,8 @@ pub struct History {
     pub purchases: Timeline,
     /// When trades happen.
     pub session: Timeline,
+    /// Days of the history.
+    pub days: Days,
     /// Price paths.
     pub prices: Prices,
     /// Ids of the stocks, in the order of the reference data.
@@ -41,6 +44,7 @@ impl History {
             movements: Timeline::movements(&plan),
             purchases: Timeline::purchases(&plan),
             session: Timeline::session(&plan),
+            days: Days::new(local_day(plan.start()), local_day(plan.as_of())),
             prices: Prices::new(&context),
             stock_ids: reference().stocks.items.iter().map(|s| stock_id(s.ticker)).collect(),
             context,

@@ -6,8 +6,8 @@ use crate::error::Error;
 pub const DEFAULT_AS_OF: i64 = 1_782_864_000_000;
 /// Days of history unless told otherwise; the catalogue's volumes are for this many.
 pub const DEFAULT_DAYS: u32 = 90;
-/// One short of 10^8, so that every customer of a CPF region has a root of eight digits.
-pub const MAX_CUSTOMERS: u64 = 99_999_998;
+/// Roots of eight digits that a CPF may have, so that each customer has one of their own.
+pub const MAX_CUSTOMERS: u64 = 99_999_990;
 /// 2000-01-01T00:00:00Z.
 const MIN_AS_OF: i64 = 946_684_800_000;
 /// 2100-01-01T00:00:00Z.
@@ -35,7 +35,7 @@ impl Plan {
             Err(Error::OutOfRange { option, value, allowed: allowed.to_owned() })
         };
         if !(1..=MAX_CUSTOMERS).contains(&customers) {
-            return out_of_range("customers", customers.to_string(), "1 to 99999998");
+            return out_of_range("customers", customers.to_string(), "1 to 99999990");
         }
         if !(MIN_AS_OF..=MAX_AS_OF).contains(&as_of) {
             let given = format!("{as_of} ms after 1970");

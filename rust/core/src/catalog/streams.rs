@@ -4,8 +4,7 @@ use super::FieldType::{Char, Date, Enum, Instant, Int, SmallInt, Text, Uuid};
 use super::{Field, ForeignKey, Kind, MONEY, Relation, Topic, field, nullable};
 
 /// The streams, in the order in which they are sent.
-pub static STREAMS: [&Relation; 4] =
-    [&TRANSACTIONS, &CARD_TRANSACTIONS, &TRADES, &INSTALLMENTS];
+pub static STREAMS: [&Relation; 4] = [&TRANSACTIONS, &CARD_TRANSACTIONS, &TRADES, &INSTALLMENTS];
 
 /// Kinds of movement.
 pub const TRANSACTION_TYPES: &[&str] = &["PIX", "TED", "DEPOSIT", "WITHDRAWAL"];

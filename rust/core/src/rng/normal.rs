@@ -5,18 +5,18 @@ use std::sync::LazyLock;
 use super::Half;
 
 fn numbers(csv: &str) -> impl Iterator<Item = i64> {
-    csv.lines().filter(|line| !line.starts_with('#')).skip(1).map(|line| {
-        line.parse().expect("a data file of numbers")
-    })
+    csv.lines()
+        .filter(|line| !line.starts_with('#'))
+        .skip(1)
+        .map(|line| line.parse().expect("a data file of numbers"))
 }
 
 static QUANTILES: LazyLock<Vec<i32>> = LazyLock::new(|| {
     numbers(include_str!("../../data/normal_q16.csv")).map(|n| n as i32).collect()
 });
 
-static POWERS: LazyLock<Vec<u64>> = LazyLock::new(|| {
-    numbers(include_str!("../../data/exp2_q32.csv")).map(|n| n as u64).collect()
-});
+static POWERS: LazyLock<Vec<u64>> =
+    LazyLock::new(|| numbers(include_str!("../../data/exp2_q32.csv")).map(|n| n as u64).collect());
 
 /// A standard normal draw times 2^16, by interpolation between 1 025 quantiles (within ±3.3).
 #[inline]

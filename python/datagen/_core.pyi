@@ -1,0 +1,182 @@
+"""The compiled core: plans, columnar batches, encoded rows and key sets."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Literal, SupportsIndex, final
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "Column",
+    "EncodedRows",
+    "KeySet",
+    "Plan",
+    "catalogue",
+    "is_debug_build",
+]
+
+@final
+class Plan:
+    """What to generate. Equal plans give equal bytes on any machine, in any process.
+
+    ``seed`` is 0 to 2**64 - 1, ``customers`` 1 to 99 999 990, ``as_of`` the instant at which the
+    history ends (aware datetime or ISO-8601 text with an offset, in whole milliseconds, years 2000
+    to 2099) and ``days`` (1 to 3660) how far back transactions, card transactions and trades go.
+    Raises ``OptionError`` otherwise. Plans can be compared, hashed and pickled.
+    """
+
+    def __new__(
+        cls,
+        seed: int = 42,
+        customers: int = 100,
+        *,
+        as_of: datetime | str = "2026-07-01T00:00:00Z",
+        days: int = 90,
+    ) -> Plan: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def customers(self) -> int: ...
+    @property
+    def as_of(self) -> datetime:
+        """Aware, in UTC."""
+    @property
+    def days(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[int, int], dict[str, Any]]: ...
+    def rows(self, name: str, start: int = 0, stop: int | None = None) -> int:
+        """How many rows of a table or stream belong to customers ``start`` to ``stop``.
+
+        Exact, and found without making the rows. The stocks belong to nobody: always 42.
+        Raises ``OptionError`` for a name that the catalogue lacks, or a range outside the plan.
+        """
+    def batches(
+        self, name: str, start: int = 0, stop: int | None = None, *, batch_rows: int = 65536
+    ) -> Batches:
+        """The rows of a table or stream that belong to customers ``start`` to ``stop``.
+
+        Batches have about ``batch_rows`` rows (1 to 1 048 576); all events of one account, card or
+        loan are in one batch, in order of time. Parts concatenate to the whole.
+        """
+
+@final
+class Batches:
+    """Iterates batches; also an Arrow stream (``pyarrow.table(plan.batches("customers"))``).
+
+    Each batch comes once, whether iterated or streamed, and may be asked for by any thread.
+    """
+
+    @property
+    def name(self) -> str: ...
+    def __iter__(self) -> Batches: ...
+    def __next__(self) -> Batch: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class Batch:
+    """Rows of one table or stream, by column. Immutable; readers share its memory.
+
+    In Arrow: uuids are ``arrow.uuid`` over 16 bytes, decimals decimal128, instants
+    timestamp[ms, UTC], enumerations dictionaries of int8 that hold every symbol.
+    """
+
+    @staticmethod
+    def from_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Batch:
+        """A batch of a table or stream from rows as Python values; the inverse of ``row``.
+
+        Each row has every field and no other. Beside what ``row`` gives, uuids may be text or 16
+        bytes, decimals int or text, dates and instants ISO-8601 text. Raises ``OptionError`` with
+        the field, the row and what the field accepts: a decimal with more digits than its column,
+        a naive datetime, one with microseconds, a None where there must be a value.
+        """
+    @property
+    def name(self) -> str: ...
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def column_names(self) -> list[str]: ...
+    def __len__(self) -> int: ...
+    def column(self, name: str) -> Column:
+        """The values of a numeric column, without a copy: ``numpy.asarray(batch.column("amount"))``.
+
+        int64 centavos for money (millionths for ``monthly_rate``), int64 milliseconds for instants,
+        int32 days for dates, int16/int32 for integers, uint8 positions for enumerations, bool.
+        A row without a value reads 0. Raises ``OptionError`` for text and uuid columns.
+        """
+    def row(self, index: int) -> dict[str, Any]:
+        """One row as Python values (UUID, str, Decimal, int, bool, date, datetime, None).
+
+        A negative index counts from the end.
+        """
+    def encode(
+        self, format: Literal["avro", "json", "pgcopy"], *, schema_id: int | None = None
+    ) -> EncodedRows:
+        """One encoded row each: Avro binary, a JSON object, or a tuple of PostgreSQL's binary COPY.
+
+        With ``schema_id`` (Avro only) each row starts with Confluent's frame: 0, then the id as four
+        bytes. The bytes of a COPY stream are ``pgcopy``'s data between its header and trailer.
+        """
+    def text(self, name: str) -> EncodedRows:
+        """Each value of a uuid, text, instant or enumeration column as UTF-8 text.
+
+        For message keys and headers. A row without a value is empty.
+        """
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(
+        self, requested_schema: object | None = None
+    ) -> tuple[object, object]: ...
+
+@final
+class Column:
+    """A numeric column, one-dimensional, read-only, by the buffer protocol."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class EncodedRows:
+    """Encoded rows end to end. The buffer protocol gives all of them; indexing gives one."""
+
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def offsets(self) -> Column:
+        """``len + 1`` int64 positions, from 0."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: SupportsIndex, /) -> bytes: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class KeySet:
+    """A set of ids that were handed over, checked at vector speed."""
+
+    def __new__(cls) -> KeySet: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, key: object, /) -> bool: ...
+    def add(self, key: object) -> bool:
+        """Adds one id (UUID, its text or 16 bytes); False if it was there."""
+    def add_batch(
+        self, batch: Batch, field: str, *, only: tuple[str, str] | None = None
+    ) -> int | None:
+        """Adds a uuid column; the first row whose id was there already, or None.
+
+        All rows are added in either case. ``only=("account_type", "INVESTIMENTOS")`` takes just the
+        rows with that symbol.
+        """
+    def first_missing(self, batch: Batch, field: str) -> int | None:
+        """The first row whose id is not in the set, or None. Rows without a value pass."""
+
+def catalogue() -> dict[str, Any]:
+    """The catalogue as plain data: ``{"version": int, "tables": [...], "streams": [...]}``.
+
+    Each relation: ``name``, ``fields`` (``name``, ``type``, ``nullable``, ``doc``; and by type
+    ``precision``/``scale``, ``length``, ``symbols``), ``foreign_keys`` (``field``, ``table``,
+    ``only``); tables also ``unique`` and ``checks`` (pairs of name and SQL); streams also ``key``,
+    ``time``, ``ce_type`` and ``avro_schema`` (JSON text).
+    """
+
+def is_debug_build() -> bool:
+    """Whether the extension was compiled without optimisation."""

@@ -1,0 +1,68 @@
+"""What can go wrong, and what each failure means to a caller and to a shell.
+
+Every error says in one or two lines what failed, where, and what to do. ``exit_code`` is
+what the command returns when the error ends it. No message ever holds a password.
+"""
+
+from __future__ import annotations
+
+
+class DatagenError(Exception):
+    """The root of every error that datagen raises on purpose."""
+
+    exit_code = 1
+
+
+class OptionError(DatagenError, ValueError):
+    """An option or argument is out of its range; found before anything is connected."""
+
+    exit_code = 2
+
+    def __init__(self, option: str, value: object, allowed: str) -> None:
+        super().__init__(f"{option}: {value!r} is not allowed; use {allowed}")
+        self.option = option
+        self.value = value
+        self.allowed = allowed
+
+
+class ConfigurationError(DatagenError):
+    """A setting cannot work, or a service refused who we say we are."""
+
+    exit_code = 3
+
+
+class RejectedError(DatagenError):
+    """A sink was reached and refused the data (constraint, shape of a table, message size)."""
+
+    exit_code = 4
+
+
+class ReferentialIntegrityError(RejectedError, ValueError):
+    """A row points at a parent that was never handed over.
+
+    ``stream`` is the table or stream of the row, ``field`` the foreign key, ``value`` what it
+    holds and ``row`` the row's position within what was handed over (from 0).
+    """
+
+    def __init__(self, stream: str, field: str, value: object, row: int, parent: str) -> None:
+        super().__init__(
+            f"{stream} row {row}: {field} = {value} is not a known {parent}; "
+            f"add the {parent} first"
+        )
+        self.stream = stream
+        self.field = field
+        self.value = value
+        self.row = row
+        self.parent = parent
+
+
+class UnreachableError(DatagenError):
+    """A service cannot be reached or did not answer in time; the run can be repeated."""
+
+    exit_code = 5
+
+
+class VerificationError(DatagenError):
+    """What a service holds is not what was handed over."""
+
+    exit_code = 6

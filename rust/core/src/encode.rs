@@ -1,0 +1,167 @@
+//! A batch as encoded rows: Avro, JSON, or tuples of `PostgreSQL`'s binary COPY.
+//!
+//! Each column is resolved to a typed slice once; then one loop over the rows appends to one
+//! buffer. A format is a file of its own and knows nothing of the others.
+
+mod avro;
+mod json;
+pub mod pgcopy;
+mod rows;
+mod schema;
+mod text;
+
+pub use schema::avro_schema;
+
+use rows::{Row, Rows, part};
+
+use crate::catalog::{Field, FieldType};
+use crate::column::{Batch, Column, Texts, Values};
+
+/// What each row becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Avro binary, without a container file.
+    Avro {
+        /// If given, each row starts with Confluent's frame for this id.
+        schema_id: Option<u32>,
+    },
+    /// A compact JSON object, without a line end.
+    Json,
+    /// A tuple of binary COPY, to be sent between [`pgcopy::HEADER`] and [`pgcopy::TRAILER`].
+    PgCopy,
+}
+
+/// Encoded rows, end to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// All rows.
+    pub bytes: Vec<u8>,
+    /// `rows + 1` positions in `bytes`, from 0.
+    pub offsets: Vec<i64>,
+}
+
+impl Encoded {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of row `row`.
+    pub fn get(&self, row: usize) -> &[u8] {
+        &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}
+
+/// Encodes every row of a batch.
+pub fn encode(batch: &Batch, format: Format) -> Encoded {
+    let fields = batch.relation().fields;
+    let columns: Vec<Cells> =
+        fields.iter().zip(batch.columns()).map(|(f, c)| Cells::new(c, f)).collect();
+    match format {
+        Format::Avro { schema_id } => avro::encode(&columns, batch.rows(), schema_id),
+        Format::Json => json::encode(&columns, batch.rows()),
+        Format::PgCopy => pgcopy::encode(&columns, batch.rows()),
+    }
+}
+
+/// The text of each value of a uuid, text, instant or enumeration column, for message keys and
+/// headers; `None` for a column of another type. A missing value is empty.
+pub fn text(column: &Column, field: &Field) -> Option<Encoded> {
+    let cells = Cells::new(column, field);
+    let width = match cells.data {
+        Data::Uuid(_) => text::UUID_LEN,
+        Data::Text(_) => 0,
+        Data::Instant(_) => text::INSTANT_LEN,
+        Data::Enum(_, symbols) => longest(symbols),
+        _ => return None,
+    };
+    let rows = column.values.len();
+    let mut out = Rows::new(rows, &[cells], 0, |_| width);
+    for row in 0..rows {
+        out.push(|out| {
+            if cells.is_valid(row) {
+                put_text(out, &cells.data, row);
+            }
+        });
+    }
+    Some(out.finish())
+}
+
+/// Writes a value of one of the types of [`text`]; others have no text of their own.
+#[inline]
+fn put_text(out: &mut Row, data: &Data, row: usize) {
+    match data {
+        Data::Uuid(v) => {
+            text::uuid(&v[row], out.ahead());
+            out.advance(text::UUID_LEN);
+        }
+        Data::Text(v) => out.copy(&v.bytes, part(v, row)),
+        Data::Instant(v) => out.put(text::instant(v[row])),
+        Data::Enum(v, symbols) => {
+            let symbol = symbol(symbols, v[row]);
+            out.copy(symbol, 0..symbol.len());
+        }
+        _ => {}
+    }
+}
+
+/// A column with its type resolved: what the row loops read.
+#[derive(Clone, Copy)]
+struct Cells<'a> {
+    field: &'a Field,
+    data: Data<'a>,
+    validity: Option<&'a [bool]>,
+}
+
+/// Values by the meaning of the field, where [`Values`] has them by their shape in memory.
+#[derive(Clone, Copy)]
+enum Data<'a> {
+    Uuid(&'a [[u8; 16]]),
+    Text(&'a Texts),
+    /// Units, and digits after the point.
+    Decimal(&'a [i64], u8),
+    Instant(&'a [i64]),
+    Int(&'a [i32]),
+    Date(&'a [i32]),
+    SmallInt(&'a [i16]),
+    Bool(&'a [bool]),
+    /// Positions in the symbols, and the symbols.
+    Enum(&'a [u8], &'static [&'static str]),
+}
+
+impl<'a> Cells<'a> {
+    fn new(column: &'a Column, field: &'a Field) -> Self {
+        let data = match (&column.values, field.ty) {
+            (Values::Uuid(v), FieldType::Uuid) => Data::Uuid(v),
+            (Values::Text(v), FieldType::Text | FieldType::Char(_)) => Data::Text(v),
+            (Values::I64(v), FieldType::Decimal { scale, .. }) => Data::Decimal(v, scale),
+            (Values::I64(v), FieldType::Instant) => Data::Instant(v),
+            (Values::I32(v), FieldType::Int) => Data::Int(v),
+            (Values::I32(v), FieldType::Date) => Data::Date(v),
+            (Values::I16(v), FieldType::SmallInt) => Data::SmallInt(v),
+            (Values::Bool(v), FieldType::Bool) => Data::Bool(v),
+            (Values::Code(v), FieldType::Enum(symbols)) => Data::Enum(v, symbols),
+            _ => panic!("{}: values of another type than the field's", field.name),
+        };
+        Self { field, data, validity: column.validity.as_deref() }
+    }
+
+    #[inline]
+    fn is_valid(&self, row: usize) -> bool {
+        self.validity.is_none_or(|v| v[row])
+    }
+}
+
+#[inline]
+fn symbol(symbols: &'static [&'static str], code: u8) -> &'static [u8] {
+    symbols[usize::from(code)].as_bytes()
+}
+
+fn longest(symbols: &[&str]) -> usize {
+    symbols.iter().map(|s| s.len()).max().unwrap_or(0)
+}

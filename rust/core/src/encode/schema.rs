@@ -1,0 +1,81 @@
+//! The Avro schema of a relation (Avro 1.11, "Schema Declaration" and "Logical Types").
+
+use std::fmt::Write;
+
+use crate::catalog::{Field, FieldType, Kind, Relation};
+
+/// The schema of the relation's rows, as compact JSON.
+///
+/// A stream's record has the name given in its topic; a table's has the singular of the table's.
+pub fn avro_schema(relation: &Relation) -> String {
+    let record = match relation.kind {
+        Kind::Stream(topic) => topic.record.to_owned(),
+        Kind::Table(_) => pascal_case(&singular(relation.name)),
+    };
+    let fields: Vec<String> = relation.fields.iter().map(|f| field_schema(f, &record)).collect();
+    format!(
+        r#"{{"type":"record","name":"{record}","namespace":"banking","fields":[{}]}}"#,
+        fields.join(",")
+    )
+}
+
+fn field_schema(field: &Field, record: &str) -> String {
+    let ty = type_schema(field, record);
+    let (ty, default) =
+        if field.nullable { (format!(r#"["null",{ty}]"#), r#","default":null"#) } else { (ty, "") };
+    let doc = quoted(field.doc);
+    format!(r#"{{"name":"{}","type":{ty},"doc":{doc}{default}}}"#, field.name)
+}
+
+fn type_schema(field: &Field, record: &str) -> String {
+    match field.ty {
+        FieldType::Uuid => r#"{"type":"string","logicalType":"uuid"}"#.to_owned(),
+        FieldType::Text | FieldType::Char(_) => r#""string""#.to_owned(),
+        FieldType::Decimal { precision, scale } => format!(
+            r#"{{"type":"bytes","logicalType":"decimal","precision":{precision},"scale":{scale}}}"#
+        ),
+        FieldType::SmallInt | FieldType::Int => r#""int""#.to_owned(),
+        FieldType::Bool => r#""boolean""#.to_owned(),
+        FieldType::Date => r#"{"type":"int","logicalType":"date"}"#.to_owned(),
+        FieldType::Instant => r#"{"type":"long","logicalType":"timestamp-millis"}"#.to_owned(),
+        // A namespace for each record: several have a `status`, each with symbols of its own, and
+        // classes generated from two schemas must not collide.
+        FieldType::Enum(symbols) => format!(
+            r#"{{"type":"enum","name":"{}","namespace":"banking.{}","symbols":["{}"]}}"#,
+            pascal_case(field.name),
+            record.to_ascii_lowercase(),
+            symbols.join(r#"",""#)
+        ),
+    }
+}
+
+/// `credit_card` as `CreditCard`.
+fn pascal_case(name: &str) -> String {
+    name.split('_')
+        .map(|word| {
+            let (first, rest) = word.split_at(1);
+            first.to_ascii_uppercase() + rest
+        })
+        .collect()
+}
+
+/// `properties` as `property`, `loans` as `loan`.
+fn singular(plural: &str) -> String {
+    match plural.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => plural.strip_suffix('s').unwrap_or(plural).to_owned(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => write!(out, "\\u{:04x}", c as u32).expect("a string grows"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,199 @@
+//! Sets of ids, to check that keys are unique and that references have a parent.
+
+use std::hash::{BuildHasher, Hasher};
+
+use hashbrown::HashSet;
+
+use crate::column::{Column, Values};
+
+/// A set of 16-byte ids.
+#[derive(Debug, Clone, Default)]
+pub struct KeySet {
+    ids: HashSet<u128, FixedHasher>,
+}
+
+impl KeySet {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of ids.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are no ids.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Whether `id` is in the set.
+    pub fn contains(&self, id: &[u8; 16]) -> bool {
+        self.ids.contains(&u128::from_le_bytes(*id))
+    }
+
+    /// Adds an id; false if it was there.
+    pub fn insert(&mut self, id: &[u8; 16]) -> bool {
+        self.ids.insert(u128::from_le_bytes(*id))
+    }
+
+    /// Adds the ids of a column, and tells the first row whose id was there already.
+    ///
+    /// All rows are added in either case, but not those without a value, nor, with a `mask`, those
+    /// where that enumeration column has another symbol than the given one.
+    ///
+    /// # Panics
+    /// If `column` is not of uuids, or the mask's not an enumeration.
+    pub fn insert_column(&mut self, column: &Column, mask: Option<(&Column, u8)>) -> Option<usize> {
+        let ids = uuids(column);
+        if mask.is_none() {
+            self.ids.reserve(ids.len());
+        }
+        let mut duplicate = None;
+        for (row, id) in ids.iter().enumerate() {
+            let wanted = column.is_valid(row)
+                && mask.is_none_or(|(of, code)| of.is_valid(row) && codes(of)[row] == code);
+            if wanted && !self.insert(id) {
+                duplicate = duplicate.or(Some(row));
+            }
+        }
+        duplicate
+    }
+
+    /// The first row whose id is not in the set. Rows without a value pass.
+    ///
+    /// # Panics
+    /// If `column` is not of uuids.
+    pub fn first_missing(&self, column: &Column) -> Option<usize> {
+        // The events of one account follow one another, so most rows repeat the id before.
+        let mut known = None;
+        for (row, id) in uuids(column).iter().enumerate() {
+            if known == Some(id) || !column.is_valid(row) {
+                continue;
+            }
+            if !self.contains(id) {
+                return Some(row);
+            }
+            known = Some(id);
+        }
+        None
+    }
+}
+
+fn uuids(column: &Column) -> &[[u8; 16]] {
+    match &column.values {
+        Values::Uuid(ids) => ids,
+        _ => panic!("a column of uuids"),
+    }
+}
+
+fn codes(column: &Column) -> &[u8] {
+    match &column.values {
+        Values::Code(codes) => codes,
+        _ => panic!("an enumeration column"),
+    }
+}
+
+/// Hashes the same way in every process. Ids are random, so that one multiplication spreads them;
+/// any others are merely slower.
+#[derive(Debug, Clone, Copy, Default)]
+struct FixedHasher;
+
+impl BuildHasher for FixedHasher {
+    type Hasher = IdHasher;
+
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher(0)
+    }
+}
+
+/// Folds the 128-bit product of the halves, each mixed with digits of pi.
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a u128 is hashed by write_u128");
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        let low = id as u64 ^ 0x243f_6a88_85a3_08d3;
+        let high = (id >> 64) as u64 ^ 0x1319_8a2e_0370_7344;
+        let product = u128::from(low) * u128::from(high);
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u128) -> [u8; 16] {
+        n.to_be_bytes()
+    }
+
+    fn column(ids: &[Option<u128>]) -> Column {
+        Column {
+            values: Values::Uuid(ids.iter().map(|n| id(n.unwrap_or_default())).collect()),
+            validity: Some(ids.iter().map(Option::is_some).collect()),
+        }
+    }
+
+    #[test]
+    fn ids_are_added_once() {
+        let mut keys = KeySet::new();
+        assert!(keys.is_empty() && !keys.contains(&id(7)));
+        assert!(keys.insert(&id(7)));
+        assert!(!keys.insert(&id(7)));
+        assert!(keys.contains(&id(7)));
+        assert_eq!(keys.len(), 1);
+    }
+
+    #[test]
+    fn first_duplicate_is_told_and_the_rest_added() {
+        let mut keys = KeySet::new();
+        let ids = [Some(1), None, Some(2), None, Some(1), Some(2), Some(3)];
+        assert_eq!(keys.insert_column(&column(&ids), None), Some(4));
+        assert_eq!(keys.len(), 3);
+        assert!(!keys.contains(&id(0)), "a missing value is no id");
+        assert_eq!(keys.insert_column(&column(&[Some(4), Some(5)]), None), None);
+    }
+
+    #[test]
+    fn mask_leaves_rows_out() {
+        let mut keys = KeySet::new();
+        let ids = column(&[Some(1), Some(2), Some(3), Some(1)]);
+        let symbols = Column {
+            values: Values::Code(vec![2, 0, 2, 2]),
+            validity: Some(vec![true, true, false, true]),
+        };
+        assert_eq!(keys.insert_column(&ids, Some((&symbols, 2))), Some(3));
+        assert_eq!(keys.len(), 1);
+        assert_eq!(keys.insert_column(&ids, Some((&symbols, 0))), None);
+        assert_eq!(keys.len(), 2);
+    }
+
+    #[test]
+    fn first_missing_skips_repeats_and_missing_values() {
+        let mut keys = KeySet::new();
+        keys.insert_column(&column(&[Some(1), Some(2)]), None);
+        assert_eq!(keys.first_missing(&column(&[Some(1), Some(1), None, Some(2)])), None);
+        assert_eq!(keys.first_missing(&column(&[Some(1), None, Some(3), Some(3)])), Some(2));
+        assert_eq!(keys.first_missing(&column(&[])), None);
+    }
+
+    /// Ids that differ in a few bits only, of either half, must not pile up.
+    #[test]
+    fn hashes_of_similar_ids_differ() {
+        let hash = |n: u128| FixedHasher.hash_one(n);
+        let mut low: Vec<u64> =
+            (0..1000).flat_map(|n| [hash(n) & 0xffff, hash(n << 64) & 0xffff]).collect();
+        low.sort_unstable();
+        low.dedup();
+        assert!(low.len() > 1900, "{} of 2000", low.len());
+    }
+}

@@ -1,0 +1,151 @@
+//! Batches as Arrow arrays, by the C data interface.
+//!
+//! Integers, dates, instants, uuids, texts and the positions of enumerations leave without a copy:
+//! their buffers keep the batch alive. Decimals are widened to 128 bits, and bools and validity
+//! are packed into bits.
+
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
+use arrow_array::types::{Decimal128Type, Int8Type};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
+    FixedSizeBinaryArray, Int8Array, Int16Array, Int32Array, PrimitiveArray, RecordBatch,
+    RecordBatchReader, StringArray, StructArray, TimestampMillisecondArray,
+};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use datagen_core::batch::Batches;
+use datagen_core::catalog::{self, FieldType, Relation};
+use datagen_core::column::{Batch, Column, Values};
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+
+/// The schema of a relation, as the capsule that Arrow readers ask for.
+pub fn schema_capsule<'py>(
+    py: Python<'py>,
+    relation: &Relation,
+) -> PyResult<Bound<'py, PyCapsule>> {
+    let exported = FFI_ArrowSchema::try_from(schema(relation)).expect("names without NUL");
+    PyCapsule::new_with_value(py, exported, c"arrow_schema")
+}
+
+/// A batch as a struct array.
+pub fn export(batch: &Arc<Batch>) -> FFI_ArrowArray {
+    FFI_ArrowArray::new(&StructArray::from(record_batch(batch)).into_data())
+}
+
+/// Reads the batches that are left, for an Arrow stream.
+pub struct Reader {
+    schema: SchemaRef,
+    rest: Arc<Mutex<Batches>>,
+}
+
+impl Reader {
+    pub fn new(relation: &Relation, rest: Arc<Mutex<Batches>>) -> Self {
+        Self { schema: Arc::new(schema(relation)), rest }
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.rest.lock().expect("no batch has failed before").next();
+        next.map(|batch| Ok(record_batch(&Arc::new(batch))))
+    }
+}
+
+impl RecordBatchReader for Reader {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+fn schema(relation: &Relation) -> Schema {
+    Schema::new(relation.fields.iter().map(field).collect::<Vec<_>>())
+}
+
+fn field(field: &catalog::Field) -> Field {
+    let arrow = Field::new(field.name, data_type(field.ty), field.nullable);
+    match field.ty {
+        // https://arrow.apache.org/docs/format/CanonicalExtensions.html#uuid
+        FieldType::Uuid => {
+            arrow.with_metadata([("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())])
+        }
+        _ => arrow,
+    }
+}
+
+fn data_type(ty: FieldType) -> DataType {
+    match ty {
+        FieldType::Uuid => DataType::FixedSizeBinary(16),
+        FieldType::Text | FieldType::Char(_) => DataType::Utf8,
+        FieldType::Decimal { precision, scale } => DataType::Decimal128(precision, scale as i8),
+        FieldType::SmallInt => DataType::Int16,
+        FieldType::Int => DataType::Int32,
+        FieldType::Bool => DataType::Boolean,
+        FieldType::Date => DataType::Date32,
+        FieldType::Instant => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+        // Signed, as pyarrow does not turn unsigned positions into a pandas Categorical.
+        FieldType::Enum(_) => {
+            DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8))
+        }
+    }
+}
+
+fn record_batch(batch: &Arc<Batch>) -> RecordBatch {
+    let relation = batch.relation();
+    let columns = relation.fields.iter().zip(batch.columns());
+    let arrays = columns.map(|(field, column)| array(batch, column, field.ty)).collect();
+    RecordBatch::try_new(Arc::new(schema(relation)), arrays).expect("columns of the catalogue")
+}
+
+fn array(batch: &Arc<Batch>, column: &Column, ty: FieldType) -> ArrayRef {
+    let nulls = column.validity.as_deref().map(NullBuffer::from);
+    match (&column.values, ty) {
+        (Values::Uuid(ids), _) => Arc::new(FixedSizeBinaryArray::new(16, share(batch, ids), nulls)),
+        (Values::Text(texts), _) => {
+            let offsets = OffsetBuffer::new(share(batch, &texts.offsets).into());
+            let bytes = share(batch, &texts.bytes);
+            // SAFETY: `Texts` holds UTF-8, row by row. To look again would take longer than all
+            // else here; the tests do, by pyarrow's full validation.
+            Arc::new(unsafe { StringArray::new_unchecked(offsets, bytes, nulls) })
+        }
+        (Values::I64(units), FieldType::Decimal { precision, scale }) => {
+            let wide: ScalarBuffer<i128> = units.iter().map(|&unit| i128::from(unit)).collect();
+            let decimals: Decimal128Array = PrimitiveArray::<Decimal128Type>::new(wide, nulls);
+            let decimals = decimals.with_precision_and_scale(precision, scale as i8);
+            Arc::new(decimals.expect("precision and scale of the catalogue"))
+        }
+        (Values::I64(millis), _) => {
+            let instants = TimestampMillisecondArray::new(share(batch, millis).into(), nulls);
+            Arc::new(instants.with_timezone("UTC"))
+        }
+        (Values::I32(days), FieldType::Date) => {
+            Arc::new(Date32Array::new(share(batch, days).into(), nulls))
+        }
+        (Values::I32(numbers), _) => Arc::new(Int32Array::new(share(batch, numbers).into(), nulls)),
+        (Values::I16(numbers), _) => Arc::new(Int16Array::new(share(batch, numbers).into(), nulls)),
+        (Values::Bool(flags), _) => {
+            Arc::new(BooleanArray::new(BooleanBuffer::from(flags.as_slice()), nulls))
+        }
+        (Values::Code(codes), FieldType::Enum(symbols)) => {
+            let positions = Int8Array::new(share(batch, codes).into(), nulls);
+            let symbols: ArrayRef = Arc::new(StringArray::from(symbols.to_vec()));
+            Arc::new(DictionaryArray::<Int8Type>::new(positions, symbols))
+        }
+        (Values::Code(_), _) => unreachable!("only enumerations have positions"),
+    }
+}
+
+/// The memory of a column, which keeps its batch alive.
+fn share<T>(batch: &Arc<Batch>, values: &[T]) -> Buffer {
+    let start = NonNull::from(values).cast();
+    // SAFETY: `values` is a column of `batch`, which nothing changes while the buffer holds it.
+    unsafe {
+        let owner: Arc<Batch> = Arc::clone(batch);
+        Buffer::from_custom_allocation(start, size_of_val(values), owner)
+    }
+}

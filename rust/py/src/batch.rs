@@ -1,0 +1,206 @@
+//! `Batch`, and `Batches` that iterates them.
+
+use std::sync::{Arc, Mutex};
+
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+use datagen_core::batch::Batches;
+use datagen_core::catalog::{FieldType, Relation};
+use datagen_core::column::Batch;
+use datagen_core::encode::{self, Format};
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict};
+
+use crate::arrow::{self, Reader};
+use crate::border::{Number, detached};
+use crate::buffer::{PyColumn, PyEncodedRows};
+use crate::error::{field_position, option_error};
+use crate::{plan, rows};
+
+/// Iterates batches; also an Arrow stream.
+#[pyclass(frozen, name = "Batches", module = "datagen._core")]
+pub struct PyBatches {
+    relation: &'static Relation,
+    /// Shared with the Arrow streams handed out: all of them draw from the same rest.
+    rest: Arc<Mutex<Batches>>,
+}
+
+impl PyBatches {
+    pub fn new(relation: &'static Relation, batches: Batches) -> Self {
+        Self { relation, rest: Arc::new(Mutex::new(batches)) }
+    }
+}
+
+#[pymethods]
+impl PyBatches {
+    #[getter]
+    const fn name(&self) -> &'static str {
+        self.relation.name
+    }
+
+    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
+        // The lock is taken without the GIL, so that two threads cannot wait for each other.
+        let next =
+            detached(py, || Ok(self.rest.lock().expect("no batch has failed before").next()))?;
+        Ok(next.map(PyBatch::from))
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        arrow::schema_capsule(py, self.relation)
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // A request is a wish, which a producer of one layout may leave unmet.
+        let _ = requested_schema;
+        let reader = Reader::new(self.relation, Arc::clone(&self.rest));
+        let stream = FFI_ArrowArrayStream::new(Box::new(reader));
+        PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Batches of {}>", self.relation.name)
+    }
+}
+
+/// Rows of one table or stream, by column. Immutable; readers share its memory.
+#[pyclass(frozen, name = "Batch", module = "datagen._core")]
+pub struct PyBatch {
+    batch: Arc<Batch>,
+}
+
+impl From<Batch> for PyBatch {
+    fn from(batch: Batch) -> Self {
+        Self { batch: Arc::new(batch) }
+    }
+}
+
+impl PyBatch {
+    pub fn get(&self) -> &Batch {
+        &self.batch
+    }
+}
+
+#[pymethods]
+impl PyBatch {
+    /// A batch of a table or stream from rows as Python values; the inverse of ``row``.
+    #[staticmethod]
+    fn from_rows(py: Python<'_>, name: &str, rows: &Bound<'_, PyAny>) -> PyResult<Self> {
+        rows::from_python(plan::relation(py, name)?, rows).map(Self::from)
+    }
+
+    #[getter]
+    fn name(&self) -> &'static str {
+        self.batch.relation().name
+    }
+
+    #[getter]
+    fn num_rows(&self) -> usize {
+        self.batch.rows()
+    }
+
+    #[getter]
+    fn column_names(&self) -> Vec<&'static str> {
+        self.batch.relation().fields.iter().map(|field| field.name).collect()
+    }
+
+    fn __len__(&self) -> usize {
+        self.batch.rows()
+    }
+
+    /// The values of a numeric column, without a copy.
+    fn column(&self, py: Python<'_>, name: &str) -> PyResult<PyColumn> {
+        let numeric = |ty| !matches!(ty, FieldType::Uuid | FieldType::Text | FieldType::Char(_));
+        let position = field_position(py, self.batch.relation(), "name", name, numeric)?;
+        Ok(PyColumn::of_batch(Arc::clone(&self.batch), position))
+    }
+
+    /// One row as Python values.
+    fn row<'py>(&self, py: Python<'py>, index: isize) -> PyResult<Bound<'py, PyDict>> {
+        let row = position(index, self.batch.rows())?;
+        rows::to_python(py, &self.batch, row)
+    }
+
+    /// One encoded row each.
+    #[pyo3(signature = (format, *, schema_id = None))]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn encode(
+        &self,
+        py: Python<'_>,
+        format: &str,
+        schema_id: Option<Number>,
+    ) -> PyResult<PyEncodedRows> {
+        let schema_id = match schema_id {
+            Some(id) if format == "avro" => Some(id.within(py, "schema_id", &(0..=u32::MAX))?),
+            Some(id) => {
+                let allowed = format!("None where the format is {format}");
+                return Err(option_error(py, "schema_id", id.given(py), &allowed));
+            }
+            None => None,
+        };
+        let format = match format {
+            "avro" => Format::Avro { schema_id },
+            "json" => Format::Json,
+            "pgcopy" => Format::PgCopy,
+            _ => return Err(option_error(py, "format", format, "avro, json or pgcopy")),
+        };
+        let encoded = detached(py, || Ok(encode::encode(&self.batch, format)))?;
+        Ok(encoded.into())
+    }
+
+    /// Each value of a uuid, text, instant or enumeration column as UTF-8 text.
+    fn text(&self, py: Python<'_>, name: &str) -> PyResult<PyEncodedRows> {
+        let textual = |ty| {
+            matches!(
+                ty,
+                FieldType::Uuid
+                    | FieldType::Text
+                    | FieldType::Char(_)
+                    | FieldType::Instant
+                    | FieldType::Enum(_)
+            )
+        };
+        let relation = self.batch.relation();
+        let position = field_position(py, relation, "name", name, textual)?;
+        let (column, field) = (&self.batch.columns()[position], &relation.fields[position]);
+        let encoded = detached(py, || Ok(encode::text(column, field)))?;
+        Ok(encoded.expect("the types listed above").into())
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        arrow::schema_capsule(py, self.batch.relation())
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        let _ = requested_schema;
+        let array = detached(py, || Ok(arrow::export(&self.batch)))?;
+        let array = PyCapsule::new_with_value(py, array, c"arrow_array")?;
+        Ok((arrow::schema_capsule(py, self.batch.relation())?, array))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Batch of {}, {} rows>", self.batch.relation().name, self.batch.rows())
+    }
+}
+
+/// A Python index, which counts from the end where it is negative, as a position.
+pub fn position(index: isize, len: usize) -> PyResult<usize> {
+    let from_start = if index < 0 { index + len as isize } else { index };
+    usize::try_from(from_start)
+        .ok()
+        .filter(|&row| row < len)
+        .ok_or_else(|| PyIndexError::new_err(format!("row {index} of {len}")))
+}

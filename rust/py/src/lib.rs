@@ -1,0 +1,40 @@
+//! `datagen._core`: the core's plans, batches and key sets as Python classes.
+//!
+//! What crosses the border: integers, literal strings and ranges in; a batch or an encoded buffer
+//! out. `python/datagen/_core.pyi` is the interface, and `mypy.stubtest` compares the two.
+
+mod arrow;
+mod batch;
+mod border;
+mod buffer;
+mod catalogue;
+mod error;
+mod keys;
+mod plan;
+mod rows;
+mod values;
+
+use pyo3::prelude::*;
+
+/// The compiled core: plans, columnar batches, encoded rows and key sets.
+#[pymodule]
+mod _core {
+    use super::pyfunction;
+
+    #[pymodule_export]
+    use crate::batch::{PyBatch, PyBatches};
+    #[pymodule_export]
+    use crate::buffer::{PyColumn, PyEncodedRows};
+    #[pymodule_export]
+    use crate::catalogue::catalogue;
+    #[pymodule_export]
+    use crate::keys::PyKeySet;
+    #[pymodule_export]
+    use crate::plan::PyPlan;
+
+    /// Whether the extension was compiled without optimisation.
+    #[pyfunction]
+    const fn is_debug_build() -> bool {
+        cfg!(debug_assertions)
+    }
+}

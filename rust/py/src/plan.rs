@@ -1,0 +1,222 @@
+//! `Plan`: the arguments of every value, checked.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+use std::sync::Arc;
+
+use datagen_core::batch::{Bank, MAX_BATCH_ROWS};
+use datagen_core::catalog::{self, Relation, STREAMS, TABLES};
+use datagen_core::error::Error;
+use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDateTime, PyDict, PyString, PyTuple};
+
+use crate::batch::PyBatches;
+use crate::border::{Number, detached};
+use crate::error::{choice, from_core, option_error};
+use crate::values;
+
+/// How many customers' events are counted between two looks for signals: about 10 ms of work.
+const COUNTED_AT_ONCE: usize = 10_000;
+
+/// What to generate. Equal plans give equal bytes on any machine, in any process.
+#[pyclass(frozen, eq, name = "Plan", module = "datagen._core")]
+pub struct PyPlan {
+    bank: Arc<Bank>,
+}
+
+impl PartialEq for PyPlan {
+    fn eq(&self, other: &Self) -> bool {
+        self.bank.plan() == other.bank.plan()
+    }
+}
+
+#[pymethods]
+impl PyPlan {
+    #[new]
+    #[pyo3(
+        signature = (
+            seed = Number::new(42),
+            customers = Number::new(100),
+            *,
+            as_of = AsOf::default(),
+            days = Number::new(DEFAULT_DAYS.into()),
+        ),
+        text_signature = "(seed=42, customers=100, *, as_of='2026-07-01T00:00:00Z', days=90)"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn new(
+        py: Python<'_>,
+        seed: Number,
+        customers: Number,
+        as_of: AsOf,
+        days: Number,
+    ) -> PyResult<Self> {
+        let seed = seed.within(py, "seed", &(0..=u64::MAX))?;
+        let plan = Plan::try_new(
+            seed,
+            customers.nearest(0, u64::MAX),
+            as_of.millis,
+            days.nearest(0, u32::MAX),
+        )
+        .map_err(|error| match error {
+            Error::OutOfRange { option: option @ "customers", allowed, .. } => {
+                option_error(py, option, customers.given(py), &allowed)
+            }
+            Error::OutOfRange { option: option @ "days", allowed, .. } => {
+                option_error(py, option, days.given(py), &allowed)
+            }
+            Error::OutOfRange { option: option @ "as_of", allowed, .. } => {
+                option_error(py, option, as_of.given, &allowed)
+            }
+            other => from_core(py, other),
+        })?;
+        let bank = detached(py, || Ok(Arc::new(Bank::new(plan))))?;
+        Ok(Self { bank })
+    }
+
+    #[getter]
+    fn seed(&self) -> u64 {
+        self.bank.plan().seed()
+    }
+
+    #[getter]
+    fn customers(&self) -> u64 {
+        self.bank.plan().customers()
+    }
+
+    /// Aware, in UTC.
+    #[getter]
+    fn as_of<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        values::instant_to_python(py, self.bank.plan().as_of())
+    }
+
+    #[getter]
+    fn days(&self) -> u32 {
+        self.bank.plan().days()
+    }
+
+    /// How many rows of a table or stream belong to customers ``start`` to ``stop``.
+    #[pyo3(
+        signature = (name, start = Number::new(0), stop = None),
+        text_signature = "($self, name, start=0, stop=None)"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn rows(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        start: Number,
+        stop: Option<Number>,
+    ) -> PyResult<u64> {
+        let relation = relation(py, name)?;
+        let customers = self.range(py, &start, stop.as_ref())?;
+        if relation.topic().is_none() {
+            return detached(py, || self.bank.rows(relation, customers));
+        }
+        let mut rows = 0;
+        for first in customers.clone().step_by(COUNTED_AT_ONCE) {
+            let part = first..customers.end.min(first + COUNTED_AT_ONCE as u64);
+            rows += detached(py, || self.bank.rows(relation, part))?;
+        }
+        Ok(rows)
+    }
+
+    /// The rows of a table or stream that belong to customers ``start`` to ``stop``.
+    #[pyo3(
+        signature = (name, start = Number::new(0), stop = None, *, batch_rows = Number::new(65536)),
+        text_signature = "($self, name, start=0, stop=None, *, batch_rows=65536)"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn batches(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        start: Number,
+        stop: Option<Number>,
+        batch_rows: Number,
+    ) -> PyResult<PyBatches> {
+        let relation = relation(py, name)?;
+        let customers = self.range(py, &start, stop.as_ref())?;
+        let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
+        let batches = detached(py, || self.bank.batches(relation, customers, batch_rows))?;
+        Ok(PyBatches::new(relation, batches))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let (seed, customers, days) = (self.seed(), self.customers(), self.days());
+        let as_of = self.as_of_text(py)?;
+        Ok(format!("Plan(seed={seed}, customers={customers}, as_of='{as_of}', days={days})"))
+    }
+
+    fn __hash__(&self) -> u64 {
+        let plan = self.bank.plan();
+        let mut hasher = DefaultHasher::new();
+        (plan.seed(), plan.customers(), plan.as_of(), plan.days()).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// For pickle: the arguments that make an equal plan.
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("as_of", self.as_of_text(py)?)?;
+        keywords.set_item("days", self.days())?;
+        Ok(((self.seed(), self.customers()).into_pyobject(py)?, keywords))
+    }
+}
+
+impl PyPlan {
+    fn as_of_text(&self, py: Python<'_>) -> PyResult<String> {
+        let text: String = self.as_of(py)?.call_method0("isoformat")?.extract()?;
+        Ok(text.replace("+00:00", "Z"))
+    }
+
+    fn range(&self, py: Python<'_>, start: &Number, stop: Option<&Number>) -> PyResult<Range<u64>> {
+        let customers = self.bank.plan().customers();
+        let start = start.within(py, "start", &(0..=customers))?;
+        let stop = match stop {
+            Some(stop) => stop.within(py, "stop", &(start..=customers))?,
+            None => customers,
+        };
+        Ok(start..stop)
+    }
+}
+
+/// The table or stream called `name`.
+pub fn relation(py: Python<'_>, name: &str) -> PyResult<&'static Relation> {
+    catalog::relation(name).ok_or_else(|| {
+        let names = TABLES.iter().chain(STREAMS.iter()).map(|relation| relation.name);
+        option_error(py, "name", name, &choice(names))
+    })
+}
+
+/// The argument `as_of`.
+struct AsOf {
+    millis: i64,
+    given: Option<Py<PyAny>>,
+}
+
+impl Default for AsOf {
+    fn default() -> Self {
+        Self { millis: DEFAULT_AS_OF, given: None }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for AsOf {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if !object.is_instance_of::<PyDateTime>() && !object.is_instance_of::<PyString>() {
+            let given = object.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("expected datetime or str, not {given}")));
+        }
+        match values::instant_from_python(&object)? {
+            Some(millis) => Ok(Self { millis, given: Some(object.to_owned().unbind()) }),
+            None => Err(option_error(object.py(), "as_of", object, values::INSTANT)),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+"""Foreign keys and primary keys, checked against what was really handed over.
+
+A store remembers the ids of the parents that it was given and refuses a row that points at any
+other. Nothing about how ids are made is known here. A refused batch leaves the store as it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._core import Batch, KeySet
+from .errors import ReferentialIntegrityError, RejectedError
+from .types import ForeignKey, catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["FinancialDataStore", "MasterDataStore"]
+
+#: Single rows are merged into batches of this many.
+_MERGED_ROWS = 8192
+
+#: What a row of each table is called when it is somebody's parent.
+_PARENT = {
+    "customers": "customer",
+    "properties": "property",
+    "stocks": "stock",
+    "accounts": "account",
+    "credit_cards": "credit card",
+    "loans": "loan",
+}
+
+
+class MasterDataStore:
+    """Checks every row and keeps the keys of master rows only: events pass through.
+
+    Since it forgets events, it cannot tell an event that is handed over twice.
+    """
+
+    def __init__(self) -> None:
+        self._counts = {relation.name: 0 for relation in catalogue()}
+        self._keys = {relation.name: _UniqueKeys() for relation in catalogue().tables}
+        # Ids of the parents that have a certain symbol, by the foreign key that asks for it.
+        self._only = {
+            (key.table, key.only): KeySet()
+            for relation in catalogue()
+            for key in relation.foreign_keys
+            if key.only
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows handed over so far, by relation in catalogue order."""
+        return dict(self._counts)
+
+    def add_batch(self, batch: Batch) -> Batch:
+        """Checks all rows of a batch, then takes them; returns the batch.
+
+        Raises ``ReferentialIntegrityError`` for the first row whose parent is unknown and
+        ``RejectedError`` for the first whose primary key was handed over before. The row is its
+        position in the batch.
+        """
+        relation = catalogue()[batch.name]
+        for key in relation.foreign_keys:
+            row = self._parents(key).first_missing(batch, key.field)
+            if row is not None:
+                value = batch.row(row)[key.field]
+                raise ReferentialIntegrityError(
+                    relation.name, key.field, str(value), row, _parent_word(key)
+                )
+        keys = self._keys.get(relation.name)
+        if keys is not None:
+            row = keys.add_batch(batch, relation.primary_key)
+            if row is not None:
+                value = batch.row(row)[relation.primary_key]
+                raise RejectedError(
+                    f"{relation.name} row {row}: {relation.primary_key} = {value} was handed over "
+                    f"before; hand over each row once"
+                )
+        for (table, only), parents in self._only.items():
+            if table == relation.name:
+                parents.add_batch(batch, relation.primary_key, only=only)
+        self._counts[relation.name] += len(batch)
+        return batch
+
+    def add_customer(self, row: Mapping[str, Any]) -> None:
+        """Takes one customer; ``row`` has the catalogue's fields, here and in all that follow."""
+        self._add_row("customers", row)
+
+    def add_property(self, row: Mapping[str, Any]) -> None:
+        self._add_row("properties", row)
+
+    def add_stock(self, row: Mapping[str, Any]) -> None:
+        self._add_row("stocks", row)
+
+    def add_account(self, row: Mapping[str, Any]) -> None:
+        """Takes one account; its customer must be known."""
+        self._add_row("accounts", row)
+
+    def add_credit_card(self, row: Mapping[str, Any]) -> None:
+        """Takes one card; its customer must be known."""
+        self._add_row("credit_cards", row)
+
+    def add_loan(self, row: Mapping[str, Any]) -> None:
+        """Takes one loan; its customer, and the property of a HOUSING loan, must be known."""
+        self._add_row("loans", row)
+
+    def add_transaction(self, row: Mapping[str, Any]) -> None:
+        """Takes one movement; its account must be known."""
+        self._add_row("banking.transactions", row)
+
+    def add_card_transaction(self, row: Mapping[str, Any]) -> None:
+        """Takes one purchase; its card must be known."""
+        self._add_row("banking.card-transactions", row)
+
+    def add_trade(self, row: Mapping[str, Any]) -> None:
+        """Takes one trade; its INVESTIMENTOS account and its stock must be known."""
+        self._add_row("banking.trades", row)
+
+    def add_installment(self, row: Mapping[str, Any]) -> None:
+        """Takes one installment; its loan must be known."""
+        self._add_row("banking.installments", row)
+
+    def _add_row(self, name: str, row: Mapping[str, Any]) -> None:
+        # By way of a batch, so that single rows and batches are checked alike.
+        MasterDataStore.add_batch(self, Batch.from_rows(name, [row]))
+
+    def _parents(self, key: ForeignKey) -> KeySet:
+        if key.only:
+            return self._only[key.table, key.only]
+        return self._keys[key.table].known
+
+
+class FinancialDataStore(MasterDataStore):
+    """Checks every row and keeps it, master rows and events alike, for small loads.
+
+    Here events have to be unique too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys.update((relation.name, _UniqueKeys()) for relation in catalogue().streams)
+        self._kept: dict[str, list[Batch]] = {relation.name: [] for relation in catalogue()}
+        self._pending: dict[str, list[dict[str, Any]]] = {r.name: [] for r in catalogue()}
+
+    def add_batch(self, batch: Batch) -> Batch:
+        super().add_batch(batch)
+        self._merge(batch.name)
+        self._kept[batch.name].append(batch)
+        return batch
+
+    def batches(self, name: str) -> Iterator[Batch]:
+        """All rows of a relation, in the order in which they were handed over."""
+        name = catalogue()[name].name
+        self._merge(name)
+        return iter(tuple(self._kept[name]))
+
+    def _add_row(self, name: str, row: Mapping[str, Any]) -> None:
+        super()._add_row(name, row)
+        pending = self._pending[name]
+        pending.append(dict(row))
+        if len(pending) >= _MERGED_ROWS:
+            self._merge(name)
+
+    def _merge(self, name: str) -> None:
+        if pending := self._pending[name]:
+            self._kept[name].append(Batch.from_rows(name, pending))
+            self._pending[name] = []
+
+
+class _UniqueKeys:
+    """Keys that were taken, each once; a batch with a key that is not new adds nothing.
+
+    ``KeySet.add_batch`` adds what it can before it tells of a duplicate. So it is tried on
+    ``_seen``, which may hold keys of refused batches too; ``known`` gets accepted ones only.
+    """
+
+    def __init__(self) -> None:
+        self.known = KeySet()
+        self._seen = KeySet()
+
+    def add_batch(self, batch: Batch, field: str) -> int | None:
+        """The first row whose key was taken before, or None, and then all are taken."""
+        if self._seen.add_batch(batch, field) is not None:
+            row = self._first_taken(batch, field)
+            if row is not None:
+                return row
+        self.known.add_batch(batch, field)
+        return None
+
+    def _first_taken(self, batch: Batch, field: str) -> int | None:
+        taken = set()
+        for row, value in enumerate(batch.text(field)):
+            key = value.decode()
+            if key in taken or key in self.known:
+                return row
+            taken.add(key)
+        return None
+
+
+def _parent_word(key: ForeignKey) -> str:
+    word = _PARENT[key.table]
+    return f"{key.only[1]} {word}" if key.only else word

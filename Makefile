@@ -1,0 +1,58 @@
+# One word does each thing. `make load` and `make test` work on a fresh clone.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.csv' -o -name Cargo.toml) Cargo.toml Cargo.lock
+
+.PHONY: help load test lint format bench golden down clean
+
+help:
+	@echo "make load    build everything, start the local stack, load 100 customers into it"
+	@echo "make test    run every test, against real PostgreSQL, Apache Kafka and Apicurio"
+	@echo "make lint    check formats, lints and types of both languages"
+	@echo "make bench   run the benchmarks"
+	@echo "make golden  write the golden values anew (read CONTRIBUTING.md first)"
+	@echo "make down    stop the local stack"
+
+# The virtual environment, and in it the extension built with optimisation.
+$(VENV)/.installed: pyproject.toml $(RUST_SOURCES)
+	@command -v cargo >/dev/null || { echo "datagen is built with Rust 1.88 or later: install rustup first"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+load: $(VENV)/.installed
+	$(BIN)/datagen load --local --customers 100 --seed 42 --create-topics --truncate
+
+down: $(VENV)/.installed
+	$(BIN)/datagen local down
+
+test: $(VENV)/.installed
+	cargo test --quiet --package datagen-core
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest datagen._core --ignore-missing-stub
+
+format: $(VENV)/.installed
+	cargo fmt --all
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.installed
+	cargo bench --package datagen-core
+	$(BIN)/python -m pytest benches --benchmark-only
+
+golden:
+	rm -rf rust/core/tests/golden
+	-cargo test --quiet --package datagen-core --test golden
+	cargo test --quiet --package datagen-core --test golden
+
+clean:
+	rm -rf $(VENV) target

@@ -1,0 +1,5 @@
+"""``python -m datagen``: the ``datagen`` command."""
+
+from .cli import main
+
+main()

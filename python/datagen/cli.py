@@ -1,0 +1,468 @@
+"""The ``datagen`` command: options in, calls out, and what a run says.
+
+Exit codes: 0 done, 2 wrong usage, 3 configuration or authentication, 4 a sink rejected data,
+5 unreachable or timed out, 6 verification failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from . import Plan, loader
+from .errors import ConfigurationError, DatagenError, OptionError, VerificationError
+from .presets import PRESETS, ProducerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.progress import TaskID
+
+__all__ = ["main"]
+
+_EXIT_USAGE: Final = 2
+_EXIT_INTERRUPTED: Final = 130
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and leaves the process with its exit code."""
+    debug = False
+    try:
+        debug = _set_up_logging() == "DEBUG"
+        _datagen.main(args, prog_name="datagen", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(_EXIT_USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(_EXIT_USAGE if isinstance(error, click.UsageError) else error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; what was not committed or acknowledged is not loaded", debug=debug)
+        sys.exit(_EXIT_INTERRUPTED)
+    except DatagenError as error:
+        _fail(str(error), debug=debug)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _fail(message: str, *, debug: bool) -> None:
+    if debug:
+        logging.getLogger(__name__).exception("the run ended here")
+    click.echo(f"Error: {message}", err=True)
+
+
+def _set_up_logging() -> str:
+    level = os.environ.get("LOG_LEVEL", "WARNING").upper()
+    if level not in _LEVELS:
+        raise OptionError("LOG_LEVEL", os.environ["LOG_LEVEL"], ", ".join(_LEVELS))
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.captureWarnings(capture=True)
+    return level
+
+
+@click.group(
+    name="datagen", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="datagen", prog_name="datagen")
+def _datagen() -> None:
+    """Realistic Brazilian bank data from a seed, for PostgreSQL and Kafka.
+
+    The same seed and options give the same bytes everywhere, and every foreign key is valid
+    across both.
+    """
+
+
+def _load_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that loads, in the order of the guide."""
+    options = [
+        click.option(
+            "--customers",
+            type=int,
+            default=100,
+            show_default=True,
+            help="Customers to generate.",
+        ),
+        click.option(
+            "--seed",
+            type=int,
+            default=42,
+            show_default=True,
+            help="Seed of every value.",
+        ),
+        click.option(
+            "--postgres-url",
+            metavar="URL",
+            envvar="DATAGEN_POSTGRES_URL",
+            default="postgresql://postgres:postgres@localhost:5432/datagen",
+            show_default=True,
+            show_envvar=True,
+            help="Where master data goes.",
+        ),
+        click.option(
+            "--kafka-bootstrap",
+            metavar="HOST:PORT,...",
+            envvar="DATAGEN_KAFKA_BOOTSTRAP",
+            default="localhost:9092",
+            show_default=True,
+            show_envvar=True,
+            help="Where events go.",
+        ),
+        click.option(
+            "--schema-registry",
+            metavar="URL",
+            envvar="DATAGEN_SCHEMA_REGISTRY",
+            default="http://localhost:8081",
+            show_default=True,
+            show_envvar=True,
+            help="Where Avro schemas are registered.",
+        ),
+        click.option("--skip-postgres", is_flag=True, help="Load nothing into PostgreSQL."),
+        click.option("--skip-kafka", is_flag=True, help="Send nothing to Kafka."),
+        click.option("--create-topics", is_flag=True, help="Create the topics that are missing."),
+        click.option(
+            "--truncate", is_flag=True, help="Empty the tables first, in the same transaction."
+        ),
+        click.option("--no-cloudevents", is_flag=True, help="Send no CloudEvents headers."),
+        click.option(
+            "--fast",
+            is_flag=True,
+            help="Keep no events in memory and use the preset BULK "
+            f"(by itself from {loader.FAST_CUSTOMERS} customers on).",
+        ),
+        click.option("--no-avro", is_flag=True, help="Send JSON, three to four times as large."),
+        click.option(
+            "--retention-hours",
+            type=int,
+            default=8,
+            show_default=True,
+            help="Retention of the topics that are created.",
+        ),
+        click.option(
+            "--as-of",
+            default="2026-07-01T00:00:00Z",
+            show_default=True,
+            help="Where the history ends.",
+        ),
+        click.option(
+            "--days",
+            type=int,
+            default=90,
+            show_default=True,
+            help="Days of history; volumes grow with them.",
+        ),
+        click.option(
+            "--preset",
+            type=click.Choice(sorted(PRESETS), case_sensitive=False),
+            help="Producer settings [default: RELIABLE, with --fast BULK].",
+        ),
+        click.option(
+            "--record-timestamp",
+            type=click.Choice(["production", "event"]),
+            default="production",
+            show_default=True,
+            help="Time that Kafka stamps records with; it deletes those past the retention.",
+        ),
+        click.option(
+            "--kafka-config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="File of client properties, one key=value a line (TLS, SASL, ...).",
+        ),
+        click.option(
+            "--kafka-option",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="One client property; wins over the file.",
+        ),
+        click.option(
+            "--registry-user",
+            metavar="USER:PASSWORD",
+            envvar="DATAGEN_REGISTRY_USER",
+            show_envvar=True,
+            help="User of the Schema Registry.",
+        ),
+        click.option(
+            "--registry-ca",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Certificate authority of the Schema Registry (PEM).",
+        ),
+        click.option("--local", is_flag=True, help="Use the local stack; start it if need be."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@_datagen.command(name="load", short_help="Load a bank into PostgreSQL and Kafka.")
+@_load_options
+@click.pass_context
+def _load(context: click.Context, **options: Any) -> None:
+    """Load master data into PostgreSQL and events into Kafka.
+
+    \b
+    Example:
+      datagen load --customers 100 --seed 42 --create-topics --truncate
+    """
+    if options["skip_postgres"] and options["skip_kafka"]:
+        raise click.UsageError("--skip-postgres and --skip-kafka together leave nothing to load.")
+    try:
+        run = _run_from(options)
+    except OptionError as error:
+        allowed = f"{error.value!r} is not allowed; use {error.allowed}"
+        hint = "--" + error.option.replace("_", "-")
+        raise click.BadParameter(allowed, param_hint=hint) from None
+    if options["local"]:
+        run = _on_local_stack(context, run)
+    console = _Console()
+    console.head(run)
+    try:
+        report = loader.load(run, console)
+    finally:
+        console.close()
+    console.tail(run, report)
+    if not report.ok:
+        raise VerificationError(
+            "what the services hold is not what was loaded (see above); "
+            "is something else writing to these tables or topics?"
+        )
+
+
+def _run_from(options: dict[str, Any]) -> loader.Load:
+    fast = options["fast"] or options["customers"] >= loader.FAST_CUSTOMERS
+    producer = None if options["skip_kafka"] else _producer(options, fast=fast)
+    return loader.Load(
+        plan=Plan(
+            options["seed"], options["customers"], as_of=options["as_of"], days=options["days"]
+        ),
+        postgres_url=None if options["skip_postgres"] else options["postgres_url"],
+        producer=producer,
+        truncate=options["truncate"],
+        create_topics=options["create_topics"],
+        retention_hours=options["retention_hours"],
+        fast=fast,
+    )
+
+
+def _producer(options: dict[str, Any], *, fast: bool) -> ProducerConfig:
+    preset = PRESETS[options["preset"] or ("BULK" if fast else "RELIABLE")]
+    client = _properties(options["kafka_config"]) if options["kafka_config"] else {}
+    for option in options["kafka_option"]:
+        name, equals, value = option.partition("=")
+        if not equals or not name.strip():
+            # The value may be a password, so it is not repeated.
+            raise click.UsageError(f"--kafka-option {name!r}: write KEY=VALUE.")
+        client[name.strip()] = value
+    registry: dict[str, str] = {}
+    if options["registry_user"]:
+        registry["basic.auth.user.info"] = options["registry_user"]
+    if options["registry_ca"]:
+        registry["ssl.ca.location"] = str(options["registry_ca"])
+    return replace(
+        preset,
+        bootstrap_servers=options["kafka_bootstrap"],
+        schema_registry_url=options["schema_registry"],
+        cloudevents=not options["no_cloudevents"],
+        avro=not options["no_avro"],
+        record_timestamp=options["record_timestamp"],
+        client_options=client,
+        registry_options=registry,
+    )
+
+
+def _properties(path: Path) -> dict[str, str]:
+    """Reads ``key=value`` lines; blank lines and those that start with # or ! are skipped."""
+    properties = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--kafka-config {path}: cannot be read ({error})") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip()[0] in "#!":
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            raise ConfigurationError(f"--kafka-config {path}, line {number}: write key=value")
+        properties[name.strip()] = value.strip()
+    return properties
+
+
+def _on_local_stack(context: click.Context, run: loader.Load) -> loader.Load:
+    for name in ("postgres_url", "kafka_bootstrap", "schema_registry"):
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--local says where the services are; leave out --{option}.")
+    from . import local
+
+    stack = local.up(report=click.echo)
+    producer = run.producer and replace(
+        run.producer,
+        bootstrap_servers=stack.kafka_bootstrap,
+        schema_registry_url=stack.schema_registry,
+    )
+    # A sandbox that was just started has no topics yet.
+    return replace(
+        run,
+        postgres_url=run.postgres_url and stack.postgres_url,
+        producer=producer,
+        create_topics=True,
+    )
+
+
+@_datagen.group(name="local")
+def _local() -> None:
+    """A stack to try datagen on: PostgreSQL, a Kafka broker and a registry, from pip alone."""
+
+
+@_local.command(name="up")
+def _up() -> None:
+    """Start whatever of the stack is not running."""
+    from . import local
+
+    _print_stack(local.up(report=click.echo))
+
+
+@_local.command(name="status")
+def _status() -> None:
+    """Say what runs, and where."""
+    from . import local
+
+    stack = local.status()
+    if stack is None:
+        click.echo("The local stack is down; start it with: datagen local up")
+    else:
+        _print_stack(stack)
+
+
+@_local.command(name="down")
+def _down() -> None:
+    """Stop the stack. Tables and schemas stay on disk, topics are gone."""
+    from . import local
+
+    stopped = local.down(report=click.echo)
+    click.echo(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing to stop.")
+
+
+def _print_stack(stack: Any) -> None:
+    for service in stack.services:
+        state = f"pid {service.pid}" if service.running else f"NOT RUNNING, see {service.log}"
+        click.echo(f"  {service.name}: {service.address} ({state})")
+    click.echo(f"  --postgres-url {stack.postgres_url}")
+    click.echo(f"  --kafka-bootstrap {stack.kafka_bootstrap}")
+    click.echo(f"  --schema-registry {stack.schema_registry}")
+
+
+def _rate(rows: int, seconds: float) -> str:
+    return f"{rows / max(seconds, 1e-6):,.0f}/s"
+
+
+class _Console:
+    """Says how a run goes: a bar on a terminal, a line a part in a log."""
+
+    _STAGES: Final = {"generate": "Generating", "postgres": "PostgreSQL", "kafka": "Kafka"}
+    _QUIET: Final = 5.0  # seconds between two lines about one part, in a log
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._done = 0
+        self._rows = 0
+        self._began = self._spoke = 0.0
+        self._name = ""
+
+    def head(self, run: loader.Load) -> None:
+        plan = run.plan
+        mode = "fast" if run.fast else "standard"
+        click.echo(
+            f"Loading {plan.customers} customers (seed {plan.seed}, {plan.days} days up to "
+            f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}, {mode} mode)"
+        )
+
+    def start(self, stage: str, name: str, rows: int) -> None:
+        self._stage, self._name, self._rows, self._done = stage, name, rows, 0
+        self._began = self._spoke = time.perf_counter()
+        if not sys.stdout.isatty():
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            transient=True,
+        )
+        self._task = self._bar.add_task(self._label(), total=rows or None, rate="")
+        self._bar.start()
+
+    def advance(self, rows: int) -> None:
+        self._done += rows
+        now = time.perf_counter()
+        rate = _rate(self._done, now - self._began)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, rate=rate)
+        elif now - self._spoke >= self._QUIET and self._done < self._rows:
+            self._spoke = now
+            left = (self._rows - self._done) * (now - self._began) / self._done
+            click.echo(
+                f"  {self._label()}: {self._done} of {self._rows} ({rate}, {left:.0f} s left)"
+            )
+
+    def finish(self, part: loader.Part) -> None:
+        self.close()
+        rows = f"{part.rows} in " if self._rows or part.rows else ""
+        rate = f" ({_rate(part.rows, part.seconds)})" if part.rows else ""
+        click.echo(f"  {self._label()}: {rows}{part.seconds:.2f} s{rate}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _label(self) -> str:
+        return f"{self._STAGES[self._stage]} {self._name}"
+
+    def tail(self, run: loader.Load, report: loader.Report) -> None:
+        """The summary and, as the guide shows it, the validation."""
+        click.echo("Summary:")
+        for label, unit, parts in (
+            ("Generation", "rows", report.generated),
+            ("PostgreSQL", "rows", report.tables),
+            (f"Kafka ({report.format})", "events", report.topics),
+        ):
+            if parts:
+                rows, seconds = sum(p.rows for p in parts), sum(p.seconds for p in parts)
+                click.echo(f"  {label}: {rows} {unit} in {seconds:.2f} s ({_rate(rows, seconds)})")
+        rows = sum(part.rows for part in (*report.tables, *report.topics))
+        click.echo(f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})")
+        if run.postgres_url is not None:
+            click.echo("Validating PostgreSQL row counts...")
+            self._checks(report.table_checks, "rows")
+        if run.producer is not None:
+            click.echo("Validating Kafka topic offsets...")
+            self._checks(report.topic_checks, "events")
+        click.echo(f"Validation: {'ALL OK' if report.ok else 'FAILED'}")
+
+    @staticmethod
+    def _checks(checks: Sequence[loader.Check], unit: str) -> None:
+        for check in checks:
+            note = f" ({check.note})" if check.note else ""
+            if check.ok:
+                click.echo(f"  [OK] {check.name}: {check.found} {unit}{note}")
+            else:
+                click.echo(
+                    f"  [FAIL] {check.name}: {check.found} {unit}, expected {check.expected}{note}"
+                )

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.csv' -o -name Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help load test lint format bench golden down clean
+.PHONY: help load down test lint format bench golden docs clean
 
 help:
 	@echo "make load    build everything, start the local stack, load 100 customers into it"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint    check formats, lints and types of both languages"
 	@echo "make bench   run the benchmarks"
 	@echo "make golden  write the golden values anew (read CONTRIBUTING.md first)"
+	@echo "make docs    write docs/data-catalog.md from the catalogue"
 	@echo "make down    stop the local stack"
 
 # The virtual environment, and in it the extension built with optimisation.
@@ -38,7 +39,8 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest datagen._core --ignore-missing-stub
+	cd python && ../$(BIN)/python -m mypy.stubtest datagen._core --mypy-config-file ../pyproject.toml \
+		--allowlist ../rust/py/stubtest.allow --ignore-unused-allowlist
 
 format: $(VENV)/.installed
 	cargo fmt --all
@@ -53,6 +55,9 @@ golden:
 	rm -rf rust/core/tests/golden
 	-cargo test --quiet --package datagen-core --test golden
 	cargo test --quiet --package datagen-core --test golden
+
+docs: $(VENV)/.installed
+	$(BIN)/python scripts/data_catalog.py
 
 clean:
 	rm -rf $(VENV) target

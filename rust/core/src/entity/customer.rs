@@ -196,8 +196,8 @@ impl Customer {
     /// Position in the list of segments, by income.
     pub const fn segment(&self) -> u8 {
         match self.income {
-            0..1_200_000 => 0,
-            1_200_000..4_500_000 => 1,
+            0..1_000_000 => 0,
+            1_000_000..3_000_000 => 1,
             _ => 2,
         }
     }

@@ -193,12 +193,13 @@ impl Loan {
         let latest = if kind == HOUSING { (tenure * 92 / 100).max(1) } else { tenure };
         let contracted = created_day + 1 + date.below(latest) as i32;
         let (year, month, day) = from_days(contracted);
-        // Chance of more than 90 days late, in 10 000, for a middling score: 6.8% over all loans.
+        // Chance of more than 90 days late, in 10 000, for a middling score: 6.8% of the loans
+        // that still run.
         let odds: i64 = match kind {
-            HOUSING => 250,
-            PAYROLL => 500,
-            VEHICLE => 700,
-            _ => 1_500,
+            HOUSING => 340,
+            PAYROLL => 680,
+            VEHICLE => 950,
+            _ => 2_040,
         };
         let odds = odds * (1_150 - i64::from(borrower.score)) / 500;
         let fate = i64::from(arrears.below(10_000) as u32);
@@ -221,10 +222,10 @@ impl Loan {
             first_due: (year, month, day.min(28)),
             arrears: match fate {
                 f if f < odds => 4 + count.below(5),
-                f if f < odds * 2 => 1 + count.below(3),
+                f if f < odds * 7 / 4 => 1 + count.below(3),
                 _ => 0,
             },
-            lateness: (odds * 2) as u32,
+            lateness: (odds * 3 / 2) as u32,
         }
     }
 

@@ -120,10 +120,11 @@ fn amount(account: &Account, kind: u8, draw: Half) -> i64 {
         (DEPOSIT, _) => return (5 + i64::from(draw.below(296))) * 1_000,
         (WITHDRAWAL, _) => return (2 + i64::from(draw.below(99))) * 1_000,
         // Means R$ 430 and R$ 40 600 (Banco Central).
-        (PIX, AccountType::Checking) => (8_500, 180),
+        (PIX, AccountType::Checking) => (8_500, 188),
         (TED, AccountType::Checking) => (800_000, 180),
-        (PIX, AccountType::Savings) => (30_000, 110),
-        _ => (150_000, 130),
+        (PIX, AccountType::Savings) => (15_000, 110),
+        (PIX, _) => (40_000, 130),
+        _ => (300_000, 150),
     };
     (log_normal(draw, median, sigma) as i64).max(100)
 }

@@ -2,7 +2,7 @@
 //!
 //! Before each row the buffer is made long enough for any row of the batch. A row is then written
 //! through a slice that shrinks from the front, so that each value costs one comparison and no
-//! call; appending to a `Vec` takes a third longer.
+//! call; appending to a `Vec` takes a fifth longer.
 
 use std::mem::take;
 use std::ops::Range;

@@ -161,10 +161,9 @@ class KeySet:
     def add_batch(
         self, batch: Batch, field: str, *, only: tuple[str, str] | None = None
     ) -> int | None:
-        """Adds a uuid column; the first row whose id was there already, or None.
+        """Adds a uuid column, or nothing and tells the first row whose id was there already.
 
-        All rows are added in either case. ``only=("account_type", "INVESTIMENTOS")`` takes just the
-        rows with that symbol.
+        ``only=("account_type", "INVESTIMENTOS")`` takes just the rows with that symbol.
         """
     def first_missing(self, batch: Batch, field: str) -> int | None:
         """The first row whose id is not in the set, or None. Rows without a value pass."""

@@ -39,7 +39,7 @@ class MasterDataStore:
 
     def __init__(self) -> None:
         self._counts = {relation.name: 0 for relation in catalogue()}
-        self._keys = {relation.name: _UniqueKeys() for relation in catalogue().tables}
+        self._keys = {relation.name: KeySet() for relation in catalogue().tables}
         # Ids of the parents that have a certain symbol, by the foreign key that asks for it.
         self._only = {
             (key.table, key.only): KeySet()
@@ -128,7 +128,7 @@ class MasterDataStore:
     def _parents(self, key: ForeignKey) -> KeySet:
         if key.only:
             return self._only[key.table, key.only]
-        return self._keys[key.table].known
+        return self._keys[key.table]
 
 
 class FinancialDataStore(MasterDataStore):
@@ -139,7 +139,7 @@ class FinancialDataStore(MasterDataStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._keys.update((relation.name, _UniqueKeys()) for relation in catalogue().streams)
+        self._keys.update((relation.name, KeySet()) for relation in catalogue().streams)
         self._kept: dict[str, list[Batch]] = {relation.name: [] for relation in catalogue()}
         self._pending: dict[str, list[dict[str, Any]]] = {r.name: [] for r in catalogue()}
 
@@ -166,36 +166,6 @@ class FinancialDataStore(MasterDataStore):
         if pending := self._pending[name]:
             self._kept[name].append(Batch.from_rows(name, pending))
             self._pending[name] = []
-
-
-class _UniqueKeys:
-    """Keys that were taken, each once; a batch with a key that is not new adds nothing.
-
-    ``KeySet.add_batch`` adds what it can before it tells of a duplicate. So it is tried on
-    ``_seen``, which may hold keys of refused batches too; ``known`` gets accepted ones only.
-    """
-
-    def __init__(self) -> None:
-        self.known = KeySet()
-        self._seen = KeySet()
-
-    def add_batch(self, batch: Batch, field: str) -> int | None:
-        """The first row whose key was taken before, or None, and then all are taken."""
-        if self._seen.add_batch(batch, field) is not None:
-            row = self._first_taken(batch, field)
-            if row is not None:
-                return row
-        self.known.add_batch(batch, field)
-        return None
-
-    def _first_taken(self, batch: Batch, field: str) -> int | None:
-        taken = set()
-        for row, value in enumerate(batch.text(field)):
-            key = value.decode()
-            if key in taken or key in self.known:
-                return row
-            taken.add(key)
-        return None
 
 
 def _parent_word(key: ForeignKey) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from dataclasses import replace
@@ -30,6 +31,13 @@ __all__ = ["main"]
 _EXIT_USAGE: Final = 2
 _EXIT_INTERRUPTED: Final = 130
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: Options whose setting has another name in the library.
+_OPTIONS: Final = {
+    "bootstrap_servers": "--kafka-bootstrap",
+    "schema_registry_url": "--schema-registry",
+}
+#: Tables in the order in which they are validated.
+_SHOWN: Final = ("customers", "accounts", "credit_cards", "loans", "properties", "stocks")
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -42,7 +50,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(_EXIT_USAGE)
     except click.ClickException as error:
-        error.show()
+        _fail(_without_secrets(error.format_message()), debug=debug)
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(f"Try: {error.ctx.command_path} --help", err=True)
         sys.exit(_EXIT_USAGE if isinstance(error, click.UsageError) else error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; what was not committed or acknowledged is not loaded", debug=debug)
@@ -54,6 +64,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         # Whoever read our output has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours
+        # Its text is not shown: nobody has made sure that it holds no password.
+        _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)
+        sys.exit(1)
     sys.exit(0)
 
 
@@ -61,6 +75,12 @@ def _fail(message: str, *, debug: bool) -> None:
     if debug:
         logging.getLogger(__name__).exception("the run ended here")
     click.echo(f"Error: {message}", err=True)
+
+
+def _without_secrets(message: str) -> str:
+    """A complaint about options that repeats no URL's user and no argument without a name."""
+    message = re.sub(r"(Got unexpected extra arguments?) \(.*\)", r"\1", message, flags=re.DOTALL)
+    return re.sub(r"://\S*@", "://***@", message)
 
 
 def _set_up_logging() -> str:
@@ -220,7 +240,7 @@ def _load(context: click.Context, **options: Any) -> None:
         run = _run_from(options)
     except OptionError as error:
         allowed = f"{error.value!r} is not allowed; use {error.allowed}"
-        hint = "--" + error.option.replace("_", "-")
+        hint = _OPTIONS.get(error.option, "--" + error.option.replace("_", "-"))
         raise click.BadParameter(allowed, param_hint=hint) from None
     if options["local"]:
         run = _on_local_stack(context, run)
@@ -299,9 +319,12 @@ def _properties(path: Path) -> dict[str, str]:
 
 def _on_local_stack(context: click.Context, run: loader.Load) -> loader.Load:
     for name in ("postgres_url", "kafka_bootstrap", "schema_registry"):
-        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            option = name.replace("_", "-")
-            raise click.UsageError(f"--local says where the services are; leave out --{option}.")
+        source = context.get_parameter_source(name)
+        if source is not click.core.ParameterSource.DEFAULT:
+            option = "--" + name.replace("_", "-")
+            if source is click.core.ParameterSource.ENVIRONMENT:
+                option = f"DATAGEN_{name.upper()}"
+            raise click.UsageError(f"--local says where the services are; leave out {option}.")
     from . import local
 
     stack = local.up(report=click.echo)
@@ -450,7 +473,8 @@ class _Console:
         click.echo(f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})")
         if run.postgres_url is not None:
             click.echo("Validating PostgreSQL row counts...")
-            self._checks(report.table_checks, "rows")
+            checks = sorted(report.table_checks, key=lambda check: _SHOWN.index(check.name))
+            self._checks(checks, "rows")
         if run.producer is not None:
             click.echo("Validating Kafka topic offsets...")
             self._checks(report.topic_checks, "events")

@@ -38,10 +38,10 @@ impl KeySet {
         self.ids.insert(u128::from_le_bytes(*id))
     }
 
-    /// Adds the ids of a column, and tells the first row whose id was there already.
+    /// Adds the ids of a column, or none of them and tells the first row whose id was there already.
     ///
-    /// All rows are added in either case, but not those without a value, nor, with a `mask`, those
-    /// where that enumeration column has another symbol than the given one.
+    /// Rows without a value are left out, and with a `mask` those where that enumeration column has
+    /// another symbol than the given one.
     ///
     /// # Panics
     /// If `column` is not of uuids, or the mask's not an enumeration.
@@ -50,12 +50,15 @@ impl KeySet {
         if mask.is_none() {
             self.ids.reserve(ids.len());
         }
-        let mut duplicate = None;
-        for (row, id) in ids.iter().enumerate() {
-            let wanted = column.is_valid(row)
-                && mask.is_none_or(|(of, code)| of.is_valid(row) && codes(of)[row] == code);
-            if wanted && !self.insert(id) {
-                duplicate = duplicate.or(Some(row));
+        let wanted = |row: &usize| {
+            column.is_valid(*row)
+                && mask.is_none_or(|(of, code)| of.is_valid(*row) && codes(of)[*row] == code)
+        };
+        let duplicate = (0..ids.len()).filter(wanted).find(|&row| !self.insert(&ids[row]));
+        if let Some(end) = duplicate {
+            // Every wanted row before it was new.
+            for row in (0..end).filter(wanted) {
+                self.ids.remove(&u128::from_le_bytes(ids[row]));
             }
         }
         duplicate
@@ -154,13 +157,17 @@ mod tests {
     }
 
     #[test]
-    fn first_duplicate_is_told_and_the_rest_added() {
+    fn a_column_with_a_duplicate_adds_nothing() {
         let mut keys = KeySet::new();
         let ids = [Some(1), None, Some(2), None, Some(1), Some(2), Some(3)];
         assert_eq!(keys.insert_column(&column(&ids), None), Some(4));
-        assert_eq!(keys.len(), 3);
+        assert!(keys.is_empty());
+        assert_eq!(keys.insert_column(&column(&ids[..4]), None), None);
+        assert_eq!(keys.len(), 2);
         assert!(!keys.contains(&id(0)), "a missing value is no id");
-        assert_eq!(keys.insert_column(&column(&[Some(4), Some(5)]), None), None);
+        assert_eq!(keys.insert_column(&column(&[Some(4), Some(2), Some(5)]), None), Some(1));
+        assert_eq!(keys.len(), 2);
+        assert!(keys.contains(&id(2)) && !keys.contains(&id(4)));
     }
 
     #[test]
@@ -172,9 +179,10 @@ mod tests {
             validity: Some(vec![true, true, false, true]),
         };
         assert_eq!(keys.insert_column(&ids, Some((&symbols, 2))), Some(3));
-        assert_eq!(keys.len(), 1);
+        assert!(keys.is_empty());
         assert_eq!(keys.insert_column(&ids, Some((&symbols, 0))), None);
-        assert_eq!(keys.len(), 2);
+        assert_eq!(keys.len(), 1);
+        assert!(keys.contains(&id(2)));
     }
 
     #[test]

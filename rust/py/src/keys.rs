@@ -41,7 +41,7 @@ impl PyKeySet {
         }
     }
 
-    /// Adds a uuid column; the first row whose id was there already, or None.
+    /// Adds a uuid column, or nothing and tells the first row whose id was there already.
     #[pyo3(signature = (batch, field, *, only = None))]
     fn add_batch(
         &self,

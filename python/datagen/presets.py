@@ -1,0 +1,264 @@
+"""How the Kafka producer is set up: one checked configuration, and four of them ready-made."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+from urllib.parse import unquote, urlsplit
+
+from .errors import OptionError
+
+__all__ = [
+    "BULK",
+    "EVENT_BY_EVENT",
+    "FAST",
+    "PRESETS",
+    "RELIABLE",
+    "ProducerConfig",
+    "check_url",
+]
+
+Acks = Literal["0", "1", "all"]
+Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+RecordTimestamp = Literal["production", "event"]
+
+_INT32_MAX = 2**31 - 1
+# What librdkafka's CONFIGURATION.md allows, by the name that the property has here.
+_RANGES: Final[Mapping[str, tuple[int, int]]] = {
+    "batch_size": (1, _INT32_MAX),
+    "linger_ms": (0, 900_000),
+    "retries": (0, _INT32_MAX),
+    "queue_buffering_max_messages": (1, _INT32_MAX),
+    "queue_buffering_max_kbytes": (1, _INT32_MAX),
+    "message_timeout_ms": (1, _INT32_MAX),
+}
+_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "acks": get_args(Acks),
+    "compression": get_args(Compression),
+    "record_timestamp": get_args(RecordTimestamp),
+}
+_FLAGS: Final = ("enable_idempotence", "cloudevents", "content_type", "avro")
+_SECRET = re.compile(r"password|secret|key|token|user\.info|jaas|oauthbearer\.config|\.pem|proxy")
+_HIDDEN: Final = "***"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ProducerConfig:
+    """Where events go, and how. Raises ``OptionError`` for a value that cannot work.
+
+    Sizes are bytes, times milliseconds. Without ``enable_idempotence`` a request whose answer got
+    lost is sent again, so an event may arrive twice; ``ce_id`` tells. The order of the events of
+    one key holds with every configuration.
+
+    ``schema_registry_url`` may list several with commas; None means no registry, hence JSON, as
+    ``avro=False`` does. ``client_options`` are librdkafka's own properties (TLS, SASL, …) and win
+    over the fields here; ``registry_options`` those of confluent-kafka's ``SchemaRegistryClient``.
+    ``record_timestamp`` stamps records with the time of production or with that of their event:
+    a record older than the topic's retention is deleted at once.
+    """
+
+    bootstrap_servers: str = "localhost:9092"
+    schema_registry_url: str | None = "http://localhost:8081"
+    acks: Acks = "all"
+    batch_size: int = 16_384
+    linger_ms: int = 5
+    compression: Compression = "snappy"
+    retries: int = 3
+    enable_idempotence: bool = False
+    queue_buffering_max_messages: int = 100_000
+    queue_buffering_max_kbytes: int = 1_048_576
+    message_timeout_ms: int | None = None
+    """How long an event may take; None leaves librdkafka's 300 000."""
+    cloudevents: bool = True
+    content_type: bool = False
+    avro: bool = True
+    record_timestamp: RecordTimestamp = "production"
+    client_options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
+    registry_options: Mapping[str, str | int | float | bool] = field(
+        default_factory=dict, hash=False
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("client_options", "registry_options"):
+            object.__setattr__(self, name, _options(name, getattr(self, name)))
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                allowed = ", ".join(repr(word) for word in words)
+                raise OptionError(name, getattr(self, name), allowed)
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(name, getattr(self, name), "True or False")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and name == "message_timeout_ms":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise OptionError(name, value, f"{low} to {high}")
+        if self.message_timeout_ms is not None and self.message_timeout_ms <= self.linger_ms:
+            raise OptionError("message_timeout_ms", self.message_timeout_ms, "more than linger_ms")
+        if self.enable_idempotence and self.acks != "all":
+            raise OptionError("enable_idempotence", True, "it with acks='all' only")
+        if self.enable_idempotence and self.retries == 0:
+            raise OptionError("retries", 0, "1 or more with enable_idempotence")
+        _check_bootstrap(self.bootstrap_servers)
+        if self.schema_registry_url is not None:
+            check_url(self.schema_registry_url)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{one.name}={self._shown(one.name)!r}" for one in fields(self))
+        return f"ProducerConfig({shown})"
+
+    @property
+    def bootstrap(self) -> str:
+        """Where the client really goes: ``client_options`` may say something else."""
+        servers = self.bootstrap_servers
+        for name in ("metadata.broker.list", "bootstrap.servers"):
+            servers = str(self.client_options.get(name, servers))
+        return servers
+
+    @property
+    def delivery_timeout(self) -> float:
+        """Seconds after which the client gives an event up."""
+        options = self.librdkafka()
+        limit = options.get("delivery.timeout.ms") or options.get("message.timeout.ms") or "300000"
+        return int(limit, 0) / 1000 or math.inf  # 0 is librdkafka's word for no limit
+
+    def librdkafka(self) -> dict[str, str]:
+        """The producer's properties for librdkafka, ``client_options`` last.
+
+        Partitions follow Java's default partitioner, so that Kafka Streams and ksqlDB find a key
+        where they expect it. Without idempotence there is one request in flight to a broker at a
+        time: with more, a repeated one would arrive behind its successors, out of order.
+        """
+        own = {
+            "client.id": "datagen",
+            "bootstrap.servers": self.bootstrap_servers,
+            "acks": self.acks,
+            "batch.size": str(self.batch_size),
+            "linger.ms": str(self.linger_ms),
+            "compression.type": self.compression,
+            "retries": str(self.retries),
+            "enable.idempotence": str(self.enable_idempotence).lower(),
+            "max.in.flight.requests.per.connection": "5" if self.enable_idempotence else "1",
+            "queue.buffering.max.messages": str(self.queue_buffering_max_messages),
+            "queue.buffering.max.kbytes": str(self.queue_buffering_max_kbytes),
+            "partitioner": "murmur2_random",
+        }
+        if self.batch_size == 1:
+            # librdkafka's batch.size counts from the second message on; this counts from the first.
+            own["batch.num.messages"] = "1"
+        if self.message_timeout_ms is not None:
+            own["message.timeout.ms"] = str(self.message_timeout_ms)
+        return own | {name: _text(value) for name, value in self.client_options.items()}
+
+    def hide(self, text: str) -> str:
+        """``text`` without any password that this configuration holds."""
+        for secret in sorted(self._secrets(), key=len, reverse=True):
+            text = text.replace(secret, _HIDDEN)
+        return re.sub(r"//[^\s/]*@", f"//{_HIDDEN}@", text)
+
+    def _secrets(self) -> Iterator[str]:
+        users = [str(self.registry_options.get("basic.auth.user.info", ""))]
+        if self.schema_registry_url is not None:
+            urls = self.schema_registry_url.split(",")
+            users += (urlsplit(url).netloc.rpartition("@")[0] for url in urls)
+        for user in users:
+            password = user.partition(":")[2]
+            yield from {password, unquote(password)} - {""}
+        for options in (self.client_options, self.registry_options):
+            for name, value in options.items():
+                # A path is no secret, and a message about a missing file has to name it.
+                if value != "" and _SECRET.search(name) and not name.endswith(".location"):
+                    yield str(value)
+
+    def _shown(self, name: str) -> object:
+        value = getattr(self, name)
+        if name == "schema_registry_url" and value is not None:
+            return _without_user(value)
+        if isinstance(value, Mapping):
+            return {k: _HIDDEN if _SECRET.search(k) else v for k, v in value.items()}
+        return value
+
+
+def check_url(url: str, option: str = "schema_registry_url") -> None:
+    """Raises ``OptionError`` unless ``url`` is one or, with commas, several registry addresses."""
+    for one in url.split(","):
+        try:
+            parts = urlsplit(one.strip())
+            # `port` raises for what is no number below 65536.
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        # An @ behind the host is a password that holds a slash.
+        if not good or re.search(r"[\s\x00-\x1f]|://[^/?#]*[/?#].*@", one.strip()):
+            allowed = "http://HOST:PORT or https://HOST:PORT"
+            raise OptionError(option, _without_user(url), allowed)
+
+
+def _check_bootstrap(servers: str) -> None:
+    for server in servers.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not colon or port.endswith("]"):  # no port, librdkafka takes 9092
+            host, port = server.strip(), "9092"
+        host = re.sub(r"^[A-Za-z_]+://", "", host)
+        good = re.fullmatch(r"[^\s:@/\[\]]+|\[[0-9a-fA-F:.]+(%\w+)?\]", host)
+        if not good or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+            raise OptionError("bootstrap_servers", _without_user(servers), "HOST:PORT,HOST:PORT,…")
+
+
+def _options(name: str, options: Mapping[Any, Any]) -> dict[str, str | int | float | bool]:
+    if not isinstance(options, Mapping):
+        raise OptionError(name, type(options).__name__, "a mapping from names to values")
+    checked: dict[str, str | int | float | bool] = {}
+    for key, value in options.items():
+        if not isinstance(key, str) or not key:
+            raise OptionError(name, key, "names such as 'sasl.username'")
+        if not isinstance(value, str | int | float):
+            # Whatever it is, it may hold a password: its type is enough.
+            raise OptionError(f"{name} {key}", type(value).__name__, "text, a number or a flag")
+        checked[key] = value
+    return checked
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _without_user(url: str) -> str:
+    """``url`` without user and password; of a broken one it hides too much, not too little."""
+    url = re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", rf"\1{_HIDDEN}@", url, flags=re.DOTALL)
+    # What stands where a port should may be a password whose host was forgotten.
+    return re.sub(r":(?!//)(?!\d+(?:[/?#,]|$))[^/?#,]*", f":{_HIDDEN}", url)
+
+
+RELIABLE: Final = ProducerConfig(
+    enable_idempotence=True,
+    # As Java's producer: message.timeout.ms ends the attempts, and not three of them, which a
+    # broker that restarts uses up in a second.
+    retries=_INT32_MAX,
+)
+"""For production: every event once, in order, for as long as the process lives."""
+
+FAST: Final = ProducerConfig(acks="0", batch_size=65_536, linger_ms=50)
+"""For development: no broker confirms anything. What is counted as acknowledged was only sent."""
+
+BULK: Final = ProducerConfig(
+    acks="1",
+    batch_size=524_288,
+    linger_ms=100,
+    compression="lz4",
+    queue_buffering_max_messages=500_000,
+    queue_buffering_max_kbytes=2_097_152,
+)
+"""For mass loads: big batches, confirmed by the leader."""
+
+EVENT_BY_EVENT: Final = ProducerConfig(batch_size=1, linger_ms=0, compression="none")
+"""For looking closely: one event to a request."""
+
+PRESETS: Final[Mapping[str, ProducerConfig]] = MappingProxyType(
+    {"RELIABLE": RELIABLE, "FAST": FAST, "BULK": BULK, "EVENT_BY_EVENT": EVENT_BY_EVENT}
+)

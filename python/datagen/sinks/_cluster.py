@@ -1,0 +1,301 @@
+"""One Kafka cluster: the clients that talk to it, and what can be asked of it besides events."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import ConfigurationError, DatagenError, OptionError, UnreachableError
+from ._librdkafka import ClientEvents, failure, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from confluent_kafka import KafkaException, Producer
+    from confluent_kafka.admin import AdminClient
+
+    from ..presets import ProducerConfig
+
+__all__ = ["TIMEOUT", "Cluster", "Topic"]
+
+#: How long the cluster may take to answer, in seconds.
+TIMEOUT: Final = 10.0
+
+_MAX_RETENTION_HOURS: Final = 2**63 // 3_600_000
+#: What would take away something that the sink rests on: its counts, or the order of events.
+_RESERVED: Final = frozenset({"delivery.report.only.error", "queuing.strategy", "transactional.id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is in the cluster; ``created`` tells whether this run made it."""
+
+    name: str
+    partitions: int
+    created: bool
+
+
+class Cluster:
+    """Checks the options when made; connects when first asked for something."""
+
+    def __init__(self, config: ProducerConfig) -> None:
+        self._config = config
+        self.events = ClientEvents(config)
+        self._options: dict[str, Any] = {
+            **config.librdkafka(),
+            "logger": self.events,
+            "error_cb": self.events.on_error,
+        }
+        self._producer: Producer | None = None
+        self._admin_client: AdminClient | None = None
+        self._check_options()
+
+    @property
+    def address(self) -> str:
+        return self._config.bootstrap
+
+    @property
+    def producer(self) -> Producer | None:
+        """None as long as there is no connection."""
+        return self._producer
+
+    def connect(self, timeout: float = TIMEOUT) -> Producer:
+        """Waits until the cluster has answered once, unless it has before."""
+        if self._producer is None:
+            self._metadata(timeout)
+        assert self._producer is not None  # noqa: S101  # for the type checker
+        return self._producer
+
+    def disconnect(self) -> None:
+        """Drops the clients, which ends their threads, and whatever is still queued."""
+        if self._producer is not None:
+            self._producer.purge(blocking=False)
+        self._producer = self._admin_client = None
+
+    def failure(self, what: str, error: KafkaException) -> DatagenError:
+        """The exception to raise for a client's, saying first what failed."""
+        return failure(what, error.args[0], self._config)
+
+    def create_topics(
+        self, partitions: Mapping[str, int], retention_hours: int
+    ) -> tuple[Topic, ...]:
+        """Makes the topics that are missing, on one replica each; others stay as they are."""
+        from confluent_kafka import KafkaException
+        from confluent_kafka.cimpl import NewTopic
+
+        if not 1 <= retention_hours <= _MAX_RETENTION_HOURS:
+            raise OptionError("retention_hours", retention_hours, f"1 to {_MAX_RETENTION_HOURS}")
+        existing = self._metadata().topics
+        config = {"retention.ms": str(retention_hours * 3_600_000)}
+        missing = [
+            NewTopic(name, count, replication_factor=1, config=config)
+            for name, count in partitions.items()
+            if name not in existing
+        ]
+        created = set()
+        futures = self._admin().create_topics(missing, request_timeout=TIMEOUT) if missing else {}
+        for name, future in futures.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].name() != "TOPIC_ALREADY_EXISTS":  # another run was faster
+                    raise self.failure(f"Cannot create topic {name}", error) from None
+            else:
+                created.add(name)
+        found = self._leaders(partitions)
+        return tuple(Topic(name, found[name], name in created) for name in partitions)
+
+    def require_topics(self, topics: Iterable[str]) -> dict[str, int]:
+        """The number of partitions of each topic; raises ``ConfigurationError`` if one is missing.
+
+        Nothing is created, not even where the broker makes topics as they are asked for.
+        """
+        existing = self._metadata().topics
+        wanted = list(topics)
+        missing = [name for name in wanted if name not in existing]
+        if missing:
+            raise self.missing(missing)
+        return {name: len(existing[name].partitions) for name in wanted}
+
+    def missing(self, topics: Iterable[str]) -> ConfigurationError:
+        """The exception for topics that do not exist."""
+        names = list(topics)
+        several = "topics {} do not exist" if len(names) > 1 else "topic {} does not exist"
+        said = several.format(", ".join(names))
+        return ConfigurationError(f"Kafka at {self.address}: {said}; add --create-topics")
+
+    def absent(self, topics: Iterable[str]) -> list[str]:
+        """Those topics that do not exist, if the cluster still tells; asked after a failure."""
+        try:
+            existing = self._metadata(timeout=1.0).topics
+        except DatagenError:
+            return []
+        return [name for name in topics if name not in existing]
+
+    def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
+        """The next offset of each partition of the topics that exist.
+
+        The difference of two snapshots is a hint, not a count: other producers and transaction
+        markers take offsets too. The end is where a reader meets it, since not every broker that
+        speaks Kafka's protocol lists it right; where we may not read, it is asked for.
+        """
+        existing = self._metadata().topics
+        wanted = [
+            (name, partition)
+            for name in topics
+            if name in existing
+            for partition in existing[name].partitions
+        ]
+        found = self._met_ends(wanted)
+        return self._listed_ends(wanted) if found is None else found
+
+    def _met_ends(self, wanted: list[tuple[str, int]]) -> dict[str, dict[int, int]] | None:
+        """The ends as a consumer meets them; None if the broker lets us read none of it."""
+        from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+
+        found: dict[str, dict[int, int]] = {name: {} for name, _ in wanted}
+        if not wanted:
+            return found
+        consumer = Consumer(
+            {
+                **{name: str(value) for name, value in self._config.client_options.items()},
+                "bootstrap.servers": self._config.bootstrap,
+                "client.id": "datagen",
+                "group.id": "datagen",  # the client wants a name; nothing is committed
+                "enable.auto.commit": "false",
+                "enable.partition.eof": "true",
+                "fetch.wait.max.ms": "10",
+                "logger": self.events,
+                "error_cb": self.events.on_error,
+            }
+        )
+        left = set(wanted)
+        end = time.monotonic() + TIMEOUT
+        try:
+            consumer.assign([TopicPartition(*where, OFFSET_END) for where in wanted])
+            while left:
+                message = consumer.poll(0.1)
+                error = message and message.error()
+                if error and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                    where = (message.topic(), message.partition())
+                    found[where[0]][where[1]] = message.offset()
+                    left.discard(where)
+                elif error and kind_of(error.name()) is ConfigurationError:
+                    return None
+                elif time.monotonic() >= end:
+                    name, partition = min(left)
+                    raise UnreachableError(
+                        f"Kafka at {self.address} did not tell the end of {name} partition "
+                        f"{partition} within {TIMEOUT:g} s"
+                    )
+        except KafkaException as error:
+            raise self.failure("Cannot read the offsets of the topics", error) from None
+        finally:
+            consumer.close()
+        return {name: dict(sorted(offsets.items())) for name, offsets in found.items()}
+
+    def _listed_ends(self, wanted: list[tuple[str, int]]) -> dict[str, dict[int, int]]:
+        from confluent_kafka import KafkaException, TopicPartition
+        from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
+
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(*where): latest for where in wanted}
+        found: dict[str, dict[int, int]] = {}
+        end = time.monotonic() + TIMEOUT
+        while asked:
+            answers = self._admin().list_offsets(asked, request_timeout=TIMEOUT)
+            for where, future in answers.items():
+                try:
+                    offset = future.result().offset
+                except KafkaException as error:
+                    # The leader of a partition that was just made may not know about it yet.
+                    late = time.monotonic() >= end
+                    if late or kind_of(error.args[0].name()) is not UnreachableError:
+                        what = f"Cannot read the offsets of {where.topic}"
+                        raise self.failure(what, error) from None
+                else:
+                    found.setdefault(where.topic, {})[where.partition] = offset
+                    del asked[where]
+            if asked:
+                time.sleep(0.1)
+        return {name: dict(sorted(offsets.items())) for name, offsets in found.items()}
+
+    def _check_options(self) -> None:
+        from confluent_kafka import KafkaException, Producer
+
+        for name in sorted(_RESERVED & self._config.client_options.keys()):
+            raise ConfigurationError(f"Kafka option {name} is reserved for datagen; remove it.")
+        nowhere = {"bootstrap.servers": "", "metadata.broker.list": ""}
+        try:
+            # Without brokers the client checks everything and opens no connection.
+            Producer({**self._options, **nowhere})
+        except (KafkaException, TypeError, ValueError) as error:
+            said = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+            said = said.removeprefix("Failed to create producer: ")
+            raise ConfigurationError(self._config.hide(f"Kafka option: {said}.")) from None
+
+    def _admin(self) -> AdminClient:
+        from confluent_kafka.admin import AdminClient
+
+        if self._admin_client is None:
+            options = {**self._options, "enable.idempotence": "false"}
+            self._admin_client = AdminClient(options)
+        return self._admin_client
+
+    def _metadata(self, timeout: float = TIMEOUT) -> Any:
+        """The whole cluster's: asking for a topic by name could create it."""
+        from confluent_kafka import KafkaException, Producer
+
+        self.events.forget()
+        if self._producer is None:
+            self._producer = Producer(self._options)
+        end = time.monotonic() + timeout
+        wait = 0.5
+        while True:
+            # In turns with poll, which is when the client tells why there is no connection; longer
+            # each time, for a cluster that is far away.
+            wait = min(wait * 1.6, max(end - time.monotonic(), 0.1))
+            try:
+                metadata = self._producer.list_topics(timeout=wait)
+            except KafkaException as error:
+                self._producer.poll(0)
+                if self.events.problem:
+                    raise ConfigurationError(
+                        f"Kafka at {self.address} refused the connection: "
+                        f"{self.events.problem}. Check security.protocol, sasl.* and ssl.* "
+                        "(--kafka-option)."
+                    ) from None
+                if kind_of(error.args[0].name()) is not UnreachableError:
+                    raise self.failure("Kafka's metadata", error) from None
+            else:
+                self._producer.poll(0)
+                return metadata
+            if time.monotonic() >= end:
+                cause = f" ({self.events.cause})" if self.events.cause else ""
+                raise UnreachableError(
+                    f"Kafka at {self.address} did not answer within {timeout:g} s{cause}. "
+                    "Is the broker running? `datagen local up` starts one; --kafka-bootstrap names "
+                    "another."
+                )
+            time.sleep(0.05)
+
+    def _leaders(self, topics: Iterable[str]) -> dict[str, int]:
+        """The number of partitions of topics that were just made, once all can be sent to."""
+        wanted = set(topics)
+        end = time.monotonic() + TIMEOUT
+        while True:
+            found = {
+                name: topic.partitions
+                for name, topic in self._metadata().topics.items()
+                if name in wanted
+            }
+            leaders = [one.leader for each in found.values() for one in each.values()]
+            if found.keys() == wanted and min(leaders, default=0) >= 0:
+                return {name: len(partitions) for name, partitions in found.items()}
+            if time.monotonic() >= end:
+                names = ", ".join(sorted(wanted - found.keys())) or ", ".join(sorted(wanted))
+                raise UnreachableError(
+                    f"Kafka at {self.address}: no leader for {names} after {TIMEOUT:g} s"
+                )
+            time.sleep(0.05)

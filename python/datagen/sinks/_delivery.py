@@ -1,0 +1,139 @@
+"""What became of the events: counted from delivery reports, one by one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from confluent_kafka import KafkaError, Message
+
+__all__ = ["DeliveryReport", "PartitionDelivery", "Tally", "TopicDelivery"]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDelivery:
+    """The events of one partition whose fate is known; ``failed`` by librdkafka's error name."""
+
+    acknowledged: int
+    failed: Mapping[str, int]
+
+    @property
+    def attempted(self) -> int:
+        return self.acknowledged + sum(self.failed.values())
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDelivery:
+    """The events of one topic. Partition -1 has those that failed before they were given one."""
+
+    topic: str
+    attempted: int
+    partitions: Mapping[int, PartitionDelivery]
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(one.acknowledged for one in self.partitions.values())
+
+    @property
+    def failed(self) -> Mapping[str, int]:
+        """By librdkafka's error name, over all partitions."""
+        total: Counter[str] = Counter()
+        for one in self.partitions.values():
+            total.update(one.failed)
+        return dict(total)
+
+    @property
+    def pending(self) -> int:
+        """Events that are neither acknowledged nor given up."""
+        return self.attempted - sum(one.attempted for one in self.partitions.values())
+
+    def __str__(self) -> str:
+        notes = [f"{name} {count}" for name, count in self.failed.items()]
+        if self.pending:
+            notes.append(f"no answer {self.pending}")
+        shown = f"{self.topic} {self.acknowledged} of {self.attempted}"
+        return f"{shown} ({', '.join(notes)})" if notes else shown
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """The events of every topic that was sent to, in the order of first use."""
+
+    topics: Mapping[str, TopicDelivery]
+
+    @property
+    def attempted(self) -> int:
+        return sum(one.attempted for one in self.topics.values())
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(one.acknowledged for one in self.topics.values())
+
+    @property
+    def failed(self) -> Mapping[str, int]:
+        total: Counter[str] = Counter()
+        for one in self.topics.values():
+            total.update(one.failed)
+        return dict(total)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every event was acknowledged."""
+        return self.acknowledged == self.attempted
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.topics.values())) or "nothing sent"
+
+
+class Tally:
+    """The counts of one topic while it is sent to."""
+
+    __slots__ = ("_acknowledged", "_failed", "attempted", "on_delivery", "topic")
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.attempted = 0
+        self._acknowledged: defaultdict[int, int] = defaultdict(int)
+        self._failed: Counter[tuple[int, str]] = Counter()
+        self.on_delivery = _counter(self._acknowledged, self._failed)
+
+    @property
+    def has_failures(self) -> bool:
+        return bool(self._failed)
+
+    def refuse(self, error: KafkaError) -> None:
+        """Counts an event that the client did not even take."""
+        self.attempted += 1
+        self._failed[-1, error.name()] += 1
+
+    def report(self) -> TopicDelivery:
+        partitions = {}
+        for partition in sorted({*self._acknowledged, *(p for p, _ in self._failed)}):
+            failed = {name: n for (p, name), n in self._failed.items() if p == partition}
+            acknowledged = self._acknowledged.get(partition, 0)
+            partitions[partition] = PartitionDelivery(acknowledged, failed)
+        known = sum(one.attempted for one in partitions.values())
+        # Ctrl-C may come between the moment an event is taken and the moment it is counted.
+        return TopicDelivery(self.topic, max(self.attempted, known), partitions)
+
+
+def _counter(
+    acknowledged: defaultdict[int, int], failed: Counter[tuple[int, str]]
+) -> Callable[[KafkaError | None, Message], None]:
+    # Called once per event, with the message's key and value copied for it: nothing else in here.
+    def on_delivery(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            acknowledged[message.partition()] += 1  # type: ignore[index]  # it has one by now
+        else:
+            failed[_partition(message), error.name()] += 1
+
+    return on_delivery
+
+
+def _partition(message: Message) -> int:
+    partition = message.partition()
+    return -1 if partition is None else partition

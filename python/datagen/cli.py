@@ -73,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def _fail(message: str, *, debug: bool) -> None:
     if debug:
-        logging.getLogger(__name__).exception("the run ended here")
+        logging.getLogger(__name__).error("the run ended here", exc_info=True)
     click.echo(f"Error: {message}", err=True)
 
 
@@ -93,7 +93,8 @@ def _set_up_logging() -> str:
 
 
 @click.group(
-    name="datagen", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    name="datagen",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="datagen", prog_name="datagen")
 def _datagen() -> None:
@@ -224,16 +225,15 @@ def _load_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@_datagen.command(name="load", short_help="Load a bank into PostgreSQL and Kafka.")
+@_datagen.command(
+    name="load",
+    short_help="Load a bank into PostgreSQL and Kafka.",
+    epilog="Example: datagen load --customers 100 --seed 42 --create-topics --truncate",
+)
 @_load_options
 @click.pass_context
-def _load(context: click.Context, **options: Any) -> None:
-    """Load master data into PostgreSQL and events into Kafka.
-
-    \b
-    Example:
-      datagen load --customers 100 --seed 42 --create-topics --truncate
-    """
+def _load(context: click.Context, /, **options: Any) -> None:
+    """Load master data into PostgreSQL and events into Kafka."""
     if options["skip_postgres"] and options["skip_kafka"]:
         raise click.UsageError("--skip-postgres and --skip-kafka together leave nothing to load.")
     try:
@@ -417,8 +417,13 @@ class _Console:
         self._began = self._spoke = time.perf_counter()
         if not sys.stdout.isatty():
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -470,7 +475,9 @@ class _Console:
                 rows, seconds = sum(p.rows for p in parts), sum(p.seconds for p in parts)
                 click.echo(f"  {label}: {rows} {unit} in {seconds:.2f} s ({_rate(rows, seconds)})")
         rows = sum(part.rows for part in (*report.tables, *report.topics))
-        click.echo(f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})")
+        click.echo(
+            f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})"
+        )
         if run.postgres_url is not None:
             click.echo("Validating PostgreSQL row counts...")
             checks = sorted(report.table_checks, key=lambda check: _SHOWN.index(check.name))

@@ -46,8 +46,7 @@ class ReferentialIntegrityError(RejectedError, ValueError):
 
     def __init__(self, stream: str, field: str, value: object, row: int, parent: str) -> None:
         super().__init__(
-            f"{stream} row {row}: {field} = {value} is not a known {parent}; "
-            f"add the {parent} first"
+            f"{stream} row {row}: {field} = {value} is not a known {parent}; add the {parent} first"
         )
         self.stream = stream
         self.field = field

@@ -175,12 +175,12 @@ class Cluster:
         try:
             consumer.assign([TopicPartition(*where, OFFSET_END) for where in wanted])
             while left:
-                message = consumer.poll(0.1)
-                error = message and message.error()
+                message: Any = consumer.poll(0.1)
+                error = message.error() if message is not None else None
                 if error and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                    where = (message.topic(), message.partition())
-                    found[where[0]][where[1]] = message.offset()
-                    left.discard(where)
+                    name, partition = message.topic(), message.partition()
+                    found[name][partition] = message.offset()
+                    left.discard((name, partition))
                 elif error and kind_of(error.name()) is ConfigurationError:
                     return None
                 elif time.monotonic() >= end:

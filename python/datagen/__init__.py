@@ -2,8 +2,21 @@
 
 from . import _core, errors
 from ._core import Batch, Batches, EncodedRows, KeySet, Plan, catalogue
+from .check import FinancialDataStore, MasterDataStore
+from .errors import ReferentialIntegrityError
 
-__all__ = ["Batch", "Batches", "EncodedRows", "KeySet", "Plan", "catalogue", "errors"]
+__all__ = [
+    "Batch",
+    "Batches",
+    "EncodedRows",
+    "FinancialDataStore",
+    "KeySet",
+    "MasterDataStore",
+    "Plan",
+    "ReferentialIntegrityError",
+    "catalogue",
+    "errors",
+]
 
 if _core.is_debug_build():
     import warnings

@@ -73,7 +73,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 def _fail(message: str, *, debug: bool) -> None:
     if debug:
-        logging.getLogger(__name__).error("the run ended here", exc_info=True)
+        # Called by handlers only.
+        logging.getLogger(__name__).error("the run ended here", exc_info=True)  # noqa: LOG014
     click.echo(f"Error: {message}", err=True)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -23,6 +25,7 @@ from .presets import PRESETS, ProducerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
 
     from rich.progress import TaskID
 
@@ -43,32 +46,52 @@ _SHOWN: Final = ("customers", "accounts", "credit_cards", "loans", "properties",
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and leaves the process with its exit code."""
     debug = False
+    ctrl_c = _CtrlC()
     try:
         debug = _set_up_logging() == "DEBUG"
         _datagen.main(args, prog_name="datagen", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last to see any
+        sys.exit(_explain(KeyboardInterrupt() if ctrl_c.pressed else error, debug=debug))
+    sys.exit(0)
+
+
+class _CtrlC:
+    """Remembers Ctrl-C: the Kafka client may turn the exception into one of its own."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            with suppress(ValueError):  # in another thread than the main one
+                signal.signal(signal.SIGINT, self._press)
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
+        signal.default_int_handler(number, frame)
+
+
+def _explain(error: BaseException, *, debug: bool) -> int:
+    """Says what ended the run; returns the exit code for it."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
-        sys.exit(_EXIT_USAGE)
-    except click.ClickException as error:
+        return _EXIT_USAGE
+    if isinstance(error, click.UsageError):
         _fail(_without_secrets(error.format_message()), debug=debug)
-        if isinstance(error, click.UsageError) and error.ctx is not None:
+        if error.ctx is not None:
             click.echo(f"Try: {error.ctx.command_path} --help", err=True)
-        sys.exit(_EXIT_USAGE if isinstance(error, click.UsageError) else error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+        return _EXIT_USAGE
+    if isinstance(error, KeyboardInterrupt | click.Abort):
         _fail("interrupted; what was not committed or acknowledged is not loaded", debug=debug)
-        sys.exit(_EXIT_INTERRUPTED)
-    except DatagenError as error:
+        return _EXIT_INTERRUPTED
+    if isinstance(error, DatagenError):
         _fail(str(error), debug=debug)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
         # Whoever read our output has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as error:  # noqa: BLE001 - a mistake of ours
-        # Its text is not shown: nobody has made sure that it holds no password.
-        _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)
-        sys.exit(1)
-    sys.exit(0)
+        return 1
+    # A mistake of ours. Its text is not shown: nobody has made sure that it holds no password.
+    _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)
+    return 1
 
 
 def _fail(message: str, *, debug: bool) -> None:

@@ -147,16 +147,20 @@ class Cluster:
             if name in existing
             for partition in existing[name].partitions
         ]
-        found = self._met_ends(wanted)
-        return self._listed_ends(wanted) if found is None else found
+        listed = self._listed_ends(wanted) if wanted else {}
+        met = self._met_ends(listed) if wanted else {}
+        found: dict[str, dict[int, int]] = {}
+        for (name, partition), offset in sorted((listed | met).items()):
+            found.setdefault(name, {})[partition] = offset
+        return found
 
-    def _met_ends(self, wanted: list[tuple[str, int]]) -> dict[str, dict[int, int]] | None:
-        """The ends as a consumer meets them; None if the broker lets us read none of it."""
-        from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+    def _met_ends(self, listed: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+        """The ends as a consumer meets them from there on; nothing if the broker lets us not read.
 
-        found: dict[str, dict[int, int]] = {name: {} for name, _ in wanted}
-        if not wanted:
-            return found
+        Tansu lists the first offset of the last batch plus one, however many records that has.
+        """
+        from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
         consumer = Consumer(
             {
                 **{name: str(value) for name, value in self._config.client_options.items()},
@@ -170,21 +174,19 @@ class Cluster:
                 "error_cb": self.events.on_error,
             }
         )
-        left = set(wanted)
+        met: dict[tuple[str, int], int] = {}
         end = time.monotonic() + TIMEOUT
         try:
-            consumer.assign([TopicPartition(*where, OFFSET_END) for where in wanted])
-            while left:
+            consumer.assign([TopicPartition(*where, offset) for where, offset in listed.items()])
+            while len(met) < len(listed):
                 message: Any = consumer.poll(0.1)
                 error = message.error() if message is not None else None
                 if error and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                    name, partition = message.topic(), message.partition()
-                    found[name][partition] = message.offset()
-                    left.discard((name, partition))
+                    met[message.topic(), message.partition()] = message.offset()
                 elif error and kind_of(error.name()) is ConfigurationError:
-                    return None
+                    return {}
                 elif time.monotonic() >= end:
-                    name, partition = min(left)
+                    name, partition = min(listed.keys() - met.keys())
                     raise UnreachableError(
                         f"Kafka at {self.address} did not tell the end of {name} partition "
                         f"{partition} within {TIMEOUT:g} s"
@@ -193,15 +195,16 @@ class Cluster:
             raise self.failure("Cannot read the offsets of the topics", error) from None
         finally:
             consumer.close()
-        return {name: dict(sorted(offsets.items())) for name, offsets in found.items()}
+        return met
 
-    def _listed_ends(self, wanted: list[tuple[str, int]]) -> dict[str, dict[int, int]]:
+    def _listed_ends(self, wanted: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The ends as the brokers list them."""
         from confluent_kafka import KafkaException, TopicPartition
         from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(*where): latest for where in wanted}
-        found: dict[str, dict[int, int]] = {}
+        found: dict[tuple[str, int], int] = {}
         end = time.monotonic() + TIMEOUT
         while asked:
             answers = self._admin().list_offsets(asked, request_timeout=TIMEOUT)
@@ -215,11 +218,11 @@ class Cluster:
                         what = f"Cannot read the offsets of {where.topic}"
                         raise self.failure(what, error) from None
                 else:
-                    found.setdefault(where.topic, {})[where.partition] = offset
+                    found[where.topic, where.partition] = offset
                     del asked[where]
             if asked:
                 time.sleep(0.1)
-        return {name: dict(sorted(offsets.items())) for name, offsets in found.items()}
+        return found
 
     def _check_options(self) -> None:
         from confluent_kafka import KafkaException, Producer

@@ -37,7 +37,7 @@ impl Plan {
         if !(1..=MAX_CUSTOMERS).contains(&customers) {
             return out_of_range("customers", customers.to_string(), "1 to 99999990");
         }
-        if !(MIN_AS_OF..=MAX_AS_OF).contains(&as_of) {
+        if !(MIN_AS_OF..MAX_AS_OF).contains(&as_of) {
             let given = format!("{as_of} ms after 1970");
             return out_of_range("as_of", given, "an instant of the years 2000 to 2099");
         }

@@ -1,0 +1,148 @@
+//! Days counted one by one, and the days on which Brazilian banks were and will be closed.
+
+use std::sync::LazyLock;
+
+/// Milliseconds of a minute, an hour and a day.
+pub const MINUTE: i64 = 60_000;
+pub const HOUR: i64 = 60 * MINUTE;
+pub const DAY: i64 = 24 * HOUR;
+
+/// Days from 1900-01-01 to 1970-01-01: 70 years and 17 leap days.
+const BEFORE_1970: i32 = 70 * 365 + 17;
+
+/// Year, month and day of every day from 1900-01-01 to 2200-12-31.
+static CALENDAR: LazyLock<Vec<(i32, u32, u32)>> = LazyLock::new(|| {
+    let mut calendar = Vec::new();
+    for year in 1900..=2200 {
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        for (month, length) in (1..).zip([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
+            let length = if month == 2 && leap { 29 } else { length };
+            calendar.extend((1..=length).map(|day| (year, month, day)));
+        }
+    }
+    calendar
+});
+
+/// Every day number of the calendar.
+pub fn all() -> std::ops::Range<i32> {
+    -BEFORE_1970..CALENDAR.len() as i32 - BEFORE_1970
+}
+
+/// Year, month and day of a day number.
+pub fn ymd(day: i32) -> (i32, u32, u32) {
+    CALENDAR[(day + BEFORE_1970) as usize]
+}
+
+/// The number of a day.
+pub fn day(year: i32, month: u32, day: u32) -> i32 {
+    let position = CALENDAR.binary_search(&(year, month, day)).expect("a date of 1900 to 2200");
+    position as i32 - BEFORE_1970
+}
+
+/// An instant in UTC.
+pub fn utc(date: (i32, u32, u32), hour: i64, minute: i64) -> i64 {
+    i64::from(day(date.0, date.1, date.2)) * DAY + hour * HOUR + minute * MINUTE
+}
+
+/// Day and milliseconds since midnight, three hours behind UTC.
+pub fn local(instant: i64) -> (i32, i64) {
+    let local = instant - 3 * HOUR;
+    (local.div_euclid(DAY) as i32, local.rem_euclid(DAY))
+}
+
+/// 0 for Monday to 6 for Sunday.
+pub fn weekday(day: i32) -> i32 {
+    // 2024-01-01 was a Monday, and day 19 723.
+    (day - 19_723).rem_euclid(7)
+}
+
+/// `2026-07-01`.
+pub fn date_text(day: i32) -> String {
+    let (year, month, day) = ymd(day);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// `2026-07-01T00:00:00.000Z`.
+pub fn instant_text(instant: i64) -> String {
+    let time = instant.rem_euclid(DAY);
+    format!(
+        "{}T{:02}:{:02}:{:02}.{:03}Z",
+        date_text(instant.div_euclid(DAY) as i32),
+        time / HOUR,
+        time / MINUTE % 60,
+        time / 1_000 % 60,
+        time % 1_000
+    )
+}
+
+/// Moving and fixed holidays of banks (FEBRABAN's list).
+pub const HOLIDAYS: [(i32, u32, u32); 52] = [
+    (2024, 1, 1),
+    (2024, 2, 12),
+    (2024, 2, 13),
+    (2024, 3, 29),
+    (2024, 4, 21),
+    (2024, 5, 1),
+    (2024, 5, 30),
+    (2024, 9, 7),
+    (2024, 10, 12),
+    (2024, 11, 2),
+    (2024, 11, 15),
+    (2024, 11, 20),
+    (2024, 12, 25),
+    (2025, 1, 1),
+    (2025, 3, 3),
+    (2025, 3, 4),
+    (2025, 4, 18),
+    (2025, 4, 21),
+    (2025, 5, 1),
+    (2025, 6, 19),
+    (2025, 9, 7),
+    (2025, 10, 12),
+    (2025, 11, 2),
+    (2025, 11, 15),
+    (2025, 11, 20),
+    (2025, 12, 25),
+    (2026, 1, 1),
+    (2026, 2, 16),
+    (2026, 2, 17),
+    (2026, 4, 3),
+    (2026, 4, 21),
+    (2026, 5, 1),
+    (2026, 6, 4),
+    (2026, 9, 7),
+    (2026, 10, 12),
+    (2026, 11, 2),
+    (2026, 11, 15),
+    (2026, 11, 20),
+    (2026, 12, 25),
+    (2027, 1, 1),
+    (2027, 2, 8),
+    (2027, 2, 9),
+    (2027, 3, 26),
+    (2027, 4, 21),
+    (2027, 5, 1),
+    (2027, 5, 27),
+    (2027, 9, 7),
+    (2027, 10, 12),
+    (2027, 11, 2),
+    (2027, 11, 15),
+    (2027, 11, 20),
+    (2027, 12, 25),
+];
+
+/// A day, of 2024 to 2027, on which banks settle.
+pub fn is_business_day(day: i32) -> bool {
+    assert!((2024..=2027).contains(&ymd(day).0), "{} is not listed", date_text(day));
+    weekday(day) < 5 && !HOLIDAYS.contains(&ymd(day))
+}
+
+/// A day, of 2024 to 2027, on which B3 has a session.
+pub fn is_session_day(day: i32) -> bool {
+    is_business_day(day) && !matches!(ymd(day), (_, 12, 24 | 31))
+}
+
+/// The `n`th session day after a day.
+pub fn session_days_after(day: i32, n: usize) -> i32 {
+    (day + 1..).filter(|&later| is_session_day(later)).nth(n - 1).expect("a later day")
+}

@@ -1,0 +1,287 @@
+//! Accounts and their ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::common::{Id, Read, data, days};
+use crate::customers::{cnpj_is_valid, cpf_is_valid, email_is_valid, evp_is_valid, phone_is_valid};
+use crate::worlds::{World, in_every_world};
+
+/// Calls `check` with the row of each account and the rows of its transactions, which may be none.
+fn each_account(world: &World, check: impl Fn(usize, std::ops::Range<usize>)) {
+    let mut groups: BTreeMap<Id, std::ops::Range<usize>> =
+        world.transactions.groups("account_id").into_iter().collect();
+    for (row, id) in world.accounts.ids("account_id").iter().enumerate() {
+        check(row, groups.remove(id).unwrap_or(0..0));
+    }
+    assert!(groups.is_empty(), "transactions of no account");
+}
+
+#[test]
+fn account_numbers_have_their_check_digit() {
+    in_every_world(|world| {
+        for number in world.accounts.texts("account_number") {
+            let (body, digit) = number.split_once('-').expect("a hyphen");
+            // With the check digit at weight 1, the whole is a multiple of 11; X is ten.
+            let values = body.chars().chain(digit.chars()).rev();
+            let weights = [1].into_iter().chain([2, 3, 4, 5, 6, 7, 8, 9].into_iter().cycle());
+            let sum: u32 = values
+                .zip(weights)
+                .map(|(c, weight)| if c == 'X' { 10 } else { c.to_digit(10).expect("a digit") } * weight)
+                .sum();
+            assert_eq!(sum % 11, 0, "{number}");
+        }
+        for branch in world.accounts.texts("branch") {
+            assert!(branch.bytes().all(|digit| digit.is_ascii_digit()), "{branch}");
+        }
+    });
+}
+
+#[test]
+fn every_customer_has_one_checking_account_and_at_most_one_of_each_other() {
+    in_every_world(|world| {
+        let kinds = world.accounts.symbols("account_type");
+        let held: BTreeSet<(Id, &str)> =
+            world.accounts.ids("customer_id").iter().copied().zip(kinds.iter().copied()).collect();
+        assert_eq!(held.len(), world.accounts.rows());
+        let checking = kinds.iter().filter(|kind| **kind == "CORRENTE").count();
+        assert_eq!(checking, world.customers.rows());
+    });
+}
+
+#[test]
+fn pix_keys_of_accounts_are_their_holders() {
+    in_every_world(|world| {
+        let holders = world.customers.rows_by_id("customer_id");
+        let customers = &world.customers;
+        let (cpfs, phones, emails) =
+            (customers.texts("cpf"), customers.texts("phone"), customers.texts("email"));
+        let accounts = &world.accounts;
+        let (kinds, keys) = (accounts.some_symbols("pix_key_type"), accounts.some_texts("pix_key"));
+        let account_types = accounts.symbols("account_type");
+        for row in 0..accounts.rows() {
+            let holder = holders[&accounts.ids("customer_id")[row]];
+            match (kinds[row], keys[row]) {
+                (None, None) => continue,
+                (Some("CPF"), Some(key)) => assert_eq!(key, cpfs[holder]),
+                (Some("PHONE"), Some(key)) => assert_eq!(key, phones[holder]),
+                (Some("EMAIL"), Some(key)) => assert_eq!(key, emails[holder]),
+                (Some("EVP"), Some(key)) => assert!(evp_is_valid(key), "{key}"),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(account_types[row], "CORRENTE");
+        }
+    });
+}
+
+#[test]
+fn movements_lead_from_the_opening_balance_to_the_balance() {
+    in_every_world(|world| {
+        let (accounts, events) = (&world.accounts, &world.transactions);
+        let (statuses, directions) = (events.symbols("status"), events.symbols("direction"));
+        let (amounts, after) = (events.longs("amount"), events.longs("balance_after"));
+        each_account(world, |account, rows| {
+            let floor = -accounts.longs("overdraft_limit")[account];
+            let mut balance = accounts.longs("opening_balance")[account];
+            assert!(balance >= floor);
+            for row in rows {
+                assert!(amounts[row] > 0);
+                let moved = match (statuses[row], directions[row]) {
+                    ("COMPLETED", "CREDIT") => amounts[row],
+                    ("COMPLETED", "DEBIT") => -amounts[row],
+                    ("REVERSED", _) => 0,
+                    // Only what would pass the limit is declined.
+                    ("DECLINED", "DEBIT") if balance - amounts[row] < floor => 0,
+                    other => panic!("{other:?} at row {row}"),
+                };
+                balance += moved;
+                assert_eq!(balance, after[row], "row {row}");
+                assert!(balance >= floor, "row {row}");
+            }
+            assert_eq!(balance, accounts.longs("balance")[account], "account {account}");
+        });
+    });
+}
+
+#[test]
+fn only_checking_accounts_have_an_overdraft_and_closed_ones_do_not_move() {
+    in_every_world(|world| {
+        let accounts = &world.accounts;
+        let (kinds, statuses) = (accounts.symbols("account_type"), accounts.symbols("status"));
+        each_account(world, |account, rows| {
+            let overdraft = accounts.longs("overdraft_limit")[account];
+            assert!(overdraft >= 0 && (overdraft == 0 || kinds[account] == "CORRENTE"));
+            if statuses[account] == "CLOSED" {
+                assert_ne!(kinds[account], "CORRENTE");
+                assert_eq!((accounts.longs("balance")[account], rows.len()), (0, 0));
+            }
+        });
+    });
+}
+
+#[test]
+fn teds_are_ordered_on_business_days_before_five() {
+    in_every_world(|world| {
+        let kinds = world.transactions.symbols("transaction_type");
+        for (kind, at) in kinds.iter().zip(world.transactions.longs("occurred_at")) {
+            let (day, time) = days::local(*at);
+            assert!(
+                *kind != "TED" || (days::is_business_day(day) && time < 17 * days::HOUR),
+                "a TED at {}",
+                days::instant_text(*at)
+            );
+        }
+    });
+}
+
+#[test]
+fn pix_at_night_is_capped() {
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let (kinds, directions) = (events.symbols("transaction_type"), events.symbols("direction"));
+        for row in 0..events.rows() {
+            let (_, time) = days::local(events.longs("occurred_at")[row]);
+            let night = !(6 * days::HOUR..20 * days::HOUR).contains(&time);
+            if (kinds[row], directions[row], night) == ("PIX", "DEBIT", true) {
+                assert!(events.longs("amount")[row] <= 100_000, "row {row}");
+            }
+        }
+    });
+}
+
+#[test]
+fn cash_moves_in_tens_and_in_one_direction() {
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let (kinds, directions) = (events.symbols("transaction_type"), events.symbols("direction"));
+        for row in 0..events.rows() {
+            let cash = match kinds[row] {
+                "DEPOSIT" => Some("CREDIT"),
+                "WITHDRAWAL" => Some("DEBIT"),
+                _ => None,
+            };
+            if let Some(direction) = cash {
+                assert_eq!(directions[row], direction);
+                assert_eq!(events.longs("amount")[row] % 1_000, 0, "row {row}");
+            }
+        }
+    });
+}
+
+#[test]
+fn end_to_end_ids_are_of_pix_and_name_bank_and_minute() {
+    let banks: BTreeSet<&str> =
+        data(include_str!("../../data/banks.csv")).iter().map(|fields| fields[1]).collect();
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let (kinds, directions) = (events.symbols("transaction_type"), events.symbols("direction"));
+        let others = events.some_texts("counterparty_ispb");
+        let (mut own, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        for (row, id) in events.some_texts("end_to_end_id").into_iter().enumerate() {
+            assert_eq!(id.is_some(), kinds[row] == "PIX");
+            let Some(id) = id else { continue };
+            assert!(seen.insert(id), "{id} comes twice");
+            let utc = days::instant_text(events.longs("occurred_at")[row]);
+            let minute: String = utc[..16].chars().filter(char::is_ascii_digit).collect();
+            assert_eq!((id.len(), &id[..1], &id[9..21]), (32, "E", minute.as_str()), "{utc}");
+            assert!(id[21..].bytes().all(|c| c.is_ascii_alphanumeric()), "{id}");
+            // The payer's bank: the other one if money comes in.
+            if directions[row] == "CREDIT" {
+                assert_eq!(Some(&id[1..9]), others[row]);
+            } else {
+                own.insert(&id[1..9]);
+            }
+        }
+        assert!(own.len() <= 1, "one bank's customers pay from {own:?}");
+        let digits = |ispb: &&str| ispb.bytes().all(|digit| digit.is_ascii_digit());
+        assert!(own.iter().all(|ispb| digits(ispb) && !banks.contains(ispb)), "{own:?}");
+    });
+}
+
+#[test]
+fn counterparties_are_those_of_pix_and_ted() {
+    let banks: BTreeSet<&str> =
+        data(include_str!("../../data/banks.csv")).iter().map(|fields| fields[1]).collect();
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let kinds = events.symbols("transaction_type");
+        let names = events.some_texts("counterparty_name");
+        let documents = events.some_texts("counterparty_document");
+        let ispbs = events.some_texts("counterparty_ispb");
+        for row in 0..events.rows() {
+            let cash = matches!(kinds[row], "DEPOSIT" | "WITHDRAWAL");
+            match (names[row], documents[row], ispbs[row]) {
+                (None, None, None) => assert!(cash, "row {row}"),
+                (Some(name), Some(document), Some(ispb)) => {
+                    assert!(!cash && name.contains(' '), "row {row}: {name}");
+                    assert!(banks.contains(ispb), "{ispb}");
+                    assert!(is_masked_cpf(document) || cnpj_is_valid(document), "{document}");
+                }
+                other => panic!("{other:?} at row {row}"),
+            }
+        }
+    });
+}
+
+/// `***.456.789-**`.
+fn is_masked_cpf(document: &str) -> bool {
+    document.len() == 14
+        && document.char_indices().all(|(place, c)| match place {
+            0..3 | 12..14 => c == '*',
+            3 | 7 => c == '.',
+            11 => c == '-',
+            _ => c.is_ascii_digit(),
+        })
+}
+
+#[test]
+fn pix_keys_of_payments_have_their_format() {
+    in_every_world(|world| {
+        let (accounts, events) = (&world.accounts, &world.transactions);
+        let by_account = accounts.rows_by_id("account_id");
+        let (own_kinds, own_keys) =
+            (accounts.some_symbols("pix_key_type"), accounts.some_texts("pix_key"));
+        let kinds = events.symbols("transaction_type");
+        let directions = events.symbols("direction");
+        let documents = events.some_texts("counterparty_document");
+        let (key_kinds, keys) = (events.some_symbols("pix_key_type"), events.some_texts("pix_key"));
+        for row in 0..events.rows() {
+            if kinds[row] == "PIX" && directions[row] == "CREDIT" {
+                // Paid to the account's own key, if it has one.
+                let account = by_account[&events.ids("account_id")[row]];
+                assert_eq!((key_kinds[row], keys[row]), (own_kinds[account], own_keys[account]));
+                continue;
+            }
+            assert_eq!(keys[row].is_some(), kinds[row] == "PIX", "row {row}");
+            match (key_kinds[row], keys[row]) {
+                (None, None) => {}
+                (Some("CPF"), Some(key)) => {
+                    assert!(cpf_is_valid(key), "{key}");
+                    let masked = format!("***.{}.{}-**", &key[3..6], &key[6..9]);
+                    assert_eq!(documents[row], Some(masked.as_str()));
+                }
+                (Some("CNPJ"), Some(key)) => assert_eq!(documents[row], Some(key)),
+                (Some("PHONE"), Some(key)) => assert!(phone_is_valid(key, None), "{key}"),
+                (Some("EMAIL"), Some(key)) => assert!(email_is_valid(key), "{key}"),
+                (Some("EVP"), Some(key)) => assert!(evp_is_valid(key), "{key}"),
+                other => panic!("{other:?} at row {row}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn descriptions_are_listed_for_kind_and_direction() {
+    let listed: BTreeSet<(&str, &str, &str)> = data(include_str!("../../data/descriptions.csv"))
+        .iter()
+        .map(|fields| (fields[0], fields[1], fields[2]))
+        .collect();
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let (kinds, directions) = (events.symbols("transaction_type"), events.symbols("direction"));
+        for (row, text) in events.some_texts("description").into_iter().enumerate() {
+            let known =
+                text.is_none_or(|text| listed.contains(&(kinds[row], directions[row], text)));
+            assert!(known, "{text:?} of {} {}", kinds[row], directions[row]);
+        }
+    });
+}

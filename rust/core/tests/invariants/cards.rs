@@ -1,0 +1,201 @@
+//! Credit cards and purchases.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Range, RangeInclusive};
+
+use crate::common::{Id, Read, data, days};
+use crate::customers::{city_is_known, plain, state_is_known};
+use crate::worlds::{World, in_every_world};
+
+/// First six digits of Elo cards.
+const ELO: [RangeInclusive<u32>; 23] = [
+    401_178..=401_179,
+    431_274..=431_274,
+    438_935..=438_935,
+    451_416..=451_416,
+    457_393..=457_393,
+    457_631..=457_632,
+    504_175..=504_175,
+    506_699..=506_778,
+    509_000..=509_999,
+    627_780..=627_780,
+    636_297..=636_297,
+    636_368..=636_368,
+    650_031..=650_033,
+    650_035..=650_051,
+    650_405..=650_439,
+    650_485..=650_538,
+    650_541..=650_598,
+    650_700..=650_718,
+    650_720..=650_727,
+    650_901..=650_978,
+    651_652..=651_679,
+    655_000..=655_019,
+    655_021..=655_058,
+];
+
+fn each_card(world: &World, check: impl Fn(usize, Range<usize>)) {
+    let mut groups: BTreeMap<Id, Range<usize>> =
+        world.purchases.groups("card_id").into_iter().collect();
+    for (row, id) in world.cards.ids("card_id").iter().enumerate() {
+        check(row, groups.remove(id).unwrap_or(0..0));
+    }
+    assert!(groups.is_empty(), "purchases with no card");
+}
+
+#[test]
+fn card_numbers_pass_luhn_and_are_of_their_brand() {
+    in_every_world(|world| {
+        let brands = world.cards.symbols("brand");
+        for (number, brand) in world.cards.texts("card_number").into_iter().zip(brands) {
+            let sum: u32 = number
+                .chars()
+                .rev()
+                .map(|c| c.to_digit(10).expect("a digit"))
+                .zip([1, 2].into_iter().cycle())
+                .map(|(digit, weight)| digit * weight)
+                .map(|product| if product > 9 { product - 9 } else { product })
+                .sum();
+            assert_eq!(sum % 10, 0, "{number}");
+            assert_eq!(number.len(), if brand == "AMEX" { 15 } else { 16 }, "{number}");
+            let prefix: u32 = number[..6].parse().expect("digits");
+            let elo = ELO.iter().any(|range| range.contains(&prefix));
+            let fits = match brand {
+                "VISA" => number.starts_with('4') && !elo,
+                "MASTERCARD" => matches!(prefix / 100, 5_100..=5_599 | 2_221..=2_720) && !elo,
+                "AMEX" => matches!(prefix / 10_000, 34 | 37),
+                "HIPERCARD" => prefix == 606_282,
+                _ => elo,
+            };
+            assert!(fits, "{number} of {brand}");
+        }
+    });
+}
+
+#[test]
+fn holders_are_embossed_in_capitals() {
+    in_every_world(|world| {
+        let (cards, customers) = (&world.cards, &world.customers);
+        let by_customer = customers.rows_by_id("customer_id");
+        let names = customers.texts("name");
+        for (holder, id) in cards.texts("holder_name").into_iter().zip(cards.ids("customer_id")) {
+            let name = names[by_customer[id]];
+            // ISO/IEC 7813 leaves 26 characters.
+            assert!(holder.len() <= 26, "{holder}");
+            assert!(holder.bytes().all(|c| c == b' ' || c.is_ascii_uppercase()), "{holder}");
+            assert!(holder.split(' ').all(|part| !part.is_empty()), "{holder:?}");
+            let given = plain(name.split(' ').next().expect("a name")).to_uppercase();
+            assert_eq!(holder.split(' ').next(), Some(given.as_str()), "{holder} of {name}");
+        }
+    });
+}
+
+#[test]
+fn cards_expire_after_the_history_and_close_on_days_of_every_month() {
+    in_every_world(|world| {
+        let cards = &world.cards;
+        let (year, month, _) = days::ymd(days::local(world.plan.as_of()).0);
+        for row in 0..cards.rows() {
+            let expiry_month = cards.shorts("expiry_month")[row];
+            assert!((1..=12).contains(&expiry_month));
+            let expiry = (i32::from(cards.shorts("expiry_year")[row]), expiry_month as u32);
+            assert!(expiry >= (year, month) && expiry.0 < year + 10, "{expiry:?}");
+            let (closing, due) = (cards.shorts("closing_day")[row], cards.shorts("due_day")[row]);
+            assert!((1..=28).contains(&closing) && (1..=28).contains(&due) && closing != due);
+            assert!(cards.longs("credit_limit")[row] > 0);
+        }
+    });
+}
+
+#[test]
+fn approved_spending_of_a_cycle_stays_within_the_limit() {
+    in_every_world(|world| {
+        let (cards, events) = (&world.cards, &world.purchases);
+        let statuses = events.symbols("status");
+        let reasons = events.some_texts("decline_reason");
+        let states = cards.symbols("status");
+        each_card(world, |card, rows| {
+            assert!(states[card] != "CANCELLED" || rows.is_empty(), "a cancelled card buys");
+            let closing = cards.shorts("closing_day")[card] as u32;
+            let limit = cards.longs("credit_limit")[card];
+            // A cycle is known by the month in which it closes; the closing day belongs to it.
+            let cycle = |at: i64| {
+                let (year, month, day) = days::ymd(days::local(at).0);
+                year * 12 + month as i32 + i32::from(day > closing)
+            };
+            let mut spent: BTreeMap<i32, i64> = BTreeMap::new();
+            for row in rows {
+                let spent = spent.entry(cycle(events.longs("occurred_at")[row])).or_default();
+                let amount = events.longs("amount")[row];
+                assert!(amount > 0);
+                if statuses[row] == "APPROVED" {
+                    *spent += amount;
+                    assert!(*spent <= limit, "row {row}: {spent} of {limit}");
+                } else if reasons[row] == Some("INSUFFICIENT_LIMIT") {
+                    assert!(*spent + amount > limit, "row {row}: {spent} and {amount} of {limit}");
+                }
+            }
+            let open = spent.get(&cycle(world.plan.as_of())).copied().unwrap_or_default();
+            assert_eq!(cards.longs("available_limit")[card], limit - open, "card {card}");
+        });
+    });
+}
+
+#[test]
+fn status_reason_and_authorization_agree() {
+    in_every_world(|world| {
+        let events = &world.purchases;
+        let (reasons, codes) =
+            (events.some_texts("decline_reason"), events.some_texts("authorization_code"));
+        for (row, status) in events.symbols("status").into_iter().enumerate() {
+            match (status, reasons[row], codes[row]) {
+                ("APPROVED", None, Some(code)) => {
+                    assert!(code.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase()));
+                }
+                ("DECLINED", Some(reason), None) => {
+                    assert!(reason.bytes().all(|c| c == b'_' || c.is_ascii_uppercase()));
+                }
+                other => panic!("{other:?} at row {row}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn purchases_follow_their_category() {
+    let categories: BTreeMap<&str, Vec<&str>> = data(include_str!("../../data/mcc.csv"))
+        .into_iter()
+        .map(|fields| (fields[0], fields))
+        .collect();
+    let merchants: BTreeSet<(&str, &str)> = data(include_str!("../../data/merchants.csv"))
+        .iter()
+        .map(|fields| (fields[0], fields[1]))
+        .collect();
+    in_every_world(|world| {
+        let events = &world.purchases;
+        let (names, shops) = (events.texts("merchant_category"), events.texts("merchant_name"));
+        let modes = events.symbols("entry_mode");
+        for (row, mcc) in events.texts("mcc").into_iter().enumerate() {
+            let category = &categories[mcc];
+            let number = |field: usize| category[field].parse::<i64>().expect("a number");
+            assert_eq!(names[row], category[1]);
+            assert!(merchants.contains(&(mcc, shops[row])), "{} of {mcc}", shops[row]);
+            let amount = events.longs("amount")[row];
+            assert!((number(5)..=number(6)).contains(&amount), "{amount} at {}", names[row]);
+            let installments = i64::from(events.shorts("installments")[row]);
+            assert!((1..=12).contains(&installments));
+            assert!(installments == 1 || installments <= number(7), "{installments} of {mcc}");
+            assert!(number(8) > 0 || modes[row] != "ECOMMERCE", "{mcc} online");
+        }
+    });
+}
+
+#[test]
+fn merchants_are_in_known_cities() {
+    in_every_world(|world| {
+        let states = world.purchases.texts("merchant_state");
+        for (city, state) in world.purchases.texts("merchant_city").into_iter().zip(states) {
+            assert!(state_is_known(state) && city_is_known(city, state), "{city}, {state}");
+        }
+    });
+}

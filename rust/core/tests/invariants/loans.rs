@@ -1,0 +1,231 @@
+//! Loans and installments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use datagen_core::entity::loan::{Amortization, Installment, Schedule};
+
+use crate::common::{Id, Read, days};
+use crate::worlds::{World, in_every_world};
+
+fn each_loan(world: &World, check: impl Fn(usize, Range<usize>)) {
+    let mut groups: BTreeMap<Id, Range<usize>> =
+        world.installments.groups("loan_id").into_iter().collect();
+    for (row, id) in world.loans.ids("loan_id").iter().enumerate() {
+        check(row, groups.remove(id).unwrap_or(0..0));
+    }
+    assert!(groups.is_empty(), "installments of no loan");
+}
+
+#[test]
+fn housing_loans_and_properties_are_one_to_one() {
+    in_every_world(|world| {
+        let loans = &world.loans;
+        let secured = loans.valid("property_id");
+        for (kind, secured) in loans.symbols("loan_type").into_iter().zip(&secured) {
+            assert_eq!(kind == "HOUSING", *secured);
+        }
+        let pledged: Vec<Id> = (0..loans.rows())
+            .filter(|row| secured[*row])
+            .map(|row| loans.ids("property_id")[row])
+            .collect();
+        let distinct: BTreeSet<&Id> = pledged.iter().collect();
+        let properties: BTreeSet<&Id> = world.properties.ids("property_id").iter().collect();
+        assert_eq!(pledged.len(), distinct.len());
+        assert_eq!(distinct, properties);
+    });
+}
+
+#[test]
+fn housing_loans_are_at_most_four_fifths_of_the_value() {
+    in_every_world(|world| {
+        let properties = world.properties.rows_by_id("property_id");
+        let secured = world.loans.valid("property_id");
+        for loan in (0..world.loans.rows()).filter(|loan| secured[*loan]) {
+            let property = properties[&world.loans.ids("property_id")[loan]];
+            let value = world.properties.longs("appraised_value")[property];
+            let principal = world.loans.longs("principal")[loan];
+            assert!(principal * 100 <= value * 80, "{principal} of {value}");
+        }
+    });
+}
+
+#[test]
+fn terms_and_rates_are_those_of_the_kind() {
+    in_every_world(|world| {
+        let loans = &world.loans;
+        let amortizations = loans.symbols("amortization");
+        for (row, kind) in loans.symbols("loan_type").into_iter().enumerate() {
+            let rate = loans.longs("monthly_rate")[row];
+            let (rates, terms) = match kind {
+                "HOUSING" => (8_700..=10_500, 120..=420),
+                "VEHICLE" => (16_000..=23_000, 12..=60),
+                "PAYROLL" => (15_000..=45_000, 12..=96),
+                _ => (45_000..=80_000, 6..=48),
+            };
+            assert!(rates.contains(&rate), "{rate} for {kind}");
+            assert!(terms.contains(&loans.shorts("term_months")[row]), "{kind}");
+            assert!(kind == "HOUSING" || amortizations[row] == "PRICE", "{kind}");
+            assert!(loans.longs("principal")[row] > 0);
+            // A month after the contract, on a day that every month has.
+            let (contracted, _) = days::local(loans.longs("contracted_at")[row]);
+            let (year, month, day) = days::ymd(contracted);
+            let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+            assert_eq!(loans.ints("first_due_date")[row], days::day(year, month, day.min(28)));
+        }
+    });
+}
+
+#[test]
+fn installments_are_numbered_and_due_month_by_month() {
+    in_every_world(|world| {
+        let (loans, events) = (&world.loans, &world.installments);
+        let (today, _) = days::local(world.plan.as_of());
+        each_loan(world, |loan, rows| {
+            let (year, month, day) = days::ymd(loans.ints("first_due_date")[loan]);
+            let due = |k: usize| {
+                let months = month as usize - 1 + k;
+                days::day(year + (months / 12) as i32, (months % 12 + 1) as u32, day)
+            };
+            for (k, row) in rows.clone().enumerate() {
+                assert_eq!(events.shorts("installment_number")[row] as usize, k + 1);
+                assert_eq!(events.ints("due_date")[row], due(k));
+                assert!(due(k) < today);
+            }
+            // All that fell due before yesterday are there.
+            let term = loans.shorts("term_months")[loan] as usize;
+            assert!(rows.len() <= term);
+            assert!(rows.len() == term || due(rows.len()) >= today - 1, "loan {loan}");
+        });
+    });
+}
+
+#[test]
+fn amounts_are_those_of_sac_and_price() {
+    in_every_world(|world| {
+        let (loans, events) = (&world.loans, &world.installments);
+        let amortizations = loans.symbols("amortization");
+        each_loan(world, |loan, rows| {
+            let principal = loans.longs("principal")[loan];
+            let rate = loans.longs("monthly_rate")[loan];
+            let term = loans.shorts("term_months")[loan];
+            let equal = equal_installment(principal, rate, term);
+            let mut owed = principal;
+            for row in rows {
+                let part = events.longs("principal_amount")[row];
+                let interest = events.longs("interest_amount")[row];
+                assert_eq!(interest, (owed * rate + 500_000) / 1_000_000, "row {row}");
+                // The last installment takes the rounding.
+                if events.shorts("installment_number")[row] == term {
+                    assert_eq!(part, owed);
+                } else if amortizations[loan] == "SAC" {
+                    assert_eq!(part, principal / i64::from(term));
+                } else {
+                    assert_eq!(part + interest, equal);
+                }
+                owed -= part;
+            }
+            assert!(owed >= 0);
+        });
+    });
+}
+
+/// `P·i / (1 − (1+i)^−n)`; the error of floating point is far below half a centavo.
+fn equal_installment(principal: i64, rate: i64, term: i16) -> i64 {
+    let number = |n: i64| f64::from(u32::try_from(n).expect("a number of 32 bits"));
+    let i = number(rate) / 1e6;
+    (number(principal) * i / (1.0 - (1.0 + i).powi(-i32::from(term)))).round() as i64
+}
+
+#[test]
+fn principals_sum_to_the_loan() {
+    in_every_world(|world| {
+        let (loans, events) = (&world.loans, &world.installments);
+        let amortizations = loans.symbols("amortization");
+        let statuses = loans.symbols("status");
+        each_loan(world, |loan, rows| {
+            let amortization = match amortizations[loan] {
+                "SAC" => Amortization::Sac,
+                _ => Amortization::Price,
+            };
+            let principal = loans.longs("principal")[loan];
+            let schedule: Vec<Installment> = Schedule::new(
+                amortization,
+                principal,
+                loans.longs("monthly_rate")[loan],
+                loans.shorts("term_months")[loan] as u32,
+            )
+            .collect();
+            assert_eq!(schedule.iter().map(|part| part.principal).sum::<i64>(), principal);
+            // The events are the beginning of the schedule.
+            let paid_back = &events.longs("principal_amount")[rows.clone()];
+            let planned: Vec<i64> = schedule.iter().map(|part| part.principal).collect();
+            assert_eq!(paid_back, &planned[..rows.len()]);
+            if statuses[loan] == "SETTLED" {
+                assert_eq!(paid_back.iter().sum::<i64>(), principal);
+            }
+        });
+    });
+}
+
+#[test]
+fn payments_agree_with_their_status() {
+    in_every_world(|world| {
+        let events = &world.installments;
+        let statuses = events.symbols("payment_status");
+        let paid = events.valid("paid_at");
+        for (row, status) in statuses.into_iter().enumerate() {
+            let occurred = events.longs("occurred_at")[row];
+            let late = days::local(occurred).0 - events.ints("due_date")[row];
+            let owed = events.longs("principal_amount")[row] + events.longs("interest_amount")[row];
+            let fee = events.longs("late_fee")[row];
+            assert_eq!(i32::from(events.shorts("days_late")[row]), late.max(0), "row {row}");
+            match status {
+                "PAID" => assert!(late <= 0, "row {row}"),
+                _ => assert!(late > 0, "row {row}"),
+            }
+            assert_eq!(paid[row], status != "OVERDUE");
+            if paid[row] {
+                assert_eq!(events.longs("paid_at")[row], occurred);
+                assert_eq!(events.longs("amount_paid")[row], owed + fee);
+            } else {
+                assert_eq!(events.longs("amount_paid")[row], 0);
+            }
+            // 2%, and 1% for 30 days; each part may be rounded.
+            let exact = owed * i64::from(if late > 0 { 60 + late } else { 0 });
+            assert!((fee * 3_000 - exact).abs() <= 2 * 3_000, "row {row}: a fee of {fee}");
+        }
+    });
+}
+
+#[test]
+fn outstanding_balance_and_standing_follow_from_the_events() {
+    in_every_world(|world| {
+        let (loans, events) = (&world.loans, &world.installments);
+        let (statuses, standings) = (events.symbols("payment_status"), loans.symbols("status"));
+        each_loan(world, |loan, rows| {
+            let mut remaining = loans.longs("principal")[loan];
+            let (mut overdue, mut worst) = (false, 0);
+            for row in rows.clone() {
+                if statuses[row] == "OVERDUE" {
+                    overdue = true;
+                    worst = worst.max(events.shorts("days_late")[row]);
+                } else {
+                    assert!(!overdue, "row {row} is paid before an older one");
+                    remaining -= events.longs("principal_amount")[row];
+                }
+                assert_eq!(events.longs("remaining_balance")[row], remaining, "row {row}");
+            }
+            assert_eq!(loans.longs("outstanding_balance")[loan], remaining);
+            let standing = match (worst, remaining) {
+                (91.., _) => "DEFAULTED",
+                (1.., _) => "LATE",
+                (_, 0) => "SETTLED",
+                _ => "ACTIVE",
+            };
+            assert_eq!(standings[loan], standing, "loan {loan}");
+            let term = loans.shorts("term_months")[loan] as usize;
+            assert!(standing != "SETTLED" || rows.len() == term);
+        });
+    });
+}

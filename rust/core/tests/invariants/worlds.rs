@@ -1,0 +1,128 @@
+//! The plans that every invariant is tried on, each generated once.
+
+use std::sync::LazyLock;
+
+use datagen_core::column::Batch;
+use datagen_core::plan::Plan;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::common::{all, bank_of, days};
+
+/// All rows of a plan.
+pub struct World {
+    pub plan: Plan,
+    pub customers: Batch,
+    pub properties: Batch,
+    pub stocks: Batch,
+    pub accounts: Batch,
+    pub cards: Batch,
+    pub loans: Batch,
+    pub transactions: Batch,
+    pub purchases: Batch,
+    pub trades: Batch,
+    pub installments: Batch,
+}
+
+impl World {
+    pub fn new(plan: Plan) -> Self {
+        let bank = bank_of(plan);
+        Self {
+            plan,
+            customers: all(&bank, "customers"),
+            properties: all(&bank, "properties"),
+            stocks: all(&bank, "stocks"),
+            accounts: all(&bank, "accounts"),
+            cards: all(&bank, "credit_cards"),
+            loans: all(&bank, "loans"),
+            transactions: all(&bank, "banking.transactions"),
+            purchases: all(&bank, "banking.card-transactions"),
+            trades: all(&bank, "banking.trades"),
+            installments: all(&bank, "banking.installments"),
+        }
+    }
+
+    pub fn batches(&self) -> [&Batch; 10] {
+        [
+            &self.customers,
+            &self.properties,
+            &self.stocks,
+            &self.accounts,
+            &self.cards,
+            &self.loans,
+            &self.transactions,
+            &self.purchases,
+            &self.trades,
+            &self.installments,
+        ]
+    }
+}
+
+/// Plans drawn anew in every run, besides the chosen ones. `PROPTEST_CASES` says how many.
+const DRAWN: usize = 6;
+
+/// Histories that end and begin where something might break; all within 2024 to 2027, the years
+/// whose holidays are listed.
+fn chosen() -> Vec<Plan> {
+    let plan = |seed, customers, as_of, length| {
+        Plan::try_new(seed, customers, as_of, length).expect("a plan")
+    };
+    vec![
+        plan(42, 400, days::utc((2026, 7, 1), 0, 0), 90),
+        // Saturday of Carnival, and a single day without a session.
+        plan(0, 100, days::utc((2026, 2, 14), 13, 37) + 11_123, 1),
+        // Carnival Monday.
+        plan(u64::MAX, 120, days::utc((2025, 3, 3), 12, 0), 2),
+        // The last millisecond of a year in Brasília.
+        plan(1, 60, days::utc((2026, 1, 1), 3, 0) - 1, 7),
+        // Midnight in Brasília, after more than a year.
+        plan(2, 60, days::utc((2025, 3, 1), 3, 0), 400),
+        // Good Friday at 06:00 in Brasília, when arrears are reported.
+        plan(3, 120, days::utc((2026, 4, 3), 9, 0), 30),
+        // In the middle of a session, and two hours before one opens.
+        plan(4, 400, days::utc((2025, 6, 13), 15, 5), 1),
+        plan(5, 300, days::utc((2025, 6, 16), 11, 0), 1),
+        // From 29 February to the day after a 29th that is not.
+        plan(6, 20, days::utc((2025, 3, 1), 12, 0), 366),
+    ]
+}
+
+fn drawn() -> impl Strategy<Value = Plan> {
+    let instants = prop_oneof![
+        days::utc((2025, 2, 5), 0, 0)..days::utc((2026, 12, 31), 0, 0),
+        (20_124_i64..20_818).prop_map(|day| day * days::DAY),
+    ];
+    let lengths = prop_oneof![1_u32..10, 10_u32..100, 100_u32..=400];
+    (any::<u64>(), 20_u64..=400, instants, lengths).prop_map(|(seed, customers, as_of, length)| {
+        // A long history of few or a short one of many, so that no plan is large.
+        let customers = customers.min(20 + 20_000 / u64::from(length));
+        Plan::try_new(seed, customers, as_of, length).expect("a plan")
+    })
+}
+
+static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {
+    let more = std::env::var("PROPTEST_CASES").map_or(DRAWN, |n| n.parse().expect("a number"));
+    let mut runner = TestRunner::default();
+    let drawn = (0..more).map(|_| drawn().new_tree(&mut runner).expect("a plan").current());
+    chosen().into_iter().chain(drawn).map(World::new).collect()
+});
+
+/// Names the plan if a check fails in it, so that it can join the chosen ones.
+struct Naming<'a>(&'a Plan);
+
+impl Drop for Naming<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("with {:?}", self.0);
+        }
+    }
+}
+
+/// Tries a check on every plan.
+pub fn in_every_world(check: impl Fn(&World)) {
+    for world in &*WORLDS {
+        let _named_if_it_fails = Naming(&world.plan);
+        check(world);
+    }
+}

@@ -5,6 +5,7 @@
 
 mod avro;
 mod json;
+pub mod kafka;
 pub mod pgcopy;
 mod rows;
 mod schema;

@@ -1,0 +1,174 @@
+//! Compression of the records of a batch, at the levels that are Kafka's defaults.
+
+use flate2::{Compress, Compression, FlushCompress, Status};
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+use snap::raw::{Encoder, max_compress_len};
+
+/// How records are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// gzip (RFC 1952), level 6.
+    Gzip,
+    /// Snappy, in the framing of snappy-java.
+    Snappy,
+    /// LZ4 frames, the fast compressor.
+    Lz4,
+    /// Zstandard (RFC 8878), level 3.
+    Zstd,
+}
+
+impl Codec {
+    /// All codecs.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// The name in Kafka's option `compression.type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The number in the attributes of a batch.
+    pub(super) const fn id(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+}
+
+/// Compresses by one codec, and keeps its memory from one batch to the next.
+pub struct Compressor {
+    state: State,
+    /// Room for what is compressed: it is cleared when it grows, and not again.
+    room: Vec<u8>,
+}
+
+enum State {
+    None,
+    Gzip(Compress),
+    Snappy(Box<Encoder>),
+    Lz4(CompressTable),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Compressor {
+    /// A compressor with Kafka's level for `codec`.
+    pub fn new(codec: Codec) -> Self {
+        /// The greatest, and what zlib calls by itself.
+        const GZIP_WINDOW_BITS: u8 = 15;
+        const GZIP_LEVEL: Compression = Compression::new(6);
+        const ZSTD_LEVEL: i32 = 3;
+        let state = match codec {
+            Codec::None => State::None,
+            Codec::Gzip => State::Gzip(Compress::new_gzip(GZIP_LEVEL, GZIP_WINDOW_BITS)),
+            Codec::Snappy => State::Snappy(Box::new(Encoder::new())),
+            Codec::Lz4 => State::Lz4(CompressTable::large()),
+            Codec::Zstd => {
+                State::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL).expect("a level of zstd"))
+            }
+        };
+        Self { state, room: Vec::new() }
+    }
+
+    /// What it compresses by.
+    pub const fn codec(&self) -> Codec {
+        match self.state {
+            State::None => Codec::None,
+            State::Gzip(_) => Codec::Gzip,
+            State::Snappy(_) => Codec::Snappy,
+            State::Lz4(_) => Codec::Lz4,
+            State::Zstd(_) => Codec::Zstd,
+        }
+    }
+
+    /// Appends `bytes`, compressed, to `out`.
+    pub(super) fn compress(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let room = &mut self.room;
+        match &mut self.state {
+            State::None => out.extend_from_slice(bytes),
+            State::Gzip(state) => gzip(state, bytes, out),
+            State::Snappy(state) => snappy(state, bytes, room, out),
+            State::Lz4(table) => lz4(table, bytes, room, out),
+            State::Zstd(state) => {
+                let room = at_least(room, zstd::zstd_safe::compress_bound(bytes.len()));
+                let len = state.compress_to_buffer(bytes, room).expect(ROOM);
+                out.extend_from_slice(&room[..len]);
+            }
+        }
+    }
+}
+
+const ROOM: &str = "room for bytes that do not compress";
+
+fn at_least(room: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    if room.len() < len {
+        room.resize(len, 0);
+    }
+    room
+}
+
+fn gzip(state: &mut Compress, bytes: &[u8], out: &mut Vec<u8>) {
+    state.reset();
+    loop {
+        let read = state.total_in() as usize;
+        // Our records shrink to less than a quarter; whatever does not comes back for more.
+        out.reserve((bytes.len() - read) / 4 + 64);
+        let status = state.compress_vec(&bytes[read..], out, FlushCompress::Finish);
+        if status.expect("a stream that goes on") == Status::StreamEnd {
+            return;
+        }
+    }
+}
+
+/// snappy-java, `SnappyOutputStream`: a header, and blocks with their length before them. Kafka
+/// takes bare Snappy too, as librdkafka writes it, but then has to hold a batch in memory as one.
+fn snappy(state: &mut Encoder, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u8>) {
+    /// A name, the version of the format, and the least version that reads it.
+    const HEADER: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
+    /// Kafka's `CompressionType.SNAPPY`.
+    const BLOCK: usize = 32 * 1024;
+
+    out.extend_from_slice(HEADER);
+    for block in bytes.chunks(BLOCK) {
+        let room = at_least(room, max_compress_len(BLOCK));
+        let len = state.compress(block, room).expect(ROOM);
+        out.extend_from_slice(&(len as u32).to_be_bytes());
+        out.extend_from_slice(&room[..len]);
+    }
+}
+
+/// LZ4 Frame Format 1.6, as Kafka's `Lz4BlockOutputStream` writes it: a descriptor, blocks with
+/// their length before them, and a length of 0. Kafka reads blocks that are independent, and no other.
+fn lz4(table: &mut CompressTable, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u8>) {
+    /// Magic number; version 1, independent blocks without checksums, neither the length nor a
+    /// checksum of the content; blocks of up to 64 KiB; and the second byte of the xxHash-32 of both.
+    const DESCRIPTOR: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+    const BLOCK: usize = 64 * 1024;
+    /// Marks a block as it was, because it would not get shorter.
+    const PLAIN: u32 = 1 << 31;
+    const END: u32 = 0;
+
+    out.extend_from_slice(&DESCRIPTOR);
+    for block in bytes.chunks(BLOCK) {
+        let room = at_least(room, get_maximum_output_size(BLOCK));
+        let len = compress_into_with_table(block, room, table).expect(ROOM);
+        if len < block.len() {
+            out.extend_from_slice(&(len as u32).to_le_bytes());
+            out.extend_from_slice(&room[..len]);
+        } else {
+            out.extend_from_slice(&(block.len() as u32 | PLAIN).to_le_bytes());
+            out.extend_from_slice(block);
+        }
+    }
+    out.extend_from_slice(&END.to_le_bytes());
+}

@@ -155,11 +155,11 @@ class Cluster:
         return found
 
     def _met_ends(self, listed: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
-        """The ends as a consumer meets them from there on; nothing if the broker lets us not read.
+        """The ends that a fetch from there on tells; nothing if the broker lets us not read.
 
         Tansu lists the first offset of the last batch plus one, however many records that has.
         """
-        from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
 
         consumer = Consumer(
             {
@@ -168,7 +168,7 @@ class Cluster:
                 "client.id": "datagen",
                 "group.id": "datagen",  # the client wants a name; nothing is committed
                 "enable.auto.commit": "false",
-                "enable.partition.eof": "true",
+                "enable.partition.eof": "true",  # so that poll returns when there is nothing to read
                 "fetch.wait.max.ms": "10",
                 "logger": self.events,
                 "error_cb": self.events.on_error,
@@ -179,13 +179,16 @@ class Cluster:
         try:
             consumer.assign([TopicPartition(*where, offset) for where, offset in listed.items()])
             while len(met) < len(listed):
-                message: Any = consumer.poll(0.1)
+                message: Any = consumer.poll(0.05)
                 error = message.error() if message is not None else None
-                if error and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                    met[message.topic(), message.partition()] = message.offset()
-                elif error and kind_of(error.name()) is ConfigurationError:
+                if error and kind_of(error.name()) is ConfigurationError:
                     return {}
-                elif time.monotonic() >= end:
+                for where in listed.keys() - met.keys():
+                    # What a fetch said last; negative before the first one.
+                    _, high = consumer.get_watermark_offsets(TopicPartition(*where), cached=True)
+                    if high >= 0:
+                        met[where] = high
+                if time.monotonic() >= end and len(met) < len(listed):
                     name, partition = min(listed.keys() - met.keys())
                     raise UnreachableError(
                         f"Kafka at {self.address} did not tell the end of {name} partition "
@@ -262,7 +265,7 @@ class Cluster:
             try:
                 metadata = self._producer.list_topics(timeout=wait)
             except KafkaException as error:
-                self._producer.poll(0)
+                self._serve(self._producer)
                 if self.events.problem:
                     raise ConfigurationError(
                         f"Kafka at {self.address} refused the connection: "
@@ -272,7 +275,7 @@ class Cluster:
                 if kind_of(error.args[0].name()) is not UnreachableError:
                     raise self.failure("Kafka's metadata", error) from None
             else:
-                self._producer.poll(0)
+                self._serve(self._producer)
                 return metadata
             if time.monotonic() >= end:
                 cause = f" ({self.events.cause})" if self.events.cause else ""
@@ -282,6 +285,15 @@ class Cluster:
                     "another."
                 )
             time.sleep(0.05)
+
+    def _serve(self, producer: Producer) -> None:
+        """Serves the client's callbacks, by way of which it tells that it can never go on."""
+        from confluent_kafka import KafkaException
+
+        try:
+            producer.poll(0)
+        except KafkaException as error:
+            raise self.failure(f"Kafka at {self.address} refused the producer", error) from None
 
     def _leaders(self, topics: Iterable[str]) -> dict[str, int]:
         """The number of partitions of topics that were just made, once all can be sent to."""

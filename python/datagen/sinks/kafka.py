@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -267,9 +268,14 @@ class KafkaSink:
 
     def _drain(self, producer: Producer, timeout: float) -> int:
         """Waits for delivery reports; how many are missing. Short turns let Ctrl-C through."""
+        from confluent_kafka import KafkaException
+
         end = time.monotonic() + timeout
         while True:
-            left = producer.flush(min(0.5, max(end - time.monotonic(), 0.0)))
+            try:
+                left = producer.flush(min(0.5, max(end - time.monotonic(), 0.0)))
+            except KafkaException as error:
+                raise self._cluster.failure("Kafka's client gave up", error) from None
             if not left or time.monotonic() >= end:
                 return left
 
@@ -279,10 +285,11 @@ class KafkaSink:
         if producer is None:
             return
         queued = len(producer)
-        producer.purge(in_queue=True, in_flight=False, blocking=False)
-        if self._drain(producer, _GRACE):
-            producer.purge(in_queue=True, in_flight=True, blocking=False)
-            self._drain(producer, _GRACE)
+        with suppress(DatagenError):  # the exception that got us here says more
+            producer.purge(in_queue=True, in_flight=False, blocking=False)
+            if self._drain(producer, _GRACE):
+                producer.purge(in_queue=True, in_flight=True, blocking=False)
+                self._drain(producer, _GRACE)
         if queued:
             how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
             _log.warning("Kafka: %s; acknowledged: %s", how, self.report())

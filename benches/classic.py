@@ -1,0 +1,172 @@
+"""The designs that datagen is measured against, as an experienced Python programmer writes them.
+
+Kafka: events are dicts, confluent-kafka's ``AvroSerializer`` encodes each, ``Producer.produce()``
+takes each with its key and six CloudEvents headers. Not included, in the peer's favour: making the
+dicts (ids are text already), its process's start, and PostgreSQL. Client settings, delivery
+callback and polling are those of datagen's own sink.
+
+PostgreSQL: rows are tuples of Python values, ``executemany`` inserts them in one transaction. Not
+included: making the tuples, the tables, and the process's start.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import psycopg
+from confluent_kafka import Producer
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from datagen.presets import ProducerConfig
+from datagen.sinks import _ddl
+from datagen.types import Relation, catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from datagen import Plan
+
+
+POLL_EVERY = 10_000
+
+Event = dict[str, Any]
+
+
+@contextmanager
+def kept_apart() -> Iterator[None]:
+    """Keeps what is made within from the garbage collector's later rounds.
+
+    They would slow the peer down for nothing but our having made its input in advance.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.collect()
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+def events(plan: Plan, stop: int) -> dict[str, list[Event]]:
+    """The events of the first ``stop`` customers by topic: the same mix as that of all."""
+    with kept_apart():
+        return {
+            stream.name: [
+                {k: str(v) if isinstance(v, UUID) else v for k, v in batch.row(row).items()}
+                for batch in plan.batches(stream.name, 0, stop)
+                for row in range(len(batch))
+            ]
+            for stream in catalogue().streams
+        }
+
+
+def rows(plan: Plan) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables, in the order of insertion."""
+    with kept_apart():
+        return {
+            table.name: [
+                tuple(batch.row(row).values())
+                for batch in plan.batches(table.name)
+                for row in range(len(batch))
+            ]
+            for table in catalogue().tables
+        }
+
+
+def send(config: ProducerConfig, events: Mapping[str, list[Event]]) -> None:
+    """Sends every event and waits for its acknowledgement."""
+    with SchemaRegistryClient({"url": config.schema_registry_url, "timeout": 10}) as client:
+        serializers = {
+            stream.name: AvroSerializer(client, stream.avro_schema)
+            for stream in catalogue().streams
+        }
+        _produce(config, serializers, events)
+
+
+def _produce(
+    config: ProducerConfig,
+    serializers: Mapping[str, AvroSerializer],
+    events: Mapping[str, list[Event]],
+) -> None:
+    producer = Producer(config.librdkafka())
+    acknowledged = 0
+
+    def on_delivery(error: Any, _message: Any) -> None:
+        nonlocal acknowledged
+        if error is not None:
+            raise RuntimeError(str(error))
+        acknowledged += 1
+
+    sent = 0
+    for stream in catalogue().streams:
+        serializer = serializers[stream.name]
+        # A stream has all three; a table has none.
+        key_field, time_field = str(stream.key), str(stream.time)
+        ce_type = str(stream.ce_type).encode()
+        context = SerializationContext(stream.name, MessageField.VALUE)
+        for event in events[stream.name]:
+            key = event[key_field].encode()
+            headers = [
+                ("ce_specversion", b"1.0"),
+                ("ce_type", ce_type),
+                ("ce_source", b"data-gen/financial"),
+                ("ce_id", event[stream.primary_key].encode()),
+                ("ce_time", event[time_field].isoformat().encode()),
+                ("ce_subject", key),
+            ]
+            value = serializer(event, context)
+            while True:
+                try:
+                    producer.produce(
+                        stream.name, value, key, headers=headers, on_delivery=on_delivery
+                    )
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+            sent += 1
+            if sent % POLL_EVERY == 0:
+                producer.poll(0)
+    producer.flush()
+    if acknowledged != sent:
+        raise RuntimeError(f"{acknowledged} of {sent} events were acknowledged")
+
+
+def create_tables(dsn: str, *, keys: bool) -> None:
+    with psycopg.connect(dsn) as connection:
+        for table in _tables():
+            connection.execute(table.create("public").encode())
+        if keys:
+            _add_keys(connection)
+
+
+def insert(dsn: str, rows: Mapping[str, list[tuple[Any, ...]]], *, keys_later: bool) -> None:
+    """Inserts every row, adds the keys if they are not there, and commits."""
+    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        for table in catalogue().tables:
+            cursor.executemany(_insert(table), rows[table.name])
+        if keys_later:
+            _add_keys(connection)
+
+
+def _insert(table: Relation) -> bytes:
+    columns = ", ".join(field.name for field in table.fields)
+    places = ", ".join(["%s"] * len(table.fields))
+    return f"INSERT INTO {table.name} ({columns}) VALUES ({places})".encode()  # noqa: S608
+
+
+def _tables() -> list[_ddl.TableShape]:
+    return [_ddl.shape(relation) for relation in catalogue().tables]
+
+
+def _add_keys(connection: psycopg.Connection[Any]) -> None:
+    for table in _tables():
+        for statement in (table.add_keys("public"), *table.add_indexes("public")):
+            connection.execute(statement.encode())
+    for table in _tables():
+        if statement := table.add_foreign_keys("public"):
+            connection.execute(statement.encode())

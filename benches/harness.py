@@ -1,0 +1,111 @@
+"""Rounds in turns with a peer, and the servers that loads go to."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from report import Comparison, Figure, Side, timed
+
+from services.kafka import delete_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.kafka import KafkaBroker
+    from services.postgres import PostgresServer
+    from services.registry import SchemaRegistry
+
+TOPICS = (
+    "banking.transactions",
+    "banking.card-transactions",
+    "banking.trades",
+    "banking.installments",
+)
+
+#: Everything that this run of the benchmarks has found.
+FOUND: list[Comparison | Figure] = []
+
+
+class Way(NamedTuple):
+    """One way to do the work. ``prepare`` is not timed and comes before every round."""
+
+    name: str
+    rows: int
+    run: Callable[[], object]
+    prepare: Callable[[], object] = lambda: None
+
+
+class Contest:
+    """Runs ours and its peers in turns, so that all meet the machine in the same state."""
+
+    def __init__(self, benchmark: Any) -> None:
+        self._benchmark = benchmark
+
+    def __call__(
+        self, title: str, ours: Way, *peers: Way, rounds: int = 3, warm_up: bool = False
+    ) -> Comparison:
+        """``warm_up`` runs ours once before it counts: servers are slow until they have worked."""
+        sides = {way.name: Side(way.name, way.rows) for way in (ours, *peers)}
+
+        def others() -> None:
+            for way in peers:
+                way.prepare()
+                sides[way.name].rounds.append(timed(way.run))
+            ours.prepare()
+
+        def us() -> None:
+            sides[ours.name].rounds.append(timed(ours.run))
+
+        if warm_up:
+            ours.prepare()
+            ours.run()
+        self._benchmark.pedantic(us, setup=others, rounds=rounds)
+        result = Comparison(title, sides[ours.name], [sides[way.name] for way in peers])
+        self._benchmark.extra_info["rows/s"] = round(result.ours.rate)
+        for peer in result.peers:
+            self._benchmark.extra_info[f"rows/s of {peer.name}"] = round(peer.rate)
+            self._benchmark.extra_info[f"times {peer.name}"] = result.ours.rate / peer.rate
+        FOUND.append(result)
+        return result
+
+
+class Stack:
+    """The three servers, emptied between rounds, and the command that loads into them."""
+
+    def __init__(
+        self, postgres: PostgresServer, kafka: KafkaBroker, registry: SchemaRegistry
+    ) -> None:
+        self._postgres = postgres
+        self._database = ""
+        self.bootstrap = kafka.bootstrap
+        self.registry_url = registry.url
+        self.dsn = ""
+
+    def empty(self) -> None:
+        """No topics, and a database without tables."""
+        delete_topics(self.bootstrap, TOPICS)
+        self.drop()
+        self._database = f"datagen_bench_{secrets.token_hex(6)}"
+        self.dsn = self._postgres.database(self._database)
+
+    def drop(self) -> None:
+        if self._database:
+            self._postgres.drop(self._database)
+            self._database = ""
+
+    def command(self, customers: int, *options: str) -> list[str]:
+        where = ["--postgres-url", self.dsn, "--kafka-bootstrap", self.bootstrap]
+        where += ["--schema-registry", self.registry_url]
+        program = str(Path(sys.executable).with_name("datagen"))
+        return [program, "load", "--customers", str(customers), *where, *options]
+
+    def load(self, customers: int, *options: str) -> None:
+        """The command as a user types it, from the start of its process to the end."""
+        command = self.command(customers, *options)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise RuntimeError(f"datagen load failed:\n{result.stdout}{result.stderr}")

@@ -1,0 +1,116 @@
+"""The command as its users run it: a process of its own, judged by its output and exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+DATAGEN = (sys.executable, "-m", "datagen")
+LOAD = (*DATAGEN, "load")
+SCRIPT = (sys.executable, str(Path(__file__).parents[1] / "scripts" / "load_data.py"))
+
+# What of the tests' own environment would change what the command does.
+_IN_THE_WAY = ("DATAGEN_", "LOG_LEVEL", "PG", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    def __str__(self) -> str:
+        return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+def run(*command: object, timeout: float = 120.0, **environment: str) -> Outcome:
+    """Run a command to its end; nothing of it is a terminal."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        env=environment_of(environment),
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def load(*options: object, timeout: float = 120.0, **environment: str) -> Outcome:
+    """`datagen load` with these options."""
+    return run(*LOAD, *options, timeout=timeout, **environment)
+
+
+@contextmanager
+def started(*command: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A running command, to be signalled and waited for; killed if it is still there."""
+    # A process that starts with SIGINT ignored, as in a shell's background, would stay deaf to it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment_of(environment),
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def outcome_of(process: subprocess.Popen[str], timeout: float = 60.0) -> Outcome:
+    """Wait for a started command."""
+    out, err = process.communicate(timeout=timeout)
+    return Outcome(process.returncode, out, err)
+
+
+def assert_failed(outcome: Outcome, code: int, *words: str) -> None:
+    """One or two lines on stderr, with `words` in them, and this exit code."""
+    assert outcome.code == code, str(outcome)
+    lines = outcome.err.splitlines()
+    assert len(lines) in {1, 2}, str(outcome)
+    assert lines[0].startswith("Error: "), str(outcome)
+    assert "Traceback" not in outcome.out + outcome.err, str(outcome)
+    for word in words:
+        assert word in outcome.err, f"no {word!r} in: {outcome.err}"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+    """Whether it came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def environment_of(added: Mapping[str, str]) -> dict[str, str]:
+    """The tests' own, without what a run must not see, and with what is added."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_IN_THE_WAY)}
+    # A debug build warns on stderr when imported, which is no line of the command's own.
+    quiet = "ignore:this datagen was built without optimisation:RuntimeWarning"
+    return {**kept, "PYTHONWARNINGS": quiet, **added}

@@ -1,0 +1,430 @@
+"""What cannot be loaded: a line or two that say why, the exit code for it, nothing half-loaded."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import psycopg
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from confluent_kafka.cimpl import NewTopic
+
+from command import Outcome, assert_failed, load
+from datagen import Plan
+from records import TOPICS, end_offsets
+from services._net import free_port
+from services.kafka import KafkaBroker, Listener, delete_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services.registry import Registry
+
+SECRET = "Senha-Muito5ecreta"
+HUGE = 2**64
+FEW = ("--customers", "20")
+
+
+def execute(dsn: str, *statements: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def tables(dsn: str) -> dict[str, int]:
+    """Rows of each table that there is."""
+    with psycopg.connect(dsn) as connection:
+        names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        counts = {}
+        for (name,) in names.fetchall():
+            [(counts[name],)] = connection.execute(f"SELECT count(*) FROM {name}".encode())
+    return counts
+
+
+def topics(bootstrap: str) -> set[str]:
+    return set(TOPICS) & set(
+        AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics
+    )
+
+
+def with_password(dsn: str, user: str, password: str) -> str:
+    place = urlsplit(dsn)
+    at = f"{place.hostname}:{place.port}"
+    return place._replace(netloc=f"{user}:{quote(password, safe='')}@{at}").geturl()
+
+
+# --- options, before anything is connected
+
+
+@pytest.fixture(scope="module")
+def trap() -> Iterator[socket.socket]:
+    """A port that waits for somebody to connect."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+def load_into(trap: socket.socket, *options: object) -> Outcome:
+    """A load whose services are all at the trap; it must not have gone there."""
+    port = trap.getsockname()[1]
+    outcome = load(
+        *("--postgres-url", f"postgresql://user:{SECRET}@127.0.0.1:{port}/bank"),
+        *("--kafka-bootstrap", f"127.0.0.1:{port}"),
+        *("--schema-registry", f"http://127.0.0.1:{port}"),
+        *options,
+    )
+    with pytest.raises(BlockingIOError):
+        trap.accept()
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--customers", 0, "1 to 99999990"),
+        ("--customers", -1, "1 to 99999990"),
+        ("--customers", 99_999_991, "1 to 99999990"),
+        ("--customers", HUGE, "1 to 99999990"),
+        ("--seed", -1, "0 to 18446744073709551615"),
+        ("--seed", HUGE, "0 to 18446744073709551615"),
+        ("--retention-hours", 0, "1 to 876000"),
+        ("--retention-hours", -8, "1 to 876000"),
+        ("--retention-hours", 876_001, "1 to 876000"),
+        ("--retention-hours", HUGE, "1 to 876000"),
+        ("--days", 0, "1 to 3660"),
+        ("--days", 100_000, "1 to 3660"),
+        ("--days", HUGE, "1 to 3660"),
+        ("--as-of", "yesterday", "ISO"),
+        ("--as-of", "2026-07-01T00:00:00", "offset"),
+        ("--as-of", "2026-02-30T00:00:00Z", "ISO"),
+        ("--as-of", "1900-01-01T00:00:00Z", "2000"),
+        ("--as-of", "2100-01-01T00:00:01Z", "2099"),
+        ("--kafka-bootstrap", "", "HOST:PORT"),
+        ("--kafka-bootstrap", "localhost:0", "HOST:PORT"),
+        ("--kafka-bootstrap", "localhost:kafka", "HOST:PORT"),
+        ("--kafka-bootstrap", "localhost:65536", "HOST:PORT"),
+        ("--schema-registry", "localhost:8081", "http://HOST:PORT"),
+        ("--schema-registry", "ftp://localhost", "http://HOST:PORT"),
+        ("--schema-registry", "http://localhost:65536", "http://HOST:PORT"),
+        ("--preset", "QUICK", "reliable"),
+        ("--record-timestamp", "now", "production"),
+    ],
+)
+def test_an_option_out_of_range(
+    trap: socket.socket, option: str, value: object, allowed: str
+) -> None:
+    outcome = load_into(trap, option, value)
+    shown = "***" if value == "localhost:kafka" else str(value)
+    assert_failed(outcome, 2, option, shown, allowed)
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "bank",
+        f"postgresql://user:{SECRET}@host:port/bank",
+        f"postgresql://user:{SECRET}@host:99999/bank",
+        f"postgresql://user:sec/{SECRET}@host:5432/bank",
+        f"postgresql://user:{SECRET}@[::1/bank",
+        f"postgresql://user:{SECRET}@host:5432/bank?sslmode=maybe",
+        f"mysql://user:{SECRET}@host/bank",
+        f"host=db password='{SECRET}",
+    ],
+)
+def test_a_malformed_connection_string(trap: socket.socket, url: str) -> None:
+    outcome = load_into(trap, "--postgres-url", url)
+    assert_failed(outcome, 3, "PostgreSQL connection string", "postgresql://user:password@host")
+    assert SECRET not in outcome.out + outcome.err
+
+
+# --- services that are not there, or refuse
+
+
+def test_no_postgresql(clean_kafka: str, registry: Registry) -> None:
+    place = f"127.0.0.1:{free_port()}"
+    services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
+    options = (*services[0], *services[1], "--create-topics", *FEW)
+    for host, seen in ((place, place), ("no-such-host.invalid:5432", "no-such-host.invalid:5432")):
+        url = f"postgresql://user:{SECRET}@{host}/bank"
+        outcome = load(*options, "--postgres-url", url)
+        assert_failed(outcome, 5, "PostgreSQL", seen, "Check host and port")
+        assert SECRET not in outcome.err
+    assert topics(clean_kafka) == set()
+
+
+def test_a_postgresql_that_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"postgresql://user:{SECRET}@{place}/bank?connect_timeout=2"
+        outcome = load("--skip-kafka", "--postgres-url", url, *FEW)
+    assert_failed(outcome, 5, place, "did not answer")
+
+
+def test_a_postgresql_that_refuses(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+    where = ("--kafka-bootstrap", clean_kafka, "--schema-registry", registry.url)
+    unknown = urlsplit(pg_dsn)._replace(path="/no_such_bank").geturl()
+    for url, said in (
+        (with_password(pg_dsn, "postgres", SECRET), "password authentication failed"),
+        (with_password(pg_dsn, "nobody_here", SECRET), "nobody_here"),
+        (unknown, "no_such_bank"),
+        (f"{pg_dsn}?sslmode=require", "SSL"),
+    ):
+        outcome = load(*where, "--create-topics", *FEW, "--postgres-url", url)
+        assert_failed(outcome, 3, "PostgreSQL", said)
+        assert SECRET not in outcome.err
+        assert str(urlsplit(pg_dsn).password) not in outcome.err.replace("postgres", "")
+    assert topics(clean_kafka) == set()
+
+
+def test_no_kafka(pg_dsn: str, registry: Registry) -> None:
+    place = f"127.0.0.1:{free_port()}"
+    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", place)
+    began = time.monotonic()
+    outcome = load(*where, "--schema-registry", registry.url, "--create-topics", *FEW)
+    assert_failed(outcome, 5, f"Kafka at {place}", "Is the broker running?")
+    assert time.monotonic() - began < 15
+    assert tables(pg_dsn) == {}
+
+
+def test_a_password_for_a_kafka_that_wants_none(pg_dsn: str, clean_kafka: str) -> None:
+    began = time.monotonic()
+    outcome = load(
+        *("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka, "--no-avro"),
+        *("--kafka-option", "security.protocol=SASL_PLAINTEXT"),
+        *("--kafka-option", "sasl.mechanism=PLAIN", "--kafka-option", "sasl.username=me"),
+        *("--kafka-option", f"sasl.password={SECRET}", "--create-topics", *FEW),
+    )
+    assert_failed(outcome, 3, clean_kafka, "security.protocol", "--kafka-option")
+    assert time.monotonic() - began < 12
+    assert SECRET not in outcome.err
+    assert tables(pg_dsn) == {}
+
+
+# --- the registry
+
+
+@contextmanager
+def registry_that_answers(status: int) -> Iterator[str]:
+    """A registry that answers every request so; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the only method that registers a schema
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            body = b'{"error_code":50001,"message":"out of order"}'
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, 5), (401, 3), (403, 3), (409, 4)])
+def test_a_registry_that_refuses(pg_dsn: str, clean_kafka: str, status: int, code: int) -> None:
+    with registry_that_answers(status) as url:
+        where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+        user = ("--registry-user", f"clerk:{SECRET}")
+        outcome = load(*where, "--schema-registry", url, *user, "--create-topics", *FEW)
+    assert_failed(outcome, code, url, str(status), "banking.transactions-value")
+    assert SECRET not in outcome.err
+    assert tables(pg_dsn) == {}
+    assert sum(end_offsets(clean_kafka).values()) == 0
+
+
+def test_no_registry_means_json_and_a_warning(pg_dsn: str, clean_kafka: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+    outcome = load(*where, "--schema-registry", url, "--create-topics", *FEW)
+    assert outcome.code == 0, str(outcome)
+    assert outcome.err == (
+        f"WARNING: Schema Registry at {url} not available. Using JSON serialization.\n"
+    )
+    assert "Kafka (json)" in outcome.out
+    assert outcome.lines[-1] == "Validation: ALL OK"
+    assert sum(end_offsets(clean_kafka).values()) == sum(map(Plan(customers=20).rows, TOPICS))
+
+
+# --- tables
+
+
+@pytest.mark.parametrize(
+    ("change", "named", "mode"),
+    [
+        ("CREATE TABLE loans (id int)", "loans", []),
+        ("CREATE TABLE loans (id int)", "loans", ["--truncate", "--fast"]),
+        ("CREATE VIEW stocks AS SELECT 1 AS stock_id", "stocks", []),
+    ],
+    ids=["table", "truncated", "view"],
+)
+def test_a_table_of_another_shape(
+    pg_dsn: str,
+    clean_kafka: str,
+    registry: Registry,
+    change: str,
+    named: str,
+    mode: list[str],
+) -> None:
+    execute(pg_dsn, change)
+    before = tables(pg_dsn)
+    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+    outcome = load(*where, "--schema-registry", registry.url, "--create-topics", *FEW, *mode)
+    assert_failed(outcome, 4, f"table {named} at ", "has another shape")
+    assert tables(pg_dsn) == before
+    assert sum(end_offsets(clean_kafka).values()) == 0
+
+
+def test_a_role_that_may_not_create_tables(
+    pg_dsn: str, clean_kafka: str, registry: Registry
+) -> None:
+    execute(pg_dsn, f"CREATE ROLE datagen_guest LOGIN PASSWORD '{SECRET}'")
+    try:
+        url = with_password(pg_dsn, "datagen_guest", SECRET)
+        where = ("--postgres-url", url, "--kafka-bootstrap", clean_kafka)
+        outcome = load(*where, "--schema-registry", registry.url, "--create-topics", *FEW)
+    finally:
+        execute(pg_dsn, "DROP ROLE datagen_guest")
+    assert_failed(outcome, 3, "permission denied", "nothing was loaded")
+    assert SECRET not in outcome.err
+    assert tables(pg_dsn) == {}
+    assert sum(end_offsets(clean_kafka).values()) == 0
+
+
+# --- topics
+
+
+def test_topics_that_are_not_there(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+    options = (*where, "--schema-registry", registry.url, *FEW)
+    assert_failed(load(*options), 3, *TOPICS, "do not exist", "--create-topics")
+    admin = AdminClient({"bootstrap.servers": clean_kafka})
+    for future in admin.create_topics([NewTopic(name, 1, 1) for name in TOPICS[1:]]).values():
+        future.result()
+    outcome = load(*options)
+    assert_failed(outcome, 3, f"topic {TOPICS[0]} does not exist", "--create-topics")
+    assert TOPICS[1] not in outcome.err
+    assert tables(pg_dsn) == {}
+    assert sum(end_offsets(clean_kafka).values()) == 0
+
+
+def test_a_topic_whose_name_is_taken(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+    # Names of metrics write . as _, so Kafka does not let topics differ in that alone.
+    rival = "banking_trades"
+    admin = AdminClient({"bootstrap.servers": clean_kafka})
+    admin.create_topics([NewTopic(rival, 1, 1)])[rival].result()
+    try:
+        where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+        outcome = load(*where, "--schema-registry", registry.url, "--create-topics", *FEW)
+    finally:
+        delete_topics(clean_kafka, [rival])
+    assert_failed(outcome, 4, "Cannot create topic banking.trades", rival)
+    assert tables(pg_dsn) == {}
+    assert sum(end_offsets(clean_kafka).values()) == 0
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[KafkaBroker]:
+    """A broker that knows a user, `clerk`, who has no rights at all."""
+    jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    with KafkaBroker(
+        listeners=[Listener("SASL", "SASL_PLAINTEXT")],
+        properties={
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl.plain.sasl.jaas.config": f'{jaas} user_clerk="{SECRET}";',
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",  # whoever comes by the plain listener
+        },
+    ) as broker:
+        yield broker
+
+
+def as_clerk(guarded: KafkaBroker, registry: Registry, password: str = SECRET) -> list[str]:
+    properties = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "clerk",
+        "sasl.password": password,
+    }
+    options = ["--kafka-bootstrap", guarded.address("SASL"), "--schema-registry", registry.url]
+    return [*options, *(f"--kafka-option={name}={value}" for name, value in properties.items())]
+
+
+def test_a_user_without_rights(pg_dsn: str, guarded: KafkaBroker, registry: Registry) -> None:
+    options = (*as_clerk(guarded, registry), "--postgres-url", pg_dsn, *FEW, "--create-topics")
+    outcome = load(*options, "--preset", "BULK")
+    assert_failed(outcome, 3, "Cannot create topic banking.transactions", "AUTHORIZATION_FAILED")
+    assert SECRET not in outcome.err
+    # An idempotent producer may be refused even before.
+    assert_failed(load(*options), 3, "AUTHORIZATION_FAILED")
+    wrong = as_clerk(guarded, registry, password="guessed")
+    outcome = load(*wrong, "--postgres-url", pg_dsn, *FEW, "--create-topics")
+    assert_failed(outcome, 3, guarded.address("SASL"), "sasl.*")
+    assert "guessed" not in outcome.err
+    assert tables(pg_dsn) == {}
+    assert topics(guarded.bootstrap) == set()
+
+
+def test_a_user_who_may_write_and_no_more(
+    pg_dsn: str, guarded: KafkaBroker, registry: Registry
+) -> None:
+    admin = AdminClient({"bootstrap.servers": guarded.bootstrap})
+    may_write = AclBinding(
+        restype=ResourceType.TOPIC,
+        name="banking.",
+        resource_pattern_type=ResourcePatternType.PREFIXED,
+        principal="User:clerk",
+        host="*",
+        operation=AclOperation.WRITE,
+        permission_type=AclPermissionType.ALLOW,
+    )
+    for future in admin.create_topics([NewTopic(name, 1, 1) for name in TOPICS]).values():
+        future.result()
+    for future in admin.create_acls([may_write]).values():
+        future.result()
+    try:
+        outcome = load(*as_clerk(guarded, registry), "--postgres-url", pg_dsn, *FEW)
+        assert outcome.code == 0, str(outcome)
+        assert outcome.lines[-1] == "Validation: ALL OK"
+    finally:
+        delete_topics(guarded.bootstrap, TOPICS)
+
+
+def test_topics_that_take_no_events(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+    admin = AdminClient({"bootstrap.servers": clean_kafka})
+    tiny = [NewTopic(name, 1, 1, config={"max.message.bytes": "10"}) for name in TOPICS]
+    for future in admin.create_topics(tiny).values():
+        future.result()
+    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+    options = (*where, "--schema-registry", registry.url, *FEW)
+    rows = Plan(customers=20).rows(TOPICS[0])
+    outcome = load(*options)
+    assert outcome.code == 4, str(outcome)
+    assert "Traceback" not in outcome.err
+    assert f"{TOPICS[0]} 0 of {rows} (MSG_SIZE_TOO_LARGE {rows})" in outcome.err
+    assert sum(end_offsets(clean_kafka).values()) == 0
+    # Master data came first and stays: it is what the next attempt will find.
+    assert tables(pg_dsn)["customers"] == 20

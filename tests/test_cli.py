@@ -1,0 +1,481 @@
+"""What the command offers, and what it says while it runs, fails or is interrupted."""
+
+from __future__ import annotations
+
+import base64
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from command import (
+    DATAGEN,
+    LOAD,
+    SCRIPT,
+    Outcome,
+    assert_failed,
+    environment_of,
+    load,
+    outcome_of,
+    run,
+    started,
+    wait_until,
+)
+from datagen import cli, loader
+from records import TOPICS, end_offsets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.registry import Registry
+
+# The guide's thirteen options with their defaults; None for a flag, which is off.
+GUIDE = {
+    "--customers": "100",
+    "--seed": "42",
+    "--postgres-url": "postgresql://postgres:postgres@localhost:5432/datagen",
+    "--kafka-bootstrap": "localhost:9092",
+    "--schema-registry": "http://localhost:8081",
+    "--skip-postgres": None,
+    "--skip-kafka": None,
+    "--create-topics": None,
+    "--truncate": None,
+    "--no-cloudevents": None,
+    "--fast": None,
+    "--no-avro": None,
+    "--retention-hours": "8",
+}
+SECRET = "Senha-Muito5ecreta"
+CLOSED = "127.0.0.1:1"
+
+
+def nowhere() -> tuple[str, ...]:
+    """Services that do not exist, so that nobody's own are met by mistake."""
+    postgres = f"postgresql://user:{SECRET}@{CLOSED}/bank"
+    services = ("--postgres-url", postgres), ("--kafka-bootstrap", CLOSED)
+    return *services[0], *services[1], "--schema-registry", f"http://{CLOSED}"
+
+
+def tables(dsn: str) -> int:
+    with psycopg.connect(dsn) as connection:
+        statement = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+        [(count,)] = connection.execute(statement).fetchall()
+    return int(count)
+
+
+# --- help
+
+
+def described(*command: object) -> dict[str, str]:
+    """What --help says about each option, by its name."""
+    outcome = run(*command, "--help")
+    assert outcome.code == 0, str(outcome)
+    assert outcome.err == ""
+    parts = re.split(r"^  (?:-h, )?(--[a-z-]+)", outcome.out, flags=re.MULTILINE)
+    # A default that does not fit its line is broken anywhere.
+    return {
+        name: "".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def test_help_has_the_guides_options_and_defaults() -> None:
+    options = described(*LOAD)
+    assert list(options)[: len(GUIDE)] == list(GUIDE)
+    for name, default in GUIDE.items():
+        shown = re.search(r"default:([^;\]]+)", options[name])
+        assert (shown and shown[1]) == default, options[name]
+    assert described(*SCRIPT) == options
+
+
+def test_help_of_everything() -> None:
+    outcome = run(*DATAGEN, "--help")
+    for name in ("load", "local"):
+        assert re.search(rf"^  {name} +\S", outcome.out, re.MULTILINE), str(outcome)
+    assert "datagen load --customers 100 --seed 42" in run(*LOAD, "-h").out
+    local = run(*DATAGEN, "local", "--help").out
+    for name in ("up", "status", "down"):
+        assert re.search(rf"^  {name} +\S", local, re.MULTILINE), local
+    assert run(*DATAGEN).code == 2
+
+
+def test_version() -> None:
+    from importlib.metadata import version
+
+    assert run(*DATAGEN, "--version").out == f"datagen, version {version('datagen')}\n"
+
+
+def test_the_script_takes_all_of_the_guides_options(
+    pg_dsn: str, clean_kafka: str, registry: Registry
+) -> None:
+    given = {
+        **GUIDE,
+        "--customers": "20",
+        "--seed": "7",
+        "--postgres-url": pg_dsn,
+        "--kafka-bootstrap": clean_kafka,
+        "--schema-registry": registry.url,
+        "--retention-hours": "1",
+    }
+    for skipped in ("--skip-postgres", "--skip-kafka"):
+        chosen = {name: value for name, value in given.items() if name != skipped}
+        words = [word for pair in chosen.items() for word in pair if word is not None]
+        outcome = run(*SCRIPT, *words)
+        assert outcome.code == 0, str(outcome)
+        assert outcome.lines[-1] == "Validation: ALL OK"
+
+
+def test_addresses_from_theenvironment_of(
+    pg_dsn: str, clean_kafka: str, registry: Registry
+) -> None:
+    outcome = load(
+        *("--customers", 20, "--create-topics"),
+        DATAGEN_POSTGRES_URL=pg_dsn,
+        DATAGEN_KAFKA_BOOTSTRAP=clean_kafka,
+        DATAGEN_SCHEMA_REGISTRY=registry.url,
+    )
+    assert outcome.code == 0, str(outcome)
+    assert "Kafka (avro)" in outcome.out
+
+
+# --- usage
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--custommers", "5"], "--custommers"),
+        (["--customers", "many"], "--customers"),
+        (["--customers"], "--customers"),
+        (["--preset", "QUICK"], "--preset"),
+        (["--record-timestamp", "now"], "--record-timestamp"),
+        (["--kafka-config", "/no/such/file"], "--kafka-config"),
+        (["--registry-ca", "/no/such/file"], "--registry-ca"),
+        (["--kafka-option", "acks"], "--kafka-option"),
+        (["--kafka-option", "=1"], "--kafka-option"),
+        (["--skip-postgres", "--skip-kafka"], "nothing to load"),
+        (["--local", "--postgres-url", "postgresql://a:b@c/d"], "--postgres-url"),
+        (["--local", "--kafka-bootstrap", "localhost:9092"], "--kafka-bootstrap"),
+        (["--local", "--schema-registry", "http://localhost:8081"], "--schema-registry"),
+        (["surplus"], "extra argument"),
+    ],
+)
+def test_wrong_usage(words: list[str], said: str) -> None:
+    outcome = load(*words)
+    assert_failed(outcome, 2, said)
+    assert outcome.err.splitlines()[1:] in ([], ["Try: datagen load --help"])
+    assert outcome.out == ""
+
+
+def test_local_with_an_address_in_theenvironment_of() -> None:
+    outcome = load("--local", DATAGEN_POSTGRES_URL=f"postgresql://a:{SECRET}@b/c")
+    assert_failed(outcome, 2, "DATAGEN_POSTGRES_URL")
+    assert SECRET not in outcome.err
+
+
+def test_an_unknown_command() -> None:
+    assert_failed(run(*DATAGEN, "lod"), 2, "lod", "datagen --help")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [f"postgresql://user:{SECRET}@host/bank"],
+        [f"sasl.password={SECRET}"],
+        ["--customers", f"postgresql://user:{SECRET}@host/bank"],
+        ["--preset", f"http://user:{SECRET}@host"],
+        ["--kafka-bootstrap", f"user:{SECRET}@host:9092"],
+        ["--schema-registry", f"ftp://user:{SECRET}@host"],
+        ["--registry-user", SECRET],
+    ],
+)
+def test_a_password_in_the_wrong_place_is_not_repeated(words: list[str]) -> None:
+    outcome = load(*nowhere(), *words)
+    assert outcome.code in {2, 3}, str(outcome)
+    assert_failed(outcome, outcome.code)
+    assert SECRET not in outcome.out + outcome.err
+
+
+# --- LOG_LEVEL
+
+
+def test_a_traceback_only_for_debugging() -> None:
+    options = (*nowhere(), "--skip-kafka", "--customers", 20)
+    for level in ("INFO", "error"):
+        assert_failed(load(*options, LOG_LEVEL=level), 5, CLOSED)
+    outcome = load(*options, LOG_LEVEL="debug")
+    assert outcome.code == 5
+    assert "Traceback (most recent call last)" in outcome.err
+    assert outcome.err.splitlines()[-1].startswith("Error: PostgreSQL at")
+    assert SECRET not in outcome.err
+
+
+@pytest.mark.parametrize("level", ["LOUD", "", "10"])
+def test_no_such_log_level(level: str) -> None:
+    assert_failed(load(LOG_LEVEL=level), 2, "LOG_LEVEL", repr(level), "DEBUG, INFO")
+
+
+def test_info_says_more(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+    services = ("--postgres-url", pg_dsn), ("--kafka-bootstrap", clean_kafka)
+    options = (*services[0], *services[1], "--schema-registry", registry.url, "--create-topics")
+    outcome = load(*options, "--customers", 20, LOG_LEVEL="INFO")
+    assert outcome.code == 0, str(outcome)
+    assert "INFO: topic banking.trades: created with 3 partitions" in outcome.err
+
+
+def test_a_mistake_of_ours_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def break_down(*_: object) -> None:
+        raise LookupError(SECRET)
+
+    monkeypatch.setattr(loader, "load", break_down)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["load"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == (
+        "Error: unexpected LookupError; LOG_LEVEL=DEBUG shows where\n"
+    )
+
+
+# --- progress
+
+
+def on_a_terminal(*command: object) -> str:
+    """What a command shows on a terminal."""
+    ours, theirs = pty.openpty()
+    environment = environment_of({"TERM": "xterm-256color", "COLUMNS": "120"})
+    with subprocess.Popen(
+        [str(part) for part in command], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(ours, 65_536)
+            except OSError:  # Linux: the other end was closed
+                piece = b""
+            if not piece:
+                break
+            shown += piece
+    os.close(ours)
+    assert process.returncode == 0, shown.decode()
+    return shown.decode()
+
+
+def test_a_bar_on_a_terminal_and_lines_elsewhere(pg_dsn: str) -> None:
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--truncate", "--customers", 2_000)
+    shown = on_a_terminal(*LOAD, *options)
+    assert "━" in shown
+    assert "\x1b[" in shown
+    assert re.search(r"PostgreSQL accounts .*━.* \d+/\d+", shown)
+    assert "Validation: ALL OK" in shown
+
+    logged = load(*options)
+    assert logged.code == 0, str(logged)
+    assert not set("\x1b\r━") & set(logged.out + logged.err)
+    assert re.search(
+        r"^  PostgreSQL accounts: \d+ in \d+\.\d+ s \([\d,]+/s\)$", logged.out, re.MULTILINE
+    )
+    # The bar goes when its part is done, and then both are the same.
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", shown)
+    kept = [line for line in plain.splitlines() if line and "━" not in line and "\x1b" not in line]
+    assert unfigured(kept) == unfigured(logged.lines)
+
+
+def unfigured(lines: list[str]) -> list[str]:
+    """Lines without seconds and rates."""
+    return [re.sub(r"[\d.]+ s\b|[\d,]+/s", "N", line).strip() for line in lines]
+
+
+def test_a_log_gets_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 1.0, 5.0, 6.0, 10.0, 20.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    console = cli._Console()
+    console.start("kafka", "banking.trades", 500)
+    for _ in range(5):
+        console.advance(100)
+    console.finish(loader.Part("banking.trades", 500, 20.0))
+    assert capsys.readouterr().out.splitlines() == [
+        "  Kafka banking.trades: 200 of 500 (40/s, 8 s left)",
+        "  Kafka banking.trades: 400 of 500 (40/s, 2 s left)",
+        "  Kafka banking.trades: 500 in 20.00 s (25/s)",
+    ]
+
+
+def test_a_reader_that_goes_away(pg_dsn: str) -> None:
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 2_000)
+    with started(*LOAD, *options) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        outcome = outcome_of(process)
+    assert outcome.err == ""
+    assert outcome.code == 1
+
+
+# --- Ctrl-C
+
+
+def test_ctrl_c_while_copying_leaves_nothing(pg_dsn: str) -> None:
+    def copies() -> bool:
+        with psycopg.connect(pg_dsn) as connection:
+            statement = "SELECT query FROM pg_stat_activity WHERE application_name = 'datagen'"
+            rows = connection.execute(statement).fetchall()
+        return any("COPY" in query for (query,) in rows)
+
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 200_000)
+    with started(*LOAD, *options) as process:
+        assert wait_until(copies)
+        assert interrupted(process).err.strip().startswith("Error: interrupted")
+    assert tables(pg_dsn) == 0
+
+
+def test_ctrl_c_while_sending_says_what_arrived(clean_kafka: str, registry: Registry) -> None:
+    services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
+    options = (*services[0], *services[1], "--skip-postgres", "--create-topics")
+    with started(*LOAD, *options, "--customers", 200_000) as process:
+        assert wait_until(lambda: end_offsets(clean_kafka)[TOPICS[0]] > 0, 60)
+        outcome = interrupted(process)
+    warning, error = filter(None, outcome.err.splitlines())
+    told = re.fullmatch(
+        r"WARNING: Kafka: .+; acknowledged: banking\.transactions (\d+) of (\d+).*", warning
+    )
+    assert told, outcome.err
+    assert error.startswith("Error: interrupted")
+    arrived = end_offsets(clean_kafka)[TOPICS[0]]
+    assert int(told[1]) <= arrived <= int(told[2])
+
+
+def test_ctrl_c_while_nobody_answers() -> None:
+    with started(*LOAD, *nowhere(), "--skip-postgres") as process:
+        time.sleep(2)
+        assert process.poll() is None
+        interrupted(process)
+
+
+def interrupted(process: subprocess.Popen[str]) -> Outcome:
+    """Press Ctrl-C; the prompt is back within five seconds."""
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    outcome = outcome_of(process)
+    assert time.monotonic() - began < 5
+    assert outcome.code == 130, str(outcome)
+    assert "Traceback" not in outcome.err
+    # An empty one, so that ours does not start behind the terminal's ^C.
+    assert sum(line != "" for line in outcome.err.splitlines()) <= 2, outcome.err
+    return outcome
+
+
+# --- client properties
+
+
+def test_client_properties_from_a_file(
+    tmp_path: Path, clean_kafka: str, registry: Registry
+) -> None:
+    file = tmp_path / "client.properties"
+    file.write_text(
+        "# where the brokers are\n"
+        "! this too is a comment\n"
+        "\n"
+        f"bootstrap.servers = {clean_kafka}\n"
+        "  client.id=file=with=signs  \n"
+        "acks=nonsense\n"
+    )
+    # The file wins over --kafka-bootstrap, and --kafka-option over the file.
+    where = ("--kafka-bootstrap", CLOSED, "--schema-registry", registry.url, "--skip-postgres")
+    options = (*where, "--create-topics", "--preset", "BULK", "--kafka-config", file)
+    wrong = load(*options, "--customers", 20)
+    assert_failed(wrong, 3, "acks")
+    assert sum(end_offsets(clean_kafka).values()) == 0
+    right = load(*options, "--customers", 20, "--kafka-option", "acks=1")
+    assert right.code == 0, str(right)
+    last = load(
+        *options, "--customers", 20, "--kafka-option", "acks=1", "--kafka-option", "acks=never"
+    )
+    assert_failed(last, 3, "acks")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (f"acks=1\nsasl.password {SECRET}\n", 2),
+        (f"={SECRET}\n", 1),
+        (f"acks=1\n\n# x\n  = {SECRET}\n", 4),
+    ],
+)
+def test_a_malformed_file_of_properties(tmp_path: Path, content: str, line: int) -> None:
+    file = tmp_path / "client.properties"
+    file.write_text(content)
+    outcome = load(*nowhere(), "--kafka-config", file)
+    assert_failed(outcome, 3, f"{file}, line {line}", "key=value")
+    assert SECRET not in outcome.err
+
+
+def test_a_file_of_properties_that_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "client.properties"
+    file.write_bytes(b"\xff\xfe\x00" + SECRET.encode())
+    outcome = load(*nowhere(), "--kafka-config", file)
+    assert_failed(outcome, 3, str(file), "cannot be read")
+    assert SECRET not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "option", [f"no.such.property={SECRET}", f"acks={SECRET}", "ssl.ca.location=/no/such/file"]
+)
+def test_client_properties_that_cannot_be(option: str) -> None:
+    options = ("--kafka-option", "security.protocol=ssl", "--kafka-option", option)
+    outcome = load(*nowhere(), *options)
+    assert_failed(outcome, 3, "Kafka option")
+    assert SECRET not in outcome.err
+
+
+# --- secrets
+
+
+def test_no_secret_is_ever_printed(
+    pg_dsn: str, clean_kafka: str, registry: Registry, tmp_path: Path
+) -> None:
+    file = tmp_path / "client.properties"
+    file.write_text("sasl.username=loader\nsasl.password=FromTheFile\n")
+    password = urlsplit(pg_dsn).password or ""
+    user = f"clerk:{SECRET}"
+    secrets = ["FromTheFile", "OnTheLine", SECRET, base64.b64encode(user.encode()).decode()]
+    if password and password != "postgres":
+        secrets.append(password)
+    options: tuple[Any, ...] = (
+        *("--kafka-config", file, "--kafka-option", "ssl.key.password=OnTheLine"),
+        *("--registry-user", user, "--create-topics", "--customers", 20),
+    )
+    right = (
+        *("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka),
+        *("--schema-registry", registry.url),
+    )
+    closed_registry = (*right[:-1], f"http://other:{SECRET}@{CLOSED}")
+    for where, code in (
+        (right, 0),
+        (right, 4),  # the rows are there already
+        ((*right[2:], "--postgres-url", f"postgresql://postgres:{SECRET}@{CLOSED}/bank"), 5),
+        ((*right[2:], "--postgres-url", f"postgresql://postgres:{SECRET}@[::1/bank"), 3),
+        (closed_registry, 3),  # two users
+    ):
+        outcome = load(*where, *options, LOG_LEVEL="DEBUG")
+        assert outcome.code == code, str(outcome)
+        assert code == 0 or "Traceback" in outcome.err
+        for secret in secrets:
+            assert secret not in outcome.out + outcome.err, secret
+
+
+def test_help_does_not_show_theenvironment_of() -> None:
+    outcome = run(*LOAD, "--help", DATAGEN_POSTGRES_URL=f"postgresql://a:{SECRET}@b/c")
+    assert SECRET not in outcome.out
+    assert CliRunner().invoke(cli._datagen, ["load", "--help"]).exit_code == 0

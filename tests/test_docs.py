@@ -1,0 +1,169 @@
+"""The documents show the options that the commands have, with their defaults, and no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from datagen import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs" / "ingestion-guide.md"
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"`([^`\n]+)`")
+
+# Options of other programs, in blocks of commands.
+OTHERS = {
+    "docker": {"--wait"},
+    "kafka-console-consumer": {
+        "--bootstrap-server",
+        "--from-beginning",
+        "--max-messages",
+        "--topic",
+    },
+    "kafka-get-offsets": {"--bootstrap-server", "--topic", "--topic-partitions"},
+    "kafka-topics": {"--bootstrap-server", "--delete", "--list", "--topic"},
+    "pip": {"--editable", "--quiet", "--upgrade"},
+    "pytest": {"--benchmark-only", "--kafka-bootstrap", "--pg-dsn", "--schema-registry"},
+}
+SCRIPTS = {"load_data.py": "load"}
+
+
+def commands(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """A command and all below it, by the words that call them."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from commands(below, (*path, name))
+
+
+def options(command: click.Command) -> dict[str, click.Option]:
+    """By long name, in the order in which they are declared."""
+    context = click.Context(command)
+    return {
+        next(name for name in option.opts if name.startswith("--")): option
+        for option in command.get_params(context)
+        if isinstance(option, click.Option)
+    }
+
+
+COMMANDS = dict(commands(cli._datagen))
+ALL_OPTIONS = {name for command in COMMANDS.values() for name in options(command)}
+LOAD = {name: option for name, option in options(COMMANDS["load",]).items() if name != "--help"}
+
+
+def blocks(text: str) -> Iterator[str]:
+    """What is within fences."""
+    yield from FENCED.findall(text)
+
+
+def calls(text: str) -> Iterator[str]:
+    """Commands in fences, each in one line, without comments."""
+    for block in blocks(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            yield re.sub(r"(^|\s)#.*", "", line)
+
+
+def allowed_in(call: str) -> set[str]:
+    """The options that may stand in a line of a block."""
+    words = call.split()
+    for at, word in enumerate(words):
+        name = word.rpartition("/")[2]
+        if name == "datagen" and "=" not in call.partition("datagen")[0]:
+            path: tuple[str, ...] = ()
+            for below in words[at + 1 :]:
+                if (*path, below) not in COMMANDS:
+                    break
+                path = (*path, below)
+            return set(options(COMMANDS[path]))
+        if name in SCRIPTS:
+            return set(options(COMMANDS[SCRIPTS[name],]))
+    return {option for name, known in OTHERS.items() if name in words for option in known}
+
+
+@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.name)
+def document(request: pytest.FixtureRequest) -> str:
+    path: Path = request.param
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_documents_are_there() -> None:
+    names = {path.relative_to(ROOT).as_posix() for path in DOCUMENTS if path.is_file()}
+    assert {
+        "README.md",
+        "docs/README.md",
+        "docs/data-catalog.md",
+        "docs/docker.md",
+        "docs/ingestion-guide.md",
+    } <= names
+
+
+def test_every_command_shown_can_be_typed(document: str) -> None:
+    wrong = {
+        call: unknown
+        for call in calls(document)
+        if (unknown := set(OPTION.findall(call)) - allowed_in(call))
+    }
+    assert wrong == {}
+
+
+def test_every_option_in_the_text_exists(document: str) -> None:
+    prose = FENCED.sub("", document)
+    for code in CODE.findall(prose):
+        # It may be another program's call, such as `docker compose up --wait`.
+        allowed = ALL_OPTIONS if code.startswith("-") else allowed_in(code)
+        assert set(OPTION.findall(code)) - allowed == set(), code
+    assert set(OPTION.findall(CODE.sub("", prose))) - ALL_OPTIONS == set()
+
+
+def table_rows(text: str) -> dict[str, str]:
+    """The guide's table of options: the cell of the default by option."""
+    rows = re.findall(r"^\| `(--[a-z-]+)` \|([^|]*)\|", text, re.MULTILINE)
+    assert len(rows) == len(dict(rows)), "an option has two rows"
+    return {name: cell.strip() for name, cell in rows}
+
+
+def test_the_guides_table_has_exactly_the_options_of_load() -> None:
+    assert list(table_rows(GUIDE.read_text(encoding="utf-8"))) == list(LOAD)
+
+
+@pytest.mark.parametrize("name", LOAD)
+def test_the_guides_table_has_the_defaults(name: str) -> None:
+    option, cell = LOAD[name], table_rows(GUIDE.read_text(encoding="utf-8"))[name]
+    if option.is_flag:
+        assert cell == "off"
+    elif isinstance(option.default, str | int):
+        assert cell.strip("`") == str(option.default)
+    else:  # none, or one that depends on other options
+        assert cell == "" or "--fast" in cell
+
+
+def test_the_guide_names_the_variables_of_the_environment() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    named = set(re.findall(r"\bDATAGEN_[A-Z_]+\b", text))
+    assert {option.envvar for option in LOAD.values() if option.envvar} <= named
+
+
+def test_every_command_has_help() -> None:
+    for path, command in COMMANDS.items():
+        assert command.help, path
+        for option in options(command).values():
+            assert option.help, (path, option.name)
+
+
+def test_relative_links_lead_somewhere(document: str, request: pytest.FixtureRequest) -> None:
+    folder = request.node.callspec.params["document"].parent
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document):
+        if "://" not in target:
+            assert (folder / target).exists(), target

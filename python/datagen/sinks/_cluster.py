@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigurationError, DatagenError, OptionError, UnreachableError
-from ._librdkafka import ClientEvents, failure, kind_of
+from ._librdkafka import ClientEvents, callbacks, failure, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -291,7 +291,8 @@ class Cluster:
         from confluent_kafka import KafkaException
 
         try:
-            producer.poll(0)
+            with callbacks():
+                producer.poll(0)
         except KafkaException as error:
             raise self.failure(f"Kafka at {self.address} refused the producer", error) from None
 

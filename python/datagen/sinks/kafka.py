@@ -15,7 +15,7 @@ from ..types import Relation, catalogue
 from . import _registry
 from ._cluster import TIMEOUT, Cluster, Topic
 from ._delivery import DeliveryReport, PartitionDelivery, Tally, TopicDelivery
-from ._librdkafka import kind_of
+from ._librdkafka import callbacks, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -198,7 +198,8 @@ class KafkaSink:
                 self._until_poll -= step
                 if self._until_poll == 0:
                     self._until_poll = POLL_EVERY
-                    producer.poll(0)
+                    with callbacks():
+                        producer.poll(0)
         except KafkaException as error:
             stream.tally.refuse(error.args[0])
             what = f"Kafka took {row} events of this batch of {topic} and refused the next"
@@ -254,7 +255,8 @@ class KafkaSink:
         timeout = self._config.delivery_timeout
         end = time.monotonic() + timeout + TIMEOUT
         while True:
-            producer.poll(1.0)
+            with callbacks():
+                producer.poll(1.0)
             self._stop_on_failure()
             if len(producer) < full:
                 return
@@ -273,7 +275,8 @@ class KafkaSink:
         end = time.monotonic() + timeout
         while True:
             try:
-                left = producer.flush(min(0.5, max(end - time.monotonic(), 0.0)))
+                with callbacks():
+                    left = producer.flush(min(0.5, max(end - time.monotonic(), 0.0)))
             except KafkaException as error:
                 raise self._cluster.failure("Kafka's client gave up", error) from None
             if not left or time.monotonic() >= end:

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +182,9 @@ def test_listeners_are_loopback_only(running: tuple[Path, local.Stack]) -> None:
     inodes = set()
     for pid in ours:
         for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
-            inodes.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
+            with suppress(FileNotFoundError):  # closed since
+                target = str(descriptor.readlink())
+                inodes.add(target.removeprefix("socket:[").removesuffix("]"))
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

@@ -91,7 +91,9 @@ class KafkaBroker(Service):
     def _prepare(self) -> None:
         file = self.directory / "server.properties"
         file.write_text("".join(f"{k}={v}\n" for k, v in self._server_properties().items()))
-        self._java("kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(file))
+        self._java(
+            "kafka.tools.StorageTool", "format", f"--cluster-id={self.cluster_id}", "-c", str(file)
+        )
 
     def _launch(self) -> Process:
         args = [f"-Xmx{self._heap}", *self._classpath(), "kafka.Kafka", "server.properties"]

@@ -21,6 +21,8 @@ __all__ = ["TIMEOUT", "Cluster", "Topic"]
 
 #: How long the cluster may take to answer, in seconds.
 TIMEOUT: Final = 10.0
+#: What a broker answers that has not heard of a partition that was just made.
+_NOT_YET: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_LEADER_EPOCH"})
 
 _MAX_RETENTION_HOURS: Final = 2**63 // 3_600_000
 #: What would take away something that the sink rests on: its counts, or the order of events.
@@ -217,7 +219,8 @@ class Cluster:
                 except KafkaException as error:
                     # The leader of a partition that was just made may not know about it yet.
                     late = time.monotonic() >= end
-                    if late or kind_of(error.args[0].name()) is not UnreachableError:
+                    code = error.args[0].name()
+                    if late or (code not in _NOT_YET and kind_of(code) is not UnreachableError):
                         what = f"Cannot read the offsets of {where.topic}"
                         raise self.failure(what, error) from None
                 else:

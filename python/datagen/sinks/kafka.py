@@ -293,7 +293,7 @@ class KafkaSink:
             if self._drain(producer, _GRACE):
                 producer.purge(in_queue=True, in_flight=True, blocking=False)
                 self._drain(producer, _GRACE)
-        if queued:
+        if queued and self._streams:  # the queue also holds the client's own requests
             how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
             _log.warning("Kafka: %s; acknowledged: %s", how, self.report())
         self._cluster.disconnect()

@@ -105,7 +105,7 @@ class AvroReader:
 
     def _schema(self, schema_id: int) -> Any:
         if schema_id not in self._schemas:
-            with SchemaRegistryClient({"url": self._url}) as client:
+            with SchemaRegistryClient({"url": self._url, "timeout": 10}) as client:
                 text = client.get_schema(schema_id).schema_str
             self._schemas[schema_id] = fastavro.parse_schema(json.loads(text or ""))
         return self._schemas[schema_id]

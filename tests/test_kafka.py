@@ -213,7 +213,7 @@ def test_records_are_what_the_guide_says(stream: str, topics: str, registry: Reg
     assert set(ids) == {f"{one}-value" for one in STREAMS}
 
     records = consume(topics, stream)
-    with SchemaRegistryClient({"url": registry.url}) as client:
+    with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
         latest = client.get_latest_version(f"{stream}-value")
         schema = fastavro.parse_schema(json.loads(latest.schema.schema_str or ""))
         deserialize = AvroDeserializer(client)

@@ -178,7 +178,7 @@ def test_every_value_reads_back(bank: Bank, registry: Registry, topic: str) -> N
     expected = rows_of(catalogue()[topic])
     ident = catalogue()[topic].primary_key
     context = SerializationContext(topic, MessageField.VALUE)
-    with SchemaRegistryClient({"url": registry.url}) as client:
+    with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
         # By default it asks the registry anew for every message.
         by_topic = {"subject.name.strategy": topic_subject_name_strategy}
         deserialize = AvroDeserializer(client, conf=by_topic)
@@ -231,7 +231,7 @@ def test_event_ids_are_unique_over_all_topics(bank: Bank) -> None:
 
 
 def test_schemas_are_registered_by_topic(bank: Bank, registry: Registry) -> None:
-    with SchemaRegistryClient({"url": registry.url}) as client:
+    with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
         assert {f"{topic}-value" for topic in TOPICS} <= set(client.get_subjects())
         for topic in TOPICS:
             latest = client.get_latest_version(f"{topic}-value")

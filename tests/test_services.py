@@ -73,7 +73,7 @@ def test_topics_are_deleted_and_can_be_made_again(clean_kafka: str) -> None:
 
 
 def test_registry_returns_a_registered_schema(registry: Registry) -> None:
-    with SchemaRegistryClient({"url": registry.url}) as client:
+    with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
         schema = Schema('{"type":"record","name":"T","fields":[]}', "AVRO")
         schema_id = client.register_schema("test-services-value", schema)
         assert client.get_schema(schema_id).schema_str == schema.schema_str

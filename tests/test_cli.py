@@ -348,7 +348,8 @@ def test_ctrl_c_while_sending_says_what_arrived(clean_kafka: str, registry: Regi
         outcome = interrupted(process)
     warning, error = filter(None, outcome.err.splitlines())
     told = re.fullmatch(
-        r"WARNING: Kafka: .+; acknowledged: banking\.transactions (\d+) of (\d+).*", warning
+        r"WARNING: Kafka: interrupted; acknowledged: banking\.transactions (\d+) of (\d+).*",
+        warning,
     )
     assert told, outcome.err
     assert error.startswith("Error: interrupted")

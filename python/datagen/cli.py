@@ -9,10 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -25,7 +23,6 @@ from .presets import PRESETS, ProducerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
 
     from rich.progress import TaskID
 
@@ -46,27 +43,12 @@ _SHOWN: Final = ("customers", "accounts", "credit_cards", "loans", "properties",
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and leaves the process with its exit code."""
     debug = False
-    ctrl_c = _CtrlC()
     try:
         debug = _set_up_logging() == "DEBUG"
         _datagen.main(args, prog_name="datagen", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last to see any
-        sys.exit(_explain(KeyboardInterrupt() if ctrl_c.pressed else error, debug=debug))
+        sys.exit(_explain(error, debug=debug))
     sys.exit(0)
-
-
-class _CtrlC:
-    """Remembers Ctrl-C: the Kafka client may turn the exception into one of its own."""
-
-    def __init__(self) -> None:
-        self.pressed = False
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            with suppress(ValueError):  # in another thread than the main one
-                signal.signal(signal.SIGINT, self._press)
-
-    def _press(self, number: int, frame: FrameType | None) -> None:
-        self.pressed = True
-        signal.default_int_handler(number, frame)
 
 
 def _explain(error: BaseException, *, debug: bool) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .presets import ProducerConfig
     from .sinks.kafka import KafkaSink
     from .sinks.postgres import PostgresSink
+    from .types import RowSink
 
 __all__ = [
     "FAST_CUSTOMERS",
@@ -254,7 +255,7 @@ class _Run:
         stage: str,
         name: str,
         batches: Iterator[Batch],
-        sink: PostgresSink | KafkaSink | None,
+        sink: RowSink | None,
     ) -> None:
         began = time.perf_counter()
         rows = 0

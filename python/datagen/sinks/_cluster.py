@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigurationError, DatagenError, OptionError, UnreachableError
-from ._librdkafka import ClientEvents, callbacks, failure, kind_of
+from ._interrupt import HeldInterrupt
+from ._librdkafka import ClientEvents, failure, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -181,7 +182,8 @@ class Cluster:
         try:
             consumer.assign([TopicPartition(*where, offset) for where, offset in listed.items()])
             while len(met) < len(listed):
-                message: Any = consumer.poll(0.05)
+                with HeldInterrupt():
+                    message: Any = consumer.poll(0.05)
                 error = message.error() if message is not None else None
                 if error and kind_of(error.name()) is ConfigurationError:
                     return {}
@@ -266,7 +268,8 @@ class Cluster:
             # each time, for a cluster that is far away.
             wait = min(wait * 1.6, max(end - time.monotonic(), 0.1))
             try:
-                metadata = self._producer.list_topics(timeout=wait)
+                with HeldInterrupt():
+                    metadata = self._producer.list_topics(timeout=wait)
             except KafkaException as error:
                 self._serve(self._producer)
                 if self.events.problem:
@@ -294,7 +297,7 @@ class Cluster:
         from confluent_kafka import KafkaException
 
         try:
-            with callbacks():
+            with HeldInterrupt():
                 producer.poll(0)
         except KafkaException as error:
             raise self.failure(f"Kafka at {self.address} refused the producer", error) from None

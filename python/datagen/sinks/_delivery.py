@@ -117,7 +117,7 @@ class Tally:
             acknowledged = self._acknowledged.get(partition, 0)
             partitions[partition] = PartitionDelivery(acknowledged, failed)
         known = sum(one.attempted for one in partitions.values())
-        # Ctrl-C may come between the moment an event is taken and the moment it is counted.
+        # While a batch is being sent, its first reports may come before its events are counted.
         return TopicDelivery(self.topic, max(self.attempted, known), partitions)
 
 

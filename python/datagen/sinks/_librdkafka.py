@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from confluent_kafka import KafkaError
 
     from ..presets import ProducerConfig
 
-__all__ = ["ClientEvents", "callbacks", "failure", "kind_of"]
+__all__ = ["ClientEvents", "failure", "kind_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -94,19 +91,6 @@ def kind_of(name: str) -> type[ConfigurationError | RejectedError | UnreachableE
 def failure(what: str, error: KafkaError, config: ProducerConfig) -> DatagenError:
     """The exception for ``error``, saying first what failed; never with a password in it."""
     return kind_of(error.name())(config.hide(f"{what}: {error.str()} ({error.name()})"))
-
-
-@contextmanager
-def callbacks() -> Iterator[None]:
-    """Around ``poll`` and ``flush``, which call back: lets Ctrl-C through.
-
-    An exception that is raised while a callback runs may get lost in confluent-kafka, which then
-    has nothing to raise, hence ``SystemError``. Our callbacks raise none, so it was Ctrl-C.
-    """
-    try:
-        yield
-    except SystemError:
-        raise KeyboardInterrupt from None
 
 
 class ClientEvents:

@@ -15,7 +15,8 @@ from ..types import Relation, catalogue
 from . import _registry
 from ._cluster import TIMEOUT, Cluster, Topic
 from ._delivery import DeliveryReport, PartitionDelivery, Tally, TopicDelivery
-from ._librdkafka import callbacks, kind_of
+from ._interrupt import HeldInterrupt
+from ._librdkafka import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -185,20 +186,20 @@ class KafkaSink:
         try:
             while sent < len(batch):
                 step = min(self._until_poll, len(batch) - sent)
-                # The one loop per event in Python: locals and positions, no names.
-                for row, value, key, stamp, header in islice(rows, step):  # noqa: B007
-                    while True:
-                        try:
-                            produce(topic, value, key, -1, on_delivery, None, stamp, header)
-                        except BufferError:
-                            self._wait_for_room(producer)
-                        else:
-                            break
-                sent += step
-                self._until_poll -= step
-                if self._until_poll == 0:
-                    self._until_poll = POLL_EVERY
-                    with callbacks():
+                with HeldInterrupt() as held:
+                    # The one loop per event in Python: locals and positions, no names.
+                    for row, value, key, stamp, header in islice(rows, step):  # noqa: B007
+                        while True:
+                            try:
+                                produce(topic, value, key, -1, on_delivery, None, stamp, header)
+                            except BufferError:
+                                self._wait_for_room(producer, held)
+                            else:
+                                break
+                    sent += step
+                    self._until_poll -= step
+                    if self._until_poll == 0:
+                        self._until_poll = POLL_EVERY
                         producer.poll(0)
         except KafkaException as error:
             stream.tally.refuse(error.args[0])
@@ -249,14 +250,14 @@ class KafkaSink:
             return batch.encode("json")
         return batch.encode("avro", schema_id=self._schema_ids[_subject(batch.name)])
 
-    def _wait_for_room(self, producer: Producer) -> None:
+    def _wait_for_room(self, producer: Producer, held: HeldInterrupt) -> None:
         """Serves delivery reports until events have left the queue: sent, or given up in time."""
         full = len(producer)
         timeout = self._config.delivery_timeout
         end = time.monotonic() + timeout + TIMEOUT
         while True:
-            with callbacks():
-                producer.poll(1.0)
+            producer.poll(1.0)
+            held.release()
             self._stop_on_failure()
             if len(producer) < full:
                 return
@@ -275,7 +276,7 @@ class KafkaSink:
         end = time.monotonic() + timeout
         while True:
             try:
-                with callbacks():
+                with HeldInterrupt():
                     left = producer.flush(min(0.5, max(end - time.monotonic(), 0.0)))
             except KafkaException as error:
                 raise self._cluster.failure("Kafka's client gave up", error) from None

@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from ..errors import (
     ConfigurationError,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .._core import Batch
 
-__all__ = ["PostgresSink", "check_url", "safe_url"]
+__all__ = ["PostgresSink"]
 
 _log = logging.getLogger(__name__)
 
@@ -454,36 +454,6 @@ class PostgresSink:
         return UnreachableError(
             f"{server} cannot be reached: {text}. Check host and port, and that it is running"
         )
-
-
-def check_url(url: str) -> None:
-    """Whether a connection string can be one, without connecting.
-
-    Raises ``ConfigurationError``, which quotes nothing of the string: a misplaced character turns
-    part of a password into a host, a port or a database.
-    """
-    _parse(url)
-
-
-def safe_url(url: str) -> str:
-    """A connection string for messages: user and place, never a password."""
-    try:
-        params = _parse(url)
-    except ConfigurationError:
-        return "(not a valid connection string)"
-    host, port = params.get("host", ""), params.get("port", "")
-    query = {key: params[key] for key in ("sslmode",) if key in params}
-    if "/" in host:
-        query = {"host": host, **({"port": port} if port else {}), **query}
-        host = port = ""
-    elif ":" in host:
-        host = f"[{host}]"
-    user = quote(params["user"], safe="") + "@" if "user" in params else ""
-    place = host + (f":{port}" if port else "")
-    database = quote(params.get("dbname", ""), safe="")
-    return f"postgresql://{user}{place}/{database}" + (
-        "?" + urlencode(query, safe="/") if query else ""
-    )
 
 
 def _shapes() -> tuple[TableShape, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from report import Comparison, Figure, Side, timed
 
+from datagen.types import catalogue
 from services.kafka import delete_topics
 
 if TYPE_CHECKING:
@@ -19,12 +20,7 @@ if TYPE_CHECKING:
     from services.postgres import PostgresServer
     from services.registry import SchemaRegistry
 
-TOPICS = (
-    "banking.transactions",
-    "banking.card-transactions",
-    "banking.trades",
-    "banking.installments",
-)
+TOPICS = tuple(stream.name for stream in catalogue().streams)
 
 #: Everything that this run of the benchmarks has found.
 FOUND: list[Comparison | Figure] = []

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from confluent_kafka.cimpl import NewTopic
 
+from answering import answering
 from command import Outcome, assert_failed, load
 from datagen import Plan
 from records import TOPICS, end_offsets
@@ -221,27 +220,8 @@ def test_a_password_for_a_kafka_that_wants_none(pg_dsn: str, clean_kafka: str) -
 @contextmanager
 def registry_that_answers(status: int) -> Iterator[str]:
     """A registry that answers every request so; its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the only method that registers a schema
-            self.rfile.read(int(self.headers.get("content-length") or 0))
-            body = b'{"error_code":50001,"message":"out of order"}'
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(status, b'{"error_code":50001,"message":"out of order"}') as (address, _):
+        yield f"http://{address}"
 
 
 @pytest.mark.parametrize(("status", "code"), [(500, 5), (401, 3), (403, 3), (409, 4)])

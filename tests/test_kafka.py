@@ -9,11 +9,9 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import data_gen.sinks.kafka
+from answering import answering
 from datagen import Batch, Plan
 from datagen.errors import (
     ConfigurationError,
@@ -394,33 +393,6 @@ def test_asking_for_topics_makes_none(guarded: KafkaBroker) -> None:
 
 
 # --- the registry
-
-
-@contextmanager
-def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers every request so; its address and the users that it was told."""
-    seen: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the only method that registers a schema
-            self.rfile.read(int(self.headers.get("content-length") or 0))
-            seen.append(self.headers.get("authorization") or "")
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}", seen
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_json_with_a_warning_where_no_registry_answers(

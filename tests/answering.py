@@ -12,14 +12,22 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers every request so; its address and the users that it was told."""
+def answering(
+    status: int, body: bytes, *, answers: int | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers every request so; its address and the users that it was told.
+
+    After so many `answers` it hangs up instead.
+    """
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:  # the only method that registers a schema
             self.rfile.read(int(self.headers.get("content-length") or 0))
             seen.append(self.headers.get("authorization") or "")
+            if answers is not None and len(seen) > answers:
+                self.close_connection = True
+                return
             self.send_response(status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()

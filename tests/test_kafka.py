@@ -459,6 +459,14 @@ def test_a_registry_that_answers_with_an_error_is_not_absent(
     assert set(seen) == {"Basic bWU6aHVudGVyMg=="}
 
 
+def test_a_registry_that_stops_answering_is_not_absent(topics: str) -> None:
+    with answering(200, b'{"id": 1}', answers=1) as (address, seen):
+        config = to(topics, schema_registry_url=f"http://{address}")
+        with pytest.raises(UnreachableError, match="stopped answering"), KafkaSink(config) as sink:
+            sink.register_schemas(STREAMS)
+    assert len(seen) > 1
+
+
 def test_a_registry_of_another_protocol_is_a_wrong_setting() -> None:
     with answering(200, b"{}") as (address, _):
         config = to("localhost:1", schema_registry_url=f"https://{address}")

@@ -54,6 +54,11 @@ def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, in
             except Exception as error:  # noqa: BLE001  # the HTTP client's have no public name
                 if not _is_absent(error):
                     raise _refusal(error, config, subject, where) from None
+                if ids:  # it is there, so its silence must not turn the load into JSON
+                    raise UnreachableError(
+                        f"Schema Registry at {where} stopped answering at {subject}. Repeat the "
+                        "run, or send JSON with --no-avro."
+                    ) from None
                 _log.warning(
                     "Schema Registry at %s not available. Using JSON serialization.", where
                 )

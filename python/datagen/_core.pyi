@@ -11,6 +11,9 @@ __all__ = [
     "EncodedRows",
     "KeySet",
     "Plan",
+    "Producer",
+    "ProducerError",
+    "Sending",
     "catalogue",
     "is_debug_build",
 ]
@@ -167,6 +170,104 @@ class KeySet:
         """
     def first_missing(self, batch: Batch, field: str) -> int | None:
         """The first row whose id is not in the set, or None. Rows without a value pass."""
+
+class ProducerError(Exception):
+    """The producer failed: ``args`` is the number of librdkafka's for it, and what happened."""
+
+@final
+class Producer:
+    """Sends record batches that are made without Python objects for each event.
+
+    Options are those of ``datagen.sinks._native``, times in milliseconds. A thread of its own sends
+    from the start. May be used by any thread. Raises ``ProducerError``.
+    """
+
+    def __new__(
+        cls,
+        bootstrap: list[tuple[str, int]],
+        *,
+        client_id: str,
+        acks: Literal["0", "1", "all"],
+        idempotent: bool,
+        retries: int,
+        retry_backoff_ms: tuple[int, int],
+        request_timeout_ms: int,
+        delivery_timeout_ms: int,
+        linger_ms: int,
+        max_in_flight: int,
+        batch_size: int,
+        compression: str,
+        queue_records: int,
+        queue_bytes: int,
+        tls: dict[str, Any] | None = None,
+        sasl: tuple[str, str, str] | None = None,
+        cloudevents: bool = True,
+        content_type: bool = False,
+        event_time: bool = False,
+    ) -> Producer: ...
+    def partitions(self, topic: str, timeout: float) -> int | None:
+        """The number of partitions of a topic, or None if nobody says within so many seconds."""
+    def send(self, batch: Batch, topic: str, *, schema_id: int | None = None) -> None:
+        """Takes a stream's batch for a topic that was asked about, without waiting for room.
+
+        Values are Avro with ``schema_id``, JSON without.
+        """
+    def wait_for_room(self, timeout: float) -> bool:
+        """Waits until there is room in the queue; false if there is none within so many seconds."""
+    def flush(self, timeout: float) -> bool:
+        """Sends what is not full and waits until all is acknowledged or given up.
+
+        False if it takes longer than so many seconds.
+        """
+    def hold(self) -> None:
+        """Keeps everything from here on until ``open``."""
+    def open(self) -> None:
+        """Sends what was kept."""
+    def give_up(self, also_sent: bool) -> None:
+        """Gives up what has not been sent, and with ``also_sent`` also what was not answered yet."""
+    def report(self) -> list[tuple[str, int, int, int, int, dict[int, int], int]]:
+        """A row for each topic and partition.
+
+        Attempted, acknowledged, of these perhaps there twice, failed by the number of the error,
+        and of these perhaps there.
+        """
+    def queued(self) -> tuple[int, int]:
+        """Records and bytes in the queue."""
+    def failure(self) -> tuple[int, str] | None:
+        """Why nothing can be sent at all: a number of librdkafka's, and what happened."""
+    def trouble(self) -> str | None:
+        """What last went wrong and may pass."""
+    def send_plan(
+        self,
+        plan: Plan,
+        streams: list[tuple[str, str, int | None, list[KeySet]]],
+        workers: int,
+    ) -> Sending:
+        """Sends all events of streams by so many threads, in the order of the plan for each key.
+
+        ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
+        and the key set of each foreign key in the catalogue's order. Every event is checked against
+        these before its batch is handed over. The batches do not depend on ``workers``.
+        """
+    def close(self) -> None:
+        """Disconnects; what was not acknowledged by then is lost."""
+
+@final
+class Sending:
+    """Streams on their way."""
+
+    def wait(self, timeout: float) -> bool:
+        """Waits until every event is handed over; false if it takes longer than so many seconds.
+
+        Raises ``ReferentialIntegrityError`` for the first event whose parent is not known: nothing
+        that comes after it in its stream is sent.
+        """
+    def sent(self) -> dict[str, int]:
+        """Events handed over so far, by stream."""
+    def seconds(self) -> dict[str, float]:
+        """By stream, the seconds until its last event was handed over."""
+    def cancel(self) -> None:
+        """Makes no more events, and waits for the threads."""
 
 def catalogue() -> dict[str, Any]:
     """The catalogue as plain data: ``{"version": int, "tables": [...], "streams": [...]}``.

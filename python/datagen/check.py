@@ -15,7 +15,7 @@ from .types import ForeignKey, catalogue
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["FinancialDataStore", "MasterDataStore"]
+__all__ = ["FinancialDataStore", "MasterDataStore", "orphan"]
 
 #: Single rows are merged into batches of this many.
 _MERGED_ROWS = 8192
@@ -64,10 +64,7 @@ class MasterDataStore:
         for key in relation.foreign_keys:
             row = self._parents(key).first_missing(batch, key.field)
             if row is not None:
-                value = batch.row(row)[key.field]
-                raise ReferentialIntegrityError(
-                    relation.name, key.field, str(value), row, _parent_word(key)
-                )
+                raise orphan(relation.name, key.field, batch.row(row)[key.field], row)
         keys = self._keys.get(relation.name)
         if keys is not None:
             row = keys.add_batch(batch, relation.primary_key)
@@ -82,6 +79,14 @@ class MasterDataStore:
                 parents.add_batch(batch, relation.primary_key, only=only)
         self._counts[relation.name] += len(batch)
         return batch
+
+    def parents(self, name: str) -> list[KeySet]:
+        """The ids that the rows of a table or stream may point at, for each of its foreign keys."""
+        return [self._parents(key) for key in catalogue()[name].foreign_keys]
+
+    def count(self, name: str, rows: int) -> None:
+        """Counts rows that were checked against ``parents`` elsewhere."""
+        self._counts[name] += rows
 
     def add_customer(self, row: Mapping[str, Any]) -> None:
         """Takes one customer; ``row`` has the catalogue's fields, here and in all that follow."""
@@ -168,6 +173,9 @@ class FinancialDataStore(MasterDataStore):
             self._pending[name] = []
 
 
-def _parent_word(key: ForeignKey) -> str:
+def orphan(name: str, field: str, value: object, row: int) -> ReferentialIntegrityError:
+    """The exception for a row whose parent was never handed over."""
+    key = next(key for key in catalogue()[name].foreign_keys if key.field == field)
     word = _PARENT[key.table]
-    return f"{key.only[1]} {word}" if key.only else word
+    parent = f"{key.only[1]} {word}" if key.only else word
+    return ReferentialIntegrityError(name, field, str(value), row, parent)

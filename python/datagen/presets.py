@@ -25,6 +25,7 @@ __all__ = [
 Acks = Literal["0", "1", "all"]
 Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 RecordTimestamp = Literal["production", "event"]
+EngineChoice = Literal["auto", "native", "confluent"]
 
 _INT32_MAX = 2**31 - 1
 # What librdkafka's CONFIGURATION.md allows, by the name that the property has here.
@@ -40,6 +41,7 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "acks": get_args(Acks),
     "compression": get_args(Compression),
     "record_timestamp": get_args(RecordTimestamp),
+    "engine": get_args(EngineChoice),
 }
 _FLAGS: Final = ("enable_idempotence", "cloudevents", "content_type", "avro")
 _SECRET = re.compile(r"password|secret|key|token|user\.info|jaas|oauthbearer\.config|\.pem|proxy")
@@ -58,7 +60,14 @@ class ProducerConfig:
     ``avro=False`` does. ``client_options`` are librdkafka's own properties (TLS, SASL, …) and win
     over the fields here; ``registry_options`` those of confluent-kafka's ``SchemaRegistryClient``.
     ``record_timestamp`` stamps records with the time of production or with that of their event:
-    a record older than the topic's retention is deleted at once.
+    a record older than the topic's retention is deleted at once. ``topic_prefix`` goes before the
+    name of each stream to make that of its topic, and of its subject.
+
+    ``engine`` says who sends: ``native`` encodes record batches itself and is several times faster,
+    ``confluent`` is librdkafka, which knows options that the other does not. ``auto`` takes the
+    first unless it lacks something. Both send the same records, in the same order for each key.
+    ``batch_size`` is that of a batch as it is sent for ``native``, as in Kafka's own producer, and
+    that of its events before compression for ``confluent``.
     """
 
     bootstrap_servers: str = "localhost:9092"
@@ -77,6 +86,8 @@ class ProducerConfig:
     content_type: bool = False
     avro: bool = True
     record_timestamp: RecordTimestamp = "production"
+    engine: EngineChoice = "auto"
+    topic_prefix: str = ""
     client_options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
     registry_options: Mapping[str, str | int | float | bool] = field(
         default_factory=dict, hash=False
@@ -104,6 +115,9 @@ class ProducerConfig:
             raise OptionError("enable_idempotence", True, "it with acks='all' only")
         if self.enable_idempotence and self.retries == 0:
             raise OptionError("retries", 0, "1 or more with enable_idempotence")
+        if not re.fullmatch(r"[\w.-]{0,200}", self.topic_prefix, re.ASCII):
+            allowed = "up to 200 letters, digits, '.', '_' and '-'"
+            raise OptionError("topic_prefix", self.topic_prefix, allowed)
         _check_bootstrap(self.bootstrap_servers)
         if self.schema_registry_url is not None:
             check_url(self.schema_registry_url)

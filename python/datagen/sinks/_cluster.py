@@ -80,6 +80,12 @@ class Cluster:
         """The exception to raise for a client's, saying first what failed."""
         return failure(what, error.args[0], self._config)
 
+    def failed(self, name: str, text: str) -> DatagenError:
+        """The exception for an error of the native engine, by librdkafka's name for it."""
+        hint = " Check security.protocol, sasl.* and ssl.* (--kafka-option)."
+        kind = kind_of(name)
+        return kind(f"Kafka: {text}.{hint if kind is ConfigurationError else ''}")
+
     def create_topics(
         self, partitions: Mapping[str, int], retention_hours: int
     ) -> tuple[Topic, ...]:

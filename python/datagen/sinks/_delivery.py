@@ -11,15 +11,30 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError, Message
 
-__all__ = ["DeliveryReport", "PartitionDelivery", "Tally", "TopicDelivery"]
+__all__ = ["DeliveryReport", "PartitionDelivery", "Stalled", "Tally", "TopicDelivery"]
+
+
+class Stalled(Exception):  # noqa: N818  # never leaves the sink
+    """An engine can take no more: events have failed, or there was no room for so many seconds."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        super().__init__(seconds)
+        self.when = "" if seconds is None else f" within {seconds:.3g} s"
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionDelivery:
-    """The events of one partition whose fate is known; ``failed`` by librdkafka's error name."""
+    """The events of one partition whose fate is known; ``failed`` by librdkafka's error name.
+
+    ``perhaps_twice`` of the acknowledged ones were sent again after an answer got lost, without
+    idempotence. ``perhaps_there`` of the failed ones may have arrived all the same. Only the native
+    engine can tell; the other counts none.
+    """
 
     acknowledged: int
     failed: Mapping[str, int]
+    perhaps_twice: int = 0
+    perhaps_there: int = 0
 
     @property
     def attempted(self) -> int:
@@ -47,6 +62,16 @@ class TopicDelivery:
         return dict(total)
 
     @property
+    def perhaps_twice(self) -> int:
+        """Acknowledged events that may be in the topic twice."""
+        return sum(one.perhaps_twice for one in self.partitions.values())
+
+    @property
+    def perhaps_there(self) -> int:
+        """Failed events that may be in the topic."""
+        return sum(one.perhaps_there for one in self.partitions.values())
+
+    @property
     def pending(self) -> int:
         """Events that are neither acknowledged nor given up."""
         return self.attempted - sum(one.attempted for one in self.partitions.values())
@@ -55,6 +80,10 @@ class TopicDelivery:
         notes = [f"{name} {count}" for name, count in self.failed.items()]
         if self.pending:
             notes.append(f"no answer {self.pending}")
+        if self.perhaps_there:
+            notes.append(f"perhaps there {self.perhaps_there}")
+        if self.perhaps_twice:
+            notes.append(f"perhaps twice {self.perhaps_twice}")
         shown = f"{self.topic} {self.acknowledged} of {self.attempted}"
         return f"{shown} ({', '.join(notes)})" if notes else shown
 

@@ -1,11 +1,9 @@
-"""Events into Kafka: encoded by the core, sent by librdkafka, counted from delivery reports."""
+"""Events into Kafka: encoded by the core, sent by one of two engines, counted one by one."""
 
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import suppress
-from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from .._core import Batch
@@ -14,17 +12,16 @@ from ..presets import BULK, EVENT_BY_EVENT, FAST, PRESETS, RELIABLE, ProducerCon
 from ..types import Relation, catalogue
 from . import _registry
 from ._cluster import TIMEOUT, Cluster, Topic
-from ._delivery import DeliveryReport, PartitionDelivery, Tally, TopicDelivery
-from ._interrupt import HeldInterrupt
+from ._confluent import ConfluentEngine
+from ._delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
 from ._librdkafka import kind_of
+from ._native import NativeEngine, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from confluent_kafka import Producer
-
-    Headers = list[tuple[str, str | bytes | None]] | None
+    from .._core import KeySet, Plan
 
 __all__ = [
     "BULK",
@@ -36,6 +33,7 @@ __all__ = [
     "KafkaSink",
     "PartitionDelivery",
     "ProducerConfig",
+    "Sending",
     "Topic",
     "TopicDelivery",
     "check_url",
@@ -44,9 +42,8 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-#: Delivery reports are fetched once in so many events.
-POLL_EVERY: Final = 10_000
 _GRACE: Final = 2.0  # seconds for what is on its way to a broker when a run breaks off
+_TURN: Final = 0.1  # seconds between two looks at what a run in the background does
 
 
 def flush_timeout(events: int) -> float:
@@ -71,11 +68,10 @@ class KafkaSink:
     def __init__(self, config: ProducerConfig | None = None) -> None:
         self._config = config or ProducerConfig()
         self._cluster = Cluster(self._config)
+        self._engine = _engine(self._config, self._cluster)
         # By subject. None: events are JSON.
         wants_avro = _registry.check_options(self._config)
         self._schema_ids: dict[str, int] | None = {} if wants_avro else None
-        self._streams: dict[str, _Stream] = {}
-        self._until_poll = POLL_EVERY
 
     def __repr__(self) -> str:
         return f"<KafkaSink {self._cluster.address}>"
@@ -100,9 +96,18 @@ class KafkaSink:
         return self._config
 
     @property
+    def engine(self) -> Literal["native", "confluent"]:
+        """Who sends."""
+        return self._engine.name
+
+    @property
     def format(self) -> Literal["avro", "json"]:
         """What the next event is encoded as."""
         return "json" if self._schema_ids is None else "avro"
+
+    def topic(self, stream: str) -> str:
+        """The topic that a stream is sent to."""
+        return f"{self._config.topic_prefix}{_relation(stream).name}"
 
     def connect(self, timeout: float = TIMEOUT) -> None:
         """Waits until the cluster has answered once, ``timeout`` seconds at most."""
@@ -138,7 +143,7 @@ class KafkaSink:
         if self._schema_ids is None:
             return {}
         names = [one.name for one in catalogue().streams] if streams is None else list(streams)
-        schemas = {_subject(name): _relation(name).avro_schema or "" for name in names}
+        schemas = {self._subject(name): _relation(name).avro_schema or "" for name in names}
         found = _registry.register(self._config, schemas)
         if found is None and self._schema_ids:
             raise UnreachableError(
@@ -161,70 +166,51 @@ class KafkaSink:
         return len(batch)
 
     def send_batch(self, batch: Batch) -> None:
-        """Hands every event of a stream's batch to the client, which sends them on its own time.
+        """Hands every event of a stream's batch to the engine, which sends them on its own time.
 
-        Waits for room while the client's queue is full. Raises for failures of earlier events.
+        Waits for room while the engine's queue is full. Raises for failures of earlier events.
         """
-        from confluent_kafka import KafkaException
-
-        producer = self._cluster.connect()
-        stream = self._stream(batch.name)
+        topic = self.topic(batch.name)
+        self._cluster.connect()
+        schema_id = self._schema_id(batch.name)
         self._stop_on_failure()
-        values = self._encode(batch)
-        keys = batch.text(stream.key)
-        stamps: Iterable[int] = repeat(0)  # for librdkafka: now
-        if self._config.record_timestamp == "event":
-            stamps = memoryview(batch.column(stream.time)).tolist()
-        headers: Iterable[Headers] = repeat(stream.constant)
-        if self._config.cloudevents:
-            idents, times = batch.text(stream.ident), batch.text(stream.time)
-            headers = map(stream.headers(), idents, times, keys)
-
-        produce, topic, on_delivery = producer.produce, stream.name, stream.tally.on_delivery
-        rows = zip(range(len(batch)), values, keys, stamps, headers, strict=False)
-        sent = row = 0
         try:
-            while sent < len(batch):
-                step = min(self._until_poll, len(batch) - sent)
-                with HeldInterrupt() as held:
-                    # The one loop per event in Python: locals and positions, no names.
-                    for row, value, key, stamp, header in islice(rows, step):  # noqa: B007
-                        while True:
-                            try:
-                                produce(topic, value, key, -1, on_delivery, None, stamp, header)
-                            except BufferError:
-                                self._wait_for_room(producer, held)
-                            else:
-                                break
-                    sent += step
-                    self._until_poll -= step
-                    if self._until_poll == 0:
-                        self._until_poll = POLL_EVERY
-                        producer.poll(0)
-        except KafkaException as error:
-            stream.tally.refuse(error.args[0])
-            what = f"Kafka took {row} events of this batch of {topic} and refused the next"
-            raise self._cluster.failure(what, error) from None
-        finally:
-            stream.tally.attempted += max(row, sent)
+            self._engine.send(batch, topic, schema_id)
+        except Stalled as stalled:
+            raise self._incomplete(stalled.when) from None
+
+    def begin_plan(
+        self, plan: Plan, parents: Callable[[str], list[KeySet]], workers: int
+    ) -> Sending:
+        """Begins to make all events of ``plan`` by so many threads, and sends them once told to.
+
+        ``with sink.begin_plan(…) as sending``, then ``sending.finish(…)``. Every event is checked
+        against the keys that ``parents`` gives for its stream, one set for each foreign key. What
+        is made before ``finish`` waits in the queue. Only the native engine can do this.
+        """
+        if not isinstance(self._engine, NativeEngine):
+            raise TypeError("the engine confluent takes batches only")
+        self._cluster.connect()
+        names = [stream.name for stream in catalogue().streams]
+        # Schemas first, so that the last of them cannot be missing when events of another are sent.
+        topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
+        sending = self._engine.send_plan(plan, topics, parents, workers)
+        return Sending(self._engine, sending, self._stop_on_failure)
 
     def report(self) -> DeliveryReport:
-        """What became of the events so far, as far as delivery reports have come in."""
-        return DeliveryReport(
-            {name: stream.tally.report() for name, stream in self._streams.items()}
-        )
+        """What became of the events so far, as far as acknowledgements have come in."""
+        return self._engine.report()
 
     def flush(self, timeout: float | None = None) -> DeliveryReport:
         """Waits until every event is acknowledged or given up, and raises unless all arrived.
 
         ``timeout`` is in seconds, by default ``flush_timeout`` of what was sent.
         """
-        if self._cluster.producer is not None:
-            wait = flush_timeout(self.report().attempted) if timeout is None else timeout
-            if self._drain(self._cluster.producer, wait):
-                raise self._incomplete(f" within {wait:.3g} s")
+        wait = flush_timeout(self.report().attempted) if timeout is None else timeout
+        if not self._engine.flush(wait):
+            raise self._incomplete(f" within {wait:.3g} s")
         report = self.report()
-        if not report.complete:
+        if not report.complete or self._engine.failure:
             raise self._incomplete()
         return report
 
@@ -233,77 +219,37 @@ class KafkaSink:
         try:
             return self.report() if self._cluster.producer is None else self.flush()
         finally:
+            self._engine.close()
             self._cluster.disconnect()
 
-    def _stream(self, name: str) -> _Stream:
-        stream = self._streams.get(name)
-        if stream is None:
-            relation = _relation(name)
-            if self._schema_ids is not None and _subject(name) not in self._schema_ids:
-                self.register_schemas([name])
-            content_type = f"application/{self.format}" if self._config.content_type else None
-            stream = self._streams[name] = _Stream(relation, content_type)
-        return stream
+    def _schema_id(self, stream: str) -> int | None:
+        if self._schema_ids is not None and self._subject(stream) not in self._schema_ids:
+            self.register_schemas([stream])
+        return None if self._schema_ids is None else self._schema_ids[self._subject(stream)]
 
-    def _encode(self, batch: Batch) -> Iterable[bytes]:
-        if self._schema_ids is None:
-            return batch.encode("json")
-        return batch.encode("avro", schema_id=self._schema_ids[_subject(batch.name)])
-
-    def _wait_for_room(self, producer: Producer, held: HeldInterrupt) -> None:
-        """Serves delivery reports until events have left the queue: sent, or given up in time."""
-        full = len(producer)
-        timeout = self._config.delivery_timeout
-        end = time.monotonic() + timeout + TIMEOUT
-        while True:
-            producer.poll(1.0)
-            held.release()
-            self._stop_on_failure()
-            if len(producer) < full:
-                return
-            if time.monotonic() >= end:
-                raise self._incomplete(f" within {timeout:.3g} s")
+    def _subject(self, stream: str) -> str:
+        return f"{self.topic(stream)}-value"
 
     def _stop_on_failure(self) -> None:
         # One event that failed fails the run, so there is no point in sending on.
-        if any(stream.tally.has_failures for stream in self._streams.values()):
+        if self._engine.has_failures:
             raise self._incomplete()
-
-    def _drain(self, producer: Producer, timeout: float) -> int:
-        """Waits for delivery reports; how many are missing. Short turns let Ctrl-C through."""
-        from confluent_kafka import KafkaException
-
-        end = time.monotonic() + timeout
-        while True:
-            try:
-                with HeldInterrupt():
-                    left = producer.flush(min(0.5, max(end - time.monotonic(), 0.0)))
-            except KafkaException as error:
-                raise self._cluster.failure("Kafka's client gave up", error) from None
-            if not left or time.monotonic() >= end:
-                return left
 
     def _abandon(self, kind: type[BaseException]) -> None:
         """Drops what is queued, gives what is on its way a moment, and says what arrived."""
-        producer = self._cluster.producer
-        if producer is None:
-            return
-        queued = len(producer)
         with suppress(DatagenError):  # the exception that got us here says more
-            producer.purge(in_queue=True, in_flight=False, blocking=False)
-            if self._drain(producer, _GRACE):
-                producer.purge(in_queue=True, in_flight=True, blocking=False)
-                self._drain(producer, _GRACE)
-        if queued and self._streams:  # the queue also holds the client's own requests
-            how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
-            _log.warning("Kafka: %s; acknowledged: %s", how, self.report())
+            if self._engine.abandon(_GRACE):
+                how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
+                _log.warning("Kafka: %s; acknowledged: %s", how, self.report())
+        self._engine.close()
         self._cluster.disconnect()
 
     def _incomplete(self, when: str = "") -> DatagenError:
         report = self.report()
-        cause = (
-            f" Last trouble: {self._cluster.events.cause}." if self._cluster.events.cause else ""
-        )
+        if self._engine.failure:
+            name, text = self._engine.failure
+            return self._cluster.failed(name, f"{text}; acknowledged: {report}")
+        cause = f" Last trouble: {self._engine.cause}." if self._engine.cause else ""
         kinds = {kind_of(name) for name in report.failed}
         if RejectedError in kinds:
             return RejectedError(f"Kafka rejected events; acknowledged: {report}.{cause}")
@@ -318,40 +264,59 @@ class KafkaSink:
         )
 
 
-class _Stream:
-    """What is the same for all events of one stream, found once."""
+class Sending:
+    """The events of a plan on their way, by threads in the background.
 
-    def __init__(self, relation: Relation, content_type: str | None) -> None:
-        self.name = relation.name
-        self.key = relation.key or ""
-        self.time = relation.time or ""
-        self.ident = relation.primary_key
-        self.tally = Tally(relation.name)
-        self._ce_type = (relation.ce_type or "").encode()
-        #: The headers of an event without CloudEvents.
-        self.constant: Headers = None
-        if content_type:
-            self.constant = [("content-type", content_type.encode())]
+    Leaving the block before ``finish`` has returned makes and sends no more.
+    """
 
-    def headers(self) -> Callable[[bytes, bytes, bytes], Headers]:
-        """What makes an event's headers of its id, time and key (CloudEvents, binary mode)."""
-        version = ("ce_specversion", b"1.0")
-        kind = ("ce_type", self._ce_type)
-        source = ("ce_source", b"data-gen/financial")
-        more = self.constant
+    def __init__(self, engine: NativeEngine, sending: Any, check: Callable[[], None]) -> None:
+        self._engine = engine
+        self._sending = sending
+        self._check = check
 
-        def plain(ident: bytes, when: bytes, key: bytes) -> Headers:
-            # fmt: off
-            return [
-                version, kind, source,
-                ("ce_id", ident), ("ce_time", when), ("ce_subject", key),
-            ]
-            # fmt: on
+    def __enter__(self) -> Self:
+        return self
 
-        def longer(ident: bytes, when: bytes, key: bytes) -> Headers:
-            return [*(plain(ident, when, key) or ()), *(more or ())]
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._sending.cancel()
 
-        return longer if more else plain
+    def finish(self, progress: Callable[[int], None]) -> dict[str, tuple[int, float]]:
+        """Sends, and returns once all events are handed over; how many of each stream, and when.
+
+        ``progress`` is told how many were handed over since it was told last. The seconds count
+        from here to the last event of a stream. Raises ``ReferentialIntegrityError`` for an event
+        whose parent is not known, and as ``flush`` does for events that failed.
+        """
+        before = 0
+        self._engine.open()
+        while True:
+            done = self._sending.wait(_TURN)
+            total = sum(self._sending.sent().values())
+            progress(total - before)
+            before = total
+            self._check()
+            if done:
+                sent, seconds = self._sending.sent(), self._sending.seconds()
+                return {name: (count, seconds[name]) for name, count in sent.items()}
+
+
+def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | ConfluentEngine:
+    if config.engine != "confluent":
+        try:
+            return NativeEngine(config, cluster)
+        except UnsupportedError as why:
+            if config.engine == "native":
+                raise ConfigurationError(
+                    f"The engine native cannot do this: {why}. Use --engine confluent."
+                ) from None
+            _log.warning("Kafka engine: confluent, since native cannot do this: %s", why)
+    return ConfluentEngine(config, cluster)
 
 
 def _relation(name: str) -> Relation:
@@ -360,7 +325,3 @@ def _relation(name: str) -> Relation:
         if relation.name == name:
             return relation
     raise OptionError("stream", name, "one of " + ", ".join(one.name for one in streams))
-
-
-def _subject(stream: str) -> str:
-    return f"{stream}-value"

@@ -1,6 +1,6 @@
 //! `KeySet`: ids that were handed over.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use datagen_core::catalog::{FieldType, Relation};
 use datagen_core::keys::KeySet;
@@ -15,14 +15,14 @@ use crate::values;
 #[pyclass(frozen, name = "KeySet", module = "datagen._core")]
 pub struct PyKeySet {
     /// Whoever holds the lock does not wait for the GIL, so that it may be taken with the GIL.
-    ids: Mutex<KeySet>,
+    ids: Arc<RwLock<KeySet>>,
 }
 
 #[pymethods]
 impl PyKeySet {
     #[new]
     fn new() -> Self {
-        Self { ids: Mutex::default() }
+        Self { ids: Arc::default() }
     }
 
     fn __len__(&self) -> usize {
@@ -36,7 +36,7 @@ impl PyKeySet {
     /// Adds one id (UUID, its text or 16 bytes); False if it was there.
     fn add(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         match values::uuid_from_python(key)? {
-            Some(id) => Ok(self.ids().insert(&id)),
+            Some(id) => Ok(self.ids_mut().insert(&id)),
             None => Err(option_error(key.py(), "key", key, values::UUID)),
         }
     }
@@ -66,7 +66,7 @@ impl PyKeySet {
             }
             None => None,
         };
-        detached(py, || Ok(self.ids().insert_column(column, mask)))
+        detached(py, || Ok(self.ids_mut().insert_column(column, mask)))
     }
 
     /// The first row whose id is not in the set, or None. Rows without a value pass.
@@ -87,8 +87,17 @@ impl PyKeySet {
 }
 
 impl PyKeySet {
-    fn ids(&self) -> MutexGuard<'_, KeySet> {
-        self.ids.lock().expect("no lookup has failed before")
+    /// The set itself, for threads that check without the GIL.
+    pub fn share(&self) -> Arc<RwLock<KeySet>> {
+        Arc::clone(&self.ids)
+    }
+
+    fn ids(&self) -> RwLockReadGuard<'_, KeySet> {
+        self.ids.read().expect("no change has failed before")
+    }
+
+    fn ids_mut(&self) -> RwLockWriteGuard<'_, KeySet> {
+        self.ids.write().expect("no change has failed before")
     }
 }
 

@@ -11,6 +11,7 @@ mod catalogue;
 mod error;
 mod keys;
 mod plan;
+mod producer;
 mod rows;
 mod values;
 
@@ -31,6 +32,8 @@ mod _core {
     use crate::keys::PyKeySet;
     #[pymodule_export]
     use crate::plan::PyPlan;
+    #[pymodule_export]
+    use crate::producer::{ProducerError, PyProducer, PySending};
 
     /// Whether the extension was compiled without optimisation.
     #[pyfunction]

@@ -170,6 +170,11 @@ impl PyPlan {
 }
 
 impl PyPlan {
+    /// What makes the rows.
+    pub fn bank(&self) -> Arc<Bank> {
+        Arc::clone(&self.bank)
+    }
+
     fn as_of_text(&self, py: Python<'_>) -> PyResult<String> {
         let text: String = self.as_of(py)?.call_method0("isoformat")?.extract()?;
         Ok(text.replace("+00:00", "Z"))

@@ -25,11 +25,15 @@
 
 mod batch;
 mod codec;
+mod event;
+mod pack;
 mod partition;
 mod record;
 mod varint;
 
 pub use batch::{BatchBuilder, Limits, Producer, set_base_offset, set_producer};
 pub use codec::{Codec, Compressor};
+pub use event::{EventFormat, Events};
+pub use pack::{Packed, Packer};
 pub use partition::{murmur2, partition, rows_by_partition};
 pub use record::{Header, Records, Timestamps};

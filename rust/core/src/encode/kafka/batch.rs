@@ -80,6 +80,11 @@ impl BatchBuilder {
         Self { limits, records: Vec::new(), count: 0, base_timestamp: 0, max_timestamp: 0 }
     }
 
+    /// Changes how long the batch may get.
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Number of records.
     pub const fn len(&self) -> usize {
         self.count

@@ -1,0 +1,195 @@
+"""The engine that hands events to librdkafka one by one; it knows every option of that client."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, Final
+
+from ..types import catalogue
+from ._cluster import TIMEOUT
+from ._delivery import DeliveryReport, Stalled, Tally
+from ._interrupt import HeldInterrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from confluent_kafka import Producer
+
+    from .._core import Batch
+    from ..presets import ProducerConfig
+    from ._cluster import Cluster
+
+    Headers = list[tuple[str, str | bytes | None]] | None
+
+__all__ = ["ConfluentEngine"]
+
+#: Delivery reports are fetched once in so many events.
+POLL_EVERY: Final = 10_000
+
+
+class ConfluentEngine:
+    """Sends by confluent-kafka and counts its delivery reports."""
+
+    name: Final = "confluent"
+
+    def __init__(self, config: ProducerConfig, cluster: Cluster) -> None:
+        self._config = config
+        self._cluster = cluster
+        self._streams: dict[str, _Stream] = {}
+        self._until_poll = POLL_EVERY
+
+    @property
+    def cause(self) -> str:
+        """The last trouble with a broker, or nothing."""
+        return self._cluster.events.cause
+
+    @property
+    def failure(self) -> tuple[str, str] | None:
+        """The name and the text of what makes sending impossible; here a failed call says so."""
+        return None
+
+    @property
+    def has_failures(self) -> bool:
+        return any(stream.tally.has_failures for stream in self._streams.values())
+
+    def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
+        """Hands every event to the client; waits for room while its queue is full."""
+        from confluent_kafka import KafkaException
+
+        producer = self._cluster.connect()
+        stream = self._stream(batch.name, topic, schema_id)
+        if schema_id is None:
+            values = batch.encode("json")
+        else:
+            values = batch.encode("avro", schema_id=schema_id)
+        keys = batch.text(stream.key)
+        stamps: Iterable[int] = repeat(0)  # for librdkafka: now
+        if self._config.record_timestamp == "event":
+            stamps = memoryview(batch.column(stream.time)).tolist()
+        headers: Iterable[Headers] = repeat(stream.constant)
+        if self._config.cloudevents:
+            idents, times = batch.text(stream.ident), batch.text(stream.time)
+            headers = map(stream.headers(), idents, times, keys)
+
+        produce, on_delivery = producer.produce, stream.tally.on_delivery
+        rows = zip(range(len(batch)), values, keys, stamps, headers, strict=False)
+        sent = row = 0
+        try:
+            while sent < len(batch):
+                step = min(self._until_poll, len(batch) - sent)
+                with HeldInterrupt() as held:
+                    # The one loop per event in Python: locals and positions, no names.
+                    for row, value, key, stamp, header in islice(rows, step):  # noqa: B007
+                        while True:
+                            try:
+                                produce(topic, value, key, -1, on_delivery, None, stamp, header)
+                            except BufferError:
+                                self._wait_for_room(producer, held)
+                            else:
+                                break
+                    sent += step
+                    self._until_poll -= step
+                    if self._until_poll == 0:
+                        self._until_poll = POLL_EVERY
+                        producer.poll(0)
+        except KafkaException as error:
+            stream.tally.refuse(error.args[0])
+            what = f"Kafka took {row} events of this batch of {topic} and refused the next"
+            raise self._cluster.failure(what, error) from None
+        finally:
+            stream.tally.attempted += max(row, sent)
+
+    def report(self) -> DeliveryReport:
+        return DeliveryReport({topic: one.tally.report() for topic, one in self._streams.items()})
+
+    def flush(self, timeout: float) -> bool:
+        """Waits for delivery reports; whether none is missing. Short turns let Ctrl-C through."""
+        from confluent_kafka import KafkaException
+
+        producer = self._cluster.producer
+        if producer is None:
+            return True
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                with HeldInterrupt():
+                    left = producer.flush(min(0.5, max(end - time.monotonic(), 0.0)))
+            except KafkaException as error:
+                raise self._cluster.failure("Kafka's client gave up", error) from None
+            if not left or time.monotonic() >= end:
+                return not left
+
+    def abandon(self, grace: float) -> bool:
+        """Drops what is queued, gives what is on its way a moment; whether there was anything."""
+        producer = self._cluster.producer
+        if producer is None:
+            return False
+        queued = len(producer)
+        producer.purge(in_queue=True, in_flight=False, blocking=False)
+        if not self.flush(grace):
+            producer.purge(in_queue=True, in_flight=True, blocking=False)
+            self.flush(grace)
+        return bool(queued and self._streams)  # the queue also holds the client's own requests
+
+    def close(self) -> None:
+        """The client is the cluster's, and ends with it."""
+
+    def _stream(self, name: str, topic: str, schema_id: int | None) -> _Stream:
+        stream = self._streams.get(topic)
+        if stream is None:
+            kind = "json" if schema_id is None else "avro"
+            content_type = f"application/{kind}" if self._config.content_type else None
+            stream = self._streams[topic] = _Stream(name, topic, content_type)
+        return stream
+
+    def _wait_for_room(self, producer: Producer, held: HeldInterrupt) -> None:
+        """Serves delivery reports until events have left the queue: sent, or given up in time."""
+        full = len(producer)
+        timeout = self._config.delivery_timeout
+        end = time.monotonic() + timeout + TIMEOUT
+        while True:
+            producer.poll(1.0)
+            held.release()
+            if self.has_failures:
+                raise Stalled
+            if len(producer) < full:
+                return
+            if time.monotonic() >= end:
+                raise Stalled(timeout)
+
+
+class _Stream:
+    """What is the same for all events of one stream, found once."""
+
+    def __init__(self, name: str, topic: str, content_type: str | None) -> None:
+        relation = catalogue()[name]
+        self.key = relation.key or ""
+        self.time = relation.time or ""
+        self.ident = relation.primary_key
+        self.tally = Tally(topic)
+        self._ce_type = (relation.ce_type or "").encode()
+        #: The headers of an event without CloudEvents.
+        self.constant: Headers = None
+        if content_type:
+            self.constant = [("content-type", content_type.encode())]
+
+    def headers(self) -> Callable[[bytes, bytes, bytes], Headers]:
+        """What makes an event's headers of its id, time and key (CloudEvents, binary mode)."""
+        version = ("ce_specversion", b"1.0")
+        kind = ("ce_type", self._ce_type)
+        source = ("ce_source", b"data-gen/financial")
+        more = self.constant
+
+        def plain(ident: bytes, when: bytes, key: bytes) -> Headers:
+            # fmt: off
+            return [
+                version, kind, source,
+                ("ce_id", ident), ("ce_time", when), ("ce_subject", key),
+            ]
+            # fmt: on
+
+        def longer(ident: bytes, when: bytes, key: bytes) -> Headers:
+            return [*(plain(ident, when, key) or ()), *(more or ())]
+
+        return longer if more else plain

@@ -1,0 +1,307 @@
+"""The engine that sends record batches encoded by the core, without an object for each event."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .. import _core
+from ..errors import ConfigurationError, UnreachableError
+from ._cluster import TIMEOUT
+from ._delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .._core import Batch, KeySet, Plan, Sending
+    from ..presets import ProducerConfig
+    from ._cluster import Cluster
+
+__all__ = ["NativeEngine", "UnsupportedError"]
+
+#: Longer than any run; Rust's clock has an end.
+_FOREVER_MS: Final = 10 * 365 * 86_400_000
+
+#: The names of librdkafka that mean the same.
+_ALIASES: Final = {
+    "metadata.broker.list": "bootstrap.servers",
+    "request.required.acks": "acks",
+    "queue.buffering.max.ms": "linger.ms",
+    "compression.codec": "compression.type",
+    "message.send.max.retries": "retries",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+    "delivery.timeout.ms": "message.timeout.ms",
+    "sasl.mechanism": "sasl.mechanisms",
+}
+#: Options that are read, and the values that can be met; None: any.
+_KNOWN: Final[Mapping[str, tuple[str, ...] | None]] = {
+    "acks": ("0", "1", "all", "-1"),
+    "batch.num.messages": None,
+    "batch.size": None,
+    "bootstrap.servers": None,
+    "client.id": None,
+    "compression.type": ("none", "gzip", "snappy", "lz4", "zstd"),
+    "enable.idempotence": None,
+    "enable.ssl.certificate.verification": None,
+    "linger.ms": None,
+    "max.in.flight.requests.per.connection": None,
+    "message.timeout.ms": None,
+    "partitioner": ("murmur2", "murmur2_random"),
+    "queue.buffering.max.kbytes": None,
+    "queue.buffering.max.messages": None,
+    "request.timeout.ms": None,
+    "retries": None,
+    "retry.backoff.max.ms": None,
+    "retry.backoff.ms": None,
+    "sasl.mechanisms": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+    "sasl.password": None,
+    "sasl.username": None,
+    "security.protocol": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
+    "ssl.ca.location": None,
+    "ssl.ca.pem": None,
+    "ssl.certificate.location": None,
+    "ssl.certificate.pem": None,
+    "ssl.endpoint.identification.algorithm": ("https", "none"),
+    "ssl.key.location": None,
+    "ssl.key.pem": None,
+}
+
+
+class UnsupportedError(ConfigurationError):
+    """What was asked for is something that only librdkafka does."""
+
+
+class NativeEngine:
+    """Sends by the core's own producer, on a thread of its own, and counts its acknowledgements.
+
+    Raises ``UnsupportedError`` for options that it does not know.
+    """
+
+    name: Final = "native"
+
+    def __init__(self, config: ProducerConfig, cluster: Cluster) -> None:
+        self._config = config
+        self._cluster = cluster
+        self._options = _options(config)
+        self._producer: _core.Producer | None = None
+        self._partitions: dict[str, int] = {}
+        # Now, since it reads certificates and keys.
+        self._connect()
+
+    @property
+    def cause(self) -> str:
+        """The last trouble with a broker, or nothing."""
+        return self._config.hide((self._producer and self._producer.trouble()) or "")
+
+    @property
+    def failure(self) -> tuple[str, str] | None:
+        """The name and the text of what makes sending impossible."""
+        found = self._producer and self._producer.failure()
+        return (_name(found[0]), self._config.hide(found[1])) if found else None
+
+    @property
+    def has_failures(self) -> bool:
+        return self.failure is not None or bool(self.report().failed)
+
+    def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
+        """Encodes every event and hands over the batches that are full; waits for room first."""
+        self._find(topic)
+        self._wait_for_room()
+        self._connect().send(batch, topic, schema_id=schema_id)
+
+    def send_plan(
+        self,
+        plan: Plan,
+        topics: Mapping[str, tuple[str, int | None]],
+        parents: Callable[[str], list[KeySet]],
+        workers: int,
+    ) -> Sending:
+        """Begins to make every event of ``plan``; none is sent before ``open``.
+
+        ``topics`` has the topic and the schema id of each stream, ``parents`` the keys that its
+        events are checked against.
+        """
+        for topic, _ in topics.values():
+            self._find(topic)
+        producer = self._connect()
+        producer.hold()
+        streams = [(name, topic, ident, parents(name)) for name, (topic, ident) in topics.items()]
+        return producer.send_plan(plan, streams, workers)
+
+    def open(self) -> None:
+        """Sends what ``send_plan`` has made so far, and goes on."""
+        self._connect().open()
+
+    def report(self) -> DeliveryReport:
+        topics: defaultdict[str, dict[int, PartitionDelivery]] = defaultdict(dict)
+        attempted: defaultdict[str, int] = defaultdict(int)
+        for topic, partition, tried, sure, twice, failed, there in self._rows():
+            attempted[topic] += tried
+            by_name = {_name(code): count for code, count in failed.items()}
+            if sure or failed:
+                topics[topic][partition] = PartitionDelivery(sure, by_name, twice, there)
+        return DeliveryReport({t: TopicDelivery(t, n, topics[t]) for t, n in attempted.items()})
+
+    def flush(self, timeout: float) -> bool:
+        return self._producer is None or self._producer.flush(min(timeout, _FOREVER_MS / 1_000))
+
+    def abandon(self, grace: float) -> bool:
+        """Drops what is queued, gives what is on its way a moment; whether there was anything."""
+        if self._producer is None:
+            return False
+        queued, _ = self._producer.queued()
+        self._producer.give_up(also_sent=False)
+        if not self._producer.flush(grace):
+            self._producer.give_up(also_sent=True)
+            self._producer.flush(grace)
+        return bool(queued)
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._final = self._rows()
+            self._producer.close()
+            self._producer = None
+            self._partitions.clear()
+
+    def _connect(self) -> _core.Producer:
+        if self._producer is None:
+            try:
+                self._producer = _core.Producer(**self._options)
+            except _core.ProducerError as error:
+                raise UnsupportedError(self._config.hide(str(error.args[1]))) from None
+        return self._producer
+
+    def _rows(self) -> list[Any]:
+        return self._producer.report() if self._producer is not None else self._final
+
+    def _find(self, topic: str) -> None:
+        if topic in self._partitions:
+            return
+        try:
+            found = self._connect().partitions(topic, TIMEOUT)
+        except _core.ProducerError as error:
+            code, text = error.args
+            raise self._cluster.failed(_name(code), self._config.hide(text)) from None
+        if found is None:
+            if self._cluster.absent([topic]):
+                raise self._cluster.missing([topic])
+            cause = f" ({self.cause})" if self.cause else ""
+            raise UnreachableError(
+                f"Kafka at {self._cluster.address} did not tell the partitions of {topic} within "
+                f"{TIMEOUT:g} s{cause}"
+            )
+        self._partitions[topic] = found
+
+    def _wait_for_room(self) -> None:
+        timeout = self._config.delivery_timeout
+        if not self._connect().wait_for_room(min(timeout + TIMEOUT, _FOREVER_MS / 1_000)):
+            raise Stalled(timeout)
+
+
+def _name(code: int) -> str:
+    """librdkafka's name of one of its numbers."""
+    from confluent_kafka import KafkaError
+
+    return str(KafkaError(code).name())
+
+
+def _options(config: ProducerConfig) -> dict[str, Any]:
+    """The arguments of ``_core.Producer``; raises for what it cannot do."""
+    given = {
+        _ALIASES.get(name, name): value
+        for name, value in {**config.librdkafka(), **_no_limit(config)}.items()
+    }
+    for name, value in given.items():
+        if name not in _KNOWN:
+            raise UnsupportedError(f"it does not know {name}")
+        known = _KNOWN[name]
+        if known is not None and value.lower() not in [one.lower() for one in known]:
+            raise UnsupportedError(f"it does not know {name}={config.hide(value)}")
+    number = _numbers(given)
+    protocol = given.get("security.protocol", "plaintext").lower()
+    single = number("batch.num.messages", 0) == 1
+    if not single and "batch.num.messages" in given:
+        raise UnsupportedError("it does not know batch.num.messages")
+    acks = given["acks"].replace("-1", "all")
+    timeout = number("message.timeout.ms", 300_000) or _FOREVER_MS
+    return {
+        "bootstrap": [_address(one) for one in given["bootstrap.servers"].split(",")],
+        "client_id": given["client.id"],
+        "acks": acks,
+        "idempotent": _flag(given["enable.idempotence"]),
+        "retries": number("retries", 0),
+        "retry_backoff_ms": (
+            number("retry.backoff.ms", 100),
+            number("retry.backoff.max.ms", 1_000),
+        ),
+        "request_timeout_ms": number("request.timeout.ms", 30_000),
+        "delivery_timeout_ms": min(timeout, _FOREVER_MS),
+        "linger_ms": number("linger.ms", 5),
+        "max_in_flight": 1 if single else number("max.in.flight.requests.per.connection", 5),
+        "batch_size": 1 if single else number("batch.size", 16_384),
+        "compression": given["compression.type"],
+        "queue_records": number("queue.buffering.max.messages", 100_000),
+        "queue_bytes": number("queue.buffering.max.kbytes", 1_048_576) * 1_024,
+        "tls": _tls(given) if protocol.endswith("ssl") else None,
+        "sasl": _sasl(given) if protocol.startswith("sasl") else None,
+        "cloudevents": config.cloudevents,
+        "content_type": config.content_type,
+        "event_time": config.record_timestamp == "event",
+    }
+
+
+def _no_limit(config: ProducerConfig) -> dict[str, str]:
+    """What the configuration limits for librdkafka's sake only.
+
+    Without idempotence that client has to have one request in flight to keep the order; here a
+    partition has one, whatever others have.
+    """
+    name = "max.in.flight.requests.per.connection"
+    given = any(_ALIASES.get(one, one) == name for one in config.client_options)
+    return {} if given else {name: "5"}
+
+
+def _numbers(given: Mapping[str, str]) -> Callable[[str, int], int]:
+    def number(name: str, default: int) -> int:
+        # librdkafka has seen it, and reads it as C does.
+        return int(given.get(name, str(default)), 0)
+
+    return number
+
+
+def _flag(text: str) -> bool:
+    return text.lower() in {"true", "t", "1"}
+
+
+def _address(text: str) -> tuple[str, int]:
+    # As librdkafka reads it, PROTOCOL:// may come first and the port be left out.
+    host, _, port = text.strip().rpartition("://")[2].rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _tls(given: Mapping[str, str]) -> dict[str, Any]:
+    verify = _flag(given.get("enable.ssl.certificate.verification", "true"))
+    found: dict[str, Any] = {
+        "verify_certificate": verify,
+        "verify_name": given.get("ssl.endpoint.identification.algorithm", "https") == "https",
+    }
+    for ours, theirs in (("ca", "ssl.ca"), ("certificate", "ssl.certificate"), ("key", "ssl.key")):
+        pem, place = given.get(f"{theirs}.pem"), given.get(f"{theirs}.location")
+        if pem:
+            found[ours] = pem.encode()
+        elif place:
+            try:
+                found[ours] = Path(place).read_bytes()
+            except OSError as error:
+                raise UnsupportedError(
+                    f"{theirs}.location={place} is no file that can be read ({error.strerror})"
+                ) from None
+    return found
+
+
+def _sasl(given: Mapping[str, str]) -> tuple[str, str, str]:
+    if "sasl.mechanisms" not in given:
+        raise UnsupportedError("it does not know Kerberos, librdkafka's default of sasl.mechanisms")
+    mechanism = given["sasl.mechanisms"].upper()
+    return mechanism, given.get("sasl.username", ""), given.get("sasl.password", "")

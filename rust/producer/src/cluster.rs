@@ -1,0 +1,85 @@
+//! What is asked of a cluster before and between batches, each time by a connection of its own.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::config::{Address, Config};
+use crate::connection::Connection;
+use crate::error::{Error, Local};
+
+/// Brokers, and who leads which partition.
+#[derive(Debug, Default)]
+pub(crate) struct Metadata {
+    pub(crate) brokers: BTreeMap<i32, Address>,
+    pub(crate) topics: BTreeMap<String, Result<Vec<Leader>, ResponseError>>,
+}
+
+/// Who leads a partition; nobody for the moment where `broker` is negative.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leader {
+    pub(crate) partition: i32,
+    pub(crate) broker: i32,
+}
+
+/// Asks one address after the other about these topics.
+pub(crate) async fn metadata(
+    addresses: &[Address],
+    config: &Config,
+    topics: &[String],
+) -> Result<Metadata, Error> {
+    let topics = topics.iter().map(|name| {
+        let name = TopicName(StrBytes::from_string(name.clone()));
+        MetadataRequestTopic::default().with_name(Some(name))
+    });
+    let request = MetadataRequest::default()
+        .with_topics(Some(topics.collect()))
+        // As other producers do: the broker decides.
+        .with_allow_auto_topic_creation(true);
+    let mut connection = any(addresses, config).await?;
+    let answer = connection.call(&request).await?;
+    let mut found = Metadata::default();
+    for broker in answer.brokers {
+        let Ok(port) = u16::try_from(broker.port) else { continue };
+        found.brokers.insert(broker.node_id.0, Address { host: broker.host.to_string(), port });
+    }
+    for topic in answer.topics {
+        let Some(name) = topic.name else { continue };
+        let leaders = topic.partitions.iter();
+        let leaders =
+            leaders.map(|one| Leader { partition: one.partition_index, broker: one.leader_id.0 });
+        let leaders = topic.error_code.err().map_or_else(|| Ok(leaders.collect()), Err);
+        found.topics.insert(name.to_string(), leaders);
+    }
+    Ok(found)
+}
+
+/// An id for an idempotent producer, and its epoch.
+pub(crate) async fn producer_id(
+    addresses: &[Address],
+    config: &Config,
+) -> Result<(i64, i16), Error> {
+    let mut connection = any(addresses, config).await?;
+    // Without transactions the limit is not looked at.
+    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(i32::MAX);
+    let answer = connection.call(&request).await?;
+    match answer.error_code.err() {
+        None => Ok((answer.producer_id.0, answer.producer_epoch)),
+        Some(error) => Err(Error::of_broker(error, format!("no producer id: {error}"))),
+    }
+}
+
+async fn any(addresses: &[Address], config: &Config) -> Result<Connection, Error> {
+    let mut last = Error::new(Local::InvalidArgument, "there is no address of a broker");
+    for address in addresses {
+        match Connection::open(address, config).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if error.is_final() => return Err(error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

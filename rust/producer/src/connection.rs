@@ -1,0 +1,269 @@
+//! One connection to one broker: TCP, TLS, API versions, SASL; then requests and their answers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestHeader, ResponseHeader,
+    SaslAuthenticateRequest, SaslHandshakeRequest,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::config::{Address, Config, Mechanism, Sasl};
+use crate::error::{Error, Local};
+use crate::scram::Scram;
+use crate::tls;
+
+/// A longer answer is none: most likely the other side speaks another protocol.
+const LONGEST_ANSWER: usize = 64 << 20;
+
+/// The newest version of Produce that names topics; later ones number them.
+const LAST_PRODUCE_BY_NAME: i16 = 12;
+
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Versions of each request that a broker takes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Versions(BTreeMap<i16, (i16, i16)>);
+
+impl Versions {
+    /// The newest version that both sides know.
+    pub(crate) fn of<R: Request>(&self) -> Result<i16, Error> {
+        let ours = R::VERSIONS;
+        let newest = if R::KEY == ApiKey::Produce as i16 { LAST_PRODUCE_BY_NAME } else { ours.max };
+        self.0
+            .get(&R::KEY)
+            .map(|&(oldest, latest)| (oldest.max(ours.min), latest.min(newest)))
+            .filter(|(oldest, latest)| oldest <= latest)
+            .map(|(_, version)| version)
+            .ok_or_else(|| {
+                let name = ApiKey::try_from(R::KEY).map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
+                Error::new(
+                    Local::UnsupportedFeature,
+                    format!("the broker takes no version of {name} that we know"),
+                )
+            })
+    }
+}
+
+/// A connection that was let in.
+pub(crate) struct Connection {
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) versions: Versions,
+    /// When the broker will want to know again who we are.
+    pub(crate) expires: Option<Instant>,
+    client_id: String,
+}
+
+impl Connection {
+    /// Connects, and waits as long as an answer may take.
+    pub(crate) async fn open(address: &Address, config: &Config) -> Result<Self, Error> {
+        match timeout(config.request_timeout, Self::open_in_time(address, config)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Error::new(
+                Local::TimedOut,
+                format!("{address} did not let us in within {:?}", config.request_timeout),
+            )),
+        }
+    }
+
+    async fn open_in_time(address: &Address, config: &Config) -> Result<Self, Error> {
+        let tcp = connect(address).await?;
+        // Requests are written whole.
+        let _ = tcp.set_nodelay(true);
+        let stream: Box<dyn Stream> = match &config.tls {
+            None => Box::new(tcp),
+            Some(tls) => {
+                let name = ServerName::try_from(address.host.clone()).map_err(|_| {
+                    Error::new(Local::Ssl, format!("{address} is no name for a certificate"))
+                })?;
+                let stream = tls::connector(tls)?.connect(name, tcp).await;
+                Box::new(stream.map_err(|error| {
+                    // A broker that goes away in the midst of the handshake may come back.
+                    let kind = match error.kind() {
+                        io::ErrorKind::InvalidData => Local::Ssl,
+                        _ => Local::Transport,
+                    };
+                    Error::new(kind, format!("{address}: TLS failed: {error}"))
+                })?)
+            }
+        };
+        let client_id = config.client_id.clone();
+        let versions = Versions::default();
+        let mut connection = Self { stream, versions, expires: None, client_id };
+        connection.versions = connection.ask_versions().await.map_err(|e| at(address, &e))?;
+        if let Some(sasl) = &config.sasl {
+            connection.authenticate(sasl).await.map_err(|e| at(address, &e))?;
+        }
+        Ok(connection)
+    }
+
+    /// Sends a request and waits for its answer. Nothing else may be on its way.
+    pub(crate) async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
+        let version = self.versions.of::<R>()?;
+        let mut answer = self.exchange(request, version).await?;
+        R::Response::decode(&mut answer, version).map_err(|_| unreadable())
+    }
+
+    async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<Bytes, Error> {
+        let frame = frame(request, version, 0, &self.client_id)?;
+        self.stream.write_all(&frame).await.map_err(|e| lost(&e))?;
+        self.stream.flush().await.map_err(|e| lost(&e))?;
+        let answer = read_answer(&mut self.stream).await?;
+        let (_, body) = open_answer(answer, R::Response::header_version(version))?;
+        Ok(body)
+    }
+
+    /// KIP-511: a broker that does not know the version of the question answers in version 0.
+    async fn ask_versions(&mut self) -> Result<Versions, Error> {
+        const VERSION: i16 = 3;
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("datagen"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        let answer = self.exchange(&request, VERSION).await?;
+        let refused = answer.len() >= 2
+            && (&answer[..]).get_i16() == ResponseError::UnsupportedVersion.code();
+        let version = if refused { 0 } else { VERSION };
+        let found = ApiVersionsResponse::decode(&mut answer.clone(), version)
+            .map_err(|_| unreadable())?;
+        if !refused && let Some(error) = found.error_code.err() {
+            return Err(Error::of_broker(error, format!("API versions: {error}")));
+        }
+        let ranges = found.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
+        Ok(Versions(ranges.collect()))
+    }
+
+    async fn authenticate(&mut self, sasl: &Sasl) -> Result<(), Error> {
+        let mechanism = sasl.mechanism.name();
+        let hello = SaslHandshakeRequest::default()
+            .with_mechanism(StrBytes::from_static_str(mechanism));
+        let found = self.call(&hello).await?;
+        if let Some(error) = found.error_code.err() {
+            let offered: Vec<_> = found.mechanisms.iter().map(StrBytes::as_str).collect();
+            let offered = offered.join(", ");
+            return Err(Error::of_broker(
+                error,
+                format!("the broker does not take {mechanism}, but {offered}"),
+            ));
+        }
+        if sasl.mechanism == Mechanism::Plain {
+            // RFC 4616: no other identity than the user's.
+            let message = format!("\0{}\0{}", sasl.user, sasl.password);
+            self.say(message.into_bytes()).await?;
+            return Ok(());
+        }
+        let mut nonce = [0; 18];
+        getrandom::fill(&mut nonce)
+            .map_err(|_| Error::new(Local::Authentication, "the system has no random numbers"))?;
+        let scram = Scram::new(sasl, BASE64.encode(nonce));
+        let first = self.say(scram.first()).await?;
+        let broken = |what| {
+            Error::new(Local::Authentication, format!("{mechanism}: the broker's answer: {what}"))
+        };
+        let (last, verifier) = scram.answer(&first).map_err(broken)?;
+        if self.say(last).await? != verifier {
+            return Err(broken("it does not prove that it knows the password"));
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, message: Vec<u8>) -> Result<Bytes, Error> {
+        let request = SaslAuthenticateRequest::default().with_auth_bytes(message.into());
+        let answer = self.call(&request).await?;
+        if let Some(error) = answer.error_code.err() {
+            // The broker's own words may be anything; they are not needed.
+            return Err(Error::of_broker(error, "the broker refused user or password"));
+        }
+        if let Ok(lifetime @ 1..) = u64::try_from(answer.session_lifetime_ms) {
+            // Early enough for what is on its way.
+            self.expires = Some(Instant::now() + Duration::from_millis(lifetime) * 4 / 5);
+        }
+        Ok(answer.auth_bytes)
+    }
+}
+
+async fn connect(address: &Address) -> Result<TcpStream, Error> {
+    let found = tokio::net::lookup_host((address.host.as_str(), address.port))
+        .await
+        .map_err(|error| Error::new(Local::Resolve, format!("{address}: {error}")))?;
+    let mut last = Error::new(Local::Resolve, format!("{address}: the name has no address"));
+    for one in found {
+        match TcpStream::connect(one).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Error::new(Local::Transport, format!("{address}: {error}")),
+        }
+    }
+    Err(last)
+}
+
+/// A request with its length before it.
+pub(crate) fn frame<R: Request>(
+    request: &R,
+    version: i16,
+    correlation_id: i32,
+    client_id: &str,
+) -> Result<BytesMut, Error> {
+    let invalid =
+        |_| Error::new(Local::InvalidArgument, "a request that cannot be put into words");
+    let header = RequestHeader::default()
+        .with_request_api_key(R::KEY)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation_id)
+        .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
+    let header_version = R::header_version(version);
+    let size = header.compute_size(header_version).map_err(invalid)?
+        + request.compute_size(version).map_err(invalid)?;
+    let mut out = BytesMut::with_capacity(4 + size);
+    out.put_i32(i32::try_from(size).expect("a request below 2 GiB"));
+    header.encode(&mut out, header_version).map_err(invalid)?;
+    request.encode(&mut out, version).map_err(invalid)?;
+    Ok(out)
+}
+
+/// The bytes of the next answer.
+pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Bytes, Error> {
+    let size = stream.read_u32().await.map_err(|e| lost(&e))? as usize;
+    if size > LONGEST_ANSWER {
+        return Err(Error::new(
+            Local::BadMessage,
+            "the other side does not answer as a Kafka broker does; does it want TLS?",
+        ));
+    }
+    let mut answer = BytesMut::zeroed(size);
+    stream.read_exact(&mut answer).await.map_err(|e| lost(&e))?;
+    Ok(answer.freeze())
+}
+
+/// The number of the request that an answer is for, and its body.
+pub(crate) fn open_answer(mut answer: Bytes, header_version: i16) -> Result<(i32, Bytes), Error> {
+    let header =
+        ResponseHeader::decode(&mut answer, header_version).map_err(|_| unreadable())?;
+    Ok((header.correlation_id, answer))
+}
+
+pub(crate) fn lost(error: &io::Error) -> Error {
+    let text = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the broker hung up".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::new(Local::Transport, text)
+}
+
+fn unreadable() -> Error {
+    Error::new(Local::BadMessage, "the broker's answer cannot be read")
+}
+
+fn at(address: &Address, error: &Error) -> Error {
+    Error { code: error.code, text: format!("{address}: {}", error.text) }
+}

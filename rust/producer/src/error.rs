@@ -1,0 +1,100 @@
+//! What can go wrong, by the number that librdkafka gives it.
+
+use std::fmt;
+
+use kafka_protocol::error::ResponseError;
+
+/// Failures on our side of the connection. Their numbers are those of librdkafka's
+/// `rd_kafka_resp_err_t`, so that they have the same names and meanings in both clients; positive
+/// numbers are error codes of Kafka's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Local {
+    /// The answer could not be read.
+    BadMessage,
+    /// The connection failed.
+    Transport,
+    /// The name of a host is not known.
+    Resolve,
+    /// A batch was not acknowledged in time.
+    MessageTimedOut,
+    /// The topic does not exist.
+    UnknownTopic,
+    /// A setting cannot work.
+    InvalidArgument,
+    /// Nobody answered in time.
+    TimedOut,
+    /// The encrypted connection could not be made.
+    Ssl,
+    /// The broker did not accept user or password.
+    Authentication,
+    /// The broker is too old or too new.
+    UnsupportedFeature,
+    /// Given up before it was sent.
+    PurgedInQueue,
+    /// Given up after it was sent, so that it may have arrived.
+    PurgedInFlight,
+}
+
+impl Local {
+    pub(crate) const fn code(self) -> i32 {
+        match self {
+            Self::BadMessage => -199,
+            Self::Transport => -195,
+            Self::Resolve => -193,
+            Self::MessageTimedOut => -192,
+            Self::UnknownTopic => -188,
+            Self::InvalidArgument => -186,
+            Self::TimedOut => -185,
+            Self::Ssl => -181,
+            Self::Authentication => -169,
+            Self::UnsupportedFeature => -165,
+            Self::PurgedInQueue => -152,
+            Self::PurgedInFlight => -151,
+        }
+    }
+}
+
+/// A failure: what kind, and in words where and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Number, see [`Local`].
+    pub code: i32,
+    /// What happened, in a few words and without secrets.
+    pub text: String,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Local, text: impl Into<String>) -> Self {
+        Self { code: kind.code(), text: text.into() }
+    }
+
+    pub(crate) fn of_broker(error: ResponseError, text: impl Into<String>) -> Self {
+        Self { code: error.code().into(), text: text.into() }
+    }
+
+    /// Whether no other attempt can help: what is wrong is what we were told.
+    pub(crate) fn is_final(&self) -> bool {
+        [Local::InvalidArgument, Local::Ssl, Local::Authentication, Local::UnsupportedFeature]
+            .iter()
+            .any(|kind| kind.code() == self.code)
+            || ResponseError::try_from_code(self.code as i16).is_some_and(|error| {
+                self.code > 0
+                    && matches!(
+                        error,
+                        ResponseError::UnsupportedSaslMechanism
+                            | ResponseError::IllegalSaslState
+                            | ResponseError::SaslAuthenticationFailed
+                            | ResponseError::ClusterAuthorizationFailed
+                            | ResponseError::UnsupportedVersion
+                    )
+            })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,205 @@
+//! A Kafka producer for batches that are encoded already.
+//!
+//! [`Producer`] is what callers hold, from any number of threads; [`Driver`] is the other half, which
+//! somebody has to run on a thread of its own. Topics are found by name, leaders by metadata, and
+//! each batch ends as acknowledged or failed: [`Producer::report`] counts both. Requests and answers
+//! are coded by `kafka-protocol`; versions of the protocol are agreed upon with each broker (Kafka 2.8
+//! to 4.x).
+//!
+//! Order within a partition always holds. With [`Config::idempotent`] every record is there once, as
+//! long as the producer lives; otherwise a batch whose answer got lost is sent again and may be there
+//! twice, which is counted too.
+
+mod cluster;
+mod config;
+mod connection;
+mod error;
+mod line;
+mod report;
+mod scram;
+mod sender;
+mod shared;
+mod tls;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datagen_core::encode::kafka::{Codec, Events, Packed, partition, rows_by_partition};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+pub use config::{Acks, Address, Config, Mechanism, Sasl, Tls};
+pub use error::Error;
+pub use report::Tally;
+
+use sender::{Command, Sender};
+use shared::Shared;
+
+/// How records are put into batches.
+#[derive(Debug, Clone, Copy)]
+pub struct Batching {
+    /// Bytes of a batch as it is sent.
+    pub size: usize,
+    /// Compression.
+    pub codec: Codec,
+}
+
+/// A producer; cheap to clone.
+#[derive(Clone)]
+pub struct Producer {
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+    commands: UnboundedSender<Command>,
+}
+
+/// The half that sends.
+pub struct Driver {
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+    commands: UnboundedReceiver<Command>,
+}
+
+/// A topic that was found.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    name: Arc<str>,
+    partitions: u32,
+}
+
+impl Topic {
+    /// Its number of partitions.
+    pub const fn partitions(&self) -> u32 {
+        self.partitions
+    }
+}
+
+impl Producer {
+    /// Makes both halves; connects to nothing yet.
+    ///
+    /// # Errors
+    /// For certificates and keys that cannot be used.
+    pub fn new(config: Config, batching: Batching) -> Result<(Self, Driver), Error> {
+        if let Some(tls) = &config.tls {
+            tls::connector(tls)?;
+        }
+        let shared = Arc::new(Shared::new(batching.size, batching.codec, config.linger));
+        let config = Arc::new(config);
+        let (commands, received) = unbounded_channel();
+        let driver =
+            Driver { config: Arc::clone(&config), shared: Arc::clone(&shared), commands: received };
+        Ok((Self { config, shared, commands }, driver))
+    }
+
+    /// Finds a topic, or nothing yet if the time is over first.
+    ///
+    /// # Errors
+    /// Where the brokers refuse the topic or us.
+    pub fn topic(&self, name: &str, timeout: Duration) -> Result<Option<Topic>, Error> {
+        let until = Instant::now() + timeout;
+        let name: Arc<str> = name.into();
+        if self.shared.partitions(&name, Instant::now()).is_none() {
+            self.order(Command::Topic(Arc::clone(&name)));
+        }
+        let found = self.shared.partitions(&name, until).transpose()?;
+        Ok(found.map(|partitions| Topic { name, partitions }))
+    }
+
+    /// Waits until there is room for more; false if the time is over first.
+    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+        let (records, bytes) = (self.config.queue_records, self.config.queue_bytes);
+        self.shared.wait_for_room(records, bytes, Instant::now() + timeout)
+    }
+
+    /// Takes events, each for the partition of its key, without waiting for room.
+    ///
+    /// A batch is sent when it is full, or has waited for [`Config::linger`].
+    pub fn send(&self, topic: &Topic, events: &Events) {
+        let of_rows = partition(events.keys(), topic.partitions);
+        let rows = rows_by_partition(&of_rows, topic.partitions);
+        let records = events.records();
+        let next = self.shared.pack(
+            &topic.name,
+            topic.partitions,
+            |packer, out| {
+                for (partition, rows) in (0..).zip(&rows) {
+                    packer.push(&records, partition, rows, out);
+                }
+            },
+            |batches| self.hand_over(&topic.name, batches),
+        );
+        if let Some(moment) = next {
+            self.order(Command::Linger(moment));
+        }
+    }
+
+    /// Takes batches that are packed already, in their order, without waiting for room.
+    pub fn send_packed(&self, topic: &Topic, batches: Vec<Packed>) {
+        self.hand_over(&topic.name, batches);
+    }
+
+    fn hand_over(&self, topic: &Arc<str>, batches: Vec<Packed>) {
+        if !batches.is_empty() {
+            self.shared.attempt(topic, &batches);
+            self.order(Command::Batches(Arc::clone(topic), batches));
+        }
+    }
+
+    /// Sends what is not full, and waits until the fate of everything is known; false if the time is
+    /// over first.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.shared.finish_all(|topic, batches| self.hand_over(topic, batches));
+        self.shared.wait_until_settled(Instant::now() + timeout)
+    }
+
+    /// Keeps everything that comes from here on until [`Producer::open`].
+    pub fn hold(&self) {
+        self.order(Command::Hold);
+    }
+
+    /// Sends what was kept, and goes on.
+    pub fn open(&self) {
+        self.order(Command::Open);
+    }
+
+    /// Gives up what has not been sent, and with `also_sent` also what was not answered yet.
+    pub fn give_up(&self, also_sent: bool) {
+        self.shared.finish_all(|topic, batches| self.hand_over(topic, batches));
+        self.order(Command::GiveUp(also_sent));
+    }
+
+    /// What became of the records, by topic and partition.
+    pub fn report(&self) -> Vec<(Arc<str>, i32, Tally)> {
+        self.shared.report()
+    }
+
+    /// Why nothing can be sent at all, if so.
+    pub fn failure(&self) -> Option<Error> {
+        self.shared.failure()
+    }
+
+    /// What last went wrong and may pass.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble()
+    }
+
+    /// Records and bytes that wait or are on their way.
+    pub fn queued(&self) -> (usize, usize) {
+        self.shared.queued()
+    }
+
+    fn order(&self, command: Command) {
+        // Without a driver nobody would answer, and the caller's own time limit says so.
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Driver {
+    /// Sends until the last [`Producer`] is gone.
+    ///
+    /// # Errors
+    /// If the system has no means for it.
+    pub fn run(self) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(Sender::new(self.config, self.shared, self.commands).run());
+        Ok(())
+    }
+}

@@ -1,0 +1,728 @@
+//! The loop that sends: leaders, connections, requests on their way, and time.
+//!
+//! It is an actor. Callers hand it commands, tasks that read from the network hand it events, and
+//! nobody else touches its state. What callers have to see is in [`Shared`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use datagen_core::encode::kafka::{Packed, Producer as Numbering};
+use kafka_protocol::error::ParseResponseErrorCode;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
+
+use crate::cluster::{self, Metadata};
+use crate::config::{Acks, Address, Config};
+use crate::connection::{Connection, Versions, frame, lost, open_answer, read_answer};
+use crate::error::{Error, Local};
+use crate::line::{Answer, Line, Rules};
+use crate::shared::Shared;
+
+/// How long a topic may be unknown: a broker learns late of one that was just made.
+const UNKNOWN_TOPIC: Duration = Duration::from_secs(30);
+/// No wait is longer, so that whatever was overlooked is looked at again.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// What callers ask for.
+pub(crate) enum Command {
+    /// Find out about a topic.
+    Topic(Arc<str>),
+    /// Send batches of a topic, after those that were handed over before.
+    Batches(Arc<str>, Vec<Packed>),
+    /// Finish batches that have waited for more records, at that moment.
+    Linger(std::time::Instant),
+    /// Send nothing for the moment.
+    Hold,
+    /// Send again.
+    Open,
+    /// Give up what waits, and with `true` also what is on its way.
+    GiveUp(bool),
+}
+
+/// What comes from the network.
+enum Event {
+    Opened { broker: i32, generation: u64, versions: Versions, expires: Option<Instant> },
+    Written { broker: i32, generation: u64, correlation: i32 },
+    Answered { broker: i32, generation: u64, answer: Bytes },
+    Closed { broker: i32, generation: u64, error: Error },
+    Metadata(Result<Metadata, Error>),
+    ProducerId(Result<(i64, i16), Error>),
+}
+
+struct Broker {
+    address: Address,
+    link: Link,
+    /// Tells the events of this connection from those of one before.
+    generation: u64,
+    requests: VecDeque<Request>,
+    correlation: i32,
+    failures: u32,
+}
+
+enum Link {
+    Closed { not_before: Instant },
+    /// Without a version while it is being made.
+    Open { outbox: UnboundedSender<(i32, Bytes)>, version: Option<i16>, expires: Option<Instant> },
+}
+
+/// A request on its way.
+struct Request {
+    correlation: i32,
+    /// One batch of each of these lines.
+    lines: Vec<Place>,
+    at: Instant,
+    written: bool,
+}
+
+/// A partition of a topic.
+type Place = (Arc<str>, i32);
+
+struct Topic {
+    /// Who leads each partition; empty while the topic is unknown.
+    leaders: Vec<i32>,
+    unknown_since: Option<Instant>,
+    lines: Vec<Line>,
+}
+
+/// Something that is asked for in the background, one at a time.
+struct Asking {
+    wanted: bool,
+    running: bool,
+    not_before: Instant,
+    failures: u32,
+}
+
+pub(crate) struct Sender {
+    config: Arc<Config>,
+    rules: Rules,
+    shared: Arc<Shared>,
+    commands: UnboundedReceiver<Command>,
+    events: UnboundedReceiver<Event>,
+    post: UnboundedSender<Event>,
+    brokers: BTreeMap<i32, Broker>,
+    topics: BTreeMap<Arc<str>, Topic>,
+    metadata: Asking,
+    producer_id: Asking,
+    numbering: Option<(i64, i16)>,
+    open: bool,
+    linger: Option<Instant>,
+    /// Where to begin looking for batches, so that no partition starves.
+    turn: usize,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        shared: Arc<Shared>,
+        commands: UnboundedReceiver<Command>,
+    ) -> Self {
+        let (post, events) = unbounded_channel();
+        let rules = Rules { idempotent: config.idempotent, retries: config.retries };
+        let asking =
+            |wanted| Asking { wanted, running: false, not_before: Instant::now(), failures: 0 };
+        Self {
+            rules,
+            shared,
+            commands,
+            events,
+            post,
+            brokers: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            metadata: asking(false),
+            producer_id: asking(config.idempotent),
+            numbering: None,
+            open: true,
+            linger: None,
+            turn: 0,
+            config,
+        }
+    }
+
+    /// Runs until nobody can hand over anything any more.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let wake = self.wake_at();
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                Some(event) = self.events.recv() => self.take(event),
+                () = sleep_until(wake) => {}
+            }
+            // Whatever else has come in the meantime, before deciding what to send.
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event);
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command);
+            }
+            self.watch_time();
+            self.ask();
+            self.send();
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Topic(name) => {
+                let topic = || Topic { leaders: Vec::new(), unknown_since: None, lines: Vec::new() };
+                self.topics.entry(name).or_insert_with(topic);
+                self.metadata.wanted = true;
+            }
+            Command::Batches(name, batches) => self.queue(&name, batches),
+            Command::Linger(moment) => {
+                let moment = Instant::from_std(moment);
+                self.linger = Some(self.linger.map_or(moment, |before| before.min(moment)));
+            }
+            Command::Hold => self.open = false,
+            Command::Open => {
+                let deadline = Instant::now() + self.config.delivery_timeout;
+                for line in self.topics.values_mut().flat_map(|topic| &mut topic.lines) {
+                    line.set_deadlines(deadline);
+                }
+                self.open = true;
+            }
+            Command::GiveUp(also_sent) => self.give_up(also_sent),
+        }
+    }
+
+    fn queue(&mut self, name: &Arc<str>, batches: Vec<Packed>) {
+        let deadline = Instant::now() + self.config.delivery_timeout;
+        let topic = self.topics.get_mut(name).expect("a topic that was asked about");
+        for packed in batches {
+            let partition = packed.partition;
+            let fate = topic.lines[partition as usize].push(packed, deadline);
+            if let Some(fate) = fate {
+                self.shared.settle(name, partition as i32, &fate);
+            }
+        }
+    }
+
+    fn give_up(&mut self, also_sent: bool) {
+        let now = Instant::now();
+        let (queued, in_flight) = (
+            Local::PurgedInQueue.code(),
+            Local::PurgedInFlight.code(),
+        );
+        for (name, topic) in &mut self.topics {
+            for (partition, line) in (0..).zip(&mut topic.lines) {
+                let mut fates = line.give_up(now, Some(queued), self.rules);
+                if also_sent {
+                    fates.extend(line.abandon(in_flight));
+                }
+                for fate in &fates {
+                    self.shared.settle(name, partition, fate);
+                }
+            }
+        }
+        if also_sent {
+            let now = Instant::now();
+            for broker in self.brokers.values_mut() {
+                broker.requests.clear();
+                broker.close(now);
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Opened { broker, generation, versions, expires } => {
+                let Some(one) = self.current(broker, generation) else { return };
+                match (versions.of::<ProduceRequest>(), &one.link) {
+                    (Ok(version), Link::Open { outbox, .. }) => {
+                        one.link = Link::Open { outbox: outbox.clone(), version: Some(version), expires };
+                    }
+                    (Err(error), _) => self.shared.fail(error),
+                    _ => {}
+                }
+            }
+            Event::Written { broker, generation, correlation } => {
+                let acks = self.config.acks;
+                let Some(one) = self.current(broker, generation) else { return };
+                if acks != Acks::None {
+                    let mut requests = one.requests.iter_mut();
+                    if let Some(request) = requests.find(|r| r.correlation == correlation) {
+                        request.written = true;
+                    }
+                    return;
+                }
+                // Nobody will say any more about it.
+                if let Some(request) = one.requests.pop_front() {
+                    one.failures = 0;
+                    for place in &request.lines {
+                        self.answered(place, &Answer::Taken);
+                    }
+                }
+            }
+            Event::Answered { broker, generation, answer } => {
+                if let Err(error) = self.answer(broker, generation, answer) {
+                    self.closed(broker, generation, &error);
+                }
+            }
+            Event::Closed { broker, generation, error } => self.closed(broker, generation, &error),
+            Event::Metadata(Ok(found)) => {
+                self.metadata.done();
+                self.learn(found);
+            }
+            Event::ProducerId(Ok((id, epoch))) => {
+                self.producer_id.done();
+                self.numbering = Some((id, epoch));
+                for line in self.topics.values_mut().flat_map(|topic| &mut topic.lines) {
+                    line.set_producer(Numbering { id, epoch, sequence: 0 });
+                }
+            }
+            Event::Metadata(Err(error)) => {
+                self.metadata.failed(&self.config);
+                self.trouble(error);
+            }
+            Event::ProducerId(Err(error)) => {
+                self.producer_id.failed(&self.config);
+                self.trouble(error);
+            }
+        }
+    }
+
+    fn trouble(&self, error: Error) {
+        if error.is_final() {
+            self.shared.fail(error);
+        } else {
+            self.shared.note(error.text);
+        }
+    }
+
+    fn current(&mut self, broker: i32, generation: u64) -> Option<&mut Broker> {
+        self.brokers.get_mut(&broker).filter(|one| one.generation == generation)
+    }
+
+    fn answer(&mut self, broker: i32, generation: u64, answer: Bytes) -> Result<(), Error> {
+        let unreadable = |_| Error::new(Local::BadMessage, "a broker's answer cannot be read");
+        let Some(one) = self.current(broker, generation) else { return Ok(()) };
+        let Link::Open { version: Some(version), .. } = one.link else { return Ok(()) };
+        let (correlation, mut body) =
+            open_answer(answer, ProduceResponse::header_version(version))?;
+        if one.requests.front().is_none_or(|request| request.correlation != correlation) {
+            return Err(Error::new(Local::BadMessage, "a broker answered what nobody asked"));
+        }
+        let response = ProduceResponse::decode(&mut body, version).map_err(unreadable)?;
+        let request = one.requests.pop_front().expect("looked at before");
+        one.failures = 0;
+        let mut outcomes = BTreeMap::new();
+        for topic in &response.responses {
+            for part in &topic.partition_responses {
+                outcomes.insert((topic.name.as_str(), part.index), part.error_code);
+            }
+        }
+        for place in &request.lines {
+            let answer = match outcomes.get(&(&*place.0, place.1)).map(|code| code.err()) {
+                Some(None) => Answer::Taken,
+                Some(Some(error)) => Answer::Refused(error),
+                // It said nothing of this one.
+                None => Answer::Lost { written: true },
+            };
+            if let Answer::Refused(error) = answer {
+                self.shared.note(format!("{} partition {}: {error}", place.0, place.1));
+                // Somebody else may lead the partition now.
+                self.metadata.wanted |= error.is_retriable();
+            }
+            self.answered(place, &answer);
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, place: &Place, answer: &Answer) {
+        let config = &self.config;
+        let wait = |failures| backoff(config, failures);
+        let Some(topic) = self.topics.get_mut(&place.0) else { return };
+        let line = &mut topic.lines[place.1 as usize];
+        if let Some(fate) = line.answered(answer, self.rules, Instant::now(), wait) {
+            self.shared.settle(&place.0, place.1, &fate);
+        }
+    }
+
+    /// A connection is gone, and with it what was not answered.
+    fn closed(&mut self, broker: i32, generation: u64, error: &Error) {
+        let config = Arc::clone(&self.config);
+        let Some(one) = self.current(broker, generation) else { return };
+        one.failures += 1;
+        let failures = one.failures;
+        one.close(Instant::now() + backoff(&config, failures));
+        let address = one.address.clone();
+        for request in std::mem::take(&mut one.requests) {
+            for place in &request.lines {
+                self.answered(place, &Answer::Lost { written: request.written });
+            }
+        }
+        self.metadata.wanted = true;
+        if error.is_final() {
+            self.shared.fail(error.clone());
+        } else if error.text.starts_with(&address.to_string()) {
+            self.shared.note(error.text.clone());
+        } else {
+            self.shared.note(format!("{address}: {error}"));
+        }
+    }
+
+    fn learn(&mut self, found: Metadata) {
+        let now = Instant::now();
+        for (node, address) in found.brokers {
+            match self.brokers.get_mut(&node) {
+                Some(known) if known.address == address => {}
+                Some(known) => {
+                    // It has moved; what is on its way to the old place is answered or lost there.
+                    known.address = address;
+                }
+                None => {
+                    let link = Link::Closed { not_before: now };
+                    self.brokers.insert(node, Broker::new(address, link));
+                }
+            }
+        }
+        for (name, topic) in &mut self.topics {
+            match found.topics.get(&**name) {
+                Some(Ok(leaders)) if !leaders.is_empty() => {
+                    topic.unknown_since = None;
+                    if topic.lines.is_empty() {
+                        topic.lines = leaders.iter().map(|_| Line::new()).collect();
+                        if let Some((id, epoch)) = self.numbering {
+                            for line in &mut topic.lines {
+                                line.set_producer(Numbering { id, epoch, sequence: 0 });
+                            }
+                        }
+                    }
+                    // Partitions that were added meanwhile would change where keys belong.
+                    topic.leaders = vec![-1; topic.lines.len()];
+                    for leader in leaders {
+                        if let Some(place) = topic.leaders.get_mut(leader.partition as usize) {
+                            *place = leader.broker;
+                        }
+                    }
+                    self.shared.found(name, topic.lines.len() as u32);
+                    if topic.leaders.iter().any(|leader| *leader < 0) {
+                        self.metadata.later(&self.config);
+                    }
+                }
+                Some(Err(error)) if !error.is_retriable() => {
+                    let error = Error::of_broker(*error, format!("topic {name}: {error}"));
+                    self.shared.refused(name, error);
+                }
+                _ => {
+                    topic.unknown_since.get_or_insert(now);
+                    self.metadata.later(&self.config);
+                }
+            }
+        }
+    }
+
+    /// When something has to be looked at even if nothing happens.
+    fn wake_at(&self) -> Instant {
+        let now = Instant::now();
+        let mut moments = vec![now + LONGEST_SLEEP];
+        moments.extend(self.linger);
+        for asking in [&self.metadata, &self.producer_id] {
+            if asking.wanted && !asking.running {
+                moments.push(asking.not_before);
+            }
+        }
+        for line in self.topics.values().flat_map(|topic| &topic.lines) {
+            moments.extend(line.not_before());
+            moments.extend(line.deadline());
+        }
+        for broker in self.brokers.values() {
+            if let Some(request) = broker.requests.front() {
+                moments.push(request.at + self.config.request_timeout);
+            }
+            if let Link::Closed { not_before } = broker.link {
+                moments.extend((not_before > now).then_some(not_before));
+            }
+        }
+        // A moment that has passed and could not be dealt with must not keep the loop busy.
+        let soon = now + Duration::from_millis(2);
+        moments.into_iter().min().unwrap_or(soon).max(soon)
+    }
+
+    fn watch_time(&mut self) {
+        let now = Instant::now();
+        if self.linger.is_some_and(|moment| moment <= now) {
+            match self.shared.linger(now.into_std()) {
+                Some((all, next)) => {
+                    self.linger = next.map(Instant::from_std);
+                    for (name, batches) in all {
+                        self.queue(&name, batches);
+                    }
+                }
+                // Somebody is packing, and what that fills need not wait for us.
+                None => self.linger = Some(now + Duration::from_millis(1)),
+            }
+        }
+        let overdue: Vec<_> = self
+            .brokers
+            .iter()
+            .filter(|(node, broker)| self.is_overdue(**node, broker, now))
+            .map(|(node, broker)| (*node, broker.generation))
+            .collect();
+        for (node, generation) in overdue {
+            let error = Error::new(Local::TimedOut, "the broker does not answer");
+            self.closed(node, generation, &error);
+        }
+        if !self.open {
+            return;
+        }
+        let unknown = Local::UnknownTopic.code();
+        for (name, topic) in &mut self.topics {
+            let gone = topic.unknown_since.is_some_and(|since| now - since >= UNKNOWN_TOPIC);
+            if gone {
+                let text = format!("topic {name} does not exist");
+                self.shared.refused(name, Error::new(Local::UnknownTopic, text));
+            }
+            for (partition, line) in (0..).zip(&mut topic.lines) {
+                for fate in line.give_up(now, gone.then_some(unknown), self.rules) {
+                    self.shared.settle(name, partition, &fate);
+                }
+            }
+        }
+    }
+
+    /// Whether a broker keeps a request, or a batch, longer than it may.
+    fn is_overdue(&self, node: i32, broker: &Broker, now: Instant) -> bool {
+        let lines = || self.topics.values().flat_map(|topic| &topic.lines);
+        broker.requests.front().is_some_and(|request| {
+            request.at + self.config.request_timeout <= now
+                || lines()
+                    .filter(|line| line.sent_to() == Some(node))
+                    .any(|line| line.deadline().is_some_and(|deadline| deadline <= now))
+        })
+    }
+
+    /// Asks the cluster whatever has to be known.
+    fn ask(&mut self) {
+        let mut addresses: Vec<_> =
+            self.brokers.values().map(|broker| broker.address.clone()).collect();
+        addresses.extend(self.config.bootstrap.iter().cloned());
+        let now = Instant::now();
+        if self.metadata.start(now) {
+            let topics: Vec<_> = self.topics.keys().map(|name| (**name).to_owned()).collect();
+            let (config, post) = (Arc::clone(&self.config), self.post.clone());
+            let addresses = addresses.clone();
+            tokio::spawn(async move {
+                let found = cluster::metadata(&addresses, &config, &topics).await;
+                let _ = post.send(Event::Metadata(found));
+            });
+        }
+        if self.producer_id.start(now) {
+            let (config, post) = (Arc::clone(&self.config), self.post.clone());
+            tokio::spawn(async move {
+                let found = cluster::producer_id(&addresses, &config).await;
+                let _ = post.send(Event::ProducerId(found));
+            });
+        }
+    }
+
+    /// Sends whatever may be sent.
+    fn send(&mut self) {
+        if !self.open || (self.rules.idempotent && self.numbering.is_none()) {
+            return;
+        }
+        let now = Instant::now();
+        let mut ready: BTreeMap<i32, Vec<Place>> = BTreeMap::new();
+        let mut leaderless = false;
+        for (name, topic) in &self.topics {
+            for (partition, line) in (0..).zip(&topic.lines) {
+                if !line.is_waiting() {
+                    continue;
+                }
+                let leader = topic.leaders.get(partition as usize).copied().unwrap_or(-1);
+                if !self.brokers.contains_key(&leader) {
+                    leaderless = true;
+                } else if line.may_send(leader, self.rules, now) {
+                    ready.entry(leader).or_default().push((Arc::clone(name), partition));
+                }
+            }
+        }
+        self.metadata.wanted |= leaderless;
+        self.turn = self.turn.wrapping_add(1);
+        for (node, mut places) in ready {
+            let start = self.turn % places.len();
+            places.rotate_left(start);
+            self.send_to(node, places, now);
+        }
+    }
+
+    fn send_to(&mut self, node: i32, places: Vec<Place>, now: Instant) {
+        let broker = self.brokers.get_mut(&node).expect("looked at before");
+        let (outbox, version) = match &broker.link {
+            Link::Open { outbox, version: Some(version), expires } => {
+                if expires.is_some_and(|moment| moment <= now) {
+                    // It will want to know again who we are: once it owes us nothing.
+                    if broker.requests.is_empty() {
+                        broker.close(now);
+                    }
+                    return;
+                }
+                (outbox.clone(), *version)
+            }
+            Link::Closed { not_before } if *not_before <= now => {
+                broker.open(node, &self.config, &self.post);
+                return;
+            }
+            _ => return,
+        };
+        let mut places = VecDeque::from(places);
+        while !places.is_empty() && broker.requests.len() < self.config.max_in_flight {
+            let (mut size, mut lines) = (0, Vec::new());
+            let mut by_topic: BTreeMap<Arc<str>, Vec<PartitionProduceData>> = BTreeMap::new();
+            while size < self.config.max_request_bytes {
+                let Some((name, partition)) = places.pop_front() else { break };
+                let topic = self.topics.get_mut(&name).expect("a topic with batches");
+                let Some(bytes) = topic.lines[partition as usize].send(node) else { continue };
+                size += bytes.len();
+                let data =
+                    PartitionProduceData::default().with_index(partition).with_records(Some(bytes));
+                by_topic.entry(Arc::clone(&name)).or_default().push(data);
+                lines.push((name, partition));
+            }
+            let topics = by_topic.into_iter().map(|(name, parts)| {
+                TopicProduceData::default()
+                    .with_name(TopicName(StrBytes::from_string((*name).to_owned())))
+                    .with_partition_data(parts)
+            });
+            let timeout = self.config.request_timeout.as_millis();
+            let request = ProduceRequest::default()
+                .with_acks(self.config.acks.code())
+                .with_timeout_ms(i32::try_from(timeout).unwrap_or(i32::MAX))
+                .with_topic_data(topics.collect());
+            broker.correlation = broker.correlation.wrapping_add(1);
+            let correlation = broker.correlation;
+            match frame(&request, version, correlation, &self.config.client_id) {
+                Ok(frame) => {
+                    // If the task is gone, its last word is on its way to us.
+                    let _ = outbox.send((correlation, frame.freeze()));
+                }
+                Err(error) => self.shared.fail(error),
+            }
+            broker.requests.push_back(Request { correlation, lines, at: now, written: false });
+        }
+    }
+}
+
+impl Broker {
+    const fn new(address: Address, link: Link) -> Self {
+        let requests = VecDeque::new();
+        Self { address, link, generation: 0, requests, correlation: 0, failures: 0 }
+    }
+
+    fn open(&mut self, node: i32, config: &Arc<Config>, post: &UnboundedSender<Event>) {
+        self.generation += 1;
+        let (outbox, frames) = unbounded_channel();
+        self.link = Link::Open { outbox, version: None, expires: None };
+        let task = Task { node, generation: self.generation, post: post.clone() };
+        tokio::spawn(task.run(self.address.clone(), Arc::clone(config), frames));
+    }
+
+    /// Lets go of the connection: its task ends when it finds its outbox closed.
+    fn close(&mut self, not_before: Instant) {
+        self.generation += 1;
+        self.link = Link::Closed { not_before };
+    }
+}
+
+/// What carries one connection.
+struct Task {
+    node: i32,
+    generation: u64,
+    post: UnboundedSender<Event>,
+}
+
+impl Task {
+    async fn run(
+        self,
+        address: Address,
+        config: Arc<Config>,
+        frames: UnboundedReceiver<(i32, Bytes)>,
+    ) {
+        let (broker, generation) = (self.node, self.generation);
+        let error = match Connection::open(&address, &config).await {
+            Ok(connection) => self.carry(connection, frames).await,
+            Err(error) => error,
+        };
+        let _ = self.post.send(Event::Closed { broker, generation, error });
+    }
+
+    async fn carry(
+        &self,
+        connection: Connection,
+        mut frames: UnboundedReceiver<(i32, Bytes)>,
+    ) -> Error {
+        let (broker, generation) = (self.node, self.generation);
+        let Connection { stream, versions, expires, .. } = connection;
+        let _ = self.post.send(Event::Opened { broker, generation, versions, expires });
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let reading = async {
+            loop {
+                match read_answer(&mut reader).await {
+                    Ok(answer) => {
+                        let _ = self.post.send(Event::Answered { broker, generation, answer });
+                    }
+                    Err(error) => return error,
+                }
+            }
+        };
+        let writing = async {
+            while let Some((correlation, frame)) = frames.recv().await {
+                if let Err(error) = writer.write_all(&frame).await {
+                    return lost(&error);
+                }
+                if let Err(error) = writer.flush().await {
+                    return lost(&error);
+                }
+                let _ = self.post.send(Event::Written { broker, generation, correlation });
+            }
+            let _ = writer.shutdown().await;
+            Error::new(Local::Transport, "closed")
+        };
+        tokio::select! {
+            error = reading => error,
+            error = writing => error,
+        }
+    }
+}
+
+impl Asking {
+    fn start(&mut self, now: Instant) -> bool {
+        let starts = self.wanted && !self.running && self.not_before <= now;
+        if starts {
+            (self.running, self.wanted) = (true, false);
+        }
+        starts
+    }
+
+    const fn done(&mut self) {
+        (self.running, self.failures) = (false, 0);
+    }
+
+    fn failed(&mut self, config: &Config) {
+        self.running = false;
+        self.failures += 1;
+        self.wanted = true;
+        self.not_before = Instant::now() + backoff(config, self.failures);
+    }
+
+    /// Asks again although there was an answer.
+    fn later(&mut self, config: &Config) {
+        self.wanted = true;
+        self.not_before = Instant::now() + backoff(config, 1);
+    }
+}
+
+/// The wait after so many failures, which doubles each time.
+fn backoff(config: &Config, failures: u32) -> Duration {
+    let (first, longest) = config.retry_backoff;
+    first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(longest)
+}
+

@@ -1,0 +1,243 @@
+//! What callers and the sender both see: counts, room, topics, and batches that are being filled.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use datagen_core::encode::kafka::{Codec, Packed, Packer};
+
+use crate::error::Error;
+use crate::line::Fate;
+use crate::report::Tally;
+
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    packing: Mutex<Packing>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Records and bytes of batches whose fate is not known.
+    records: usize,
+    bytes: usize,
+    tallies: BTreeMap<(Arc<str>, i32), Tally>,
+    topics: BTreeMap<Arc<str>, Result<u32, Error>>,
+    failure: Option<Error>,
+    trouble: Option<String>,
+}
+
+/// Batches of each topic.
+pub(crate) type Lingered = Vec<(Arc<str>, Vec<Packed>)>;
+
+struct Packing {
+    batch_size: usize,
+    codec: Codec,
+    linger: Duration,
+    topics: BTreeMap<Arc<str>, Filling>,
+}
+
+/// The batches of a topic that are not full, and when each was begun.
+struct Filling {
+    packer: Packer,
+    begun: Vec<Option<Instant>>,
+}
+
+impl Shared {
+    pub(crate) fn new(batch_size: usize, codec: Codec, linger: Duration) -> Self {
+        let packing = Packing { batch_size, codec, linger, topics: BTreeMap::new() };
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            packing: Mutex::new(packing),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics with this lock")
+    }
+
+    fn packing(&self) -> MutexGuard<'_, Packing> {
+        self.packing.lock().expect("nobody panics with this lock")
+    }
+
+    /// Waits until `found` finds something in the state, or until the time is over.
+    fn wait<T>(&self, until: Instant, found: impl Fn(&State) -> Option<T>) -> Option<T> {
+        let mut state = self.state();
+        loop {
+            if let Some(found) = found(&state) {
+                return Some(found);
+            }
+            let left = until.checked_duration_since(Instant::now())?;
+            state = self.changed.wait_timeout(state, left).expect("nobody panics").0;
+        }
+    }
+
+    // --- by callers
+
+    pub(crate) fn partitions(&self, topic: &str, until: Instant) -> Option<Result<u32, Error>> {
+        self.wait(until, |state| match &state.failure {
+            Some(error) => Some(Err(error.clone())),
+            None => state.topics.get(topic).cloned(),
+        })
+    }
+
+    /// Whether there is room for more, or no point in waiting for it.
+    pub(crate) fn wait_for_room(&self, records: usize, bytes: usize, until: Instant) -> bool {
+        let has_room = |state: &State| {
+            (state.records < records && state.bytes < bytes || state.failure.is_some()).then_some(())
+        };
+        self.wait(until, has_room).is_some()
+    }
+
+    /// Whether the fate of all that was handed over is known.
+    pub(crate) fn wait_until_settled(&self, until: Instant) -> bool {
+        let settled =
+            |state: &State| (state.records == 0 || state.failure.is_some()).then_some(());
+        self.wait(until, settled).is_some()
+    }
+
+    /// Counts batches that are handed over.
+    pub(crate) fn attempt(&self, topic: &Arc<str>, batches: &[Packed]) {
+        let mut state = self.state();
+        for packed in batches {
+            state.records += packed.records;
+            state.bytes += packed.bytes.len();
+            let place = (Arc::clone(topic), packed.partition as i32);
+            state.tallies.entry(place).or_default().attempted += packed.records as u64;
+        }
+    }
+
+    pub(crate) fn report(&self) -> Vec<(Arc<str>, i32, Tally)> {
+        let state = self.state();
+        let all = state.tallies.iter();
+        all.map(|((topic, partition), tally)| (Arc::clone(topic), *partition, tally.clone())).collect()
+    }
+
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.state().failure.clone()
+    }
+
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.state().trouble.clone()
+    }
+
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.records, state.bytes)
+    }
+
+    /// Packs, and hands over what is full while nobody else can pack: so batches keep their order.
+    pub(crate) fn pack(
+        &self,
+        topic: &Arc<str>,
+        partitions: u32,
+        pack: impl FnOnce(&mut Packer, &mut Vec<Packed>),
+        hand_over: impl FnOnce(Vec<Packed>),
+    ) -> Option<Instant> {
+        let mut packing = self.packing();
+        let Packing { batch_size, codec, linger, topics } = &mut *packing;
+        let filling = topics.entry(Arc::clone(topic)).or_insert_with(|| Filling {
+            packer: Packer::new(partitions, *batch_size, *codec),
+            begun: vec![None; partitions as usize],
+        });
+        let mut out = Vec::new();
+        pack(&mut filling.packer, &mut out);
+        if linger.is_zero() {
+            filling.finish(|_| true, &mut out);
+        }
+        let now = Instant::now();
+        for packed in &out {
+            filling.begun[packed.partition as usize] = None;
+        }
+        let mut next = None;
+        for (partition, begun) in (0..).zip(&mut filling.begun) {
+            if filling.packer.holds(partition) {
+                next = Some(*begun.get_or_insert(now) + *linger).min(next.or(Some(now + *linger)));
+            }
+        }
+        hand_over(out);
+        next
+    }
+
+    /// Hands over every batch that is not full.
+    pub(crate) fn finish_all(&self, mut hand_over: impl FnMut(&Arc<str>, Vec<Packed>)) {
+        for (topic, filling) in &mut self.packing().topics {
+            let mut out = Vec::new();
+            filling.finish(|_| true, &mut out);
+            hand_over(topic, out);
+        }
+    }
+
+    // --- by the sender
+
+    /// Batches that have waited long enough by now, and when the next will have; nothing while
+    /// somebody else packs.
+    pub(crate) fn linger(&self, now: Instant) -> Option<(Lingered, Option<Instant>)> {
+        let mut packing = self.packing.try_lock().ok()?;
+        let Packing { linger, topics, .. } = &mut *packing;
+        let mut all = Vec::new();
+        for (topic, filling) in topics.iter_mut() {
+            let mut out = Vec::new();
+            filling.finish(|begun| begun.is_some_and(|begun| begun + *linger <= now), &mut out);
+            self.attempt(topic, &out);
+            all.push((Arc::clone(topic), out));
+        }
+        let begun = topics.values().flat_map(|filling| &filling.begun).flatten();
+        let next = begun.min().map(|begun| *begun + *linger);
+        Some((all, next))
+    }
+
+    pub(crate) fn settle(&self, topic: &Arc<str>, partition: i32, fate: &Fate) {
+        let mut state = self.state();
+        let tally = state.tallies.entry((Arc::clone(topic), partition)).or_default();
+        let (records, bytes) = match *fate {
+            Fate::Acknowledged { records, bytes, perhaps_twice } => {
+                tally.acknowledged += records as u64;
+                tally.perhaps_twice += if perhaps_twice { records as u64 } else { 0 };
+                (records, bytes)
+            }
+            Fate::Failed { records, bytes, code, perhaps_arrived } => {
+                *tally.failed.entry(code).or_default() += records as u64;
+                tally.perhaps_arrived += if perhaps_arrived { records as u64 } else { 0 };
+                (records, bytes)
+            }
+        };
+        state.records -= records;
+        state.bytes -= bytes;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn found(&self, topic: &Arc<str>, partitions: u32) {
+        self.state().topics.insert(Arc::clone(topic), Ok(partitions));
+        self.changed.notify_all();
+    }
+
+    /// There is no way to send to a topic.
+    pub(crate) fn refused(&self, topic: &Arc<str>, error: Error) {
+        self.state().topics.insert(Arc::clone(topic), Err(error));
+        self.changed.notify_all();
+    }
+
+    /// There is no way to send anything.
+    pub(crate) fn fail(&self, error: Error) {
+        self.state().failure.get_or_insert(error);
+        self.changed.notify_all();
+    }
+
+    /// Something that may pass.
+    pub(crate) fn note(&self, trouble: String) {
+        self.state().trouble = Some(trouble);
+    }
+}
+
+impl Filling {
+    fn finish(&mut self, which: impl Fn(Option<Instant>) -> bool, out: &mut Vec<Packed>) {
+        for (partition, begun) in (0..).zip(&mut self.begun) {
+            if which(*begun) {
+                *begun = None;
+                self.packer.finish(partition, out);
+            }
+        }
+    }
+}

@@ -64,7 +64,9 @@ pub(crate) async fn producer_id(
 ) -> Result<(i64, i16), Error> {
     let mut connection = any(addresses, config).await?;
     // Without transactions the limit is not looked at.
-    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(i32::MAX);
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(i32::MAX);
     let answer = connection.call(&request).await?;
     match answer.error_code.err() {
         None => Ok((answer.producer_id.0, answer.producer_epoch)),

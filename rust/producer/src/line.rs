@@ -61,6 +61,8 @@ pub(crate) struct Line {
     not_before: Option<Instant>,
     /// What numbers the next batch.
     producer: Producer,
+    /// Whether the broker has a numbered batch.
+    known: bool,
     /// Why nothing can be sent any more.
     broken: Option<i32>,
 }
@@ -81,6 +83,7 @@ impl Line {
             back: Vec::new(),
             not_before: None,
             producer: Producer::NONE,
+            known: false,
             broken: None,
         }
     }
@@ -117,8 +120,9 @@ impl Line {
 
     /// Whether the next batch may be sent to a broker now.
     pub(crate) fn may_send(&self, broker: i32, rules: Rules, now: Instant) -> bool {
-        // Unnumbered, a batch that comes back must not find its successors there already.
-        let most = if rules.idempotent { REMEMBERED } else { 1 };
+        // A batch that comes back must not find its successors there already. Brokers see to that
+        // for numbered ones, once they have one of them: before, they take any number.
+        let most = if rules.idempotent && self.known { REMEMBERED } else { 1 };
         !self.waiting.is_empty()
             && self.sent.len() < most
             && self.back.is_empty()
@@ -160,6 +164,7 @@ impl Line {
             // The broker has had it before: what got lost was the acknowledgement.
             Answer::Taken | Answer::Refused(ResponseError::DuplicateSequenceNumber) => {
                 let perhaps_twice = batch.unsure && !batch.numbered;
+                self.known |= batch.numbered;
                 let (records, bytes) = (batch.records, batch.bytes.len());
                 Some(Fate::Acknowledged { records, bytes, perhaps_twice })
             }

@@ -594,6 +594,7 @@ impl Sender {
             });
             let timeout = self.config.request_timeout.as_millis();
             let request = ProduceRequest::default()
+                .with_transactional_id(None)
                 .with_acks(self.config.acks.code())
                 .with_timeout_ms(i32::try_from(timeout).unwrap_or(i32::MAX))
                 .with_topic_data(topics.collect());

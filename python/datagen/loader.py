@@ -8,8 +8,9 @@ an event whose account, card or loan is not there.
 from __future__ import annotations
 
 import logging
+import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -18,17 +19,19 @@ from .errors import OptionError
 from .types import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ._core import Batch, Plan
     from .presets import ProducerConfig
-    from .sinks.kafka import KafkaSink
+    from .sinks.kafka import KafkaSink, Sending
     from .sinks.postgres import PostgresSink
     from .types import RowSink
 
 __all__ = [
     "FAST_CUSTOMERS",
     "MAX_RETENTION_HOURS",
+    "MAX_WORKERS",
+    "PARALLEL_PARTITIONS",
     "PARTITIONS",
     "Check",
     "Load",
@@ -44,6 +47,13 @@ FAST_CUSTOMERS: Final = 10_000
 MAX_RETENTION_HOURS: Final = 876_000
 #: Partitions of the topics that a run creates.
 PARTITIONS: Final = {stream.name: 3 for stream in catalogue().streams}
+#: The same for a load by several threads: more for the two large topics.
+PARALLEL_PARTITIONS: Final = PARTITIONS | {
+    "banking.transactions": 6,
+    "banking.card-transactions": 6,
+}
+#: More threads than any machine has cores.
+MAX_WORKERS: Final = 1_024
 
 #: Rows of a batch: few enough to stay in the processor's cache on the way to a sink.
 _BATCH_ROWS: Final = 8192
@@ -58,7 +68,9 @@ class Load:
     """What to load, and where to. ``postgres_url`` or ``producer`` None skips that side.
 
     ``fast`` forgets events once they are sent (``MasterDataStore``); otherwise the whole load is
-    made and checked in memory before the first row leaves (``FinancialDataStore``).
+    made and checked in memory before the first row leaves (``FinancialDataStore``). ``workers`` is
+    the number of threads that make events of a fast load for the native engine, 0 for one a core;
+    what they make does not depend on it.
     """
 
     plan: Plan
@@ -69,8 +81,11 @@ class Load:
     retention_hours: int = 8
     partitions: Mapping[str, int] = field(default_factory=lambda: dict(PARTITIONS))
     fast: bool = False
+    workers: int = 1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.workers <= MAX_WORKERS:
+            raise OptionError("workers", self.workers, f"0 (one a core) to {MAX_WORKERS}")
         if not 1 <= self.retention_hours <= MAX_RETENTION_HOURS:
             allowed = f"1 to {MAX_RETENTION_HOURS}"
             raise OptionError("retention_hours", self.retention_hours, allowed)
@@ -78,7 +93,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one table or stream, and the seconds that they took."""
+    """Rows of one table or stream, and the seconds that they took.
+
+    Parts of one stage may run at the same time.
+    """
 
     name: str
     rows: int
@@ -104,14 +122,23 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did. ``format`` is avro, json, or None without Kafka."""
+    """What a run did.
+
+    ``seconds_of`` has the seconds of each stage that there was: generate, postgres and kafka.
+    ``format`` is avro or json and ``engine`` native or confluent, both None without Kafka.
+    ``doubled`` counts events that were sent again after an acknowledgement got lost, and whose
+    topic has grown by more than was acknowledged: they are likely to be there twice.
+    """
 
     generated: tuple[Part, ...]
     tables: tuple[Part, ...]
     topics: tuple[Part, ...]
+    seconds_of: Mapping[str, float]
     table_checks: tuple[Check, ...]
     topic_checks: tuple[Check, ...]
     format: str | None
+    engine: str | None
+    doubled: int
     seconds: float
 
     @property
@@ -164,7 +191,7 @@ def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
 def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
     streams = [stream.name for stream in catalogue().streams]
     if run.create_topics:
-        partitions = {name: run.partitions[name] for name in streams}
+        partitions = {kafka.topic(name): run.partitions[name] for name in streams}
         for topic in kafka.create_topics(partitions, run.retention_hours):
             _log.info(
                 "topic %s: %s with %d partitions",
@@ -173,7 +200,7 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
                 topic.partitions,
             )
     else:
-        kafka.require_topics(streams)
+        kafka.require_topics(map(kafka.topic, streams))
     kafka.register_schemas(streams)
 
 
@@ -195,47 +222,93 @@ class _Run:
         self._began = began
         self._store = MasterDataStore() if run.fast else FinancialDataStore()
         self._parts: dict[str, list[Part]] = {"generate": [], "postgres": [], "kafka": []}
+        self._seconds: dict[str, float] = {}
 
     def report(self) -> Report:
         tables = [table.name for table in catalogue().tables]
         streams = [stream.name for stream in catalogue().streams] if self._kafka else []
         if isinstance(self._store, FinancialDataStore):
-            for name in (*tables, *streams):
-                self._move("generate", name, self._batches(name), sink=None)
+            with self._stage("generate"):
+                for name in (*tables, *streams):
+                    self._move("generate", name, self._batches(name), sink=None)
         # Before the tables too: where this cannot be done, nothing has been loaded yet.
-        before = self._kafka.end_offsets(streams) if self._kafka else {}
-        self._load_tables(tables)
-        self._send_streams(streams)
+        before = self._ends(self._kafka) if self._kafka else {}
+        with ExitStack() as stack:
+            self._load_tables(tables)
+            # Events are made while PostgreSQL adds its keys, and sent once it has them.
+            sending = self._begin_streams(stack)
+            self._commit()
+            if sending is not None:
+                self._finish_streams(sending)
+            elif self._kafka is not None:
+                self._send_streams(streams, self._kafka)
+        checks = tuple(self._check_topics(before))
         return Report(
             generated=tuple(self._parts["generate"]),
             tables=tuple(self._parts["postgres"]),
             topics=tuple(self._parts["kafka"]),
+            seconds_of=self._seconds,
             table_checks=tuple(self._check_tables()),
-            topic_checks=tuple(self._check_topics(before)),
+            topic_checks=checks,
             format=self._kafka.format if self._kafka else None,
+            engine=self._kafka.engine if self._kafka else None,
+            doubled=self._doubled(checks),
             seconds=time.perf_counter() - self._began,
         )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._seconds[name] = self._seconds.get(name, 0) + time.perf_counter() - began
 
     def _load_tables(self, tables: list[str]) -> None:
         if self._postgres is None:
             # Events are checked against master rows, so these are handed over all the same.
             if not isinstance(self._store, FinancialDataStore):
-                for name in tables:
-                    self._move("generate", name, self._batches(name), sink=None)
+                with self._stage("generate"):
+                    for name in tables:
+                        self._move("generate", name, self._batches(name), sink=None)
             return
-        self._postgres.begin()
-        for name in tables:
-            self._move("postgres", name, self._source(name), self._postgres)
-        began = time.perf_counter()
-        self._progress.start("postgres", "keys and commit", 0)
-        self._postgres.commit()
-        self._finish("postgres", Part("keys and commit", 0, time.perf_counter() - began))
+        with self._stage("postgres"):
+            self._postgres.begin()
+            for name in tables:
+                self._move("postgres", name, self._source(name), self._postgres)
 
-    def _send_streams(self, streams: list[str]) -> None:
-        if self._kafka is None:
+    def _commit(self) -> None:
+        if self._postgres is None:
             return
-        for name in streams:
-            self._move("kafka", name, self._source(name), self._kafka)
+        with self._stage("postgres"):
+            began = time.perf_counter()
+            self._progress.start("postgres", "keys and commit", 0)
+            self._postgres.commit()
+            self._finish("postgres", Part("keys and commit", 0, time.perf_counter() - began))
+
+    def _begin_streams(self, stack: ExitStack) -> Sending | None:
+        """Makes events in the background, where the engine can and they need not be kept."""
+        if self._kafka is None or not self._run.fast or self._kafka.engine != "native":
+            return None
+        workers = self._run.workers or len(os.sched_getaffinity(0))
+        sending = self._kafka.begin_plan(self._run.plan, self._store.parents, workers)
+        return stack.enter_context(sending)
+
+    def _finish_streams(self, sending: Sending) -> None:
+        with self._stage("kafka"):
+            rows = {one.name: self._run.plan.rows(one.name) for one in catalogue().streams}
+            self._progress.start("kafka", "events", sum(rows.values()))
+            for name, (count, seconds) in sending.finish(self._progress.advance).items():
+                self._store.count(name, count)
+                self._finish("kafka", Part(name, count, seconds))
+            self._flush()
+
+    def _send_streams(self, streams: list[str], kafka: KafkaSink) -> None:
+        with self._stage("kafka"):
+            for name in streams:
+                self._move("kafka", name, self._source(name), kafka)
+            self._flush()
+
+    def _flush(self) -> None:
+        assert self._kafka is not None  # noqa: S101  # for the type checker
         began = time.perf_counter()
         self._progress.start("kafka", "acknowledgements", 0)
         self._kafka.flush()
@@ -283,13 +356,14 @@ class _Run:
             found = counts[name] - before[name] + (planned - loaded)
             yield Check(name, planned, found)
 
-    def _check_topics(self, before: Mapping[str, Mapping[int, int]]) -> Iterator[Check]:
+    def _check_topics(self, before: Mapping[str, int]) -> Iterator[Check]:
         if self._kafka is None:
             return
         deliveries = self._kafka.report().topics
+        topics = {stream.name: self._kafka.topic(stream.name) for stream in catalogue().streams}
         acknowledged = {
-            stream.name: deliveries[stream.name].acknowledged if stream.name in deliveries else 0
-            for stream in catalogue().streams
+            name: deliveries[topic].acknowledged if topic in deliveries else 0
+            for name, topic in topics.items()
         }
         moved = self._moved(self._kafka, before)
         # With acks=0 the last events may still be on their way.
@@ -302,13 +376,24 @@ class _Run:
             # records that are not there at all were lost (acks=0 acknowledges nothing).
             found = min(count, moved[name])
             note = f"offsets moved by {moved[name]}" if moved[name] != count else ""
-            yield Check(name, self._run.plan.rows(name), found, note)
+            yield Check(topics[name], self._run.plan.rows(name), found, note)
+
+    def _doubled(self, checks: Iterable[Check]) -> int:
+        """Events that may be there twice, in topics that have more than was acknowledged."""
+        if self._kafka is None:
+            return 0
+        deliveries = self._kafka.report().topics
+        grown = [one.name for one in checks if one.note and one.name in deliveries]
+        return sum(deliveries[topic].perhaps_twice for topic in grown)
 
     @staticmethod
-    def _moved(kafka: KafkaSink, before: Mapping[str, Mapping[int, int]]) -> dict[str, int]:
-        """By how much the ends of each topic have moved, over all partitions."""
-        moved = {stream.name: 0 for stream in catalogue().streams}
-        for name, ends in kafka.end_offsets(moved).items():
-            was = before.get(name, {})
-            moved[name] = sum(end - was.get(partition, 0) for partition, end in ends.items())
-        return moved
+    def _ends(kafka: KafkaSink) -> dict[str, int]:
+        """The ends of all partitions of each stream's topic, together."""
+        topics = {stream.name: kafka.topic(stream.name) for stream in catalogue().streams}
+        ends = kafka.end_offsets(topics.values())
+        return {name: sum(ends.get(topic, {}).values()) for name, topic in topics.items()}
+
+    @classmethod
+    def _moved(cls, kafka: KafkaSink, before: Mapping[str, int]) -> dict[str, int]:
+        """By how much the end of each stream's topic has moved."""
+        return {name: end - before[name] for name, end in cls._ends(kafka).items()}

@@ -18,6 +18,7 @@ __all__ = [
     "FAST",
     "PRESETS",
     "RELIABLE",
+    "EngineChoice",
     "ProducerConfig",
     "check_url",
 ]

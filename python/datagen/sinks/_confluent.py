@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..types import catalogue
 from ._cluster import TIMEOUT

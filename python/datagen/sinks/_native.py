@@ -200,7 +200,7 @@ class NativeEngine:
 
 
 def _name(code: int) -> str:
-    """librdkafka's name of one of its numbers."""
+    """The name that librdkafka has for one of its numbers."""
     from confluent_kafka import KafkaError
 
     return str(KafkaError(code).name())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -274,6 +275,7 @@ class Sending:
         self._engine = engine
         self._sending = sending
         self._check = check
+        self._began = time.perf_counter()
 
     def __enter__(self) -> Self:
         return self
@@ -293,7 +295,7 @@ class Sending:
         from here to the last event of a stream. Raises ``ReferentialIntegrityError`` for an event
         whose parent is not known, and as ``flush`` does for events that failed.
         """
-        before = 0
+        before, held = 0, time.perf_counter() - self._began
         self._engine.open()
         while True:
             done = self._sending.wait(_TURN)
@@ -303,7 +305,8 @@ class Sending:
             self._check()
             if done:
                 sent, seconds = self._sending.sent(), self._sending.seconds()
-                return {name: (count, seconds[name]) for name, count in sent.items()}
+                names = (stream.name for stream in catalogue().streams)
+                return {name: (sent[name], max(seconds[name] - held, 0)) for name in names}
 
 
 def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | ConfluentEngine:

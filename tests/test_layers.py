@@ -48,6 +48,11 @@ CORE_CRATES = {
     "snap": "encode",
     "zstd": "encode",
 }
+#: What the producer is built on: the protocol, the network, and who we are.
+PRODUCER_CRATES = {
+    *("base64", "bytes", "datagen-core", "getrandom", "hmac", "kafka-protocol", "pbkdf2"),
+    *("rustls-native-certs", "sha2", "tokio", "tokio-rustls"),
+}
 #: The core is a pure function: no files, network, clocks, threads or processes.
 IMPURE = frozenset({"env", "fs", "io", "net", "process", "thread", "time"})
 
@@ -149,7 +154,17 @@ def test_crates_depend_on_what_they_may() -> None:
     assert core <= CORE_CRATES.keys()
     binding = _dependencies("rust/py/Cargo.toml")
     others = {name for name in binding if not name.startswith("arrow-")}
-    assert others == {"datagen-core", "pyo3"}
+    assert others == {"datagen-core", "datagen-producer", "pyo3"}
+    assert _dependencies("rust/producer/Cargo.toml") == PRODUCER_CRATES
+
+
+def test_the_producer_uses_of_the_core_only_record_batches_and_starts_no_thread() -> None:
+    for path in sorted((_ROOT / "rust/producer/src").rglob("*.rs")):
+        paths = rust_paths(path.read_text("utf-8"))
+        core = {one for one in paths if one.startswith("datagen_core::")}
+        allowed = ("datagen_core::encode::kafka::", "datagen_core::encode::Encoded")
+        assert [one for one in core if not one.startswith(allowed)] == [], path
+        assert [one for one in paths if one.startswith("std::thread")] == [], path
 
 
 def _dependencies(manifest: str) -> set[str]:

@@ -118,9 +118,22 @@ def _datagen() -> None:
 
 
 def _load_options(
-    customers: int, *more: Callable[..., Any]
+    *, customers: int, parallel: bool
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options of a command that loads, in the order of the guide."""
+    workers = click.option(
+        "--workers",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Threads that make events; 0 is one a core. The values do not depend on it.",
+    )
+    fast = click.option(
+        "--fast",
+        is_flag=True,
+        help="Keep no events in memory and use the preset BULK "
+        f"(by itself from {loader.FAST_CUSTOMERS} customers on).",
+    )
     options = [
         click.option(
             "--customers",
@@ -136,7 +149,7 @@ def _load_options(
             show_default=True,
             help="Seed of every value.",
         ),
-        *more,
+        *([workers] if parallel else []),
         click.option(
             "--postgres-url",
             metavar="URL",
@@ -171,6 +184,7 @@ def _load_options(
             "--truncate", is_flag=True, help="Empty the tables first, in the same transaction."
         ),
         click.option("--no-cloudevents", is_flag=True, help="Send no CloudEvents headers."),
+        *([] if parallel else [fast]),
         click.option("--no-avro", is_flag=True, help="Send JSON, three to four times as large."),
         click.option(
             "--retention-hours",
@@ -251,15 +265,7 @@ def _load_options(
     short_help="Load a bank into PostgreSQL and Kafka.",
     epilog="Example: datagen load --customers 100 --seed 42 --create-topics --truncate",
 )
-@_load_options(
-    100,
-    click.option(
-        "--fast",
-        is_flag=True,
-        help="Keep no events in memory and use the preset BULK "
-        f"(by itself from {loader.FAST_CUSTOMERS} customers on).",
-    ),
-)
+@_load_options(customers=100, parallel=False)
 @click.pass_context
 def _load(context: click.Context, /, **options: Any) -> None:
     """Load master data into PostgreSQL and events into Kafka."""
@@ -272,16 +278,7 @@ def _load(context: click.Context, /, **options: Any) -> None:
     short_help="The same by several threads, for 100 000 customers and more.",
     epilog="Example: datagen load-parallel --customers 1000000 --create-topics --truncate",
 )
-@_load_options(
-    10_000,
-    click.option(
-        "--workers",
-        type=int,
-        default=0,
-        show_default=True,
-        help="Threads that make events; 0 is one a core. The values do not depend on it.",
-    ),
-)
+@_load_options(customers=10_000, parallel=True)
 @click.pass_context
 def _load_parallel(context: click.Context, /, **options: Any) -> None:
     """Load as fast as the machine can: fast mode, and events made by several threads.

@@ -197,6 +197,8 @@ class NativeEngine:
         timeout = self._config.delivery_timeout
         if not self._connect().wait_for_room(min(timeout + TIMEOUT, _FOREVER_MS / 1_000)):
             raise Stalled(timeout)
+        if self.has_failures:  # that is how there came to be room
+            raise Stalled
 
 
 def _name(code: int) -> str:

@@ -48,7 +48,8 @@ impl Versions {
             .filter(|(oldest, latest)| oldest <= latest)
             .map(|(_, version)| version)
             .ok_or_else(|| {
-                let name = ApiKey::try_from(R::KEY).map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
+                let name = ApiKey::try_from(R::KEY)
+                    .map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
                 Error::new(
                     Local::UnsupportedFeature,
                     format!("the broker takes no version of {name} that we know"),
@@ -135,19 +136,20 @@ impl Connection {
         let refused = answer.len() >= 2
             && (&answer[..]).get_i16() == ResponseError::UnsupportedVersion.code();
         let version = if refused { 0 } else { VERSION };
-        let found = ApiVersionsResponse::decode(&mut answer.clone(), version)
-            .map_err(|_| unreadable())?;
+        let found =
+            ApiVersionsResponse::decode(&mut answer.clone(), version).map_err(|_| unreadable())?;
         if !refused && let Some(error) = found.error_code.err() {
             return Err(Error::of_broker(error, format!("API versions: {error}")));
         }
-        let ranges = found.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
+        let ranges =
+            found.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
         Ok(Versions(ranges.collect()))
     }
 
     async fn authenticate(&mut self, sasl: &Sasl) -> Result<(), Error> {
         let mechanism = sasl.mechanism.name();
-        let hello = SaslHandshakeRequest::default()
-            .with_mechanism(StrBytes::from_static_str(mechanism));
+        let hello =
+            SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
         let found = self.call(&hello).await?;
         if let Some(error) = found.error_code.err() {
             let offered: Vec<_> = found.mechanisms.iter().map(StrBytes::as_str).collect();
@@ -214,8 +216,7 @@ pub(crate) fn frame<R: Request>(
     correlation_id: i32,
     client_id: &str,
 ) -> Result<BytesMut, Error> {
-    let invalid =
-        |_| Error::new(Local::InvalidArgument, "a request that cannot be put into words");
+    let invalid = |_| Error::new(Local::InvalidArgument, "a request that cannot be put into words");
     let header = RequestHeader::default()
         .with_request_api_key(R::KEY)
         .with_request_api_version(version)
@@ -247,8 +248,7 @@ pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<
 
 /// The number of the request that an answer is for, and its body.
 pub(crate) fn open_answer(mut answer: Bytes, header_version: i16) -> Result<(i32, Bytes), Error> {
-    let header =
-        ResponseHeader::decode(&mut answer, header_version).map_err(|_| unreadable())?;
+    let header = ResponseHeader::decode(&mut answer, header_version).map_err(|_| unreadable())?;
     Ok((header.correlation_id, answer))
 }
 

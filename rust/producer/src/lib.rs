@@ -115,6 +115,8 @@ impl Producer {
     pub fn send(&self, topic: &Topic, events: &Events) {
         let of_rows = partition(events.keys(), topic.partitions);
         let rows = rows_by_partition(&of_rows, topic.partitions);
+        let counts = (0..).zip(&rows).filter(|(_, rows)| !rows.is_empty());
+        self.shared.attempt(&topic.name, counts.map(|(partition, rows)| (partition, rows.len())));
         let records = events.records();
         let next = self.shared.pack(
             &topic.name,
@@ -133,12 +135,14 @@ impl Producer {
 
     /// Takes batches that are packed already, in their order, without waiting for room.
     pub fn send_packed(&self, topic: &Topic, batches: Vec<Packed>) {
+        let counts = batches.iter().map(|packed| (packed.partition, packed.records));
+        self.shared.attempt(&topic.name, counts);
         self.hand_over(&topic.name, batches);
     }
 
     fn hand_over(&self, topic: &Arc<str>, batches: Vec<Packed>) {
         if !batches.is_empty() {
-            self.shared.attempt(topic, &batches);
+            self.shared.queue(&batches);
             self.order(Command::Batches(Arc::clone(topic), batches));
         }
     }
@@ -164,6 +168,11 @@ impl Producer {
     pub fn give_up(&self, also_sent: bool) {
         self.shared.finish_all(|topic, batches| self.hand_over(topic, batches));
         self.order(Command::GiveUp(also_sent));
+    }
+
+    /// Ends the driver, whatever is left.
+    pub fn close(&self) {
+        self.order(Command::Close);
     }
 
     /// What became of the records, by topic and partition.
@@ -193,7 +202,7 @@ impl Producer {
 }
 
 impl Driver {
-    /// Sends until the last [`Producer`] is gone.
+    /// Sends until it is closed, or the last [`Producer`] is gone.
     ///
     /// # Errors
     /// If the system has no means for it.

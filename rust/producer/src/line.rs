@@ -173,7 +173,9 @@ impl Line {
                 self.back.push(batch);
                 None
             }
-            Answer::Refused(error) if !error.is_retriable() => Some(batch.fail(error.code().into())),
+            Answer::Refused(error) if !error.is_retriable() => {
+                Some(batch.fail(error.code().into()))
+            }
             Answer::Refused(_) | Answer::Lost { .. } => {
                 batch.unsure |= matches!(
                     answer,
@@ -197,7 +199,9 @@ impl Line {
                 }
             }
         };
-        if rules.idempotent && let Some(Fate::Failed { code, .. }) = fate {
+        if rules.idempotent
+            && let Some(Fate::Failed { code, .. }) = fate
+        {
             // Its number is missing for good, and the broker takes no other in its place.
             self.broken = Some(code);
         }
@@ -216,7 +220,8 @@ impl Line {
 
     /// When the next batch runs out of time.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let all = self.waiting.front().into_iter().chain(self.sent.front()).chain(self.back.first());
+        let all =
+            self.waiting.front().into_iter().chain(self.sent.front()).chain(self.back.first());
         all.map(|batch| batch.deadline).min()
     }
 
@@ -266,5 +271,209 @@ impl Batch {
     fn fail(self, code: i32) -> Fate {
         let (records, bytes) = (self.records, self.bytes.len());
         Fate::Failed { records, bytes, code, perhaps_arrived: self.unsure }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use datagen_core::encode::Encoded;
+    use datagen_core::encode::kafka::{
+        BatchBuilder, Codec, Compressor, Limits, Records, Timestamps,
+    };
+
+    use super::*;
+
+    const NUMBERED: Rules = Rules { idempotent: true, retries: 3 };
+    const PLAIN: Rules = Rules { idempotent: false, retries: 3 };
+    const LOST: Answer = Answer::Lost { written: true };
+    const TRANSPORT: i32 = Local::Transport.code();
+
+    fn packed(records: usize) -> Packed {
+        let column =
+            Encoded { bytes: vec![b'x'; records], offsets: (0..=records as i64).collect() };
+        let all = Records::new(&column, &column, &[], Timestamps::Same(0));
+        let mut builder = BatchBuilder::new(Limits::default());
+        let rows: Vec<u32> = (0..records as u32).collect();
+        assert_eq!(builder.append(&all, &rows), records);
+        let mut bytes = Vec::new();
+        builder.finish(&mut Compressor::new(Codec::None), &mut bytes);
+        Packed { partition: 0, records, bytes }
+    }
+
+    /// A line with batches of 1, 2, 3, … records.
+    fn line(batches: usize, rules: Rules) -> Line {
+        let mut line = Line::new();
+        if rules.idempotent {
+            line.set_producer(Producer { id: 7, epoch: 0, sequence: 0 });
+        }
+        for records in 1..=batches {
+            assert_eq!(line.push(packed(records), soon()), None);
+        }
+        line
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    /// How many records the batch has that is sent next, and its number.
+    fn send(line: &mut Line) -> (i32, i32) {
+        let bytes = line.send(1).unwrap();
+        let number = |at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+        (number(57), number(53))
+    }
+
+    fn answer(line: &mut Line, answer: &Answer, rules: Rules) -> Option<Fate> {
+        line.answered(answer, rules, Instant::now(), |_| Duration::from_secs(1))
+    }
+
+    fn acknowledged(fate: Option<Fate>) -> (usize, bool) {
+        match fate {
+            Some(Fate::Acknowledged { records, perhaps_twice, .. }) => (records, perhaps_twice),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn failed(fate: Option<Fate>) -> (usize, i32, bool) {
+        match fate {
+            Some(Fate::Failed { records, code, perhaps_arrived, .. }) => {
+                (records, code, perhaps_arrived)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_numbers_one_batch_is_on_its_way() {
+        let mut line = line(2, PLAIN);
+        assert!(line.may_send(1, PLAIN, later()));
+        assert_eq!(send(&mut line), (1, -1));
+        assert!(!line.may_send(1, PLAIN, later()));
+        assert_eq!(acknowledged(answer(&mut line, &Answer::Taken, PLAIN)), (1, false));
+        assert!(line.may_send(1, PLAIN, later()));
+    }
+
+    #[test]
+    fn a_batch_that_comes_back_is_sent_before_those_behind_it_and_after_a_wait() {
+        let mut line = line(2, PLAIN);
+        send(&mut line);
+        assert_eq!(answer(&mut line, &LOST, PLAIN), None);
+        assert!(!line.may_send(1, PLAIN, Instant::now()));
+        assert!(line.may_send(2, PLAIN, later()));
+        assert_eq!(send(&mut line).0, 1);
+        assert_eq!(acknowledged(answer(&mut line, &Answer::Taken, PLAIN)), (1, true));
+        assert_eq!(send(&mut line).0, 2);
+        assert_eq!(acknowledged(answer(&mut line, &Answer::Taken, PLAIN)), (2, false));
+    }
+
+    #[test]
+    fn a_batch_that_was_not_written_is_neither_doubtful_nor_counted_as_a_try() {
+        let mut line = line(1, PLAIN);
+        for _ in 0..10 {
+            send(&mut line);
+            assert_eq!(answer(&mut line, &Answer::Lost { written: false }, PLAIN), None);
+        }
+        send(&mut line);
+        assert_eq!(acknowledged(answer(&mut line, &Answer::Taken, PLAIN)), (1, false));
+    }
+
+    #[test]
+    fn the_first_number_goes_alone_and_then_five() {
+        let mut line = line(8, NUMBERED);
+        assert_eq!(send(&mut line), (1, 0));
+        assert!(!line.may_send(1, NUMBERED, later()));
+        answer(&mut line, &Answer::Taken, NUMBERED);
+        let mut numbers = Vec::new();
+        while line.may_send(1, NUMBERED, later()) {
+            numbers.push(send(&mut line));
+        }
+        assert_eq!(numbers, [(2, 1), (3, 3), (4, 6), (5, 10), (6, 15)]);
+        // Another broker would take them in any order.
+        answer(&mut line, &Answer::Taken, NUMBERED);
+        assert!(line.may_send(1, NUMBERED, later()) && !line.may_send(2, NUMBERED, later()));
+    }
+
+    #[test]
+    fn numbered_batches_come_back_in_order_and_keep_their_numbers() {
+        let mut line = line(4, NUMBERED);
+        send(&mut line);
+        answer(&mut line, &Answer::Taken, NUMBERED);
+        let before: Vec<_> = (0..3).map(|_| send(&mut line)).collect();
+        let refused = Answer::Refused(ResponseError::NotEnoughReplicas);
+        let gap = Answer::Refused(ResponseError::OutOfOrderSequenceNumber);
+        assert_eq!(answer(&mut line, &refused, NUMBERED), None);
+        assert!(!line.may_send(1, NUMBERED, later()));
+        assert_eq!(answer(&mut line, &gap, NUMBERED), None);
+        assert_eq!(answer(&mut line, &LOST, NUMBERED), None);
+        let after: Vec<_> = (0..3).map(|_| send(&mut line)).collect();
+        assert_eq!(after, before);
+        let double = Answer::Refused(ResponseError::DuplicateSequenceNumber);
+        assert_eq!(acknowledged(answer(&mut line, &double, NUMBERED)), (2, false));
+    }
+
+    #[test]
+    fn a_gap_that_nothing_explains_breaks_the_line() {
+        let mut line = line(3, NUMBERED);
+        send(&mut line);
+        let gap = ResponseError::OutOfOrderSequenceNumber;
+        let fate = answer(&mut line, &Answer::Refused(gap), NUMBERED);
+        assert_eq!(failed(fate), (1, gap.code().into(), false));
+        let rest = line.give_up(Instant::now(), None, NUMBERED);
+        assert_eq!(rest.len(), 2);
+        assert!(line.push(packed(1), soon()).is_some());
+    }
+
+    #[test]
+    fn retries_end() {
+        let mut line = line(1, PLAIN);
+        for _ in 0..3 {
+            send(&mut line);
+            assert_eq!(answer(&mut line, &LOST, PLAIN), None);
+        }
+        send(&mut line);
+        assert_eq!(failed(answer(&mut line, &LOST, PLAIN)), (1, TRANSPORT, true));
+    }
+
+    #[test]
+    fn what_the_broker_refuses_for_good_fails_alone_without_numbers() {
+        let mut line = line(2, PLAIN);
+        send(&mut line);
+        let large = ResponseError::MessageTooLarge;
+        let fate = answer(&mut line, &Answer::Refused(large), PLAIN);
+        assert_eq!(failed(fate), (1, large.code().into(), false));
+        assert_eq!(send(&mut line).0, 2);
+    }
+
+    #[test]
+    fn time_runs_out_for_those_that_wait() {
+        let mut line = line(1, PLAIN);
+        line.push(packed(2), Instant::now() + Duration::from_secs(3_600));
+        assert!(line.give_up(later(), None, PLAIN).is_empty());
+        let fates = line.give_up(Instant::now() + Duration::from_secs(61), None, PLAIN);
+        assert_eq!(fates.len(), 1);
+        line.set_deadlines(Instant::now());
+        assert_eq!(line.give_up(later(), None, PLAIN).len(), 1);
+        assert_eq!(line.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_given_up_on_its_way_may_have_arrived() {
+        let mut line = line(2, PLAIN);
+        send(&mut line);
+        let queued = Local::PurgedInQueue.code();
+        let fates = line.give_up(Instant::now(), Some(queued), PLAIN);
+        assert_eq!(
+            fates.into_iter().map(|f| failed(Some(f))).collect::<Vec<_>>(),
+            [(2, queued, false)]
+        );
+        let fates = line.abandon(Local::PurgedInFlight.code());
+        assert_eq!(fates.len(), 1);
+        assert!(failed(fates.into_iter().next()).2);
     }
 }

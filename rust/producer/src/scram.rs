@@ -86,7 +86,8 @@ impl<'a> Scram<'a> {
 }
 
 fn hmac<H: Digest + BlockSizeUser + Clone>(key: &[u8], data: &[u8]) -> Output<SimpleHmac<H>> {
-    let mut mac = <SimpleHmac<H> as Mac>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac =
+        <SimpleHmac<H> as Mac>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(data);
     mac.finalize().into_bytes()
 }

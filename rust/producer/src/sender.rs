@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Open,
     /// Give up what waits, and with `true` also what is on its way.
     GiveUp(bool),
+    /// End, and forget what is left.
+    Close,
 }
 
 /// What comes from the network.
@@ -66,9 +68,15 @@ struct Broker {
 }
 
 enum Link {
-    Closed { not_before: Instant },
+    Closed {
+        not_before: Instant,
+    },
     /// Without a version while it is being made.
-    Open { outbox: UnboundedSender<(i32, Bytes)>, version: Option<i16>, expires: Option<Instant> },
+    Open {
+        outbox: UnboundedSender<(i32, Bytes)>,
+        version: Option<i16>,
+        expires: Option<Instant>,
+    },
 }
 
 /// A request on its way.
@@ -111,6 +119,7 @@ pub(crate) struct Sender {
     producer_id: Asking,
     numbering: Option<(i64, i16)>,
     open: bool,
+    closed: bool,
     linger: Option<Instant>,
     /// Where to begin looking for batches, so that no partition starves.
     turn: usize,
@@ -138,15 +147,16 @@ impl Sender {
             producer_id: asking(config.idempotent),
             numbering: None,
             open: true,
+            closed: false,
             linger: None,
             turn: 0,
             config,
         }
     }
 
-    /// Runs until nobody can hand over anything any more.
+    /// Runs until it is closed, or nobody can hand over anything any more.
     pub(crate) async fn run(mut self) {
-        loop {
+        while !self.closed {
             let wake = self.wake_at();
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -172,7 +182,8 @@ impl Sender {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Topic(name) => {
-                let topic = || Topic { leaders: Vec::new(), unknown_since: None, lines: Vec::new() };
+                let topic =
+                    || Topic { leaders: Vec::new(), unknown_since: None, lines: Vec::new() };
                 self.topics.entry(name).or_insert_with(topic);
                 self.metadata.wanted = true;
             }
@@ -190,6 +201,7 @@ impl Sender {
                 self.open = true;
             }
             Command::GiveUp(also_sent) => self.give_up(also_sent),
+            Command::Close => self.closed = true,
         }
     }
 
@@ -207,10 +219,7 @@ impl Sender {
 
     fn give_up(&mut self, also_sent: bool) {
         let now = Instant::now();
-        let (queued, in_flight) = (
-            Local::PurgedInQueue.code(),
-            Local::PurgedInFlight.code(),
-        );
+        let (queued, in_flight) = (Local::PurgedInQueue.code(), Local::PurgedInFlight.code());
         for (name, topic) in &mut self.topics {
             for (partition, line) in (0..).zip(&mut topic.lines) {
                 let mut fates = line.give_up(now, Some(queued), self.rules);
@@ -237,7 +246,8 @@ impl Sender {
                 let Some(one) = self.current(broker, generation) else { return };
                 match (versions.of::<ProduceRequest>(), &one.link) {
                     (Ok(version), Link::Open { outbox, .. }) => {
-                        one.link = Link::Open { outbox: outbox.clone(), version: Some(version), expires };
+                        one.link =
+                            Link::Open { outbox: outbox.clone(), version: Some(version), expires };
                     }
                     (Err(error), _) => self.shared.fail(error),
                     _ => {}
@@ -726,4 +736,3 @@ fn backoff(config: &Config, failures: u32) -> Duration {
     let (first, longest) = config.retry_backoff;
     first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(longest)
 }
-

@@ -18,8 +18,9 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Records and bytes of batches whose fate is not known.
+    /// Records whose fate is not known.
     records: usize,
+    /// Bytes of batches whose fate is not known.
     bytes: usize,
     tallies: BTreeMap<(Arc<str>, i32), Tally>,
     topics: BTreeMap<Arc<str>, Result<u32, Error>>,
@@ -46,11 +47,7 @@ struct Filling {
 impl Shared {
     pub(crate) fn new(batch_size: usize, codec: Codec, linger: Duration) -> Self {
         let packing = Packing { batch_size, codec, linger, topics: BTreeMap::new() };
-        Self {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            packing: Mutex::new(packing),
-        }
+        Self { state: Mutex::default(), changed: Condvar::new(), packing: Mutex::new(packing) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -85,33 +82,38 @@ impl Shared {
     /// Whether there is room for more, or no point in waiting for it.
     pub(crate) fn wait_for_room(&self, records: usize, bytes: usize, until: Instant) -> bool {
         let has_room = |state: &State| {
-            (state.records < records && state.bytes < bytes || state.failure.is_some()).then_some(())
+            (state.records < records && state.bytes < bytes || state.failure.is_some())
+                .then_some(())
         };
         self.wait(until, has_room).is_some()
     }
 
     /// Whether the fate of all that was handed over is known.
     pub(crate) fn wait_until_settled(&self, until: Instant) -> bool {
-        let settled =
-            |state: &State| (state.records == 0 || state.failure.is_some()).then_some(());
+        let settled = |state: &State| (state.records == 0 || state.failure.is_some()).then_some(());
         self.wait(until, settled).is_some()
     }
 
-    /// Counts batches that are handed over.
-    pub(crate) fn attempt(&self, topic: &Arc<str>, batches: &[Packed]) {
+    /// Counts records that are handed over, by partition.
+    pub(crate) fn attempt(&self, topic: &Arc<str>, records: impl Iterator<Item = (u32, usize)>) {
         let mut state = self.state();
-        for packed in batches {
-            state.records += packed.records;
-            state.bytes += packed.bytes.len();
-            let place = (Arc::clone(topic), packed.partition as i32);
-            state.tallies.entry(place).or_default().attempted += packed.records as u64;
+        for (partition, records) in records {
+            state.records += records;
+            let place = (Arc::clone(topic), partition as i32);
+            state.tallies.entry(place).or_default().attempted += records as u64;
         }
+    }
+
+    /// Counts the bytes of batches that are to be sent.
+    pub(crate) fn queue(&self, batches: &[Packed]) {
+        self.state().bytes += batches.iter().map(|packed| packed.bytes.len()).sum::<usize>();
     }
 
     pub(crate) fn report(&self) -> Vec<(Arc<str>, i32, Tally)> {
         let state = self.state();
         let all = state.tallies.iter();
-        all.map(|((topic, partition), tally)| (Arc::clone(topic), *partition, tally.clone())).collect()
+        all.map(|((topic, partition), tally)| (Arc::clone(topic), *partition, tally.clone()))
+            .collect()
     }
 
     pub(crate) fn failure(&self) -> Option<Error> {
@@ -180,7 +182,7 @@ impl Shared {
         for (topic, filling) in topics.iter_mut() {
             let mut out = Vec::new();
             filling.finish(|begun| begun.is_some_and(|begun| begun + *linger <= now), &mut out);
-            self.attempt(topic, &out);
+            self.queue(&out);
             all.push((Arc::clone(topic), out));
         }
         let begun = topics.values().flat_map(|filling| &filling.begun).flatten();

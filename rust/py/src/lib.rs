@@ -13,6 +13,7 @@ mod keys;
 mod plan;
 mod producer;
 mod rows;
+mod sending;
 mod values;
 
 use pyo3::prelude::*;
@@ -33,7 +34,9 @@ mod _core {
     #[pymodule_export]
     use crate::plan::PyPlan;
     #[pymodule_export]
-    use crate::producer::{ProducerError, PyProducer, PySending};
+    use crate::producer::{ProducerError, PyProducer};
+    #[pymodule_export]
+    use crate::sending::PySending;
 
     /// Whether the extension was compiled without optimisation.
     #[pyfunction]

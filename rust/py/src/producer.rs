@@ -1,18 +1,12 @@
-//! `Producer`: record batches to Kafka, and `Sending`: whole streams by several threads.
+//! `Producer`: record batches to Kafka.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use datagen_core::batch::Bank;
-use datagen_core::catalog::{ForeignKey, Relation};
-use datagen_core::column::Batch;
 use datagen_core::encode::Format;
-use datagen_core::encode::kafka::{
-    Codec, EventFormat, Events, Packed, Packer, partition, rows_by_partition,
-};
-use datagen_core::keys::KeySet;
+use datagen_core::encode::kafka::{Codec, EventFormat, Events};
 use datagen_producer::{
     Acks, Address, Batching, Config, Error, Mechanism, Producer, Sasl, Tls, Topic,
 };
@@ -25,6 +19,7 @@ use crate::border::Number;
 use crate::error::{choice, option_error};
 use crate::keys::PyKeySet;
 use crate::plan::{PyPlan, relation};
+use crate::sending::{Job, PySending, Work};
 
 pyo3::create_exception!(
     datagen._core,
@@ -34,11 +29,10 @@ pyo3::create_exception!(
 );
 
 /// How long Rust works or waits before signals are looked at.
-const TURN: Duration = Duration::from_millis(100);
-/// Customers whose events one thread makes at a time: their batches are full or nearly.
-const CUSTOMERS_AT_ONCE: u64 = 1_000;
-/// Rows made and encoded at a time, few enough to stay in the processor's cache.
-const ROWS_AT_ONCE: usize = 8_192;
+pub const TURN: Duration = Duration::from_millis(100);
+
+/// Stream, topic, schema id, and the key set of each foreign key.
+type StreamArguments = (String, String, Option<u32>, Vec<Py<PyKeySet>>);
 
 fn failed(error: Error) -> PyErr {
     ProducerError::new_err((error.code, error.text))
@@ -57,7 +51,7 @@ pub struct PyProducer {
 
 /// What is the same for all events.
 #[derive(Clone, Copy)]
-struct Stamp {
+pub struct Stamp {
     cloudevents: bool,
     content_type: bool,
     /// Whether records bear the time of their event, or else that of their production.
@@ -65,7 +59,8 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn format(self, schema_id: Option<u32>) -> EventFormat {
+    /// The format of what is made now.
+    pub fn format(self, schema_id: Option<u32>) -> EventFormat {
         let now = || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             since.as_millis() as i64
@@ -247,11 +242,12 @@ impl PyProducer {
     /// ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
     /// and the key set of each foreign key in the catalogue's order. Every event is checked against
     /// these before its batch is handed over.
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn send_plan(
         &self,
         py: Python<'_>,
         plan: &PyPlan,
-        streams: Vec<(String, String, Option<u32>, Vec<Py<PyKeySet>>)>,
+        streams: Vec<StreamArguments>,
         workers: Number,
     ) -> PyResult<PySending> {
         let workers = workers.within(py, "workers", &(1..=1024_usize))?;
@@ -268,31 +264,17 @@ impl PyProducer {
                 Ok(Job { relation, topic: self.topic(&topic)?, schema_id, parents })
             })
             .collect();
-        let work = Arc::new(Work {
-            bank: plan.bank(),
-            producer: self.producer()?,
-            batching: self.batching,
-            stamp: self.stamp,
-            jobs: jobs?,
-            progress: Mutex::default(),
-            changed: Condvar::new(),
-        });
-        locked(&work.progress).begin(work.jobs.len());
-        let mut threads = Vec::with_capacity(workers);
-        for number in 0..workers {
-            let work = Arc::clone(&work);
-            let name = format!("datagen-worker-{number}");
-            threads.push(thread::Builder::new().name(name).spawn(move || work.run())?);
-        }
-        Ok(PySending { work, threads: Mutex::new(threads) })
+        let work = Work::new(plan.bank(), self.producer()?, self.batching, self.stamp, jobs?);
+        PySending::start(work, workers)
     }
 
     /// Disconnects; what was not acknowledged by then is lost.
     fn close(&self, py: Python<'_>) {
-        drop(locked(&self.producer).take());
-        let driver = locked(&self.driver).take();
-        if let Some(driver) = driver {
-            // It ends as soon as the last producer is gone.
+        if let Some(producer) = locked(&self.producer).take() {
+            producer.close();
+        }
+        if let Some(driver) = locked(&self.driver).take() {
+            // If it has panicked, its batches were never acknowledged, which is told already.
             let _ = py.detach(|| driver.join());
         }
     }
@@ -310,283 +292,13 @@ impl PyProducer {
     }
 }
 
-/// Streams on their way.
-#[pyclass(frozen, name = "Sending", module = "datagen._core")]
-pub struct PySending {
-    work: Arc<Work>,
-    threads: Mutex<Vec<thread::JoinHandle<()>>>,
-}
-
-#[pymethods]
-impl PySending {
-    /// Waits until every event is handed over; false if it takes longer than so many seconds.
-    ///
-    /// Raises ``ReferentialIntegrityError`` for the first event whose parent is not known: nothing
-    /// that comes after it in its stream is sent.
-    fn wait(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
-        let ended = in_turns(py, timeout, |turn| self.work.wait(turn).then_some(()))?;
-        if ended.is_none() {
-            return Ok(false);
-        }
-        let threads = std::mem::take(&mut *locked(&self.threads));
-        py.detach(|| threads.into_iter().for_each(|thread| drop(thread.join())));
-        match locked(&self.work.progress).stopped.clone() {
-            Some(Stop::Orphan(orphan)) => Err(orphan.raise(py)),
-            Some(Stop::Panicked) => Err(PyRuntimeError::new_err("a worker thread failed")),
-            Some(Stop::Cancelled) | None => Ok(true),
-        }
-    }
-
-    /// Events handed over so far, by stream.
-    fn sent(&self) -> BTreeMap<&'static str, u64> {
-        let progress = locked(&self.work.progress);
-        let names = self.work.jobs.iter().map(|job| job.relation.name);
-        names.zip(progress.streams.iter().map(|stream| stream.events)).collect()
-    }
-
-    /// By stream, the seconds until its last event was handed over.
-    fn seconds(&self) -> BTreeMap<&'static str, f64> {
-        let progress = locked(&self.work.progress);
-        let names = self.work.jobs.iter().map(|job| job.relation.name);
-        names.zip(progress.streams.iter().map(|stream| stream.last.as_secs_f64())).collect()
-    }
-
-    /// Makes no more events, and waits for the threads.
-    fn cancel(&self, py: Python<'_>) {
-        self.work.stop(Stop::Cancelled);
-        let threads = std::mem::take(&mut *locked(&self.threads));
-        py.detach(|| threads.into_iter().for_each(|thread| drop(thread.join())));
-    }
-}
-
-impl Drop for PySending {
-    fn drop(&mut self) {
-        self.work.stop(Stop::Cancelled);
-    }
-}
-
-/// A stream to be sent.
-struct Job {
-    relation: &'static Relation,
-    topic: Topic,
-    schema_id: Option<u32>,
-    parents: Vec<(&'static ForeignKey, Arc<RwLock<KeySet>>)>,
-}
-
-/// What the threads share. A task is a range of customers and a stream; they are handed out range by
-/// range, and what comes of them is handed over in the order of the ranges.
-struct Work {
-    bank: Arc<Bank>,
-    producer: Producer,
-    batching: Batching,
-    stamp: Stamp,
-    jobs: Vec<Job>,
-    progress: Mutex<Progress>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Progress {
-    began: Option<Instant>,
-    /// The next task to be handed out.
-    next: u64,
-    /// Threads that have ended, whichever way.
-    running: usize,
-    streams: Vec<StreamProgress>,
-    stopped: Option<Stop>,
-}
-
-#[derive(Default, Clone)]
-struct StreamProgress {
-    /// The range whose turn it is to be handed over.
-    turn: u64,
-    events: u64,
-    last: Duration,
-}
-
-#[derive(Clone)]
-enum Stop {
-    Cancelled,
-    Panicked,
-    Orphan(Orphan),
-}
-
-/// An event whose parent was never handed over.
-#[derive(Clone)]
-struct Orphan {
-    batch: Arc<Batch>,
-    row: usize,
-    key: &'static ForeignKey,
-}
-
-impl Orphan {
-    fn raise(&self, py: Python<'_>) -> PyErr {
-        let raise = || {
-            let row = crate::rows::to_python(py, &self.batch, self.row)?;
-            let value = row.get_item(self.key.field)?;
-            let orphan = py.import("datagen.check")?.getattr("orphan")?;
-            let (name, field) = (self.batch.relation().name, self.key.field);
-            orphan.call1((name, field, value, self.row))
-        };
-        raise().map_or_else(|error| error, PyErr::from_value)
-    }
-}
-
-impl Progress {
-    fn begin(&mut self, streams: usize) {
-        self.began = Some(Instant::now());
-        self.streams = vec![StreamProgress::default(); streams];
-    }
-}
-
-impl Work {
-    fn run(&self) {
-        locked(&self.progress).running += 1;
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run_tasks()));
-        if ended.is_err() {
-            self.stop(Stop::Panicked);
-        }
-        locked(&self.progress).running -= 1;
-        self.changed.notify_all();
-    }
-
-    fn run_tasks(&self) {
-        let size = self.batching.size;
-        let mut packers: Vec<_> = self
-            .jobs
-            .iter()
-            .map(|job| Packer::new(job.topic.partitions(), size, self.batching.codec))
-            .collect();
-        while let Some((range, stream)) = self.take_task() {
-            match self.make(range, &self.jobs[stream], &mut packers[stream]) {
-                Ok((batches, events)) => {
-                    if !self.hand_over(range, stream, batches, events) {
-                        return;
-                    }
-                }
-                Err(orphan) => {
-                    // Its turn comes, so that what is before it is sent whoever is faster.
-                    if self.wait_for_turn(range, stream) {
-                        self.stop(Stop::Orphan(orphan));
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn ranges(&self) -> u64 {
-        self.bank.plan().customers().div_ceil(CUSTOMERS_AT_ONCE)
-    }
-
-    fn tasks(&self) -> u64 {
-        self.ranges() * self.jobs.len() as u64
-    }
-
-    fn take_task(&self) -> Option<(u64, usize)> {
-        let mut progress = locked(&self.progress);
-        if progress.stopped.is_some() || progress.next >= self.tasks() {
-            return None;
-        }
-        let (task, streams) = (progress.next, self.jobs.len() as u64);
-        progress.next += 1;
-        Some((task / streams, (task % streams) as usize))
-    }
-
-    /// The batches of a stream for a range of customers; they depend on nothing else.
-    fn make(
-        &self,
-        range: u64,
-        job: &Job,
-        packer: &mut Packer,
-    ) -> Result<(Vec<Packed>, u64), Orphan> {
-        let customers = self.bank.plan().customers();
-        let first = range * CUSTOMERS_AT_ONCE;
-        let customers = first..customers.min(first + CUSTOMERS_AT_ONCE);
-        let batches = self.bank.batches(job.relation, customers, ROWS_AT_ONCE);
-        let (mut out, mut count) = (Vec::new(), 0);
-        packer.restart();
-        for batch in batches.expect("a range within the plan") {
-            for (key, parents) in &job.parents {
-                let column = batch.column(key.field).expect("a field of the stream");
-                let parents = parents.read().unwrap_or_else(PoisonError::into_inner);
-                if let Some(row) = parents.first_missing(column) {
-                    return Err(Orphan { batch: Arc::new(batch), row, key });
-                }
-            }
-            let events = Events::new(&batch, self.stamp.format(job.schema_id));
-            let partitions = job.topic.partitions();
-            let rows = rows_by_partition(&partition(events.keys(), partitions), partitions);
-            let records = events.records();
-            for (number, rows) in (0..).zip(&rows) {
-                packer.push(&records, number, rows, &mut out);
-            }
-            count += batch.rows() as u64;
-        }
-        for number in 0..job.topic.partitions() {
-            packer.finish(number, &mut out);
-        }
-        Ok((out, count))
-    }
-
-    /// Hands over in turn, once there is room; false if the work was stopped meanwhile.
-    fn hand_over(&self, range: u64, stream: usize, batches: Vec<Packed>, events: u64) -> bool {
-        if !self.wait_for_turn(range, stream) {
-            return false;
-        }
-        while !self.producer.wait_for_room(TURN) {
-            if locked(&self.progress).stopped.is_some() {
-                return false;
-            }
-        }
-        self.producer.send_packed(&self.jobs[stream].topic, batches);
-        let mut progress = locked(&self.progress);
-        let since = progress.began.map(|began| began.elapsed()).unwrap_or_default();
-        let one = &mut progress.streams[stream];
-        (one.turn, one.events, one.last) = (range + 1, one.events + events, since);
-        self.changed.notify_all();
-        progress.stopped.is_none()
-    }
-
-    fn wait_for_turn(&self, range: u64, stream: usize) -> bool {
-        let mut progress = locked(&self.progress);
-        while progress.streams[stream].turn != range {
-            if progress.stopped.is_some() {
-                return false;
-            }
-            progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
-        }
-        progress.stopped.is_none()
-    }
-
-    fn wait(&self, timeout: Duration) -> bool {
-        let until = Instant::now() + timeout;
-        let ranges = self.ranges();
-        let mut progress = locked(&self.progress);
-        loop {
-            let done = progress.streams.iter().all(|stream| stream.turn == ranges);
-            if done || (progress.stopped.is_some() && progress.running == 0) {
-                return true;
-            }
-            let Some(left) = until.checked_duration_since(Instant::now()) else { return false };
-            let waited = self.changed.wait_timeout(progress, left);
-            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn stop(&self, stop: Stop) {
-        locked(&self.progress).stopped.get_or_insert(stop);
-        self.changed.notify_all();
-    }
-}
-
 /// The lock, whoever has panicked with it: what it guards is counted anew or not used any more.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits without the GIL, in turns between which signals are heard.
-fn in_turns<T: Send>(
+pub fn in_turns<T: Send>(
     py: Python<'_>,
     timeout: f64,
     mut wait: impl FnMut(Duration) -> Option<T> + Send,

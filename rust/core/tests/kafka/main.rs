@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "a test crate")]
 
 mod model;
+mod packing;
 
 use bytes::{Bytes, BytesMut};
 use datagen_core::encode::kafka::{

@@ -1,0 +1,143 @@
+//! Batches of a topic, partition by partition, and the events that they hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datagen_core::batch::Bank;
+use datagen_core::catalog::STREAMS;
+use datagen_core::column::Batch;
+use datagen_core::encode::Format;
+use datagen_core::encode::kafka::{
+    Codec, EventFormat, Events, Packed, Packer, partition, rows_by_partition,
+};
+use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
+
+use super::model::read;
+
+const FORMAT: EventFormat = EventFormat {
+    value: Format::Avro { schema_id: Some(9) },
+    cloudevents: true,
+    content_type: false,
+    timestamp: Some(1_782_864_000_000),
+};
+
+fn batches(stream: usize) -> Vec<Batch> {
+    let plan = Plan::try_new(3, 200, DEFAULT_AS_OF, DEFAULT_DAYS).unwrap();
+    Arc::new(Bank::new(plan)).batches(STREAMS[stream], 0..200, 500).unwrap().collect()
+}
+
+fn pack(packer: &mut Packer, batches: &[Batch], format: EventFormat) -> Vec<Packed> {
+    let mut out = Vec::new();
+    for batch in batches {
+        let events = Events::new(batch, format);
+        let records = events.records();
+        let of_rows = partition(events.keys(), packer.partitions());
+        for (number, rows) in (0..).zip(rows_by_partition(&of_rows, packer.partitions())) {
+            packer.push(&records, number, &rows, &mut out);
+        }
+    }
+    for number in 0..packer.partitions() {
+        packer.finish(number, &mut out);
+        assert!(!packer.holds(number));
+    }
+    out
+}
+
+#[test]
+fn every_event_is_in_the_batch_of_its_partition_and_in_order() {
+    for stream in 0..STREAMS.len() {
+        let batches = batches(stream);
+        let mut expected: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+        for batch in &batches {
+            let events = Events::new(batch, FORMAT);
+            let values = datagen_core::encode::encode(batch, FORMAT.value);
+            for (row, number) in partition(events.keys(), 3).into_iter().enumerate() {
+                expected.entry(number).or_default().push(values.get(row).to_vec());
+            }
+        }
+        let mut found: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+        for packed in pack(&mut Packer::new(3, 16_384, Codec::Lz4), &batches, FORMAT) {
+            let records = read(&Bytes::from(packed.bytes));
+            assert_eq!(records.len(), packed.records);
+            let values = records.into_iter().map(|record| record.value.unwrap().to_vec());
+            found.entry(packed.partition).or_default().extend(values);
+        }
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn headers_and_timestamps_are_those_of_the_format() {
+    let [batch, ..] = &batches(0)[..] else { panic!("a batch") };
+    let names = |format: EventFormat| {
+        let [packed, ..] =
+            &pack(&mut Packer::new(1, 1 << 20, Codec::None), &batches(0), format)[..]
+        else {
+            panic!("a batch")
+        };
+        let record = read(&Bytes::from(packed.bytes.clone())).remove(0);
+        let names: Vec<_> = record.headers.keys().map(ToString::to_string).collect();
+        (names, record.timestamp)
+    };
+    let events = [
+        "ce_specversion",
+        "ce_type",
+        "ce_source",
+        "ce_id",
+        "ce_time",
+        "ce_subject",
+        "content-type",
+    ];
+    assert_eq!(
+        names(FORMAT),
+        (events[..6].iter().map(ToString::to_string).collect(), 1_782_864_000_000)
+    );
+    let all = EventFormat { content_type: true, timestamp: None, ..FORMAT };
+    let (found, timestamp) = names(all);
+    assert_eq!(found, events);
+    let Some(datagen_core::column::Column { values, .. }) =
+        batch.column(STREAMS[0].topic().unwrap().time)
+    else {
+        panic!("a stream has a time")
+    };
+    let datagen_core::column::Values::I64(times) = values else { panic!("instants") };
+    assert_eq!(timestamp, times[0]);
+    assert!(names(EventFormat { cloudevents: false, ..FORMAT }).0.is_empty());
+}
+
+#[test]
+fn a_batch_has_its_size_as_it_is_sent() {
+    let batches = batches(1);
+    for codec in Codec::ALL {
+        let size = 16_384;
+        let sizes: Vec<_> = pack(&mut Packer::new(1, size, codec), &batches, FORMAT)
+            .into_iter()
+            .map(|packed| packed.bytes.len())
+            .collect();
+        let (_, full) = sizes.split_last().unwrap();
+        assert!(full.len() > 3, "{codec:?}: {sizes:?}");
+        // The first one goes by an estimate; the others by the one before.
+        for found in &full[1..] {
+            assert!((size * 9 / 10..size * 11 / 10).contains(found), "{codec:?}: {sizes:?}");
+        }
+        assert!((size / 2..size * 2).contains(&full[0]), "{codec:?}: {sizes:?}");
+    }
+}
+
+#[test]
+fn size_one_is_a_batch_for_each_event() {
+    let packed = pack(&mut Packer::new(2, 1, Codec::None), &batches(2), FORMAT);
+    assert!(packed.iter().all(|one| one.records == 1));
+    assert_eq!(packed.len(), batches(2).iter().map(Batch::rows).sum::<usize>());
+}
+
+#[test]
+fn a_fresh_start_makes_the_same_batches_whatever_came_before() {
+    let bytes = |packed: Vec<Packed>| packed.into_iter().map(|one| one.bytes).collect::<Vec<_>>();
+    let mut packer = Packer::new(2, 8_192, Codec::Lz4);
+    let alone = bytes(pack(&mut packer, &batches(1), FORMAT));
+    pack(&mut packer, &batches(3), FORMAT);
+    packer.restart();
+    assert_eq!(bytes(pack(&mut packer, &batches(1), FORMAT)), alone);
+}

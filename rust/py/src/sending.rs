@@ -1,0 +1,325 @@
+//! `Sending`: all events of whole streams, made and handed over by several threads.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use datagen_core::batch::Bank;
+use datagen_core::catalog::{ForeignKey, Relation};
+use datagen_core::column::Batch;
+use datagen_core::encode::kafka::{Events, Packed, Packer, partition, rows_by_partition};
+use datagen_core::keys::KeySet;
+use datagen_producer::{Batching, Producer, Topic};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::producer::{Stamp, TURN, in_turns, locked};
+
+/// Customers whose events one thread makes at a time: their batches are full or nearly.
+const CUSTOMERS_AT_ONCE: u64 = 1_000;
+/// Rows made and encoded at a time, few enough to stay in the processor's cache.
+const ROWS_AT_ONCE: usize = 8_192;
+
+/// Streams on their way.
+#[pyclass(frozen, name = "Sending", module = "datagen._core")]
+pub struct PySending {
+    work: Arc<Work>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+impl PySending {
+    /// Starts the threads.
+    pub fn start(work: Work, workers: usize) -> PyResult<Self> {
+        let work = Arc::new(work);
+        let mut threads = Vec::with_capacity(workers);
+        for number in 0..workers {
+            let work = Arc::clone(&work);
+            let name = format!("datagen-worker-{number}");
+            threads.push(thread::Builder::new().name(name).spawn(move || work.run())?);
+        }
+        Ok(Self { work, threads: Mutex::new(threads) })
+    }
+
+    fn join(&self, py: Python<'_>) {
+        let threads = std::mem::take(&mut *locked(&self.threads));
+        // A thread that panicked has said so in the progress.
+        py.detach(|| threads.into_iter().for_each(|thread| drop(thread.join())));
+    }
+}
+
+#[pymethods]
+impl PySending {
+    /// Waits until every event is handed over; false if it takes longer than so many seconds.
+    ///
+    /// Raises ``ReferentialIntegrityError`` for the first event whose parent is not known: nothing
+    /// that comes after it in its stream is sent.
+    fn wait(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let ended = in_turns(py, timeout, |turn| self.work.wait(turn).then_some(()))?;
+        if ended.is_none() {
+            return Ok(false);
+        }
+        self.join(py);
+        match locked(&self.work.progress).stopped.clone() {
+            Some(Stop::Orphan(orphan)) => Err(orphan.raise(py)),
+            Some(Stop::Panicked) => Err(PyRuntimeError::new_err("a worker thread failed")),
+            Some(Stop::Cancelled) | None => Ok(true),
+        }
+    }
+
+    /// Events handed over so far, by stream.
+    fn sent(&self) -> BTreeMap<&'static str, u64> {
+        let progress = locked(&self.work.progress);
+        let names = self.work.jobs.iter().map(|job| job.relation.name);
+        names.zip(progress.streams.iter().map(|stream| stream.events)).collect()
+    }
+
+    /// By stream, the seconds until its last event was handed over.
+    fn seconds(&self) -> BTreeMap<&'static str, f64> {
+        let progress = locked(&self.work.progress);
+        let names = self.work.jobs.iter().map(|job| job.relation.name);
+        names.zip(progress.streams.iter().map(|stream| stream.last.as_secs_f64())).collect()
+    }
+
+    /// Makes no more events, and waits for the threads.
+    fn cancel(&self, py: Python<'_>) {
+        self.work.stop(Stop::Cancelled);
+        self.join(py);
+    }
+}
+
+impl Drop for PySending {
+    fn drop(&mut self) {
+        self.work.stop(Stop::Cancelled);
+    }
+}
+
+/// A stream to be sent.
+pub struct Job {
+    /// The stream.
+    pub relation: &'static Relation,
+    /// Where to.
+    pub topic: Topic,
+    /// The id of its Avro schema; JSON without.
+    pub schema_id: Option<u32>,
+    /// What its events are checked against.
+    pub parents: Vec<(&'static ForeignKey, Arc<RwLock<KeySet>>)>,
+}
+
+/// What the threads share. A task is a range of customers and a stream; they are handed out range by
+/// range, and what comes of them is handed over in the order of the ranges.
+pub struct Work {
+    bank: Arc<Bank>,
+    producer: Producer,
+    batching: Batching,
+    stamp: Stamp,
+    jobs: Vec<Job>,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+struct Progress {
+    began: Instant,
+    /// The next task to be handed out.
+    next: u64,
+    /// Threads that have not ended.
+    running: usize,
+    streams: Vec<StreamProgress>,
+    stopped: Option<Stop>,
+}
+
+#[derive(Default, Clone)]
+struct StreamProgress {
+    /// The range whose turn it is to be handed over.
+    turn: u64,
+    events: u64,
+    last: Duration,
+}
+
+#[derive(Clone)]
+enum Stop {
+    Cancelled,
+    Panicked,
+    Orphan(Orphan),
+}
+
+/// An event whose parent was never handed over.
+#[derive(Clone)]
+struct Orphan {
+    batch: Arc<Batch>,
+    row: usize,
+    key: &'static ForeignKey,
+}
+
+impl Orphan {
+    fn raise(&self, py: Python<'_>) -> PyErr {
+        let raise = || {
+            let row = crate::rows::to_python(py, &self.batch, self.row)?;
+            let value = row.get_item(self.key.field)?;
+            let orphan = py.import("datagen.check")?.getattr("orphan")?;
+            let (name, field) = (self.batch.relation().name, self.key.field);
+            orphan.call1((name, field, value, self.row))
+        };
+        raise().map_or_else(|error| error, PyErr::from_value)
+    }
+}
+
+impl Work {
+    /// All events of a plan.
+    pub fn new(
+        bank: Arc<Bank>,
+        producer: Producer,
+        batching: Batching,
+        stamp: Stamp,
+        jobs: Vec<Job>,
+    ) -> Self {
+        let progress = Progress {
+            began: Instant::now(),
+            next: 0,
+            running: 0,
+            streams: vec![StreamProgress::default(); jobs.len()],
+            stopped: None,
+        };
+        let (progress, changed) = (Mutex::new(progress), Condvar::new());
+        Self { bank, producer, batching, stamp, jobs, progress, changed }
+    }
+
+    fn run(&self) {
+        locked(&self.progress).running += 1;
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run_tasks()));
+        if ended.is_err() {
+            self.stop(Stop::Panicked);
+        }
+        locked(&self.progress).running -= 1;
+        self.changed.notify_all();
+    }
+
+    fn run_tasks(&self) {
+        let size = self.batching.size;
+        let mut packers: Vec<_> = self
+            .jobs
+            .iter()
+            .map(|job| Packer::new(job.topic.partitions(), size, self.batching.codec))
+            .collect();
+        while let Some((range, stream)) = self.take_task() {
+            match self.make(range, &self.jobs[stream], &mut packers[stream]) {
+                Ok((batches, events)) => {
+                    if !self.hand_over(range, stream, batches, events) {
+                        return;
+                    }
+                }
+                Err(orphan) => {
+                    // Its turn comes, so that what is before it is sent whoever is faster.
+                    if self.wait_for_turn(range, stream) {
+                        self.stop(Stop::Orphan(orphan));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn ranges(&self) -> u64 {
+        self.bank.plan().customers().div_ceil(CUSTOMERS_AT_ONCE)
+    }
+
+    fn tasks(&self) -> u64 {
+        self.ranges() * self.jobs.len() as u64
+    }
+
+    fn take_task(&self) -> Option<(u64, usize)> {
+        let mut progress = locked(&self.progress);
+        if progress.stopped.is_some() || progress.next >= self.tasks() {
+            return None;
+        }
+        let (task, streams) = (progress.next, self.jobs.len() as u64);
+        progress.next += 1;
+        Some((task / streams, (task % streams) as usize))
+    }
+
+    /// The batches of a stream for a range of customers; they depend on nothing else.
+    fn make(
+        &self,
+        range: u64,
+        job: &Job,
+        packer: &mut Packer,
+    ) -> Result<(Vec<Packed>, u64), Orphan> {
+        let customers = self.bank.plan().customers();
+        let first = range * CUSTOMERS_AT_ONCE;
+        let customers = first..customers.min(first + CUSTOMERS_AT_ONCE);
+        let batches = self.bank.batches(job.relation, customers, ROWS_AT_ONCE);
+        let (mut out, mut count) = (Vec::new(), 0);
+        packer.restart();
+        for batch in batches.expect("a range within the plan") {
+            for (key, parents) in &job.parents {
+                let column = batch.column(key.field).expect("a field of the stream");
+                let parents = parents.read().unwrap_or_else(PoisonError::into_inner);
+                if let Some(row) = parents.first_missing(column) {
+                    return Err(Orphan { batch: Arc::new(batch), row, key });
+                }
+            }
+            let events = Events::new(&batch, self.stamp.format(job.schema_id));
+            let partitions = job.topic.partitions();
+            let rows = rows_by_partition(&partition(events.keys(), partitions), partitions);
+            let records = events.records();
+            for (number, rows) in (0..).zip(&rows) {
+                packer.push(&records, number, rows, &mut out);
+            }
+            count += batch.rows() as u64;
+        }
+        for number in 0..job.topic.partitions() {
+            packer.finish(number, &mut out);
+        }
+        Ok((out, count))
+    }
+
+    /// Hands over in turn, once there is room; false if the work was stopped meanwhile.
+    fn hand_over(&self, range: u64, stream: usize, batches: Vec<Packed>, events: u64) -> bool {
+        if !self.wait_for_turn(range, stream) {
+            return false;
+        }
+        while !self.producer.wait_for_room(TURN) {
+            if locked(&self.progress).stopped.is_some() {
+                return false;
+            }
+        }
+        self.producer.send_packed(&self.jobs[stream].topic, batches);
+        let mut progress = locked(&self.progress);
+        let since = progress.began.elapsed();
+        let one = &mut progress.streams[stream];
+        (one.turn, one.events, one.last) = (range + 1, one.events + events, since);
+        self.changed.notify_all();
+        progress.stopped.is_none()
+    }
+
+    fn wait_for_turn(&self, range: u64, stream: usize) -> bool {
+        let mut progress = locked(&self.progress);
+        while progress.streams[stream].turn != range {
+            if progress.stopped.is_some() {
+                return false;
+            }
+            progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        progress.stopped.is_none()
+    }
+
+    fn wait(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        let ranges = self.ranges();
+        let mut progress = locked(&self.progress);
+        loop {
+            let done = progress.streams.iter().all(|stream| stream.turn == ranges);
+            if done || (progress.stopped.is_some() && progress.running == 0) {
+                return true;
+            }
+            let Some(left) = until.checked_duration_since(Instant::now()) else { return false };
+            let waited = self.changed.wait_timeout(progress, left);
+            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn stop(&self, stop: Stop) {
+        locked(&self.progress).stopped.get_or_insert(stop);
+        self.changed.notify_all();
+    }
+}

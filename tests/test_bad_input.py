@@ -244,7 +244,7 @@ def test_no_registry_means_json_and_a_warning(pg_dsn: str, clean_kafka: str) -> 
     assert outcome.err == (
         f"WARNING: Schema Registry at {url} not available. Using JSON serialization.\n"
     )
-    assert "Kafka (json)" in outcome.out
+    assert "Kafka (json, native)" in outcome.out
     assert outcome.lines[-1] == "Validation: ALL OK"
     assert sum(end_offsets(clean_kafka).values()) == sum(map(Plan(customers=20).rows, TOPICS))
 

@@ -142,7 +142,7 @@ def test_addresses_from_theenvironment_of(
         DATAGEN_SCHEMA_REGISTRY=registry.url,
     )
     assert outcome.code == 0, str(outcome)
-    assert "Kafka (avro)" in outcome.out
+    assert "Kafka (avro, native)" in outcome.out
 
 
 # --- usage

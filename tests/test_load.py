@@ -161,7 +161,7 @@ def test_the_run_tells_time_and_rate_of_each_part(bank: Bank) -> None:
     lines = bank.outcome.lines
     assert lines[0].startswith(f"Loading {PLAN.customers} customers (seed {PLAN.seed}, 90 days")
     summary = lines[lines.index("Summary:") + 1 :]
-    parts = ("  Generation: ", "  PostgreSQL: ", "  Kafka (avro): ", "  Total: ")
+    parts = ("  Generation: ", "  PostgreSQL: ", "  Kafka (avro, native): ", "  Total: ")
     for line, part in zip(summary, parts, strict=False):
         assert line.startswith(part)
         assert " in " in line
@@ -453,7 +453,7 @@ def test_json_without_headers_in_event_time(
         *("--retention-hours", 876_000, *choices),
     )
     assert_ends_with(outcome, validation(plan, tables=False))
-    assert "Kafka (json)" in outcome.out
+    assert "Kafka (json, native)" in outcome.out
     assert outcome.err == ""
     for topic, records in read_topics(clean_kafka).items():
         relation = catalogue()[topic]

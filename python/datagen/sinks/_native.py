@@ -86,6 +86,7 @@ class NativeEngine:
         self._options = _options(config)
         self._producer: _core.Producer | None = None
         self._partitions: dict[str, int] = {}
+        self._final: list[Any] = []
         # Now, since it reads certificates and keys.
         self._connect()
 
@@ -162,7 +163,7 @@ class NativeEngine:
             self._final = self._rows()
             self._producer.close()
             self._producer = None
-            self._partitions.clear()
+            self._partitions = {}
 
     def _connect(self) -> _core.Producer:
         if self._producer is None:
@@ -173,7 +174,11 @@ class NativeEngine:
         return self._producer
 
     def _rows(self) -> list[Any]:
-        return self._producer.report() if self._producer is not None else self._final
+        """By topic in the order of first use, and partition."""
+        if self._producer is None:
+            return self._final
+        order = {topic: place for place, topic in enumerate(self._partitions)}
+        return sorted(self._producer.report(), key=lambda row: (order[row[0]], row[1]))
 
     def _find(self, topic: str) -> None:
         if topic in self._partitions:

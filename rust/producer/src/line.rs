@@ -111,8 +111,8 @@ impl Line {
             unsure: false,
             numbered: false,
         };
-        if self.broken.is_some() {
-            return Some(batch.fail(Local::PurgedInQueue.code()));
+        if let Some(code) = self.broken {
+            return Some(batch.fail(code));
         }
         self.waiting.push_back(batch);
         None
@@ -228,22 +228,20 @@ impl Line {
     /// Gives up batches that wait and whose time is over, or with `code` all that wait.
     pub(crate) fn give_up(&mut self, now: Instant, code: Option<i32>, rules: Rules) -> Vec<Fate> {
         let mut fates = Vec::new();
-        let timed_out = Local::MessageTimedOut.code();
-        if self.sent.is_empty() {
-            while let Some(batch) = self.waiting.pop_front() {
-                if code.is_none() && self.broken.is_none() && batch.deadline > now {
-                    self.waiting.push_front(batch);
-                    break;
-                }
-                // A number that was used is missing for good.
-                if rules.idempotent && batch.numbered {
-                    self.broken = Some(code.unwrap_or(timed_out));
-                }
-                fates.push(batch.fail(code.unwrap_or(timed_out)));
+        // What is on its way may still be answered, and come back before those that wait.
+        let may_time_out = self.sent.is_empty();
+        while let Some(batch) = self.waiting.pop_front() {
+            let timed_out = may_time_out && batch.deadline <= now;
+            let timed_out = timed_out.then_some(Local::MessageTimedOut.code());
+            let Some(code) = code.or(self.broken).or(timed_out) else {
+                self.waiting.push_front(batch);
+                break;
+            };
+            // A number that was used is missing for good.
+            if rules.idempotent && batch.numbered {
+                self.broken.get_or_insert(code);
             }
-        } else if code.is_some() || self.broken.is_some() {
-            // What is on its way may still be answered.
-            fates.extend(self.waiting.drain(..).map(|b| b.fail(code.unwrap_or(timed_out))));
+            fates.push(batch.fail(code));
         }
         fates
     }

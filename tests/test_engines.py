@@ -1,0 +1,259 @@
+"""The two engines beside each other: the same records, and which of them is taken."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Message
+
+from datagen import KeySet, Plan
+from datagen.check import MasterDataStore
+from datagen.errors import ConfigurationError, OptionError, ReferentialIntegrityError
+from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerConfig
+from datagen.sinks.kafka import KafkaSink
+from datagen.types import catalogue
+from services.kafka import KafkaBroker, delete_topics
+from test_kafka import consume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from services.registry import Registry
+
+STREAMS = tuple(stream.name for stream in catalogue().streams)
+#: More than one range of customers, so that several threads have something to do.
+PLAN = Plan(seed=11, customers=3_300)
+FEW = Plan(seed=11, customers=60)
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaBroker]:
+    with KafkaBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def where(broker: KafkaBroker) -> Iterator[KafkaBroker]:
+    """The broker, without topics afterwards."""
+    yield broker
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    delete_topics(broker.bootstrap, [name for name in admin.list_topics(10).topics if "." in name])
+
+
+def config_of(broker: KafkaBroker, base: ProducerConfig = BULK, **changes: Any) -> ProducerConfig:
+    usual = {"schema_registry_url": None, "record_timestamp": "event"}
+    return replace(base, bootstrap_servers=broker.bootstrap, **(usual | changes))
+
+
+def send(config: ProducerConfig, plan: Plan, partitions: int = 3) -> None:
+    with KafkaSink(config) as sink:
+        sink.create_topics({sink.topic(name): partitions for name in STREAMS}, 876_000)
+        for name in STREAMS:
+            for batch in plan.batches(name, batch_rows=500):
+                sink.send_batch(batch)
+
+
+def send_by_threads(config: ProducerConfig, plan: Plan, workers: int) -> list[int]:
+    store = filled(plan)
+    told: list[int] = []
+    with KafkaSink(config) as sink:
+        sink.create_topics({sink.topic(name): 3 for name in STREAMS}, 876_000)
+        with sink.begin_plan(plan, store.parents, workers) as sending:
+            assert sink.flush(0).acknowledged == 0 if sink.report().attempted == 0 else True
+            sent = sending.finish(told.append)
+        assert {name: count for name, (count, _) in sent.items()} == {
+            name: plan.rows(name) for name in STREAMS
+        }
+        assert sum(told) == sum(map(plan.rows, STREAMS))
+        assert sink.flush().complete
+    return told
+
+
+def filled(plan: Plan) -> MasterDataStore:
+    store = MasterDataStore()
+    for table in catalogue().tables:
+        for batch in plan.batches(table.name):
+            store.add_batch(batch)
+    return store
+
+
+def by_partition(messages: list[Message]) -> dict[int | None, list[tuple[Any, ...]]]:
+    """Everything of each record, in the order of its partition."""
+    found = defaultdict(list)
+    for one in messages:
+        found[one.partition()].append((one.key(), one.value(), one.headers(), one.timestamp()))
+    return found
+
+
+def segments(broker: KafkaBroker, prefix: str) -> dict[str, bytes]:
+    """What the broker keeps of each partition, byte for byte."""
+    data: Path = broker.directory / "data"
+    return {
+        folder.name.removeprefix(prefix): (folder / f"{0:020}.log").read_bytes()
+        for folder in data.iterdir()
+        if folder.name.startswith(prefix)
+    }
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_both_engines_send_the_same_records(
+    name: str, where: KafkaBroker, registry: Registry
+) -> None:
+    changes = {"schema_registry_url": registry.url, "content_type": name == "RELIABLE"}
+    # Where nobody confirms anything, nobody knows when all is there.
+    acks = {"acks": "1"} if name == "FAST" else {}
+    for engine in ("native", "confluent"):
+        prefix = f"{engine}."
+        config = config_of(where, PRESETS[name], engine=engine, topic_prefix=prefix, **acks)
+        send(replace(config, **changes), FEW)
+    for stream in STREAMS:
+        native, other = (
+            consume(where.bootstrap, f"{one}.{stream}") for one in ("native", "confluent")
+        )
+        # Subjects are different, so schema ids may be too; what follows them is the same.
+        found, expected = (
+            {
+                number: [(key, value[5:], *rest) for key, value, *rest in records]
+                for number, records in by_partition(messages).items()
+            }
+            for messages in (native, other)
+        )
+        assert found == expected
+        assert sum(map(len, found.values())) == FEW.rows(stream)
+
+
+def test_threads_send_the_same_records_as_one_after_the_other(where: KafkaBroker) -> None:
+    send(config_of(where, topic_prefix="one."), PLAN)
+    send_by_threads(config_of(where, topic_prefix="three."), PLAN, 3)
+    for stream in STREAMS:
+        found, expected = (
+            by_partition(consume(where.bootstrap, f"{prefix}.{stream}"))
+            for prefix in ("three", "one")
+        )
+        assert found == expected
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_threads(where: KafkaBroker) -> None:
+    for workers in (1, 2, 5):
+        send_by_threads(config_of(where, topic_prefix=f"by{workers}."), PLAN, workers)
+    alone = segments(where, "by1.")
+    assert len(alone) == 12
+    assert all(alone.values())
+    assert segments(where, "by2.") == alone
+    assert segments(where, "by5.") == alone
+
+
+def test_nothing_is_sent_before_it_is_told_to(where: KafkaBroker) -> None:
+    config = config_of(where)
+    with KafkaSink(config) as sink:
+        sink.create_topics({sink.topic(name): 3 for name in STREAMS}, 8)
+        with sink.begin_plan(FEW, filled(FEW).parents, 2) as sending:
+            assert not sink._engine.flush(1.0)
+            report = sink.report()
+            assert report.attempted == sum(map(FEW.rows, STREAMS))
+            assert report.acknowledged == 0
+            sending.finish(lambda _: None)
+        assert sink.flush().complete
+
+
+def test_a_run_that_breaks_off_before_it_is_told_to_sends_nothing(where: KafkaBroker) -> None:
+    sink = KafkaSink(config_of(where))
+    sink.create_topics({sink.topic(name): 3 for name in STREAMS}, 8)
+    with pytest.raises(RuntimeError, match="no commit"), sink:  # noqa: PT012
+        with sink.begin_plan(PLAN, filled(PLAN).parents, 2):
+            raise RuntimeError("no commit")
+    ends = sink.end_offsets(STREAMS)
+    assert {end for partitions in ends.values() for end in partitions.values()} == {0}
+
+
+def test_an_event_without_its_parent_ends_the_run(where: KafkaBroker) -> None:
+    """The accounts of the last customers were never handed over."""
+    store = MasterDataStore()
+    for table in catalogue().tables:
+        for batch in PLAN.batches(table.name, 0, 2_500):
+            store.add_batch(batch)
+    sink = KafkaSink(config_of(where))
+    sink.create_topics({sink.topic(name): 3 for name in STREAMS}, 876_000)
+    with pytest.raises(ReferentialIntegrityError) as raised, sink:
+        with sink.begin_plan(PLAN, store.parents, 3) as sending:
+            sending.finish(lambda _: None)
+    assert raised.value.stream in STREAMS
+    assert raised.value.field in {"account_id", "card_id", "loan_id"}
+    assert raised.value.parent in {"account", "credit card", "loan", "INVESTIMENTOS account"}
+    # Only whole ranges of customers before it were sent.
+    sent = consume(where.bootstrap, raised.value.stream)
+    assert len(sent) <= PLAN.rows(raised.value.stream, 0, 2_000)
+
+
+def test_threads_and_key_sets_are_checked(where: KafkaBroker) -> None:
+    config = config_of(where)
+    with KafkaSink(config) as sink:
+        sink.create_topics({sink.topic(name): 1 for name in STREAMS}, 8)
+        with pytest.raises(OptionError, match="workers: 0 is not allowed; use 1 to 1024"):
+            sink.begin_plan(FEW, filled(FEW).parents, 0)
+        with pytest.raises(OptionError, match="a key set for each foreign key"):
+            sink.begin_plan(FEW, lambda _: [KeySet()] * 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"sasl.mechanism": "OAUTHBEARER"}, "sasl.mechanisms=OAUTHBEARER"),
+        ({"security.protocol": "sasl_plaintext", "sasl.mechanism": "GSSAPI"}, "GSSAPI"),
+        ({"compression.level": "3"}, "compression.level"),
+        ({"socket.keepalive.enable": "true"}, "socket.keepalive.enable"),
+        ({"partitioner": "random"}, "partitioner=random"),
+        ({"ssl.ca.location": "/no/such/file", "security.protocol": "ssl"}, "ssl.ca.location"),
+    ],
+)
+def test_the_engine_that_can_is_taken_and_says_why(
+    options: dict[str, str], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from datagen.sinks._cluster import Cluster
+    from datagen.sinks.kafka import _engine
+
+    config = ProducerConfig(client_options=options)
+    cluster = Cluster(ProducerConfig())
+    with caplog.at_level(logging.WARNING):
+        assert _engine(config, cluster).name == "confluent"
+    (line,) = caplog.messages
+    assert line.startswith("Kafka engine: confluent, since native cannot do this: ")
+    assert reason in line
+    with pytest.raises(ConfigurationError, match="Use --engine confluent"):
+        _engine(replace(config, engine="native"), cluster)
+
+
+def test_what_native_knows_goes_to_native(caplog: pytest.LogCaptureFixture) -> None:
+    options = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "scram-sha-512",
+        "sasl.username": "me",
+        "sasl.password": "hunter2",
+        "linger.ms": "7",
+        "acks": "-1",
+        "request.timeout.ms": "9000",
+    }
+    for preset in PRESETS.values():
+        sink = KafkaSink(replace(preset, client_options=options))
+        assert sink.engine == "native"
+    assert KafkaSink(replace(RELIABLE, engine="confluent")).engine == "confluent"
+    assert caplog.messages == []
+
+
+def test_event_by_event_sends_one_event_to_a_request(where: KafkaBroker) -> None:
+    send(config_of(where, EVENT_BY_EVENT, topic_prefix="single."), Plan(seed=1, customers=2))
+    for name, log in segments(where, "single.").items():
+        batches, place = 0, 0
+        while place < len(log):
+            batches += 1
+            place += 12 + int.from_bytes(log[place + 8 : place + 12], "big")
+        topic, _, number = name.rpartition("-")
+        records = by_partition(consume(where.bootstrap, f"single.{topic}"))
+        assert batches == len(records[int(number)])

@@ -53,8 +53,8 @@ pub struct CreditCard {
 impl CreditCard {
     /// The card of a row.
     pub fn new(context: &Context, row: u64, holder: &Customer) -> Self {
-        let [brand, prefix, money, dates] = context.rng.four(Domain::CreditCard, row, 0, 0);
-        let [issued, state, ..] = context.rng.four(Domain::CreditCard, row, 0, 1);
+        let [[brand, prefix, money, dates], [issued, state, ..]] =
+            context.rng.fours(Domain::CreditCard, row, 0);
         let brand = match brand.below(1000) {
             0..611 => 0,
             611..932 => 1,

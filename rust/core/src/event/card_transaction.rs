@@ -99,10 +99,13 @@ impl Cycle {
 }
 
 impl Purchase {
-    fn new(history: &History, card: &CreditCard, k: u32, n: u32, open: &mut Cycle) -> Self {
-        let rng = &history.context.rng;
-        let [when, what, money, merchant] =
-            rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
+    fn new(
+        history: &History,
+        card: &CreditCard,
+        (k, n): (u32, u32),
+        [when, what, money, merchant]: [Word; 4],
+        open: &mut Cycle,
+    ) -> Self {
         let time = history.purchases.time(k, n, when);
         let category = reference().categories.pick(what);
         let (size, draw) = money.halves();
@@ -124,7 +127,8 @@ pub fn available_limit(history: &History, card: &CreditCard) -> i64 {
     let mut open = Cycle { number: 0, spent: 0 };
     let n = count(history, card);
     for k in 0..n {
-        Purchase::new(history, card, k, n, &mut open);
+        let draws = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
+        Purchase::new(history, card, (k, n), draws, &mut open);
     }
     let last = cycle(local_day(history.context.plan.as_of()), card.closing_day);
     card.limit - open.spent_in(last)
@@ -153,11 +157,10 @@ impl CardTransactionColumns {
         let n = count(history, card);
         let mut open = Cycle { number: 0, spent: 0 };
         for k in 0..n {
-            let purchase = Purchase::new(history, card, k, n, &mut open);
+            let [draws, [place, rest, code, _]] =
+                history.context.rng.fours(Domain::CardTransaction, card.row, u64::from(k));
+            let purchase = Purchase::new(history, card, (k, n), draws, &mut open);
             let Purchase { category, amount, approved, .. } = purchase;
-            let rng = &history.context.rng;
-            let [place, rest, code, _] =
-                rng.four(Domain::CardTransaction, card.row, u64::from(k), 1);
             let (parcels, away) = rest.halves();
             let mode = entry_mode(category, purchase.draw);
             // Shops are near home, but for one in twelve; those online are anywhere.

@@ -130,9 +130,13 @@ fn amount(account: &Account, kind: u8, draw: Half) -> i64 {
 }
 
 impl Movement {
-    fn new(history: &History, account: &Account, k: u32, n: u32, balance: i64) -> Self {
-        let rng = &history.context.rng;
-        let [when, what, money, fate] = rng.four(Domain::Transaction, account.row, u64::from(k), 0);
+    fn new(
+        history: &History,
+        account: &Account,
+        (k, n): (u32, u32),
+        [when, what, money, fate]: [Word; 4],
+        balance: i64,
+    ) -> Self {
         let time = history.movements.time(k, n, when);
         let (which, side) = what.halves();
         let (size, draw) = money.halves();
@@ -176,23 +180,13 @@ impl Movement {
     }
 }
 
-/// The movements of an account in order: a fold over its balance.
-fn movements<'a>(
-    history: &'a History,
-    account: &'a Account,
-) -> impl Iterator<Item = (u32, Movement)> + 'a {
-    let n = count(history, account);
-    let mut balance = account.opening_balance;
-    (0..n).map(move |k| {
-        let movement = Movement::new(history, account, k, n, balance);
-        balance = movement.balance;
-        (k, movement)
-    })
-}
-
 /// The balance of an account after its last event.
 pub fn closing_balance(history: &History, account: &Account) -> i64 {
-    movements(history, account).last().map_or(account.opening_balance, |(_, m)| m.balance)
+    let n = count(history, account);
+    (0..n).fold(account.opening_balance, |balance, k| {
+        let draws = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
+        Movement::new(history, account, (k, n), draws, balance).balance
+    })
 }
 
 /// The other side of a Pix or TED.
@@ -257,16 +251,20 @@ impl TransactionColumns {
     /// Adds all movements of an account.
     pub fn push(&mut self, history: &History, account: &Account) {
         let reference = reference();
-        for (k, movement) in movements(history, account) {
+        let n = count(history, account);
+        let mut balance = account.opening_balance;
+        for k in 0..n {
+            let [draws, [who, given, last, document], pix] =
+                history.context.rng.fours(Domain::Transaction, account.row, u64::from(k));
+            let movement = Movement::new(history, account, (k, n), draws, balance);
+            balance = movement.balance;
             let (kind, direction) = (movement.kind, movement.direction);
-            let rng = &history.context.rng;
-            let event = u64::from(k);
             self.transaction_id.push(history.context.event_id(Domain::Transaction, account.row, k));
             self.account_id.push(account.id);
             self.transaction_type.push(kind);
             self.direction.push(direction);
             self.amount.push(movement.amount);
-            self.balance_after.push(movement.balance);
+            self.balance_after.push(balance);
             self.currency.push(0);
             self.channel.push(channel(kind, movement.draw));
             self.status.push(movement.status);
@@ -278,20 +276,18 @@ impl TransactionColumns {
                 self.push_nobody();
                 continue;
             }
-            let [who, given, last, document] = rng.four(Domain::Transaction, account.row, event, 1);
             let other = Counterparty::new(who, given, last, document);
             self.push_counterparty(&other);
             if kind == PIX {
-                let draws = rng.four(Domain::Transaction, account.row, event, 2);
                 let payer = if direction == DEBIT { OWN_ISPB } else { other.bank.ispb };
                 if direction == DEBIT {
-                    self.push_key_of(&other, draws);
+                    self.push_key_of(&other, pix);
                 } else {
                     let key = account.pix_key.as_ref();
                     self.pix_key_type.push(key.map(|key| ACCOUNT_KEYS[key.kind as usize]));
                     self.pix_key.push(key.map(|key| key.key.as_str()));
                 }
-                let id = end_to_end_id(payer, movement.time, draws[3]);
+                let id = end_to_end_id(payer, movement.time, pix[3]);
                 self.end_to_end_id.push_ascii(&id);
             } else {
                 self.push_no_pix();

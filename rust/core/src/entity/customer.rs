@@ -112,11 +112,8 @@ impl Customer {
     /// The customer of a row.
     pub fn new(context: &Context, row: u64) -> Self {
         let reference = reference();
-        let [
-            [place, given, last, middle],
-            [another, shape, age, work],
-            [money, credit, joined, _],
-        ] = context.rng.fours(Domain::Customer, row, 0);
+        let [[place, given, last, middle], [another, shape, age, work], [money, credit, joined, _]] =
+            context.rng.fours(Domain::Customer, row, 0);
 
         let (sex, surnames) = shape.halves();
         let start = context.plan.start();

@@ -63,7 +63,7 @@ pub fn count(history: &History, card: &CreditCard) -> u32 {
 /// fields.
 pub fn time(history: &History, card: &CreditCard, k: u32, n: u32) -> i64 {
     let [when, ..] = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
-    history.purchases.time(k, n, when)
+    history.purchases.parts(n).time(k, when)
 }
 
 /// The billing cycle of a local day, as a number of months; it ends with the closing day.
@@ -100,13 +100,11 @@ impl Cycle {
 
 impl Purchase {
     fn new(
-        history: &History,
         card: &CreditCard,
-        (k, n): (u32, u32),
-        [when, what, money, merchant]: [Word; 4],
+        time: i64,
+        [_, what, money, merchant]: [Word; 4],
         open: &mut Cycle,
     ) -> Self {
-        let time = history.purchases.time(k, n, when);
         let category = reference().categories.pick(what);
         let (size, draw) = money.halves();
         // People with a small limit make small purchases.
@@ -126,9 +124,10 @@ impl Purchase {
 pub fn available_limit(history: &History, card: &CreditCard) -> i64 {
     let mut open = Cycle { number: 0, spent: 0 };
     let n = count(history, card);
+    let parts = history.purchases.parts(n);
     for k in 0..n {
         let draws = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
-        Purchase::new(history, card, (k, n), draws, &mut open);
+        Purchase::new(card, parts.time(k, draws[0]), draws, &mut open);
     }
     let last = cycle(local_day(history.context.plan.as_of()), card.closing_day);
     card.limit - open.spent_in(last)
@@ -155,11 +154,12 @@ impl CardTransactionColumns {
     /// Adds all purchases of a card whose holder lives in `home`.
     pub fn push(&mut self, history: &History, card: &CreditCard, home: &City) {
         let n = count(history, card);
+        let parts = history.purchases.parts(n);
         let mut open = Cycle { number: 0, spent: 0 };
         for k in 0..n {
             let [draws, [place, rest, code, _]] =
                 history.context.rng.fours(Domain::CardTransaction, card.row, u64::from(k));
-            let purchase = Purchase::new(history, card, (k, n), draws, &mut open);
+            let purchase = Purchase::new(card, parts.time(k, draws[0]), draws, &mut open);
             let Purchase { category, amount, approved, .. } = purchase;
             let (parcels, away) = rest.halves();
             let mode = entry_mode(category, purchase.draw);

@@ -48,7 +48,7 @@ pub fn count(history: &History, row: u64) -> u32 {
 /// other fields.
 pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
     let [when, ..] = history.context.rng.four(Domain::Trade, account.row, u64::from(k), 0);
-    history.session.time(k, n, when)
+    history.session.parts(n).time(k, when)
 }
 
 impl TradeColumns {
@@ -64,9 +64,10 @@ impl TradeColumns {
         let mut positions = [0_i32; PORTFOLIO];
 
         let n = count(history, row);
+        let parts = history.session.parts(n);
         for k in 0..n {
             let [when, what, size, how] = rng.four(Domain::Trade, row, u64::from(k), 0);
-            let time = history.session.time(k, n, when);
+            let time = parts.time(k, when);
             let (which, side) = what.halves();
             let (lot, size) = size.halves();
             let slot = which.below(held_stocks as u32) as usize;

@@ -87,7 +87,7 @@ pub fn count(history: &History, account: &Account) -> u32 {
 /// other fields.
 pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
     let [when, ..] = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
-    history.movements.time(k, n, when)
+    history.movements.parts(n).time(k, when)
 }
 
 /// What an event does to the account.
@@ -133,11 +133,10 @@ impl Movement {
     fn new(
         history: &History,
         account: &Account,
-        (k, n): (u32, u32),
-        [when, what, money, fate]: [Word; 4],
+        time: i64,
+        [_, what, money, fate]: [Word; 4],
         balance: i64,
     ) -> Self {
-        let time = history.movements.time(k, n, when);
         let (which, side) = what.halves();
         let (size, draw) = money.halves();
         let (portion, fate) = fate.halves();
@@ -183,9 +182,10 @@ impl Movement {
 /// The balance of an account after its last event.
 pub fn closing_balance(history: &History, account: &Account) -> i64 {
     let n = count(history, account);
+    let parts = history.movements.parts(n);
     (0..n).fold(account.opening_balance, |balance, k| {
         let draws = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
-        Movement::new(history, account, (k, n), draws, balance).balance
+        Movement::new(history, account, parts.time(k, draws[0]), draws, balance).balance
     })
 }
 
@@ -252,11 +252,12 @@ impl TransactionColumns {
     pub fn push(&mut self, history: &History, account: &Account) {
         let reference = reference();
         let n = count(history, account);
+        let parts = history.movements.parts(n);
         let mut balance = account.opening_balance;
         for k in 0..n {
             let [draws, [who, given, last, document], pix] =
                 history.context.rng.fours(Domain::Transaction, account.row, u64::from(k));
-            let movement = Movement::new(history, account, (k, n), draws, balance);
+            let movement = Movement::new(history, account, parts.time(k, draws[0]), draws, balance);
             balance = movement.balance;
             let (kind, direction) = (movement.kind, movement.direction);
             self.transaction_id.push(history.context.event_id(Domain::Transaction, account.row, k));

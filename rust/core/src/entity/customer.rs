@@ -157,14 +157,14 @@ impl Customer {
         };
         // 51.5% of Brazilians are women (Census 2022).
         let of_sex = &reference().given_names[usize::from(!self.sex.chance(5_150))];
-        of_sex[era].pick(self.given).text
+        of_sex[era].pick(self.given).label.text
     }
 
     /// Given name and surnames, in order, with spaces between.
     pub fn name_parts(&self) -> ([&'static str; 7], usize) {
         let given = self.given_name();
         let [last, middle, another] =
-            self.surnames.map(|word| reference().surnames.pick(word).text);
+            self.surnames.map(|word| reference().surnames.pick(word).label.text);
         match self.surname_count {
             1 => ([given, " ", last, "", "", "", ""], 3),
             2 => ([given, " ", middle, " ", last, "", ""], 5),
@@ -174,7 +174,7 @@ impl Customer {
 
     /// The last surname.
     pub fn last_surname(&self) -> &'static str {
-        reference().surnames.pick(self.surnames[0]).text
+        reference().surnames.pick(self.surnames[0]).label.text
     }
 
     /// CPF; its ninth digit is the region of the home state.
@@ -187,7 +187,7 @@ impl Customer {
     /// `+55`, DDD, 9 and eight digits.
     pub fn phone(&self, context: &Context) -> [u8; 14] {
         let mut phone = *b"+55DD900000000";
-        phone[3..5].copy_from_slice(self.city.ddd.as_bytes());
+        phone[3..5].copy_from_slice(&self.city.ddd);
         write_digits(&mut phone[6..], context.phones.apply(self.row));
         phone
     }
@@ -231,9 +231,9 @@ impl Address {
         // Low house numbers are commoner: the square of a uniform draw.
         let square = (u64::from(number.0) * u64::from(number.0)) >> 32;
         Self {
-            street: reference.streets.pick(street).text,
+            street: reference.streets.pick(street).label.text,
             number: 1 + ((square * 2_999) >> 32),
-            neighborhood: reference.neighborhoods.pick(neighborhood).text,
+            neighborhood: reference.neighborhoods.pick(neighborhood).label.text,
             postal_code,
             complement: match complement.below(100) {
                 0..28 => Some(format!("Apto {}", 1 + complement.0 % 220)),
@@ -264,8 +264,8 @@ impl CustomerColumns {
         self.street_number.push(&address.number.to_string());
         self.complement.push(address.complement.as_deref());
         self.neighborhood.push(address.neighborhood);
-        self.city.push(customer.city.name);
-        self.state.push(customer.city.state);
+        self.city.push(customer.city.name.text);
+        self.state.push_ascii(&customer.city.state);
         self.postal_code.push_ascii(&address.postal_code);
         self.occupation.push(customer.occupation.name);
         self.monthly_income.push(customer.income as i64);

@@ -173,15 +173,19 @@ impl CardTransactionColumns {
                 k,
             ));
             self.card_id.push(card.id);
-            self.merchant_name.push(category.merchants.pick(purchase.merchant).text);
-            self.mcc.push(category.mcc);
-            self.merchant_category.push(category.name);
+            self.merchant_name.push_padded([category
+                .merchants
+                .pick(purchase.merchant)
+                .label
+                .padded()]);
+            self.mcc.push_ascii(&category.mcc);
+            self.merchant_category.push_padded([category.name.padded()]);
             self.amount.push(amount);
             self.currency.push(0);
             self.installments.push(installments(category, amount, parcels));
             self.entry_mode.push(mode);
-            self.merchant_city.push(city.name);
-            self.merchant_state.push(city.state);
+            self.merchant_city.push_padded([city.name.padded()]);
+            self.merchant_state.push_ascii(&city.state);
             self.status.push(if approved { APPROVED } else { DECLINED });
             self.decline_reason.push(match (approved, purchase.refused) {
                 (true, _) => None,

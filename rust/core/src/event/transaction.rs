@@ -5,7 +5,7 @@
 
 use super::{History, scaled};
 use crate::brazil::calendar::{HOUR, local_day, local_time};
-use crate::brazil::data::{Bank, Company};
+use crate::brazil::data::{Bank, Company, Label};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
@@ -59,7 +59,7 @@ const KEY_EVP: u8 = 4;
 const ACCOUNT_KEYS: [u8; 4] = [KEY_CPF, KEY_PHONE, KEY_EMAIL, KEY_EVP];
 
 /// ISPB of the bank whose data this is: none that the Banco Central has given out.
-const OWN_ISPB: &str = "99860010";
+const OWN_ISPB: [u8; 8] = *b"99860010";
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
 const NIGHT_CAP: i64 = 100_000;
 /// Movements in the default number of days, for each kind of account; drawn evenly.
@@ -192,8 +192,9 @@ pub fn closing_balance(history: &History, account: &Account) -> i64 {
 /// The other side of a Pix or TED.
 struct Counterparty {
     company: Option<&'static Company>,
-    names: [&'static str; 2],
-    cpf: [u8; 11],
+    names: [&'static Label; 2],
+    /// Chooses the CPF.
+    document: Word,
     bank: &'static Bank,
 }
 
@@ -205,19 +206,25 @@ impl Counterparty {
         Self {
             // 41% of Pix goes to firms (Banco Central).
             company: firm.chance(4_100).then(|| reference.companies.pick(given)),
-            names: [names.pick(given).text, reference.surnames.pick(last).text],
-            cpf: cpf(document.below(999_999_998) as u32 + 1),
+            names: [&names.pick(given).label, &reference.surnames.pick(last).label],
+            document,
             bank: &reference.banks[bank.below(reference.banks.len() as u32) as usize],
         }
+    }
+}
+
+impl Counterparty {
+    fn cpf(&self) -> [u8; 11] {
+        cpf(self.document.below(999_999_998) as u32 + 1)
     }
 }
 
 const BASE_36: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// `E`, ISPB of the payer's bank, minute in UTC, eleven letters or digits (Banco Central, Pix).
-fn end_to_end_id(ispb: &str, time: i64, draw: Word) -> [u8; 32] {
+fn end_to_end_id(ispb: [u8; 8], time: i64, draw: Word) -> [u8; 32] {
     let mut id = *b"E00000000yyyyMMddHHmm00000000000";
-    id[1..9].copy_from_slice(ispb.as_bytes());
+    id[1..9].copy_from_slice(&ispb);
     let minutes = time.div_euclid(60_000);
     let (year, month, day) = from_days(minutes.div_euclid(1_440) as i32);
     let minute_of_day = minutes.rem_euclid(1_440) as u64;
@@ -232,10 +239,6 @@ fn end_to_end_id(ispb: &str, time: i64, draw: Word) -> [u8; 32] {
         rest /= 36;
     }
     id
-}
-
-fn ascii(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("ASCII")
 }
 
 fn channel(kind: u8, draw: Half) -> u8 {
@@ -271,7 +274,10 @@ impl TransactionColumns {
             self.status.push(movement.status);
             let texts = &reference.descriptions[kind as usize][direction as usize];
             let text = texts.get(movement.draw.0 as usize % (texts.len() * 3 / 2));
-            self.description.push(text.copied());
+            match text {
+                Some(text) => self.description.push_padded([text.padded()]),
+                None => self.description.push(None),
+            }
             self.occurred_at.push(movement.time);
             if matches!(kind, DEPOSIT | WITHDRAWAL) {
                 self.push_nobody();
@@ -311,15 +317,19 @@ impl TransactionColumns {
 
     fn push_counterparty(&mut self, other: &Counterparty) {
         if let Some(company) = other.company {
-            self.counterparty_name.push(Some(company.name));
-            self.counterparty_document.push(Some(&company.cnpj));
+            self.counterparty_name.push_padded([company.name.padded()]);
+            self.counterparty_document.push_ascii(&company.cnpj);
         } else {
-            let [given, last] = other.names;
-            self.counterparty_name.push_parts(&[given, " ", last]);
-            let cpf = ascii(&other.cpf);
-            self.counterparty_document.push_parts(&["***.", &cpf[3..6], ".", &cpf[6..9], "-**"]);
+            const SPACE: Label = Label::new(" ");
+            let [given, last] = other.names.map(Label::padded);
+            self.counterparty_name.push_padded([given, SPACE.padded(), last]);
+            let cpf = other.cpf();
+            let mut masked = *b"***.000.000-**";
+            masked[4..7].copy_from_slice(&cpf[3..6]);
+            masked[8..11].copy_from_slice(&cpf[6..9]);
+            self.counterparty_document.push_ascii(&masked);
         }
-        self.counterparty_ispb.push(Some(other.bank.ispb));
+        self.counterparty_ispb.push_ascii(&other.bank.ispb);
     }
 
     /// Kinds of key as the Banco Central counts them, between those that a person and a firm may have.
@@ -333,18 +343,19 @@ impl TransactionColumns {
         };
         self.pix_key_type.push(Some(kind));
         match (kind, other.company) {
-            (KEY_CPF, _) => self.pix_key.push_ascii(&other.cpf),
-            (KEY_CNPJ, Some(company)) => self.pix_key.push(Some(&company.cnpj)),
+            (KEY_CPF, _) => self.pix_key.push_ascii(&other.cpf()),
+            (KEY_CNPJ, Some(company)) => self.pix_key.push_ascii(&company.cnpj),
             (KEY_PHONE, _) => {
                 let cities = &reference().cities;
-                let mut number = *b"900000000";
-                write_digits(&mut number[1..], low.below(100_000_000));
-                self.pix_key.push_parts(&["+55", cities.pick(high).ddd, ascii(&number)]);
+                let mut phone = *b"+55DD900000000";
+                phone[3..5].copy_from_slice(&cities.pick(high).ddd);
+                write_digits(&mut phone[6..], low.below(100_000_000));
+                self.pix_key.push_ascii(&phone);
             }
             (KEY_EMAIL, _) => {
-                let mut number = *b"pix00000000";
-                write_digits(&mut number[3..], high.below(100_000_000));
-                self.pix_key.push_parts(&[ascii(&number), "@example.com"]);
+                let mut email = *b"pix00000000@example.com";
+                write_digits(&mut email[3..11], high.below(100_000_000));
+                self.pix_key.push_ascii(&email);
             }
             _ => {
                 let mut evp = *b"00000000-0000-4000-8000-000000000000";

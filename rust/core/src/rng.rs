@@ -124,7 +124,8 @@ pub const fn philox(counter: [u64; 4], key: [u64; 2]) -> [u64; 4] {
 
 /// The same for several counters at once: each round waits for the one before, so that a processor
 /// does two or three in little more time than one.
-#[inline]
+#[expect(clippy::inline_always, reason = "see `Rng::fours`")]
+#[inline(always)]
 const fn philoxes<const N: usize>(counters: [[u64; 4]; N], key: [u64; 2]) -> [[u64; 4]; N] {
     let mut blocks = counters;
     let [mut k0, mut k1] = key;
@@ -163,7 +164,8 @@ impl Rng {
     }
 
     /// The first `N` fours of (domain, row, k), in less time than one by one.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "blocks that come back through memory are waited for")]
+    #[inline(always)]
     pub fn fours<const N: usize>(&self, domain: Domain, row: u64, k: u64) -> [[Word; 4]; N] {
         let counters = std::array::from_fn(|block| [block as u64, k, row, 0]);
         philoxes(counters, [self.seed, domain as u64]).map(|four| four.map(Word))

@@ -228,15 +228,13 @@ impl Bank {
             _ => {
                 self.clients(customers, |client| match relation.name {
                     "banking.transactions" => {
-                        let customer = client.customer();
                         for (row, kind) in client.accounts() {
-                            let account = client.account(row, kind, &customer);
-                            add(transaction::count(&self.history, &account));
+                            add(transaction::count_of(&self.history, row, kind));
                         }
                     }
                     "banking.card-transactions" => {
-                        if let Some((card, _)) = client.card() {
-                            add(card_transaction::count(&self.history, &card));
+                        if let Some(row) = client.block.row_of(Product::Card, client.row) {
+                            add(card_transaction::count_of(&self.history, row));
                         }
                     }
                     _ => {

@@ -6,7 +6,7 @@ use crate::brazil::data::{Category, City};
 use crate::brazil::reference;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
-use crate::entity::card::CreditCard;
+use crate::entity::card::{CreditCard, is_cancelled};
 use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
@@ -51,10 +51,15 @@ const WORTH_PARCELLING: i64 = 15_000;
 
 /// How many purchases a card has.
 pub fn count(history: &History, card: &CreditCard) -> u32 {
-    if card.is_cancelled() {
+    count_of(history, card.row)
+}
+
+/// The same by its row.
+pub fn count_of(history: &History, row: u64) -> u32 {
+    if is_cancelled(&history.context, row) {
         return 0;
     }
-    let [draw, ..] = history.context.rng.four(Domain::CardTransaction, card.row, u64::MAX, 0);
+    let [draw, ..] = history.context.rng.four(Domain::CardTransaction, row, u64::MAX, 0);
     let (place, lot) = draw.halves();
     scaled(PURCHASES[place.below(16) as usize], &history.context.plan, lot)
 }

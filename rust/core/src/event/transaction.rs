@@ -10,7 +10,7 @@ use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
-use crate::entity::account::{Account, AccountType};
+use crate::entity::account::{Account, AccountType, is_closed};
 use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
@@ -70,12 +70,17 @@ const INVESTMENTS: [u32; 8] = [2, 3, 4, 5, 6, 8, 10, 12];
 
 /// How many movements an account has.
 pub fn count(history: &History, account: &Account) -> u32 {
-    if account.is_closed() {
+    count_of(history, account.row, account.kind)
+}
+
+/// The same by its row.
+pub fn count_of(history: &History, row: u64, kind: AccountType) -> u32 {
+    if is_closed(&history.context, row, kind) {
         return 0;
     }
-    let [draw, ..] = history.context.rng.four(Domain::Transaction, account.row, u64::MAX, 0);
+    let [draw, ..] = history.context.rng.four(Domain::Transaction, row, u64::MAX, 0);
     let (place, lot) = draw.halves();
-    let events: &[u32] = match account.kind {
+    let events: &[u32] = match kind {
         AccountType::Checking => &CHECKING,
         AccountType::Savings => &SAVINGS,
         AccountType::Investments => &INVESTMENTS,

@@ -65,20 +65,24 @@ impl<'a> Client<'a> {
         Account::new(&self.history.context, row, kind, customer)
     }
 
-    fn card(&self, holder: &Customer) -> Option<CreditCard> {
+    fn card(&self) -> Option<(CreditCard, Customer)> {
         let row = self.block.row_of(Product::Card, self.row)?;
-        Some(CreditCard::new(&self.history.context, row, holder))
+        let holder = self.customer();
+        Some((CreditCard::new(&self.history.context, row, &holder), holder))
     }
 
-    fn property(&self, owner: &Customer) -> Option<Property> {
+    fn property(&self) -> Option<(Property, Customer)> {
         let row = self.block.row_of(Product::Property, self.row)?;
-        Some(Property::new(&self.history.context, row, owner))
+        let owner = self.customer();
+        Some((Property::new(&self.history.context, row, &owner), owner))
     }
 
-    fn loan(&self, borrower: &Customer) -> Option<Loan> {
+    fn loan(&self) -> Option<(Loan, Customer)> {
         let row = self.block.row_of(Product::Loan, self.row)?;
-        let property = self.property(borrower);
-        Some(Loan::new(&self.history.context, row, borrower, property.as_ref()))
+        let borrower = self.customer();
+        let property = self.block.row_of(Product::Property, self.row);
+        let property = property.map(|row| Property::new(&self.history.context, row, &borrower));
+        Some((Loan::new(&self.history.context, row, &borrower, property.as_ref()), borrower))
     }
 }
 
@@ -91,7 +95,7 @@ trait Rows {
 }
 
 macro_rules! rows {
-    ($($columns:ident: |$into:ident, $client:ident, $customer:ident| $push:block)*) => {$(
+    ($($columns:ident: |$into:ident, $client:ident| $push:block)*) => {$(
         impl Rows for $columns {
             fn with_room_for(rows: usize) -> Self {
                 Self::with_capacity(rows)
@@ -99,7 +103,6 @@ macro_rules! rows {
 
             fn push_client(&mut self, $client: &Client<'_>) {
                 let $into = self;
-                let $customer = $client.customer();
                 $push
             }
 
@@ -115,50 +118,52 @@ macro_rules! rows {
 }
 
 rows! {
-    CustomerColumns: |into, client, customer| {
-        into.push(&client.history.context, &customer);
+    CustomerColumns: |into, client| {
+        into.push(&client.history.context, &client.customer());
     }
-    PropertyColumns: |into, client, customer| {
-        if let Some(property) = client.property(&customer) {
-            into.push(&client.history.context, &property, &customer);
+    PropertyColumns: |into, client| {
+        if let Some((property, owner)) = client.property() {
+            into.push(&client.history.context, &property, &owner);
         }
     }
-    AccountColumns: |into, client, customer| {
+    AccountColumns: |into, client| {
+        let customer = client.customer();
         for (row, kind) in client.accounts() {
             let account = client.account(row, kind, &customer);
             let balance = transaction::closing_balance(client.history, &account);
             into.push(&client.history.context, &account, &customer, balance);
         }
     }
-    CreditCardColumns: |into, client, customer| {
-        if let Some(card) = client.card(&customer) {
+    CreditCardColumns: |into, client| {
+        if let Some((card, holder)) = client.card() {
             let available = card_transaction::available_limit(client.history, &card);
-            into.push(&client.history.context, &card, &customer, available);
+            into.push(&client.history.context, &card, &holder, available);
         }
     }
-    LoanColumns: |into, client, customer| {
-        if let Some(loan) = client.loan(&customer) {
+    LoanColumns: |into, client| {
+        if let Some((loan, borrower)) = client.loan() {
             let (outstanding, standing) = installment::standing(client.history, &loan);
-            into.push(&client.history.context, &loan, &customer, outstanding, standing);
+            into.push(&client.history.context, &loan, &borrower, outstanding, standing);
         }
     }
-    TransactionColumns: |into, client, customer| {
+    TransactionColumns: |into, client| {
+        let customer = client.customer();
         for (row, kind) in client.accounts() {
             into.push(client.history, &client.account(row, kind, &customer));
         }
     }
-    CardTransactionColumns: |into, client, customer| {
-        if let Some(card) = client.card(&customer) {
-            into.push(client.history, &card, customer.city);
+    CardTransactionColumns: |into, client| {
+        if let Some((card, holder)) = client.card() {
+            into.push(client.history, &card, holder.city);
         }
     }
-    TradeColumns: |into, client, customer| {
+    TradeColumns: |into, client| {
         if let Some(row) = client.block.accounts(client.row).investments {
-            into.push(client.history, &client.account(row, AccountType::Investments, &customer));
+            into.push(client.history, row);
         }
     }
-    InstallmentColumns: |into, client, customer| {
-        if let Some(loan) = client.loan(&customer) {
+    InstallmentColumns: |into, client| {
+        if let Some((loan, _)) = client.loan() {
             into.push(client.history, &loan);
         }
     }
@@ -221,22 +226,20 @@ impl Bank {
                 events
             }
             _ => {
-                self.clients(customers, |client| {
-                    let customer = client.customer();
-                    match relation.name {
-                        "banking.transactions" => client.accounts().for_each(|(row, kind)| {
-                            let account = client.account(row, kind, &customer);
-                            add(transaction::count(&self.history, &account));
-                        }),
-                        "banking.card-transactions" => {
-                            if let Some(card) = client.card(&customer) {
-                                add(card_transaction::count(&self.history, &card));
-                            }
+                self.clients(customers, |client| match relation.name {
+                    "banking.transactions" => {
+                        for (row, kind) in client.accounts() {
+                            add(transaction::count_of(&self.history, row, kind));
                         }
-                        _ => {
-                            if let Some(loan) = client.loan(&customer) {
-                                add(installment::count(&self.history, &loan));
-                            }
+                    }
+                    "banking.card-transactions" => {
+                        if let Some(row) = client.block.row_of(Product::Card, client.row) {
+                            add(card_transaction::count_of(&self.history, row));
+                        }
+                    }
+                    _ => {
+                        if let Some((loan, _)) = client.loan() {
+                            add(installment::count(&self.history, &loan));
                         }
                     }
                 });

@@ -25,8 +25,10 @@ impl Default for Texts {
 
 impl Texts {
     /// Adds a row.
+    #[inline]
     pub fn push(&mut self, text: &str) {
-        self.push_parts(&[text]);
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.end_row();
     }
 
     /// Adds a row made of several pieces.
@@ -37,7 +39,23 @@ impl Texts {
         self.end_row();
     }
 
+    /// Adds a row made of the first so many bytes of each of these, which are UTF-8. A copy of known
+    /// size is an instruction or two, and one of unknown size a call.
+    #[inline]
+    pub fn push_padded<const N: usize, const PARTS: usize>(
+        &mut self,
+        parts: [(&[u8; N], usize); PARTS],
+    ) {
+        for (padded, len) in parts {
+            let end = self.bytes.len() + len;
+            self.bytes.extend_from_slice(padded);
+            self.bytes.truncate(end);
+        }
+        self.end_row();
+    }
+
     /// Adds a row of ASCII.
+    #[inline]
     pub fn push_ascii(&mut self, text: &[u8]) {
         debug_assert!(text.is_ascii());
         self.bytes.extend_from_slice(text);
@@ -48,6 +66,7 @@ impl Texts {
     ///
     /// # Panics
     /// If a batch holds more than 2 GiB of text, which `batch_rows` keeps far away.
+    #[inline]
     pub fn end_row(&mut self) {
         self.offsets.push(i32::try_from(self.bytes.len()).expect("less than 2 GiB of text"));
     }
@@ -229,6 +248,7 @@ pub struct Nullable<T> {
 
 impl<T: Copy + Default> Nullable<Vec<T>> {
     /// Adds a row.
+    #[inline]
     pub fn push(&mut self, value: Option<T>) {
         self.values.push(value.unwrap_or_default());
         self.validity.push(value.is_some());
@@ -237,18 +257,24 @@ impl<T: Copy + Default> Nullable<Vec<T>> {
 
 impl Nullable<Texts> {
     /// Adds a row.
+    #[inline]
     pub fn push(&mut self, text: Option<&str>) {
         self.values.push(text.unwrap_or_default());
         self.validity.push(text.is_some());
     }
 
-    /// Adds a row made of several pieces.
-    pub fn push_parts(&mut self, parts: &[&str]) {
-        self.values.push_parts(parts);
+    /// Adds a row as [`Texts::push_padded`] does.
+    #[inline]
+    pub fn push_padded<const N: usize, const PARTS: usize>(
+        &mut self,
+        parts: [(&[u8; N], usize); PARTS],
+    ) {
+        self.values.push_padded(parts);
         self.validity.push(true);
     }
 
     /// Adds a row of ASCII.
+    #[inline]
     pub fn push_ascii(&mut self, text: &[u8]) {
         self.values.push_ascii(text);
         self.validity.push(true);

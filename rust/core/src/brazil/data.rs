@@ -31,11 +31,35 @@ impl<T> Choice<T> {
     }
 }
 
+/// A text that is copied into many rows: as long as a few registers, so that no copy has to ask for
+/// its length first.
+#[derive(Debug, Clone, Copy)]
+pub struct Label {
+    /// The text.
+    pub text: &'static str,
+    padded: [u8; 48],
+}
+
+impl Label {
+    /// The label of a text, which is not longer than it may be.
+    pub const fn new(text: &'static str) -> Self {
+        let mut padded = [0; 48];
+        padded.split_at_mut(text.len()).0.copy_from_slice(text.as_bytes());
+        Self { text, padded }
+    }
+
+    /// The text and zeros, and the length of the text.
+    #[inline]
+    pub const fn padded(&self) -> (&[u8; 48], usize) {
+        (&self.padded, self.text.len())
+    }
+}
+
 /// A text with a weight.
 #[derive(Debug)]
 pub struct Name {
     /// The text.
-    pub text: &'static str,
+    pub label: Label,
     weight: u64,
 }
 
@@ -43,13 +67,13 @@ pub struct Name {
 #[derive(Debug)]
 pub struct City {
     /// Name.
-    pub name: &'static str,
+    pub name: Label,
     /// UF.
-    pub state: &'static str,
+    pub state: [u8; 2],
     /// Ninth digit of the CPFs given out there.
     pub cpf_region: u32,
     /// Telephone area code.
-    pub ddd: &'static str,
+    pub ddd: [u8; 2],
     /// First CEP of its range, as a number of eight digits.
     pub cep_first: u32,
     /// How many CEPs its range has.
@@ -64,16 +88,16 @@ pub struct City {
 #[derive(Debug)]
 pub struct Bank {
     /// ISPB, eight digits.
-    pub ispb: &'static str,
+    pub ispb: [u8; 8],
 }
 
 /// A company that pays and is paid.
 #[derive(Debug)]
 pub struct Company {
     /// Name.
-    pub name: &'static str,
+    pub name: Label,
     /// CNPJ with its check digits.
-    pub cnpj: String,
+    pub cnpj: [u8; 14],
     weight: u64,
 }
 
@@ -93,9 +117,9 @@ pub struct Occupation {
 #[derive(Debug)]
 pub struct Category {
     /// Four digits.
-    pub mcc: &'static str,
+    pub mcc: [u8; 4],
     /// Name.
-    pub name: &'static str,
+    pub name: Label,
     weight: u64,
     /// Median purchase in centavos.
     pub median: u64,
@@ -155,7 +179,7 @@ pub struct Reference {
     /// Stocks, in the catalogue's order.
     pub stocks: Choice<Stock>,
     /// Descriptions by type and direction, in the catalogue's order of symbols.
-    pub descriptions: [[Vec<&'static str>; 2]; 4],
+    pub descriptions: [[Vec<Label>; 2]; 4],
 }
 
 /// The reference data, read at first use.
@@ -169,12 +193,18 @@ fn lines(csv: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     csv.lines().filter(|line| !line.starts_with('#')).skip(1).map(|line| line.split(',').collect())
 }
 
+/// ASCII of a fixed length.
+fn code<const N: usize>(text: &str) -> [u8; N] {
+    text.as_bytes().try_into().expect("a code of its length in a data file")
+}
+
 fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("a number in a data file")
 }
 
 fn names(csv: &'static str) -> Choice<Name> {
-    let names = lines(csv).map(|f| Name { text: f[0], weight: number(f[1]) }).collect();
+    let names =
+        lines(csv).map(|f| Name { label: Label::new(f[0]), weight: number(f[1]) }).collect();
     Choice::new(names, |name: &Name| name.weight)
 }
 
@@ -183,7 +213,7 @@ fn given_names(sex: &str, era: usize) -> Choice<Name> {
         .filter(|f| f[1] == sex)
         .map(|f| {
             let factor = [number(f[4]), 10, number(f[3])][era];
-            Name { text: f[0], weight: number::<u64>(f[2]) * factor }
+            Name { label: Label::new(f[0]), weight: number::<u64>(f[2]) * factor }
         })
         .collect();
     Choice::new(names, |name: &Name| name.weight)
@@ -221,10 +251,10 @@ fn cities() -> Choice<City> {
             let state = states.iter().find(|s| s[0] == f[1]).expect("a state of states.csv");
             let (first, last): (u32, u32) = (number(f[4]), number(f[5]));
             City {
-                name: f[0],
-                state: f[1],
+                name: Label::new(f[0]),
+                state: code(f[1]),
                 cpf_region: number(state[2]),
-                ddd: f[2],
+                ddd: code(f[2]),
                 cep_first: first * 1000,
                 cep_count: (last - first + 1) * 1000,
                 index,
@@ -242,11 +272,11 @@ fn categories() -> Choice<Category> {
             let names = merchants
                 .iter()
                 .filter(|m| m[0] == f[0])
-                .map(|m| Name { text: m[1], weight: number(m[2]) })
+                .map(|m| Name { label: Label::new(m[1]), weight: number(m[2]) })
                 .collect();
             Category {
-                mcc: f[0],
-                name: f[1],
+                mcc: code(f[0]),
+                name: Label::new(f[1]),
                 weight: number(f[2]),
                 median: number(f[3]),
                 sigma_pct: number(f[4]),
@@ -261,10 +291,10 @@ fn categories() -> Choice<Category> {
     Choice::new(categories, |category: &Category| category.weight)
 }
 
-fn descriptions(transaction_type: &str, direction: &str) -> Vec<&'static str> {
+fn descriptions(transaction_type: &str, direction: &str) -> Vec<Label> {
     lines(include_str!("../../data/descriptions.csv"))
         .filter(|f| f[0] == transaction_type && f[1] == direction)
-        .map(|f| f[2])
+        .map(|f| Label::new(f[2]))
         .collect()
 }
 
@@ -274,8 +304,7 @@ impl Reference {
         let companies = lines(include_str!("../../data/companies.csv"))
             .map(|f| {
                 let cnpj = super::documents::cnpj(number(f[1]), 1);
-                let cnpj = String::from_utf8(cnpj.to_vec()).expect("digits");
-                Company { name: f[0], cnpj, weight: number(f[2]) }
+                Company { name: Label::new(f[0]), cnpj, weight: number(f[2]) }
             })
             .collect();
         let occupations = lines(include_str!("../../data/occupations.csv"))
@@ -300,7 +329,7 @@ impl Reference {
         Self {
             cities: cities(),
             banks: lines(include_str!("../../data/banks.csv"))
-                .map(|f| Bank { ispb: f[1] })
+                .map(|f| Bank { ispb: code(f[1]) })
                 .collect(),
             companies: Choice::new(companies, |c: &Company| c.weight),
             given_names: [eras("F"), eras("M")],

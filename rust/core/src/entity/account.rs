@@ -5,7 +5,7 @@ use super::customer::Customer;
 use crate::brazil::calendar::DAY;
 use crate::brazil::documents::{account_digit, write_digits};
 use crate::column::{Nullable, Texts, columns};
-use crate::rng::{Domain, Word, log_normal};
+use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
     /// Columns of `accounts`.
@@ -93,6 +93,21 @@ fn pix_key(context: &Context, customer: &Customer, row: u64, word: Word) -> PixK
     PixKey { kind, key }
 }
 
+fn status(kind: AccountType, state: Half) -> u8 {
+    match state.below(1000) {
+        0..15 => BLOCKED,
+        // Only savings close, with nothing in them and nothing happening in the history.
+        15..45 if kind == AccountType::Savings => CLOSED,
+        _ => ACTIVE,
+    }
+}
+
+/// Whether nothing happens any more in the account of a row; found without its other fields.
+pub fn is_closed(context: &Context, row: u64, kind: AccountType) -> bool {
+    let [state, ..] = context.rng.four(Domain::Account, row, 0, 0);
+    status(kind, state.halves().0) == CLOSED
+}
+
 impl Account {
     /// The account of a row.
     pub fn new(context: &Context, row: u64, kind: AccountType, customer: &Customer) -> Self {
@@ -105,12 +120,7 @@ impl Account {
             AccountType::Investments => (income * 6, 120),
         };
         let checking = kind == AccountType::Checking;
-        let status = match state.below(1000) {
-            0..15 => BLOCKED,
-            // Only savings close, with nothing in them and nothing happening in the history.
-            15..45 if kind == AccountType::Savings => CLOSED,
-            _ => ACTIVE,
-        };
+        let status = status(kind, state);
         let overdraft_limit = match overdraft.below(10) {
             0..3 => 0,
             3..7 => income / 2,
@@ -137,11 +147,6 @@ impl Account {
                     + (opened.0 & 0xFF_FFFF) as i64
             },
         }
-    }
-
-    /// Whether nothing happens in the account any more.
-    pub const fn is_closed(&self) -> bool {
-        self.status == CLOSED
     }
 }
 

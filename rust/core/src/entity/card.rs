@@ -6,7 +6,7 @@ use crate::brazil::calendar::{DAY, local_day};
 use crate::brazil::documents::{card_prefix, luhn, write_digits};
 use crate::civil::from_days;
 use crate::column::{Texts, columns};
-use crate::rng::Domain;
+use crate::rng::{Domain, Word};
 
 columns! {
     /// Columns of `credit_cards`.
@@ -50,11 +50,25 @@ pub struct CreditCard {
     issued_at: i64,
 }
 
+const fn status(state: Word) -> u8 {
+    match state.below(100) {
+        0..3 => 1,
+        3..5 => CANCELLED,
+        _ => 0,
+    }
+}
+
+/// Whether nothing is bought any more with the card of a row; found without its other fields.
+pub fn is_cancelled(context: &Context, row: u64) -> bool {
+    let [_, state, ..] = context.rng.four(Domain::CreditCard, row, 0, 1);
+    status(state) == CANCELLED
+}
+
 impl CreditCard {
     /// The card of a row.
     pub fn new(context: &Context, row: u64, holder: &Customer) -> Self {
-        let [brand, prefix, money, dates] = context.rng.four(Domain::CreditCard, row, 0, 0);
-        let [issued, state, ..] = context.rng.four(Domain::CreditCard, row, 0, 1);
+        let [[brand, prefix, money, dates], [issued, state, ..]] =
+            context.rng.fours(Domain::CreditCard, row, 0);
         let brand = match brand.below(1000) {
             0..611 => 0,
             611..932 => 1,
@@ -85,19 +99,10 @@ impl CreditCard {
             number,
             limit: limit as i64,
             closing_day: 1 + closing.below(28),
-            status: match state.below(100) {
-                0..3 => 1,
-                3..5 => CANCELLED,
-                _ => 0,
-            },
+            status: status(state),
             months_left: 1 + months.below(60) as i32,
             issued_at: context.plan.start() - ago * DAY + (issued.0 & 0x1FF_FFFF) as i64,
         }
-    }
-
-    /// Whether nothing is bought with the card any more.
-    pub const fn is_cancelled(&self) -> bool {
-        self.status == CANCELLED
     }
 
     fn number(&self) -> &[u8] {

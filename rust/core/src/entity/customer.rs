@@ -7,7 +7,7 @@ use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
-use crate::rng::{Domain, Search, Word, normal_q16};
+use crate::rng::{Domain, Half, Search, Word, normal_q16};
 
 columns! {
     /// Columns of `customers`.
@@ -55,10 +55,12 @@ pub struct Customer {
     pub row: u64,
     /// Home.
     pub city: &'static City,
-    /// Given name.
-    pub given_name: &'static str,
-    /// Surnames; the first `surname_count` count.
-    surnames: [&'static str; 3],
+    /// Chooses the given name; like the other names it is looked up when it is asked for, which for
+    /// most events it is not.
+    given: Word,
+    sex: Half,
+    /// Choose the surnames; the first `surname_count` count.
+    surnames: [Word; 3],
     surname_count: usize,
     birth: i32,
     occupation: &'static Occupation,
@@ -110,19 +112,13 @@ impl Customer {
     /// The customer of a row.
     pub fn new(context: &Context, row: u64) -> Self {
         let reference = reference();
-        let [place, given, last, middle] = context.rng.four(Domain::Customer, row, 0, 0);
-        let [another, shape, age, work] = context.rng.four(Domain::Customer, row, 0, 1);
-        let [money, credit, joined, _] = context.rng.four(Domain::Customer, row, 0, 2);
+        let [[place, given, last, middle], [another, shape, age, work], [money, credit, joined, _]] =
+            context.rng.fours(Domain::Customer, row, 0);
 
         let (sex, surnames) = shape.halves();
         let start = context.plan.start();
         // Sixty days past eighteen, so that an adult can join and open accounts before the history.
         let birth = local_day(start) - (age_in_days(age) + 60) as i32;
-        let era = match from_days(birth).0 {
-            ..1965 => 0,
-            1965..=1995 => 1,
-            _ => 2,
-        };
         let occupation = reference.occupations.pick(work);
         let income = income(occupation, money);
         let (luck, exposed) = credit.halves();
@@ -135,11 +131,9 @@ impl Customer {
         Self {
             row,
             city: reference.cities.pick(place),
-            // 51.5% of Brazilians are women (Census 2022).
-            given_name: reference.given_names[usize::from(!sex.chance(5_150))][era]
-                .pick(given)
-                .text,
-            surnames: [last, middle, another].map(|word| reference.surnames.pick(word).text),
+            given,
+            sex,
+            surnames: [last, middle, another],
             surname_count: match surnames.below(100) {
                 0..12 => 1,
                 12..85 => 2,
@@ -154,19 +148,33 @@ impl Customer {
         }
     }
 
+    /// Given name, as usual for the time of birth.
+    fn given_name(&self) -> &'static str {
+        let era = match from_days(self.birth).0 {
+            ..1965 => 0,
+            1965..=1995 => 1,
+            _ => 2,
+        };
+        // 51.5% of Brazilians are women (Census 2022).
+        let of_sex = &reference().given_names[usize::from(!self.sex.chance(5_150))];
+        of_sex[era].pick(self.given).label.text
+    }
+
     /// Given name and surnames, in order, with spaces between.
     pub fn name_parts(&self) -> ([&'static str; 7], usize) {
-        let [last, middle, another] = self.surnames;
+        let given = self.given_name();
+        let [last, middle, another] =
+            self.surnames.map(|word| reference().surnames.pick(word).label.text);
         match self.surname_count {
-            1 => ([self.given_name, " ", last, "", "", "", ""], 3),
-            2 => ([self.given_name, " ", middle, " ", last, "", ""], 5),
-            _ => ([self.given_name, " ", another, " ", middle, " ", last], 7),
+            1 => ([given, " ", last, "", "", "", ""], 3),
+            2 => ([given, " ", middle, " ", last, "", ""], 5),
+            _ => ([given, " ", another, " ", middle, " ", last], 7),
         }
     }
 
     /// The last surname.
-    pub const fn last_surname(&self) -> &'static str {
-        self.surnames[0]
+    pub fn last_surname(&self) -> &'static str {
+        reference().surnames.pick(self.surnames[0]).label.text
     }
 
     /// CPF; its ninth digit is the region of the home state.
@@ -179,14 +187,14 @@ impl Customer {
     /// `+55`, DDD, 9 and eight digits.
     pub fn phone(&self, context: &Context) -> [u8; 14] {
         let mut phone = *b"+55DD900000000";
-        phone[3..5].copy_from_slice(self.city.ddd.as_bytes());
+        phone[3..5].copy_from_slice(&self.city.ddd);
         write_digits(&mut phone[6..], context.phones.apply(self.row));
         phone
     }
 
     /// Name, row and a reserved domain.
     pub fn email(&self) -> String {
-        let mut local: Vec<u8> = fold(self.given_name).collect();
+        let mut local: Vec<u8> = fold(self.given_name()).collect();
         local.push(b'.');
         local.extend(fold(self.last_surname()));
         let local = String::from_utf8(local).expect("ASCII letters");
@@ -223,9 +231,9 @@ impl Address {
         // Low house numbers are commoner: the square of a uniform draw.
         let square = (u64::from(number.0) * u64::from(number.0)) >> 32;
         Self {
-            street: reference.streets.pick(street).text,
+            street: reference.streets.pick(street).label.text,
             number: 1 + ((square * 2_999) >> 32),
-            neighborhood: reference.neighborhoods.pick(neighborhood).text,
+            neighborhood: reference.neighborhoods.pick(neighborhood).label.text,
             postal_code,
             complement: match complement.below(100) {
                 0..28 => Some(format!("Apto {}", 1 + complement.0 % 220)),
@@ -256,8 +264,8 @@ impl CustomerColumns {
         self.street_number.push(&address.number.to_string());
         self.complement.push(address.complement.as_deref());
         self.neighborhood.push(address.neighborhood);
-        self.city.push(customer.city.name);
-        self.state.push(customer.city.state);
+        self.city.push(customer.city.name.text);
+        self.state.push_ascii(&customer.city.state);
         self.postal_code.push_ascii(&address.postal_code);
         self.occupation.push(customer.occupation.name);
         self.monthly_income.push(customer.income as i64);

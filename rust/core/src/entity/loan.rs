@@ -157,8 +157,8 @@ impl Loan {
         borrower: &Customer,
         property: Option<&Property>,
     ) -> Self {
-        let [shape, terms, money, date] = context.rng.four(Domain::Loan, row, 0, 0);
-        let [arrears, tail, ..] = context.rng.four(Domain::Loan, row, 0, 1);
+        let [[shape, terms, money, date], [arrears, tail, ..]] =
+            context.rng.fours(Domain::Loan, row, 0);
         let (shape, rate) = shape.halves();
         let (months, public) = terms.halves();
         let kind = match (property, shape.below(100)) {

@@ -77,8 +77,8 @@ impl PropertyColumns {
         self.street.push(address.street);
         self.street_number.push(&address.number.to_string());
         self.neighborhood.push(address.neighborhood);
-        self.city.push(owner.city.name);
-        self.state.push(owner.city.state);
+        self.city.push(owner.city.name.text);
+        self.state.push_ascii(&owner.city.state);
         self.postal_code.push_ascii(&address.postal_code);
         self.area_m2.push(property.area as i64);
         self.appraised_value.push(property.value as i64);

@@ -6,7 +6,7 @@ use crate::brazil::data::{Category, City};
 use crate::brazil::reference;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
-use crate::entity::card::CreditCard;
+use crate::entity::card::{CreditCard, is_cancelled};
 use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
@@ -51,10 +51,15 @@ const WORTH_PARCELLING: i64 = 15_000;
 
 /// How many purchases a card has.
 pub fn count(history: &History, card: &CreditCard) -> u32 {
-    if card.is_cancelled() {
+    count_of(history, card.row)
+}
+
+/// The same by its row.
+pub fn count_of(history: &History, row: u64) -> u32 {
+    if is_cancelled(&history.context, row) {
         return 0;
     }
-    let [draw, ..] = history.context.rng.four(Domain::CardTransaction, card.row, u64::MAX, 0);
+    let [draw, ..] = history.context.rng.four(Domain::CardTransaction, row, u64::MAX, 0);
     let (place, lot) = draw.halves();
     scaled(PURCHASES[place.below(16) as usize], &history.context.plan, lot)
 }
@@ -63,7 +68,7 @@ pub fn count(history: &History, card: &CreditCard) -> u32 {
 /// fields.
 pub fn time(history: &History, card: &CreditCard, k: u32, n: u32) -> i64 {
     let [when, ..] = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
-    history.purchases.time(k, n, when)
+    history.purchases.parts(n).time(k, when)
 }
 
 /// The billing cycle of a local day, as a number of months; it ends with the closing day.
@@ -99,11 +104,12 @@ impl Cycle {
 }
 
 impl Purchase {
-    fn new(history: &History, card: &CreditCard, k: u32, n: u32, open: &mut Cycle) -> Self {
-        let rng = &history.context.rng;
-        let [when, what, money, merchant] =
-            rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
-        let time = history.purchases.time(k, n, when);
+    fn new(
+        card: &CreditCard,
+        time: i64,
+        [_, what, money, merchant]: [Word; 4],
+        open: &mut Cycle,
+    ) -> Self {
         let category = reference().categories.pick(what);
         let (size, draw) = money.halves();
         // People with a small limit make small purchases.
@@ -123,8 +129,10 @@ impl Purchase {
 pub fn available_limit(history: &History, card: &CreditCard) -> i64 {
     let mut open = Cycle { number: 0, spent: 0 };
     let n = count(history, card);
+    let parts = history.purchases.parts(n);
     for k in 0..n {
-        Purchase::new(history, card, k, n, &mut open);
+        let draws = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
+        Purchase::new(card, parts.time(k, draws[0]), draws, &mut open);
     }
     let last = cycle(local_day(history.context.plan.as_of()), card.closing_day);
     card.limit - open.spent_in(last)
@@ -151,13 +159,13 @@ impl CardTransactionColumns {
     /// Adds all purchases of a card whose holder lives in `home`.
     pub fn push(&mut self, history: &History, card: &CreditCard, home: &City) {
         let n = count(history, card);
+        let parts = history.purchases.parts(n);
         let mut open = Cycle { number: 0, spent: 0 };
         for k in 0..n {
-            let purchase = Purchase::new(history, card, k, n, &mut open);
+            let [draws, [place, rest, code, _]] =
+                history.context.rng.fours(Domain::CardTransaction, card.row, u64::from(k));
+            let purchase = Purchase::new(card, parts.time(k, draws[0]), draws, &mut open);
             let Purchase { category, amount, approved, .. } = purchase;
-            let rng = &history.context.rng;
-            let [place, rest, code, _] =
-                rng.four(Domain::CardTransaction, card.row, u64::from(k), 1);
             let (parcels, away) = rest.halves();
             let mode = entry_mode(category, purchase.draw);
             // Shops are near home, but for one in twelve; those online are anywhere.
@@ -170,15 +178,19 @@ impl CardTransactionColumns {
                 k,
             ));
             self.card_id.push(card.id);
-            self.merchant_name.push(category.merchants.pick(purchase.merchant).text);
-            self.mcc.push(category.mcc);
-            self.merchant_category.push(category.name);
+            self.merchant_name.push_padded([category
+                .merchants
+                .pick(purchase.merchant)
+                .label
+                .padded()]);
+            self.mcc.push_ascii(&category.mcc);
+            self.merchant_category.push_padded([category.name.padded()]);
             self.amount.push(amount);
             self.currency.push(0);
             self.installments.push(installments(category, amount, parcels));
             self.entry_mode.push(mode);
-            self.merchant_city.push(city.name);
-            self.merchant_state.push(city.state);
+            self.merchant_city.push_padded([city.name.padded()]);
+            self.merchant_state.push_ascii(&city.state);
             self.status.push(if approved { APPROVED } else { DECLINED });
             self.decline_reason.push(match (approved, purchase.refused) {
                 (true, _) => None,

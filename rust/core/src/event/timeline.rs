@@ -32,14 +32,45 @@ const SESSION: std::ops::Range<usize> = 10 * SLOTS_PER_HOUR..17 * SLOTS_PER_HOUR
 #[derive(Debug)]
 pub struct Timeline {
     first_day: i32,
-    day_weights: Vec<u64>,
+    day_weights: Vec<Divisor>,
     days: Search,
     slots: Search,
-    slot_weights: Vec<u64>,
+    slot_weights: Vec<Divisor>,
     start: i64,
     end: i64,
     from: u64,
     span: u64,
+}
+
+/// A number by which is divided again and again: by multiplication, which is several times faster.
+#[derive(Debug, Clone, Copy)]
+struct Divisor {
+    value: u64,
+    /// More than `2^63 / value`, by one at most.
+    inverse: u64,
+}
+
+impl Divisor {
+    fn new(value: u64) -> Self {
+        Self { value, inverse: (1 << 63) / value.max(1) + 1 }
+    }
+
+    /// `n / value`, for `n · value` below 2^63: then what the inverse is too much by stays below 1.
+    #[inline]
+    fn divide(self, n: u64) -> u64 {
+        debug_assert!(u128::from(n) * u128::from(self.value) < 1 << 63);
+        ((u128::from(n) * u128::from(self.inverse)) >> 63) as u64
+    }
+}
+
+/// The parts of a history in which the events of one entity lie.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    timeline: &'a Timeline,
+    n: Divisor,
+    /// Weight of a part, and how much all of them leave.
+    each: u64,
+    rest: u64,
 }
 
 /// Payday is the fifth business day; the days up to it and the last two of the month are busy.
@@ -79,12 +110,13 @@ impl Timeline {
         let day_weights: Vec<u64> = (first_day..=local_day(end)).map(day_weight).collect();
         let slots = Search::new(slot_weights.iter().copied());
         let days = Search::new(day_weights.iter().map(|weight| weight * slots.total()));
+        let weights = |values: Vec<u64>| values.into_iter().map(Divisor::new).collect();
         let mut timeline = Self {
             first_day,
-            day_weights,
+            day_weights: weights(day_weights),
             days,
             slots,
-            slot_weights,
+            slot_weights: weights(slot_weights),
             start,
             end,
             from: 0,
@@ -127,21 +159,40 @@ impl Timeline {
         let day = (local_day(instant) - self.first_day) as usize;
         let time = local_time(instant);
         let slot = (time / SLOT) as usize;
-        let within = self.slot_weights[slot] * (time % SLOT) as u64 / SLOT as u64;
-        self.days.start(day) + self.day_weights[day] * (self.slots.start(slot) + within)
+        let within = self.slot_weights[slot].value * (time % SLOT) as u64 / SLOT as u64;
+        self.days.start(day) + self.day_weights[day].value * (self.slots.start(slot) + within)
     }
 
-    /// The time of event `k` of `n`, in milliseconds; `draw` places it within its part.
+    /// The parts of `n` events.
     #[inline]
-    pub fn time(&self, k: u32, n: u32, draw: Word) -> i64 {
-        let (k, n) = (u64::from(k), u64::from(n));
-        let (low, high) = (self.span * k / n, self.span * (k + 1) / n);
-        let (day, into_day) = self.days.find(self.from + low + draw.below(high - low));
+    pub fn parts(&self, n: u32) -> Parts<'_> {
+        let n = Divisor::new(n.max(1).into());
+        Parts { timeline: self, n, each: self.span / n.value, rest: self.span % n.value }
+    }
+
+    /// The time at which the weight before is `point`.
+    #[inline]
+    fn time_at(&self, point: u64) -> i64 {
+        let (day, into_day) = self.days.find(point);
         let weight = self.day_weights[day];
-        let (slot, into_slot) = self.slots.find(into_day / weight);
-        let place = into_slot * weight + into_day % weight;
-        let within = place * SLOT as u64 / (self.slot_weights[slot] * weight);
+        let of_slots = weight.divide(into_day);
+        let (slot, into_slot) = self.slots.find(of_slots);
+        let remainder = into_day - of_slots * weight.value;
+        // (into_slot + remainder / weight) · SLOT / slot_weight, rounded down once.
+        let place = into_slot * SLOT as u64 + weight.divide(remainder * SLOT as u64);
+        let within = self.slot_weights[slot].divide(place);
         let time = slot as i64 * SLOT + within as i64;
         instant(self.first_day + day as i32, time).clamp(self.start, self.end - 1)
+    }
+}
+
+impl Parts<'_> {
+    /// The time of event `k`, in milliseconds; `draw` places it within its part.
+    #[inline]
+    pub fn time(&self, k: u32, draw: Word) -> i64 {
+        // Where part `k` begins: span · k / n, rounded down.
+        let start = |k: u64| self.each * k + self.n.divide(self.rest * k);
+        let (low, high) = (start(k.into()), start(u64::from(k) + 1));
+        self.timeline.time_at(self.timeline.from + low + draw.below(high - low))
     }
 }

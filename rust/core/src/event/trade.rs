@@ -4,7 +4,7 @@ use super::{History, scaled};
 use crate::brazil::calendar::local_day;
 use crate::brazil::reference;
 use crate::column::{Texts, columns};
-use crate::entity::account::{Account, AccountType};
+use crate::entity::account::Account;
 use crate::entity::stock::ROUND_LOT;
 use crate::rng::Domain;
 
@@ -48,27 +48,26 @@ pub fn count(history: &History, row: u64) -> u32 {
 /// other fields.
 pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
     let [when, ..] = history.context.rng.four(Domain::Trade, account.row, u64::from(k), 0);
-    history.session.time(k, n, when)
+    history.session.parts(n).time(k, when)
 }
 
 impl TradeColumns {
-    /// Adds all trades of an account.
-    pub fn push(&mut self, history: &History, account: &Account) {
-        if account.kind != AccountType::Investments {
-            return;
-        }
+    /// Adds all trades of the INVESTIMENTOS account of this row.
+    pub fn push(&mut self, history: &History, row: u64) {
+        let id = history.context.id(Domain::Account, row);
         let stocks = &reference().stocks;
         let rng = &history.context.rng;
-        let picks = [0, 1].map(|block| rng.four(Domain::Trade, account.row, u64::MAX, 1 + block));
+        let [_, picks @ ..] = rng.fours::<3>(Domain::Trade, row, u64::MAX);
         let portfolio: [usize; PORTFOLIO] =
             std::array::from_fn(|i| stocks.pick_position(picks[i / 4][i % 4]));
-        let held_stocks = 3 + (account.row % 6) as usize;
+        let held_stocks = 3 + (row % 6) as usize;
         let mut positions = [0_i32; PORTFOLIO];
 
-        let n = count(history, account.row);
+        let n = count(history, row);
+        let parts = history.session.parts(n);
         for k in 0..n {
-            let [when, what, size, how] = rng.four(Domain::Trade, account.row, u64::from(k), 0);
-            let time = history.session.time(k, n, when);
+            let [when, what, size, how] = rng.four(Domain::Trade, row, u64::from(k), 0);
+            let time = parts.time(k, when);
             let (which, side) = what.halves();
             let (lot, size) = size.halves();
             let slot = which.below(held_stocks as u32) as usize;
@@ -89,8 +88,8 @@ impl TradeColumns {
             let price = history.prices.at(portfolio[slot], time);
             let gross = price * i64::from(quantity);
 
-            self.trade_id.push(history.context.event_id(Domain::Trade, account.row, k));
-            self.account_id.push(account.id);
+            self.trade_id.push(history.context.event_id(Domain::Trade, row, k));
+            self.account_id.push(id);
             self.stock_id.push(history.stock_ids[portfolio[slot]]);
             // The odd-lot market has tickers of its own.
             self.ticker.push_parts(&[stock.ticker, if round { "" } else { "F" }]);

@@ -5,12 +5,12 @@
 
 use super::{History, scaled};
 use crate::brazil::calendar::{HOUR, local_day, local_time};
-use crate::brazil::data::{Bank, Company};
+use crate::brazil::data::{Bank, Company, Label};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
-use crate::entity::account::{Account, AccountType};
+use crate::entity::account::{Account, AccountType, is_closed};
 use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
@@ -59,7 +59,7 @@ const KEY_EVP: u8 = 4;
 const ACCOUNT_KEYS: [u8; 4] = [KEY_CPF, KEY_PHONE, KEY_EMAIL, KEY_EVP];
 
 /// ISPB of the bank whose data this is: none that the Banco Central has given out.
-const OWN_ISPB: &str = "99860010";
+const OWN_ISPB: [u8; 8] = *b"99860010";
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
 const NIGHT_CAP: i64 = 100_000;
 /// Movements in the default number of days, for each kind of account; drawn evenly.
@@ -70,12 +70,17 @@ const INVESTMENTS: [u32; 8] = [2, 3, 4, 5, 6, 8, 10, 12];
 
 /// How many movements an account has.
 pub fn count(history: &History, account: &Account) -> u32 {
-    if account.is_closed() {
+    count_of(history, account.row, account.kind)
+}
+
+/// The same by its row.
+pub fn count_of(history: &History, row: u64, kind: AccountType) -> u32 {
+    if is_closed(&history.context, row, kind) {
         return 0;
     }
-    let [draw, ..] = history.context.rng.four(Domain::Transaction, account.row, u64::MAX, 0);
+    let [draw, ..] = history.context.rng.four(Domain::Transaction, row, u64::MAX, 0);
     let (place, lot) = draw.halves();
-    let events: &[u32] = match account.kind {
+    let events: &[u32] = match kind {
         AccountType::Checking => &CHECKING,
         AccountType::Savings => &SAVINGS,
         AccountType::Investments => &INVESTMENTS,
@@ -87,7 +92,7 @@ pub fn count(history: &History, account: &Account) -> u32 {
 /// other fields.
 pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
     let [when, ..] = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
-    history.movements.time(k, n, when)
+    history.movements.parts(n).time(k, when)
 }
 
 /// What an event does to the account.
@@ -130,10 +135,13 @@ fn amount(account: &Account, kind: u8, draw: Half) -> i64 {
 }
 
 impl Movement {
-    fn new(history: &History, account: &Account, k: u32, n: u32, balance: i64) -> Self {
-        let rng = &history.context.rng;
-        let [when, what, money, fate] = rng.four(Domain::Transaction, account.row, u64::from(k), 0);
-        let time = history.movements.time(k, n, when);
+    fn new(
+        history: &History,
+        account: &Account,
+        time: i64,
+        [_, what, money, fate]: [Word; 4],
+        balance: i64,
+    ) -> Self {
         let (which, side) = what.halves();
         let (size, draw) = money.halves();
         let (portion, fate) = fate.halves();
@@ -176,30 +184,22 @@ impl Movement {
     }
 }
 
-/// The movements of an account in order: a fold over its balance.
-fn movements<'a>(
-    history: &'a History,
-    account: &'a Account,
-) -> impl Iterator<Item = (u32, Movement)> + 'a {
-    let n = count(history, account);
-    let mut balance = account.opening_balance;
-    (0..n).map(move |k| {
-        let movement = Movement::new(history, account, k, n, balance);
-        balance = movement.balance;
-        (k, movement)
-    })
-}
-
 /// The balance of an account after its last event.
 pub fn closing_balance(history: &History, account: &Account) -> i64 {
-    movements(history, account).last().map_or(account.opening_balance, |(_, m)| m.balance)
+    let n = count(history, account);
+    let parts = history.movements.parts(n);
+    (0..n).fold(account.opening_balance, |balance, k| {
+        let draws = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
+        Movement::new(history, account, parts.time(k, draws[0]), draws, balance).balance
+    })
 }
 
 /// The other side of a Pix or TED.
 struct Counterparty {
     company: Option<&'static Company>,
-    names: [&'static str; 2],
-    cpf: [u8; 11],
+    names: [&'static Label; 2],
+    /// Chooses the CPF.
+    document: Word,
     bank: &'static Bank,
 }
 
@@ -211,19 +211,25 @@ impl Counterparty {
         Self {
             // 41% of Pix goes to firms (Banco Central).
             company: firm.chance(4_100).then(|| reference.companies.pick(given)),
-            names: [names.pick(given).text, reference.surnames.pick(last).text],
-            cpf: cpf(document.below(999_999_998) as u32 + 1),
+            names: [&names.pick(given).label, &reference.surnames.pick(last).label],
+            document,
             bank: &reference.banks[bank.below(reference.banks.len() as u32) as usize],
         }
+    }
+}
+
+impl Counterparty {
+    fn cpf(&self) -> [u8; 11] {
+        cpf(self.document.below(999_999_998) as u32 + 1)
     }
 }
 
 const BASE_36: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// `E`, ISPB of the payer's bank, minute in UTC, eleven letters or digits (Banco Central, Pix).
-fn end_to_end_id(ispb: &str, time: i64, draw: Word) -> [u8; 32] {
+fn end_to_end_id(ispb: [u8; 8], time: i64, draw: Word) -> [u8; 32] {
     let mut id = *b"E00000000yyyyMMddHHmm00000000000";
-    id[1..9].copy_from_slice(ispb.as_bytes());
+    id[1..9].copy_from_slice(&ispb);
     let minutes = time.div_euclid(60_000);
     let (year, month, day) = from_days(minutes.div_euclid(1_440) as i32);
     let minute_of_day = minutes.rem_euclid(1_440) as u64;
@@ -240,10 +246,6 @@ fn end_to_end_id(ispb: &str, time: i64, draw: Word) -> [u8; 32] {
     id
 }
 
-fn ascii(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("ASCII")
-}
-
 fn channel(kind: u8, draw: Half) -> u8 {
     match (kind, draw.below(100)) {
         (WITHDRAWAL, 0..95) | (DEPOSIT, 0..60) => ATM,
@@ -257,41 +259,47 @@ impl TransactionColumns {
     /// Adds all movements of an account.
     pub fn push(&mut self, history: &History, account: &Account) {
         let reference = reference();
-        for (k, movement) in movements(history, account) {
+        let n = count(history, account);
+        let parts = history.movements.parts(n);
+        let mut balance = account.opening_balance;
+        for k in 0..n {
+            let [draws, [who, given, last, document], pix] =
+                history.context.rng.fours(Domain::Transaction, account.row, u64::from(k));
+            let movement = Movement::new(history, account, parts.time(k, draws[0]), draws, balance);
+            balance = movement.balance;
             let (kind, direction) = (movement.kind, movement.direction);
-            let rng = &history.context.rng;
-            let event = u64::from(k);
             self.transaction_id.push(history.context.event_id(Domain::Transaction, account.row, k));
             self.account_id.push(account.id);
             self.transaction_type.push(kind);
             self.direction.push(direction);
             self.amount.push(movement.amount);
-            self.balance_after.push(movement.balance);
+            self.balance_after.push(balance);
             self.currency.push(0);
             self.channel.push(channel(kind, movement.draw));
             self.status.push(movement.status);
             let texts = &reference.descriptions[kind as usize][direction as usize];
             let text = texts.get(movement.draw.0 as usize % (texts.len() * 3 / 2));
-            self.description.push(text.copied());
+            match text {
+                Some(text) => self.description.push_padded([text.padded()]),
+                None => self.description.push(None),
+            }
             self.occurred_at.push(movement.time);
             if matches!(kind, DEPOSIT | WITHDRAWAL) {
                 self.push_nobody();
                 continue;
             }
-            let [who, given, last, document] = rng.four(Domain::Transaction, account.row, event, 1);
             let other = Counterparty::new(who, given, last, document);
             self.push_counterparty(&other);
             if kind == PIX {
-                let draws = rng.four(Domain::Transaction, account.row, event, 2);
                 let payer = if direction == DEBIT { OWN_ISPB } else { other.bank.ispb };
                 if direction == DEBIT {
-                    self.push_key_of(&other, draws);
+                    self.push_key_of(&other, pix);
                 } else {
                     let key = account.pix_key.as_ref();
                     self.pix_key_type.push(key.map(|key| ACCOUNT_KEYS[key.kind as usize]));
                     self.pix_key.push(key.map(|key| key.key.as_str()));
                 }
-                let id = end_to_end_id(payer, movement.time, draws[3]);
+                let id = end_to_end_id(payer, movement.time, pix[3]);
                 self.end_to_end_id.push_ascii(&id);
             } else {
                 self.push_no_pix();
@@ -314,15 +322,19 @@ impl TransactionColumns {
 
     fn push_counterparty(&mut self, other: &Counterparty) {
         if let Some(company) = other.company {
-            self.counterparty_name.push(Some(company.name));
-            self.counterparty_document.push(Some(&company.cnpj));
+            self.counterparty_name.push_padded([company.name.padded()]);
+            self.counterparty_document.push_ascii(&company.cnpj);
         } else {
-            let [given, last] = other.names;
-            self.counterparty_name.push_parts(&[given, " ", last]);
-            let cpf = ascii(&other.cpf);
-            self.counterparty_document.push_parts(&["***.", &cpf[3..6], ".", &cpf[6..9], "-**"]);
+            const SPACE: Label = Label::new(" ");
+            let [given, last] = other.names.map(Label::padded);
+            self.counterparty_name.push_padded([given, SPACE.padded(), last]);
+            let cpf = other.cpf();
+            let mut masked = *b"***.000.000-**";
+            masked[4..7].copy_from_slice(&cpf[3..6]);
+            masked[8..11].copy_from_slice(&cpf[6..9]);
+            self.counterparty_document.push_ascii(&masked);
         }
-        self.counterparty_ispb.push(Some(other.bank.ispb));
+        self.counterparty_ispb.push_ascii(&other.bank.ispb);
     }
 
     /// Kinds of key as the Banco Central counts them, between those that a person and a firm may have.
@@ -336,18 +348,19 @@ impl TransactionColumns {
         };
         self.pix_key_type.push(Some(kind));
         match (kind, other.company) {
-            (KEY_CPF, _) => self.pix_key.push_ascii(&other.cpf),
-            (KEY_CNPJ, Some(company)) => self.pix_key.push(Some(&company.cnpj)),
+            (KEY_CPF, _) => self.pix_key.push_ascii(&other.cpf()),
+            (KEY_CNPJ, Some(company)) => self.pix_key.push_ascii(&company.cnpj),
             (KEY_PHONE, _) => {
                 let cities = &reference().cities;
-                let mut number = *b"900000000";
-                write_digits(&mut number[1..], low.below(100_000_000));
-                self.pix_key.push_parts(&["+55", cities.pick(high).ddd, ascii(&number)]);
+                let mut phone = *b"+55DD900000000";
+                phone[3..5].copy_from_slice(&cities.pick(high).ddd);
+                write_digits(&mut phone[6..], low.below(100_000_000));
+                self.pix_key.push_ascii(&phone);
             }
             (KEY_EMAIL, _) => {
-                let mut number = *b"pix00000000";
-                write_digits(&mut number[3..], high.below(100_000_000));
-                self.pix_key.push_parts(&[ascii(&number), "@example.com"]);
+                let mut email = *b"pix00000000@example.com";
+                write_digits(&mut email[3..11], high.below(100_000_000));
+                self.pix_key.push_ascii(&email);
             }
             _ => {
                 let mut evp = *b"00000000-0000-4000-8000-000000000000";

@@ -153,7 +153,7 @@ def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
     if run.postgres_url is not None:
         from .sinks.postgres import PostgresSink
 
-        postgres = PostgresSink(run.postgres_url, truncate=run.truncate)
+        postgres = PostgresSink(run.postgres_url, truncate=run.truncate, parallel=run.fast)
     if run.producer is not None:
         from .sinks.kafka import KafkaSink
 
@@ -226,6 +226,7 @@ class _Run:
         self._postgres.begin()
         for name in tables:
             self._move("postgres", name, self._source(name), self._postgres)
+            self._postgres.finish(name)
         began = time.perf_counter()
         self._progress.start("postgres", "keys and commit", 0)
         self._postgres.commit()

@@ -53,6 +53,11 @@ class TableShape:
     foreign_keys: tuple[tuple[str, str], ...]
     indexes: tuple[tuple[str, str], ...]
 
+    @property
+    def index_names(self) -> list[str]:
+        """Indexes that come with the keys, and the others."""
+        return [name for name, _ in (*self.keys, *self.indexes)]
+
     def create(self, schema: str) -> str:
         """CREATE TABLE with columns and CHECKs; ``schema`` is quoted already."""
         lines = [f"{column.name} {column}" for column in self.columns]

@@ -287,7 +287,7 @@ class Staging:
         first.execute(b"COMMIT")
 
     def _attached(self, main: psycopg.Connection[Any], target: str) -> bool:
-        indexes = [n for t in self._tables for n, _ in (*t.keys, *t.indexes)]
+        indexes = [name for table in self._tables for name in table.index_names]
         names = {"tables": [table.name for table in self._tables], "indexes": indexes}
         schemas = {"schema": target, "staging": self.schema, "own": _OWN}
         rows = main.execute(_ATTACHED.encode(), {**names, **schemas}).fetchall()

@@ -33,6 +33,28 @@ _LOAD_LOCK = int.from_bytes(b"datagen")
 _REFERENCE_TABLES = frozenset({"stocks"})
 
 
+#: Whether keys or their indexes have something that would be lost if they were made anew.
+_KEYS_HAVE_MORE = """
+WITH tables AS (
+    SELECT oid FROM pg_class WHERE relnamespace = %s::regnamespace AND relname = ANY(%s)
+)
+SELECT EXISTS (
+    SELECT FROM tables JOIN pg_index x ON x.indrelid = tables.oid
+    JOIN pg_class i ON i.oid = x.indexrelid
+    WHERE i.relname = ANY(%s) AND (
+        i.reloptions IS NOT NULL OR i.reltablespace <> 0 OR x.indisclustered OR x.indisreplident
+        OR obj_description(i.oid, 'pg_class') IS NOT NULL
+    )
+) OR EXISTS (
+    SELECT FROM tables JOIN pg_constraint k ON k.conrelid = tables.oid
+    WHERE k.contype IN ('p', 'u', 'f') AND obj_description(k.oid, 'pg_constraint') IS NOT NULL
+) OR EXISTS (
+    SELECT FROM tables JOIN pg_trigger g ON g.tgrelid = tables.oid
+    WHERE g.tgisinternal AND g.tgenabled <> 'O'
+)
+"""
+
+
 class PostgresSink:
     """Loads the master tables, all or nothing.
 
@@ -354,6 +376,10 @@ class PostgresSink:
         if not all(existing.values()):
             return False
         tables = [table for table in _shapes() if table.name in existing]
+        indexes = [name for table in tables for name in table.index_names]
+        [(more,)] = self._rows(_KEYS_HAVE_MORE, self._schema, [*existing], indexes)
+        if more:
+            return False
         try:
             with self._session().transaction():
                 for table in reversed(tables):

@@ -98,25 +98,30 @@ class CopyIn:
         self._statement = f"COPY {schema}.{table.name} ({columns}) FROM STDIN ({options})"
         self._wire = wire
         self._rows = 0
+        self._open = False
         self._start()
 
     def write(self, batch: Batch) -> None:
         # A server says nothing in the middle of a COPY unless something is wrong.
         if self._wire.answered():
-            self.end()
             self._rows = self.rows()
             self._start()
         self._wire.put(memoryview(batch.encode("pgcopy")))
 
     def end(self) -> None:
-        """Says that these are all rows; ``rows`` waits until the server has taken them."""
-        self._wire.put(_TRAILER)
-        self._wire.end()
+        """Says that these are all rows, and does not wait for what the server makes of them."""
+        if self._open:
+            self._open = False
+            self._wire.put(_TRAILER)
+            self._wire.end()
 
     def rows(self) -> int:
+        """How many rows the server has added, once it has added them all."""
+        self.end()
         return self._rows + self._wire.wait()
 
     def _start(self) -> None:
         self._wire.send(self._statement)
         self._wire.wait()
         self._wire.put(_HEADER)
+        self._open = True

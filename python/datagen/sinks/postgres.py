@@ -122,7 +122,7 @@ class PostgresSink:
 
     @property
     def rows_loaded(self) -> Mapping[str, int]:
-        """Rows that this load added to each table."""
+        """Rows that this load added to each table, as far as the server has said so."""
         return dict(self._rows_loaded)
 
     def connect(self) -> None:
@@ -163,6 +163,7 @@ class PostgresSink:
             raise RuntimeError("begin() was called already")
         with self._errors():
             session = self._session()
+            self._finished.clear()
             drop_leftovers(session, _LOAD_LOCK)
             begin(session, self._lock_timeout)
             self._began = True
@@ -207,10 +208,11 @@ class PostgresSink:
             if self._staging is not None:
                 self._staging.write(table, batch)
                 return len(batch)
-            self._copy(table).write(batch)
+            copy = self._copy(table)
+            copy.write(batch)
             if table.name not in self._fresh:
                 # The server checks keys, and frees the memory of that, at the end of a COPY.
-                self._end_copy(table.name)
+                copy.end()
         return len(batch)
 
     def finish(self, name: str) -> None:
@@ -252,6 +254,7 @@ class PostgresSink:
     def counts(self) -> dict[str, int]:
         """Rows of each table now, by ``SELECT count(*)``; 0 for a table that does not exist."""
         with self._errors():
+            self._end_copies()
             self._schema = self._schema or self._current_schema()
             return self._count(self._tables())
 
@@ -394,10 +397,12 @@ class PostgresSink:
         return True
 
     def _copy(self, table: TableShape) -> CopyIn:
-        if table.name not in self._copies:
+        fresh = table.name in self._fresh
+        if table.name not in self._copies or not fresh:
             self._end_copies()
-            wire, freeze = Wire(self._session()), table.name in self._fresh
-            self._copies[table.name] = CopyIn(wire, self._schema, table, freeze=freeze)
+            self._copies[table.name] = CopyIn(
+                Wire(self._session()), self._schema, table, freeze=fresh
+            )
         return self._copies[table.name]
 
     def _end_copies(self) -> None:
@@ -406,9 +411,8 @@ class PostgresSink:
 
     def _end_copy(self, name: str) -> None:
         if name in self._copies:
-            copy = self._copies.pop(name)
-            copy.end()
-            self._rows_loaded[name] += copy.rows()
+            with self._errors(name):
+                self._rows_loaded[name] += self._copies.pop(name).rows()
 
     def _merge(self, table: TableShape, batch: Batch) -> int:
         """Adds the rows that are not there, by way of a temporary table."""
@@ -418,7 +422,6 @@ class PostgresSink:
         temporary = replace(table, name=staging)
         copy = CopyIn(Wire(self._session()), "pg_temp", temporary, freeze=False)
         copy.write(batch)
-        copy.end()
         copy.rows()
         with self._session().cursor() as cursor:
             cursor.execute(

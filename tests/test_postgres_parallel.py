@@ -16,6 +16,7 @@ from datagen._core import Batch
 from datagen.errors import RejectedError, UnreachableError
 from datagen.sinks._ddl import TableShape
 from datagen.sinks.postgres import PostgresSink
+from services._net import free_port
 from tables import (
     TABLES,
     constraints,
@@ -170,6 +171,18 @@ def test_transactions_that_see_a_snapshot(pg_dsn: str, nothing_stays: None) -> N
     before = oids(pg_dsn)
     options = "-cdefault_transaction_isolation=serializable -cdefault_transaction_read_only=on"
     load(f"{pg_dsn}?options={quote(options)}", 60, truncate=True, parallel=True)
+    assert not set(before.values()) & set(oids(pg_dsn).values())
+
+
+def test_all_connections_go_to_the_same_of_several_servers(
+    pg_dsn: str, nothing_stays: None
+) -> None:
+    place = urlsplit(pg_dsn)
+    user, _, at = place.netloc.rpartition("@")
+    several = place._replace(netloc=f"{user}@127.0.0.1:{free_port()},{at}").geturl()
+    load(several, 20)
+    before = oids(pg_dsn)
+    load(several, 60, truncate=True, parallel=True)
     assert not set(before.values()) & set(oids(pg_dsn).values())
 
 

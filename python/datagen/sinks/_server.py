@@ -64,14 +64,20 @@ class Server:
         #: host:port/database
         self.where = _place(self._params)
 
-    def connect(self) -> psycopg.Connection[Any]:
-        """A session in autocommit; waits ten seconds at most unless the URL says otherwise."""
+    def connect(self, beside: psycopg.Connection[Any] | None = None) -> psycopg.Connection[Any]:
+        """A session in autocommit; waits ten seconds at most unless the URL says otherwise.
+
+        Where the URL or the name has several servers, it is that of the session ``beside``.
+        """
         import psycopg
         from psycopg.conninfo import make_conninfo
 
         params = {"fallback_application_name": "datagen", "keepalives_idle": "60", **self._params}
         if "PGCONNECT_TIMEOUT" not in os.environ:
             params.setdefault("connect_timeout", "10")
+        if beside is not None:
+            info = beside.info
+            params |= {"host": info.host, "port": str(info.port), "hostaddr": info.hostaddr}
         # COPY converts text from the client's encoding, and ours is always UTF-8.
         params["client_encoding"] = "UTF8"
         try:

@@ -38,6 +38,7 @@ _MAY_STAGE = """
 SELECT has_database_privilege(current_database(), 'CREATE')
    AND has_schema_privilege(%(schema)s::regnamespace, 'CREATE')
    AND NOT EXISTS (SELECT FROM pg_publication)
+   AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database())
    AND NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')
    AND NOT EXISTS (SELECT FROM pg_default_acl
                    WHERE defaclnamespace = %(schema)s::regnamespace AND defaclobjtype = 'r')
@@ -196,7 +197,7 @@ class Staging:
             with main.transaction():
                 row = main.execute(_MAY_STAGE.encode(), {"schema": target}).fetchone()
                 if row and row[0]:
-                    staging._make()
+                    staging._make(main)
                     if not existing or not staging._attached(main, target):
                         staging._empty()
                         return staging
@@ -276,9 +277,9 @@ class Staging:
         except (DatagenError, psycopg.Error):
             _log.warning("schema %s could not be dropped; the next load will do it", self.schema)
 
-    def _make(self) -> None:
+    def _make(self, main: psycopg.Connection[Any]) -> None:
         for table in self._tables:
-            self._lanes[table.name] = _Lane(self._server.connect())
+            self._lanes[table.name] = _Lane(self._server.connect(beside=main))
         first = self._lanes[self._tables[0].name].session
         begin(first, self._lock_timeout)
         first.execute(f"CREATE SCHEMA {self.schema}".encode())

@@ -1,10 +1,11 @@
-"""Master data of 100 000 customers into PostgreSQL, keys included, beside `executemany`."""
+r"""Master data into PostgreSQL, keys included, beside psql's `\\copy` and `executemany`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import classic
+import pytest
 from harness import Way
 
 from datagen import Plan
@@ -12,10 +13,53 @@ from datagen.sinks.postgres import PostgresSink
 from datagen.types import catalogue
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness import Contest, Stack
 
+    from services.postgres import PostgresServer
+
 PLAN = Plan(customers=100_000)
-ROWS = sum(PLAN.rows(table.name) for table in catalogue().tables)
+
+
+def count(plan: Plan) -> int:
+    return sum(plan.rows(table.name) for table in catalogue().tables)
+
+
+ROWS = count(PLAN)
+
+
+@pytest.mark.parametrize("customers", [100_000, 400_000])
+def test_copy(
+    contest: Contest, stack: Stack, postgres: PostgresServer, tmp_path: Path, customers: int
+) -> None:
+    """Ours makes and checks the rows; the peer has them in files that PostgreSQL reads as is."""
+    plan = Plan(customers=customers)
+    rows = count(plan)
+    classic.write_files(plan, tmp_path)
+    psql = postgres.program("psql")
+    contest(
+        f"master data of {customers:,} customers".replace(",", " "),
+        Way(
+            "datagen load --skip-kafka",
+            rows,
+            lambda: stack.load(customers, "--skip-kafka"),
+            stack.empty,
+        ),
+        Way(
+            "psql, ready-made files, FREEZE, one transaction",
+            rows,
+            lambda: classic.copy_files(psql, stack.dsn, tmp_path, freeze=True),
+            stack.empty,
+        ),
+        Way(
+            "psql, ready-made files",
+            rows,
+            lambda: classic.copy_files(psql, stack.dsn, tmp_path, freeze=False),
+            stack.empty,
+        ),
+        rounds=5,
+    )
 
 
 def test_load(contest: Contest, stack: Stack) -> None:
@@ -51,19 +95,19 @@ def test_load(contest: Contest, stack: Stack) -> None:
 
 
 def test_sink(contest: Contest, stack: Stack) -> None:
-    """Where the time goes: rows made and copied into tables without keys, and with all of it."""
+    """What a connection for each table brings."""
 
-    def load(*, commit: bool) -> None:
-        with PostgresSink(stack.dsn) as sink:
+    def load(*, parallel: bool) -> None:
+        with PostgresSink(stack.dsn, parallel=parallel) as sink:
             sink.begin()
             for table in catalogue().tables:
                 for batch in PLAN.batches(table.name):
                     sink.write(batch)
-            if commit:
-                sink.commit()
+                sink.finish(table.name)
+            sink.commit()
 
     contest(
         "master data of 100 000 customers, sink",
-        Way("datagen.sinks.postgres", ROWS, lambda: load(commit=True), stack.empty),
-        Way("the same without keys and commit", ROWS, lambda: load(commit=False), stack.empty),
+        Way("datagen.sinks.postgres", ROWS, lambda: load(parallel=True), stack.empty),
+        Way("the same on one connection", ROWS, lambda: load(parallel=False), stack.empty),
     )

@@ -5,15 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
 
-from datagen._core import Batch, Plan
+from datagen._core import Batch
 from datagen.errors import (
     ConfigurationError,
     DatagenError,
@@ -24,94 +23,39 @@ from datagen.errors import (
 from datagen.sinks.postgres import PostgresSink
 from datagen.types import catalogue
 from services._net import free_port
+from tables import (
+    TABLES,
+    constraints,
+    eventually,
+    execute,
+    load,
+    plan,
+    query,
+    session,
+    sessions,
+    snapshot,
+    staging,
+    tables,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-TABLES = [relation.name for relation in catalogue().tables]
 SECRET = "Senha-Muito5ecreta"
 
 
-def plan(customers: int = 200, seed: int = 42) -> Plan:
-    return Plan(seed, customers, days=30)
-
-
-def load(
-    dsn: str, customers: int = 200, *, seed: int = 42, start: int = 0, truncate: bool = False
-) -> PostgresSink:
-    with PostgresSink(dsn, truncate=truncate) as sink:
-        sink.begin()
-        for name in TABLES:
-            for batch in plan(customers, seed).batches(name, start, batch_rows=64):
-                assert sink.write(batch) <= len(batch)
-        sink.commit()
-    return sink
-
-
-def query(dsn: str, statement: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(dsn) as connection:
-        return connection.execute(statement.encode()).fetchall()
-
-
-def execute(dsn: str, *statements: str) -> None:
-    with psycopg.connect(dsn) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-
-
-def tables(dsn: str) -> set[str]:
-    return {
-        name
-        for (name,) in query(
-            dsn, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
-        )
-    }
-
-
-def snapshot(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
-    return {name: query(dsn, f"SELECT * FROM {name} ORDER BY 1") for name in TABLES}
-
-
-def constraints(dsn: str) -> list[tuple[Any, ...]]:
-    """Constraints and indexes, as the server describes them."""
-    return query(
-        dsn,
-        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
-        "WHERE connamespace = current_schema()::regnamespace "
-        "UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes "
-        "WHERE schemaname = current_schema() ORDER BY 1, 2, 3",
-    )
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def sessions(dsn: str) -> int:
-    [(count,)] = query(
-        dsn,
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name = 'datagen'",
-    )
-    return int(count)
-
-
-@contextmanager
-def session(dsn: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        yield connection
+@pytest.fixture(params=[False, True], ids=["one-connection", "parallel"])
+def parallel(request: pytest.FixtureRequest, pg_dsn: str) -> Iterator[bool]:
+    """Both ways to load; neither leaves anything behind."""
+    yield request.param
+    assert staging(pg_dsn) == []
 
 
 # Loading
 
 
-def test_rows_arrive_as_they_are(pg_dsn: str) -> None:
-    sink = load(pg_dsn)
+def test_rows_arrive_as_they_are(pg_dsn: str, parallel: bool) -> None:
+    sink = load(pg_dsn, parallel=parallel)
     for name in TABLES:
         sent = [b.row(i) for b in plan().batches(name) for i in range(len(b))]
         columns = [field.name for field in catalogue()[name].fields]
@@ -143,8 +87,8 @@ def test_every_foreign_key_has_its_parent(pg_dsn: str) -> None:
             assert query(pg_dsn, f"SELECT count(*) FROM {relation.name}") > [(0,)]
 
 
-def test_tables_have_their_keys(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_tables_have_their_keys(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     names = {name for _, name, _ in constraints(pg_dsn)}
     assert names >= {
         "customers_pkey",
@@ -200,14 +144,14 @@ def test_other_forms_of_the_url(pg_dsn: str, url: str) -> None:
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(20,)]
 
 
-def test_tables_go_to_the_first_schema(pg_dsn: str) -> None:
+def test_tables_go_to_the_first_schema(pg_dsn: str, parallel: bool) -> None:
     execute(pg_dsn, 'CREATE SCHEMA "Other one"')
     dsn = pg_dsn + "?options=" + quote('-csearch_path="Other\\ one",public')
-    load(dsn, 20)
-    load(dsn, 20, truncate=True)
+    load(dsn, 20, parallel=parallel)
+    load(dsn, 20, truncate=True, parallel=parallel)
     assert query(pg_dsn, 'SELECT count(*) FROM "Other one".loans') == [(plan(20).rows("loans"),)]
     assert tables(pg_dsn) == set()
-    load(pg_dsn, 20)
+    load(pg_dsn, 20, parallel=parallel)
 
 
 def test_a_stream_is_not_a_table(pg_dsn: str) -> None:
@@ -220,38 +164,38 @@ def test_a_stream_is_not_a_table(pg_dsn: str) -> None:
 # Loading again
 
 
-def test_truncate_replaces_all(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_truncate_replaces_all(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     made = constraints(pg_dsn)
     small = snapshot(pg_dsn)
-    sink = load(pg_dsn, 200, truncate=True)
+    sink = load(pg_dsn, 200, truncate=True, parallel=parallel)
     assert sink.rows_before == dict.fromkeys(TABLES, 0)
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(200,)]
     assert constraints(pg_dsn) == made
-    load(pg_dsn, 20, truncate=True)
+    load(pg_dsn, 20, truncate=True, parallel=parallel)
     assert snapshot(pg_dsn) == small
 
 
-def test_truncate_without_rows_empties(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
-    with PostgresSink(pg_dsn, truncate=True) as sink:
+def test_truncate_without_rows_empties(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
+    with PostgresSink(pg_dsn, truncate=True, parallel=parallel) as sink:
         sink.begin()
         sink.commit()
         assert not any(sink.counts().values())
 
 
-def test_a_second_load_is_refused_whole(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_a_second_load_is_refused_whole(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     before = snapshot(pg_dsn), constraints(pg_dsn)
     with pytest.raises(RejectedError, match=r"refused customers.*nothing was loaded.*--truncate"):
-        load(pg_dsn, 20)
+        load(pg_dsn, 20, parallel=parallel)
     assert (snapshot(pg_dsn), constraints(pg_dsn)) == before
 
 
-def test_a_load_grows(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_a_load_grows(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     made = constraints(pg_dsn)
-    sink = load(pg_dsn, 60, start=20)
+    sink = load(pg_dsn, 60, start=20, parallel=parallel)
     assert sink.rows_before == {name: plan(20).rows(name) for name in TABLES}
     # The stocks are the same for everybody, and there already.
     added = {name: plan(60).rows(name) - plan(20).rows(name) for name in TABLES}
@@ -259,7 +203,7 @@ def test_a_load_grows(pg_dsn: str) -> None:
     assert added["stocks"] == 0
     assert constraints(pg_dsn) == made
     grown = snapshot(pg_dsn)
-    load(pg_dsn, 60, truncate=True)
+    load(pg_dsn, 60, truncate=True, parallel=parallel)
     assert snapshot(pg_dsn) == grown
 
 
@@ -273,11 +217,11 @@ def test_a_stock_with_other_values_is_refused(pg_dsn: str) -> None:
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(20,)]
 
 
-def test_a_missing_table_is_made(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_a_missing_table_is_made(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     made = constraints(pg_dsn)
     execute(pg_dsn, "DROP TABLE loans, stocks")
-    load(pg_dsn, 60, start=20)
+    load(pg_dsn, 60, start=20, parallel=parallel)
     assert constraints(pg_dsn) == made
     assert query(pg_dsn, "SELECT count(*) FROM loans") == [
         (plan(60).rows("loans") - plan(20).rows("loans"),)
@@ -353,8 +297,8 @@ def test_another_order_of_columns_is_refused(pg_dsn: str) -> None:
         load(pg_dsn, 20, truncate=True)
 
 
-def test_a_table_of_the_users_own_refers_to_ours(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_a_table_of_the_users_own_refers_to_ours(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     execute(
         pg_dsn,
         "CREATE TABLE notes (id int PRIMARY KEY, customer_id uuid "
@@ -363,31 +307,31 @@ def test_a_table_of_the_users_own_refers_to_ours(pg_dsn: str) -> None:
     )
     before = snapshot(pg_dsn), constraints(pg_dsn)
     with pytest.raises(RejectedError, match=r"customers.*notes refers to it \(notes_customer\)"):
-        load(pg_dsn, 20, truncate=True)
+        load(pg_dsn, 20, truncate=True, parallel=parallel)
     assert (snapshot(pg_dsn), constraints(pg_dsn)) == before
-    load(pg_dsn, 60, start=20)
+    load(pg_dsn, 60, start=20, parallel=parallel)
 
 
-def test_keys_that_others_need_stay_on(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_keys_that_others_need_stay_on(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     execute(
         pg_dsn,
         "CREATE VIEW named AS SELECT customer_id, name FROM customers GROUP BY customer_id",
     )
     before = snapshot(pg_dsn), constraints(pg_dsn)
-    load(pg_dsn, 20, truncate=True)
+    load(pg_dsn, 20, truncate=True, parallel=parallel)
     assert (snapshot(pg_dsn), constraints(pg_dsn)) == before
 
 
 # Failures
 
 
-def test_leaving_without_commit_leaves_nothing(pg_dsn: str) -> None:
-    with PostgresSink(pg_dsn) as sink:
+def test_leaving_without_commit_leaves_nothing(pg_dsn: str, parallel: bool) -> None:
+    with PostgresSink(pg_dsn, parallel=parallel) as sink:
         sink.begin()
         sink.write(next(plan().batches("customers")))
     assert tables(pg_dsn) == set()
-    with pytest.raises(ZeroDivisionError), PostgresSink(pg_dsn) as sink:
+    with pytest.raises(ZeroDivisionError), PostgresSink(pg_dsn, parallel=parallel) as sink:
         broken_load(sink)
     assert tables(pg_dsn) == set()
     assert eventually(lambda: sessions(pg_dsn) == 0)
@@ -399,8 +343,8 @@ def broken_load(sink: PostgresSink) -> None:
     raise ZeroDivisionError
 
 
-def test_orphans_are_found_at_commit(pg_dsn: str) -> None:
-    with PostgresSink(pg_dsn) as sink:
+def test_orphans_are_found_at_commit(pg_dsn: str, parallel: bool) -> None:
+    with PostgresSink(pg_dsn, parallel=parallel) as sink:
         sink.begin()
         sink.write(next(plan().batches("accounts")))
         with pytest.raises(RejectedError, match=r"refused accounts.*accounts_customer_id_fkey"):
@@ -408,8 +352,8 @@ def test_orphans_are_found_at_commit(pg_dsn: str) -> None:
     assert tables(pg_dsn) == set()
 
 
-def test_duplicates_are_found_at_commit(pg_dsn: str) -> None:
-    with PostgresSink(pg_dsn) as sink:
+def test_duplicates_are_found_at_commit(pg_dsn: str, parallel: bool) -> None:
+    with PostgresSink(pg_dsn, parallel=parallel) as sink:
         sink.begin()
         for _ in range(2):
             sink.write(next(plan().batches("customers")))
@@ -419,22 +363,25 @@ def test_duplicates_are_found_at_commit(pg_dsn: str) -> None:
     assert tables(pg_dsn) == set()
 
 
-def test_a_row_that_breaks_a_check_is_refused(pg_dsn: str) -> None:
+def test_a_row_that_breaks_a_check_is_refused(pg_dsn: str, parallel: bool) -> None:
     row = next(plan().batches("customers")).row(0) | {"phone": "190"}
-    with PostgresSink(pg_dsn) as sink:
+    with PostgresSink(pg_dsn, parallel=parallel) as sink:
         sink.begin()
+        sink.write(Batch.from_rows("customers", [row]))
         with pytest.raises(RejectedError, match=r"customers.*customers_phone_format_check"):
-            sink.write(Batch.from_rows("customers", [row]))
+            sink.commit()
     assert tables(pg_dsn) == set()
 
 
 @pytest.mark.parametrize("when", ["write", "commit"])
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
-def test_a_lost_connection_leaves_nothing(pg_dsn: str, when: str, existing: bool) -> None:
+def test_a_lost_connection_leaves_nothing(
+    pg_dsn: str, parallel: bool, when: str, existing: bool
+) -> None:
     if existing:
-        load(pg_dsn, 20)
+        load(pg_dsn, 20, parallel=parallel)
     before = constraints(pg_dsn)
-    with PostgresSink(pg_dsn) as sink:
+    with PostgresSink(pg_dsn, parallel=parallel) as sink:
         sink.begin()
         batches = [*plan().batches("customers", 20)]
         sink.write(batches[0])
@@ -452,11 +399,11 @@ def test_a_lost_connection_leaves_nothing(pg_dsn: str, when: str, existing: bool
     assert constraints(pg_dsn) == before
     if existing:
         assert query(pg_dsn, "SELECT count(*) FROM customers") == [(20,)]
-    load(pg_dsn, 60, start=20)
+    load(pg_dsn, 60, start=20, parallel=parallel)
 
 
-def test_nothing_is_visible_before_the_commit(pg_dsn: str) -> None:
-    with PostgresSink(pg_dsn) as sink:
+def test_nothing_is_visible_before_the_commit(pg_dsn: str, parallel: bool) -> None:
+    with PostgresSink(pg_dsn, parallel=parallel) as sink:
         sink.begin()
         sink.write(next(plan().batches("customers")))
         assert tables(pg_dsn) == set()
@@ -464,8 +411,8 @@ def test_nothing_is_visible_before_the_commit(pg_dsn: str) -> None:
         assert tables(pg_dsn) == set(TABLES)
 
 
-def test_ctrl_c_while_waiting_for_another_session(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_ctrl_c_while_waiting_for_another_session(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     with session(pg_dsn) as other:
         other.execute("BEGIN")
         other.execute("LOCK TABLE customers")
@@ -474,18 +421,21 @@ def test_ctrl_c_while_waiting_for_another_session(pg_dsn: str) -> None:
         timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
         timer.start()
         try:
-            with pytest.raises(KeyboardInterrupt), PostgresSink(pg_dsn, truncate=True) as sink:
+            with (
+                pytest.raises(KeyboardInterrupt),
+                PostgresSink(pg_dsn, truncate=True, parallel=parallel) as sink,
+            ):
                 sink.begin()
         finally:
             timer.join()
         other.execute("ROLLBACK")
         assert eventually(lambda: sessions(pg_dsn) == 0)
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(20,)]
-    load(pg_dsn, 60, truncate=True)
+    load(pg_dsn, 60, truncate=True, parallel=parallel)
 
 
-def test_ctrl_c_within_a_copy(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_ctrl_c_within_a_copy(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     before = snapshot(pg_dsn)
     batch = next(plan(20_000).batches("customers"))
     main = threading.main_thread().ident
@@ -498,29 +448,36 @@ def test_ctrl_c_within_a_copy(pg_dsn: str) -> None:
         while True:
             sink.write(batch)
 
-    with pytest.raises(KeyboardInterrupt), PostgresSink(pg_dsn, truncate=True) as sink:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        PostgresSink(pg_dsn, truncate=True, parallel=parallel) as sink,
+    ):
         load_for_ever(sink)
     timer.join()
     assert snapshot(pg_dsn) == before
     assert eventually(lambda: sessions(pg_dsn) == 0)
 
 
-def test_a_table_that_stays_locked_is_not_waited_for_for_ever(pg_dsn: str) -> None:
-    load(pg_dsn, 20)
+def test_a_table_that_stays_locked_is_not_waited_for_for_ever(pg_dsn: str, parallel: bool) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     with session(pg_dsn) as other:
         other.execute("BEGIN")
         other.execute("LOCK TABLE loans")
         with (
-            PostgresSink(pg_dsn, truncate=True, lock_timeout=0.2) as sink,
+            PostgresSink(pg_dsn, truncate=True, lock_timeout=0.2, parallel=parallel) as sink,
             pytest.raises(UnreachableError, match=r"lock timeout.*Try again"),
         ):
             sink.begin()
 
 
-def test_two_loads_take_turns(pg_dsn: str, caplog: pytest.LogCaptureFixture) -> None:
-    with PostgresSink(pg_dsn, truncate=True) as first:
+def test_two_loads_take_turns(
+    pg_dsn: str, parallel: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with PostgresSink(pg_dsn, truncate=True, parallel=parallel) as first:
         first.begin()
-        second = threading.Thread(target=load, args=(pg_dsn, 60), kwargs={"truncate": True})
+        second = threading.Thread(
+            target=load, args=(pg_dsn, 60), kwargs={"truncate": True, "parallel": parallel}
+        )
         second.start()
         assert eventually(lambda: "another load" in caplog.text)
         for name in TABLES:
@@ -544,23 +501,29 @@ def reader(pg_dsn: str) -> Iterator[str]:
     execute(pg_dsn, "DROP OWNED BY datagen_reader", "DROP ROLE datagen_reader")
 
 
-def test_a_role_without_rights(pg_dsn: str, reader: str) -> None:
-    with PostgresSink(reader) as sink, pytest.raises(ConfigurationError, match="permission denied"):
+def test_a_role_without_rights(pg_dsn: str, parallel: bool, reader: str) -> None:
+    with (
+        PostgresSink(reader, parallel=parallel) as sink,
+        pytest.raises(ConfigurationError, match="permission denied"),
+    ):
         sink.begin()
-    load(pg_dsn, 20)
-    with PostgresSink(reader) as sink, pytest.raises(ConfigurationError, match="permission denied"):
+    load(pg_dsn, 20, parallel=parallel)
+    with (
+        PostgresSink(reader, parallel=parallel) as sink,
+        pytest.raises(ConfigurationError, match="permission denied"),
+    ):
         sink.begin()
 
 
-def test_a_role_that_does_not_own_the_tables(pg_dsn: str, reader: str) -> None:
-    load(pg_dsn, 20)
+def test_a_role_that_does_not_own_the_tables(pg_dsn: str, parallel: bool, reader: str) -> None:
+    load(pg_dsn, 20, parallel=parallel)
     execute(
         pg_dsn,
         "GRANT SELECT, INSERT, TRUNCATE ON ALL TABLES IN SCHEMA public TO datagen_reader",
     )
     before = constraints(pg_dsn)
-    load(reader, 60, start=20)
-    load(reader, 60, truncate=True)
+    load(reader, 60, start=20, parallel=parallel)
+    load(reader, 60, truncate=True, parallel=parallel)
     assert constraints(pg_dsn) == before
 
 
@@ -608,8 +571,8 @@ def test_a_server_that_says_nothing() -> None:
         assert time.monotonic() - began < 8
 
 
-def test_order_of_calls(pg_dsn: str) -> None:
-    sink = PostgresSink(pg_dsn)
+def test_order_of_calls(pg_dsn: str, parallel: bool) -> None:
+    sink = PostgresSink(pg_dsn, parallel=parallel)
     with pytest.raises(RuntimeError, match="not connected"):
         sink.begin()
     with sink:

@@ -180,7 +180,7 @@ def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
     if run.postgres_url is not None:
         from .sinks.postgres import PostgresSink
 
-        postgres = PostgresSink(run.postgres_url, truncate=run.truncate)
+        postgres = PostgresSink(run.postgres_url, truncate=run.truncate, parallel=run.fast)
     if run.producer is not None:
         from .sinks.kafka import KafkaSink
 
@@ -274,6 +274,7 @@ class _Run:
             self._postgres.begin()
             for name in tables:
                 self._move("postgres", name, self._source(name), self._postgres)
+                self._postgres.finish(name)
 
     def _commit(self) -> None:
         if self._postgres is None:

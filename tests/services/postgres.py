@@ -79,6 +79,10 @@ class PostgresServer(Service, Postgres):
     def dsn(self) -> str:
         return f"postgresql://postgres:{self.password}@{LOOPBACK}:{self.ports[0]}/postgres"
 
+    def program(self, name: str) -> Path:
+        """A program that comes with the server, such as psql."""
+        return self._bin / name
+
     def _prepare(self) -> None:
         self._bin = self._binaries()
         secret = self.directory / "password"

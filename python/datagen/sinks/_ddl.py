@@ -53,6 +53,11 @@ class TableShape:
     foreign_keys: tuple[tuple[str, str], ...]
     indexes: tuple[tuple[str, str], ...]
 
+    @property
+    def index_names(self) -> list[str]:
+        """Indexes that come with the keys, and the others."""
+        return [name for name, _ in (*self.keys, *self.indexes)]
+
     def create(self, schema: str) -> str:
         """CREATE TABLE with columns and CHECKs; ``schema`` is quoted already."""
         lines = [f"{column.name} {column}" for column in self.columns]
@@ -62,13 +67,21 @@ class TableShape:
     def add_keys(self, schema: str) -> str:
         return self._alter(schema, (f"ADD CONSTRAINT {n} {d}" for n, d in self.keys))
 
-    def add_foreign_keys(self, schema: str) -> str:
-        """Empty if there are none. The tables referred to need their primary keys first."""
+    def add_foreign_keys(self, schema: str, *, valid: bool = True) -> str:
+        """Empty if there are none. The tables referred to need their primary keys first.
+
+        Without ``valid`` rows that are there are not looked at; ``validate_foreign_keys`` does it.
+        """
+        later = "" if valid else " NOT VALID"
         added = (
-            f"ADD CONSTRAINT {name} {definition.replace('REFERENCES ', f'REFERENCES {schema}.')}"
+            f"ADD CONSTRAINT {name} "
+            f"{definition.replace('REFERENCES ', f'REFERENCES {schema}.')}{later}"
             for name, definition in self.foreign_keys
         )
         return self._alter(schema, added)
+
+    def validate_foreign_keys(self, schema: str) -> str:
+        return self._alter(schema, (f"VALIDATE CONSTRAINT {name}" for name, _ in self.foreign_keys))
 
     def add_indexes(self, schema: str) -> list[str]:
         return [

@@ -1,23 +1,18 @@
-"""Master data into PostgreSQL: one transaction, binary COPY, keys checked by the server."""
+"""Master data into PostgreSQL: all or nothing, binary COPY, keys checked by the server."""
 
 from __future__ import annotations
 
 import logging
-import os
-import re
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
-from ..errors import (
-    ConfigurationError,
-    DatagenError,
-    OptionError,
-    RejectedError,
-    UnreachableError,
-)
+from ..errors import ConfigurationError, OptionError, RejectedError
 from ..types import catalogue
 from ._ddl import Column, TableShape, differences, shape
+from ._server import Server, begin
+from ._staging import Staging, drop_leftovers
+from ._wire import CopyIn, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,85 +26,82 @@ __all__ = ["PostgresSink"]
 
 _log = logging.getLogger(__name__)
 
-# The file header of binary COPY: signature, flags, length of the header's extension; and its
-# trailer (PostgreSQL documentation, COPY, "Binary Format").
-_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_TRAILER = b"\xff\xff"
-
 #: Two loads into one database take turns: both hold this transaction-level advisory lock.
 _LOAD_LOCK = int.from_bytes(b"datagen")
 
 #: Rows that are the same for every seed: those that are there already are not a conflict.
 _REFERENCE_TABLES = frozenset({"stocks"})
 
-_FORM = (
-    "write postgresql://user:password@host:port/database, with special characters of the "
-    "password percent-encoded (@ is %40, / is %2F, : is %3A, % is %25, space is %20)"
-)
 
-_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-
-#: What libpq puts before the reason.
-_PREAMBLE = re.compile(
-    r"(connection (failed|is bad): )*"
-    r"(connection to server (at|on socket) \".*?\"( \(.*?\))?(, port \d+)? failed: )?"
-    r"(FATAL:\s+|fe_sendauth: )?"
+#: Whether keys or their indexes have something that would be lost if they were made anew.
+_KEYS_HAVE_MORE = """
+WITH tables AS (
+    SELECT oid FROM pg_class WHERE relnamespace = %s::regnamespace AND relname = ANY(%s)
 )
-
-# Classes and codes of PostgreSQL's appendix A, "Error Codes".
-#: invalid authorization, invalid catalog (database), invalid schema name
-_REFUSED_CLASSES = frozenset({"28", "3D", "3F"})
-#: insufficient privilege, read-only transaction (a standby)
-_REFUSED_STATES = frozenset({"42501", "25006"})
-#: too many connections, shutdowns and cancellation, lock timeout, deadlock and serialization,
-#: time limits on sessions
-_LOST_STATES = frozenset({"53300", "57P01", "57P02", "57P03", "57P05", "57014", "55P03"}) | {
-    *("40P01", "40001", "25P03", "25P04")
-}
-
-#: A server that answered, but will let us in later; servers may speak Portuguese.
-_BUSY = re.compile(
-    r"starting up|shutting down|recovery|too many|remaining connection slots|not yet accepting"
-    r"|inicializando|sendo desligado|recuperação|muitos clientes|não está aceitando",
-    re.IGNORECASE,
+SELECT EXISTS (
+    SELECT FROM tables JOIN pg_index x ON x.indrelid = tables.oid
+    JOIN pg_class i ON i.oid = x.indexrelid
+    WHERE i.relname = ANY(%s) AND (
+        i.reloptions IS NOT NULL OR i.reltablespace <> 0 OR x.indisclustered OR x.indisreplident
+        OR obj_description(i.oid, 'pg_class') IS NOT NULL
+    )
+) OR EXISTS (
+    SELECT FROM tables JOIN pg_constraint k ON k.conrelid = tables.oid
+    WHERE k.contype IN ('p', 'u', 'f') AND obj_description(k.oid, 'pg_constraint') IS NOT NULL
+) OR EXISTS (
+    SELECT FROM tables JOIN pg_trigger g ON g.tgrelid = tables.oid
+    WHERE g.tgisinternal AND g.tgenabled <> 'O'
 )
-#: Failures of libpq's own that no retry will mend.
-_SETTING = re.compile(
-    r"no password supplied|SSL(?! SYSCALL)|certificate|: invalid |requirepeer"
-    r"|definition of service|service file",
-    re.IGNORECASE,
-)
+"""
 
 
 class PostgresSink:
-    """Loads the master tables in one transaction.
+    """Loads the master tables, all or nothing.
 
-    ``with PostgresSink(url) as sink``, then ``begin()``, ``write(batch)`` for each batch, in the
-    order of the catalogue's tables, and ``commit()``. Leaving without a commit leaves nothing
-    behind, not even tables. Tables that are missing are made; tables of another shape are refused.
+    ``with PostgresSink(url) as sink``, then ``begin()``, ``write(batch)`` for each batch, and
+    ``commit()``. Leaving without a commit leaves nothing behind, not even tables. Tables that are
+    missing are made; tables of another shape are refused.
 
-    With ``truncate`` all six tables are emptied first, in the same transaction. Primary, unique
-    and foreign keys of tables that are new or emptied are added at ``commit``, which is several
-    times faster than checking them row by row; where rows were there before, the keys stay on.
-    Waits at most ``lock_timeout`` seconds for sessions that hold the tables.
+    With ``truncate`` all six tables are emptied first. Primary, unique and foreign keys of tables
+    that are new or emptied are added once their rows are there, which is several times faster than
+    checking them row by row; where rows were there before, the keys stay on, and batches have to
+    come in the order of the catalogue's tables. Waits at most ``lock_timeout`` seconds for
+    sessions that hold the tables.
+
+    With ``parallel``, a load that owns all six tables (all new, or ``truncate``) builds them apart,
+    each on a connection of its own, and puts them into place at ``commit()``, in one transaction.
+    Then ``write`` may be called from several threads, one for each table, in any order of tables;
+    ``finish(name)`` lets the keys of a table be made while others still load. Where it cannot be
+    done without loss (views, triggers, grants and the like on the tables that are there, too few
+    rights or connections), one connection and one transaction do it all, as without ``parallel``.
     """
 
-    def __init__(self, url: str, *, truncate: bool = False, lock_timeout: float = 60.0) -> None:
-        self._params = _parse(url)
-        self._where = _place(self._params)
-        self._scrub = _Scrubber(url, self._params)
+    def __init__(
+        self,
+        url: str,
+        *,
+        truncate: bool = False,
+        parallel: bool = False,
+        lock_timeout: float = 60.0,
+    ) -> None:
+        self._server = Server(url)
         self._truncate = truncate
+        self._parallel = parallel
         self._lock_timeout = lock_timeout
         self._connection: psycopg.Connection[Any] | None = None
         self._schema = ""
         self._began = False
+        self._existing: dict[str, bool] = {}
         self._fresh: set[str] = set()
         self._keyless: list[str] = []
+        self._staging: Staging | None = None
+        self._copies: dict[str, CopyIn] = {}
+        self._finished: set[str] = set()
         self._rows_before: dict[str, int] = {}
         self._rows_loaded: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<PostgresSink {self._where}>"
+        return f"<PostgresSink {self._server.where}>"
 
     def __enter__(self) -> Self:
         self.connect()
@@ -130,47 +122,39 @@ class PostgresSink:
 
     @property
     def rows_loaded(self) -> Mapping[str, int]:
-        """Rows that this load added to each table."""
+        """Rows that this load added to each table, as far as the server has said so."""
         return dict(self._rows_loaded)
 
     def connect(self) -> None:
         """Connects, and waits ten seconds at most unless the URL says otherwise."""
-        if self._connection is not None:
-            return
-        import psycopg
-        from psycopg.conninfo import make_conninfo
-
-        params = {"fallback_application_name": "datagen", "keepalives_idle": "60", **self._params}
-        if "PGCONNECT_TIMEOUT" not in os.environ:
-            params.setdefault("connect_timeout", "10")
-        # COPY converts text from the client's encoding, and ours is always UTF-8.
-        params["client_encoding"] = "UTF8"
-        try:
-            self._connection = psycopg.connect(make_conninfo(**params), autocommit=True)
-        except psycopg.Error as error:
-            raise self._connection_error(error) from None
-        info = self._connection.info
-        self._where = _place({"host": info.host, "port": str(info.port), "dbname": info.dbname})
+        if self._connection is None:
+            self._connection = self._server.connect()
 
     def close(self) -> None:
-        """Closes the connection; what was not committed is rolled back."""
+        """Closes the connections; what was not committed is taken back."""
         connection, self._connection = self._connection, None
+        staging, self._staging = self._staging, None
         self._began = False
+        self._copies.clear()
         if connection is None:
             return
         import psycopg
 
         try:
+            if staging is not None:
+                staging.disconnect()
             # Closing alone would do, but later: the server notices when it next reads. A session
             # in the midst of a statement (Ctrl-C while the server hangs) would not answer.
             if connection.info.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
                 with suppress(psycopg.Error):
                     connection.rollback()
+                if staging is not None:
+                    staging.discard(connection)
         finally:
             connection.close()
 
     def begin(self) -> None:
-        """Starts the transaction; creates, checks and (with ``truncate``) empties the tables.
+        """Starts the load; creates, checks and (with ``truncate``) empties or locks the tables.
 
         Raises ``RejectedError`` for a table of another shape, or one that cannot be emptied since
         a table of the user's own refers to it.
@@ -178,95 +162,118 @@ class PostgresSink:
         if self._began:
             raise RuntimeError("begin() was called already")
         with self._errors():
-            self._execute("BEGIN")
+            session = self._session()
+            self._finished.clear()
+            drop_leftovers(session, _LOAD_LOCK)
+            begin(session, self._lock_timeout)
             self._began = True
-            self._settings()
             self._take_turn()
             self._schema = self._current_schema()
-            existing = self._check_shapes()
-            if self._truncate and existing:
-                self._empty(existing)
-            self._rows_before = self._count(existing)
-            self._fresh = {t.name for t in _shapes() if t.name not in existing or self._truncate}
-            self._keyless = [t.name for t in _shapes() if t.name not in existing]
-            if self._truncate and existing and self._drop_keys(existing):
-                self._keyless = [t.name for t in _shapes()]
-            for table in _shapes():
-                if table.name not in existing:
-                    self._execute(table.create(self._schema))
+            self._existing = self._check_shapes()
+            if self._truncate and self._existing:
+                self._lock()
+            if self._parallel and (self._truncate or not self._existing):
+                self._staging = Staging.prepare(
+                    self._server,
+                    session,
+                    self._schema,
+                    _shapes(),
+                    self._existing,
+                    self._lock_timeout,
+                )
+            if self._staging is not None:
+                self._rows_before = {table.name: 0 for table in _shapes()}
+                self._fresh = set(self._rows_before)
+            else:
+                self._prepare_tables()
             self._rows_loaded = dict.fromkeys(self._rows_before, 0)
 
     def write(self, batch: Batch) -> int:
-        """Copies a batch of a master table; how many rows it added.
+        """Takes a batch of a master table; how many of its rows are new to the table.
 
         All of them, but for stocks that were there before the load: these are the same for every
-        seed. A stock that is there with other values is refused.
+        seed. A stock that is there with other values is refused. The server may refuse a row while
+        later ones are written, or at ``finish`` or ``commit``.
         """
         table = _shape(batch.name)
         if not self._began:
             raise RuntimeError("call begin() before write()")
+        if table.name in self._finished:
+            raise RuntimeError(f"finish({table.name!r}) was called already")
         with self._errors(table.name):
             if table.name in _REFERENCE_TABLES and self._rows_before[table.name]:
                 added = self._merge(table, batch)
+                self._rows_loaded[table.name] += added
+                return added
+            if self._staging is not None:
+                self._staging.write(table, batch)
+                return len(batch)
+            copy = self._copy(table)
+            copy.write(batch)
+            if table.name not in self._fresh:
+                # The server checks keys, and frees the memory of that, at the end of a COPY.
+                copy.end()
+        return len(batch)
+
+    def finish(self, name: str) -> None:
+        """Says that a table has all its rows: the server may go on with its keys.
+
+        For those who want it fast; ``commit`` does it for the tables that are left.
+        """
+        table = _shape(name)
+        if not self._began:
+            raise RuntimeError("call begin() before finish()")
+        if name in self._finished:
+            return
+        with self._errors(name):
+            if self._staging is not None:
+                self._staging.finish(table)
             else:
-                added = self._copy(f"{self._schema}.{table.name}", table, batch)
-        self._rows_loaded[table.name] += added
-        return added
+                self._end_copy(name)
+        self._finished.add(name)
 
     def commit(self) -> None:
-        """Adds the keys that were left out, and makes the load visible."""
+        """Adds what keys are still missing, and makes the load visible."""
         if not self._began:
             raise RuntimeError("call begin() before commit()")
-        tables = [table for table in _shapes() if table.name in self._keyless]
-        for table in tables:
-            with self._errors(table.name):
-                self._execute(table.add_keys(self._schema))
-                for index in table.add_indexes(self._schema):
-                    self._execute(index)
-        for table in tables:
-            with self._errors(table.name):
-                self._execute(table.add_foreign_keys(self._schema))
+        for table in _shapes():
+            self.finish(table.name)
+        if self._staging is not None:
+            with self._errors():
+                self._rows_loaded = self._staging.complete()
+                self._staging.put_into_place(self._session(), self._schema, self._existing)
+        else:
+            self._add_keys()
         with self._errors(committing=True):
             self._execute("COMMIT")
         self._began = False
+        if self._staging is not None:
+            self._staging.disconnect()
+            self._staging = None
 
     def counts(self) -> dict[str, int]:
         """Rows of each table now, by ``SELECT count(*)``; 0 for a table that does not exist."""
         with self._errors():
+            self._end_copies()
             self._schema = self._schema or self._current_schema()
-            return self._count(self._existing())
-
-    def _settings(self) -> None:
-        """A load may be long and may pause between batches: like pg_restore, lift time limits."""
-        limits = {
-            "statement_timeout": "0",
-            "idle_in_transaction_session_timeout": "0",
-            "transaction_timeout": "0",  # from PostgreSQL 17
-            "lock_timeout": f"{max(1, round(self._lock_timeout * 1000))}ms",
-        }
-        self._rows(
-            "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) "
-            "AS wanted (name, value) JOIN pg_settings USING (name)",
-            [*limits],
-            [*limits.values()],
-        )
+            return self._count(self._tables())
 
     def _take_turn(self) -> None:
         [(mine,)] = self._rows("SELECT pg_try_advisory_xact_lock(%s)", _LOAD_LOCK)
         if not mine:
-            _log.warning("another load into %s is running; waiting for it", self._where)
+            _log.warning("another load into %s is running; waiting for it", self._server.where)
             self._rows("SELECT pg_advisory_xact_lock(%s)", _LOAD_LOCK)
 
     def _current_schema(self) -> str:
         [(schema,)] = self._rows("SELECT quote_ident(current_schema())")
         if schema is None:
             raise ConfigurationError(
-                f"PostgreSQL at {self._where}: no schema of the search_path exists; "
+                f"PostgreSQL at {self._server.where}: no schema of the search_path exists; "
                 f"create one, or correct search_path"
             )
         return str(schema)
 
-    def _existing(self) -> dict[str, tuple[str, bool]]:
+    def _tables(self) -> dict[str, tuple[str, bool]]:
         """Of the relations with our names: what they are, and whether we may alter them."""
         rows = self._rows(
             "SELECT relname, relkind::text, pg_has_role(relowner, 'USAGE') FROM pg_class "
@@ -279,7 +286,7 @@ class PostgresSink:
 
     def _check_shapes(self) -> dict[str, bool]:
         """The tables that exist, and whether we may alter them; refuses those of another shape."""
-        existing = self._existing()
+        existing = self._tables()
         columns: dict[str, list[Column]] = {name: [] for name in existing}
         for name, *column in self._rows(
             "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) || "
@@ -309,13 +316,14 @@ class PostgresSink:
             if differs:
                 more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
                 raise RejectedError(
-                    f"table {name} at {self._where} has another shape: "
+                    f"table {name} at {self._server.where} has another shape: "
                     f"{'; '.join(differs[:3])}{more}. "
                     f"Rename or drop it, or load into another database"
                 )
         return {name: ours for name, (_, ours) in existing.items()}
 
-    def _empty(self, existing: Mapping[str, bool]) -> None:
+    def _lock(self) -> None:
+        """Locks the tables that are to be emptied, as TRUNCATE does."""
         names = [table.name for table in _shapes()]
         foreign = self._rows(
             "SELECT k.conrelid::regclass::text, k.conname, p.relname "
@@ -330,11 +338,39 @@ class PostgresSink:
         if foreign:
             referrer, constraint, parent = foreign[0]
             raise RejectedError(
-                f"{parent} at {self._where} cannot be truncated: table {referrer} refers to it "
+                f"{parent} at {self._server.where} cannot be truncated: table {referrer} refers to it "
                 f"({constraint}). Drop that constraint or table, or load without --truncate"
             )
-        # In one statement, so that foreign keys among them do not matter, and without CASCADE.
-        self._execute("TRUNCATE " + ", ".join(f"{self._schema}.{name}" for name in existing))
+        self._execute(f"LOCK TABLE {self._names()} IN ACCESS EXCLUSIVE MODE")
+
+    def _prepare_tables(self) -> None:
+        """Tables for a load on one connection: some may be there, some emptied, some new."""
+        existing = self._existing
+        if self._truncate and existing:
+            # In one statement, so that foreign keys among them do not matter; without CASCADE.
+            self._execute(f"TRUNCATE {self._names()}")
+        self._rows_before = self._count(existing)
+        self._fresh = {t.name for t in _shapes() if t.name not in existing or self._truncate}
+        self._keyless = [t.name for t in _shapes() if t.name not in existing]
+        if self._truncate and existing and self._drop_keys(existing):
+            self._keyless = [t.name for t in _shapes()]
+        for table in _shapes():
+            if table.name not in existing:
+                self._execute(table.create(self._schema))
+
+    def _add_keys(self) -> None:
+        tables = [table for table in _shapes() if table.name in self._keyless]
+        for table in tables:
+            with self._errors(table.name):
+                self._execute(table.add_keys(self._schema))
+                for index in table.add_indexes(self._schema):
+                    self._execute(index)
+        for table in tables:
+            with self._errors(table.name):
+                self._execute(table.add_foreign_keys(self._schema))
+
+    def _names(self) -> str:
+        return ", ".join(f"{self._schema}.{name}" for name in self._existing)
 
     def _drop_keys(self, existing: Mapping[str, bool]) -> bool:
         """Whether the keys of all emptied tables could be dropped; if not, they stay on."""
@@ -343,6 +379,10 @@ class PostgresSink:
         if not all(existing.values()):
             return False
         tables = [table for table in _shapes() if table.name in existing]
+        indexes = [name for table in tables for name in table.index_names]
+        [(more,)] = self._rows(_KEYS_HAVE_MORE, self._schema, [*existing], indexes)
+        if more:
+            return False
         try:
             with self._session().transaction():
                 for table in reversed(tables):
@@ -356,23 +396,33 @@ class PostgresSink:
             return False
         return True
 
-    def _copy(self, target: str, table: TableShape, batch: Batch) -> int:
-        columns = ", ".join(column.name for column in table.columns)
-        # FREEZE spares a later vacuum; it needs a table made or emptied in this transaction.
-        freeze = ", FREEZE" if table.name in self._fresh else ""
-        statement = f"COPY {target} ({columns}) FROM STDIN (FORMAT BINARY{freeze})"
-        with self._session().cursor() as cursor:
-            with cursor.copy(statement.encode()) as copy:
-                copy.write(_COPY_HEADER)
-                copy.write(memoryview(batch.encode("pgcopy")))
-                copy.write(_COPY_TRAILER)
-            return cursor.rowcount
+    def _copy(self, table: TableShape) -> CopyIn:
+        fresh = table.name in self._fresh
+        if table.name not in self._copies or not fresh:
+            self._end_copies()
+            self._copies[table.name] = CopyIn(
+                Wire(self._session()), self._schema, table, freeze=fresh
+            )
+        return self._copies[table.name]
+
+    def _end_copies(self) -> None:
+        for name in [*self._copies]:
+            self._end_copy(name)
+
+    def _end_copy(self, name: str) -> None:
+        if name in self._copies:
+            with self._errors(name):
+                self._rows_loaded[name] += self._copies.pop(name).rows()
 
     def _merge(self, table: TableShape, batch: Batch) -> int:
         """Adds the rows that are not there, by way of a temporary table."""
+        self._end_copies()
         target, staging = f"{self._schema}.{table.name}", f"datagen_{table.name}"
         self._execute(f"CREATE TEMPORARY TABLE {staging} (LIKE {target}) ON COMMIT DROP")
-        self._copy(f"pg_temp.{staging}", table, batch)
+        temporary = replace(table, name=staging)
+        copy = CopyIn(Wire(self._session()), "pg_temp", temporary, freeze=False)
+        copy.write(batch)
+        copy.rows()
         with self._session().cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {target} SELECT * FROM pg_temp.{staging} "  # noqa: S608 - our names
@@ -408,52 +458,17 @@ class PostgresSink:
         try:
             yield
         except psycopg.Error as error:
-            raise self._error(error, table, committing=committing) from error
-
-    def _error(self, error: psycopg.Error, table: str | None, *, committing: bool) -> DatagenError:
-        """What a failure of a statement means to the caller."""
-        state = error.sqlstate or ""
-        outcome = "; nothing was loaded" if self._began else ""
-        server = f"PostgreSQL at {self._where}"
-        text = self._scrub(_one_line(error))
-        if _is_lost(state):
-            if committing:
-                outcome = "; whether the load was committed is not known: count the rows"
-            return UnreachableError(f"{server}: {text}{outcome}. Try again")
-        if state[:2] in _REFUSED_CLASSES or state in _REFUSED_STATES:
-            return ConfigurationError(
-                f"{server}: {text}{outcome}. Grant the role what it needs, or use another"
-            )
-        table = table or error.diag.table_name
-        subject = f"{server} refused {table}" if table else f"{server} refused the load"
-        hint = ""
-        if state == "23505" and table not in self._fresh:
-            hint = ". Load with --truncate to replace the rows that are there"
-        return RejectedError(f"{subject}: {text}{outcome}{hint}")
-
-    def _connection_error(self, error: psycopg.Error) -> DatagenError:
-        """What a failure to connect means; libpq gives a text but no SQLSTATE."""
-        import psycopg
-
-        server = f"PostgreSQL at {self._where}"
-        if isinstance(error, psycopg.errors.ConnectionTimeout):
-            return UnreachableError(
-                f"{server} did not answer in time; check host and port, and that it is running"
-            )
-        if not isinstance(error, psycopg.OperationalError):
-            return ConfigurationError(f"{server}: a parameter of the connection is not valid")
-        full, text = str(error), self._scrub(_one_line(error))
-        answered = "FATAL" in full or (error.pgconn is not None and error.pgconn.used_password)
-        if answered and not _BUSY.search(full):
-            user = self._params.get("user") or "the default user"
-            return ConfigurationError(
-                f"{server} refused {user}: {text}. Check user, password and database name"
-            )
-        if not answered and _SETTING.search(full):
-            return ConfigurationError(f"{server}: {text}. Correct the connection string")
-        return UnreachableError(
-            f"{server} cannot be reached: {text}. Check host and port, and that it is running"
-        )
+            unchanged = "; nothing was loaded" if self._began else ""
+            unknown = "; whether the load was committed is not known: count the rows"
+            conflict = ". Load with --truncate to replace the rows that are there"
+            fresh = (table or error.diag.table_name) in self._fresh
+            raise self._server.error(
+                error,
+                table,
+                lost=unknown if committing else unchanged,
+                refused=unchanged,
+                conflict="" if fresh else conflict,
+            ) from error
 
 
 def _shapes() -> tuple[TableShape, ...]:
@@ -465,102 +480,3 @@ def _shape(name: str) -> TableShape:
         if table.name == name:
             return table
     raise OptionError("table", name, "one of " + ", ".join(table.name for table in _shapes()))
-
-
-def _parse(url: str) -> dict[str, str]:
-    """The parameters of a connection string, as libpq reads it.
-
-    No text of libpq and no part of the string gets into an error: both may hold the password.
-    """
-    try:
-        import psycopg
-        from psycopg.conninfo import conninfo_to_dict
-    except ImportError:
-        raise ConfigurationError(
-            "psycopg cannot be imported; run: pip install 'psycopg[binary]'"
-        ) from None
-    problem = None
-    params: dict[str, str] = {}
-    if not url.strip() or "\0" in url:
-        problem = "it is empty" if not url.strip() else "it holds a zero byte"
-    elif _misplaced_at(url):
-        problem = "there is an @ too many"
-    else:
-        try:
-            params = {key: str(value) for key, value in conninfo_to_dict(url).items()}
-        except (psycopg.Error, ValueError):
-            problem = "it does not parse"
-    if not problem and re.search("=|://", params.get("dbname", "")):
-        problem = "the database is a connection string of its own"
-    if not problem and re.search(".@", params.get("host", "")):
-        problem = "the host holds an @"
-    if not problem and not all(map(_is_port, params.get("port", "").split(","))):
-        problem = "the port is not a number from 1 to 65535"
-    if not problem and params.get("sslmode", "prefer") not in _SSL_MODES:
-        problem = f"sslmode is not one of {', '.join(_SSL_MODES)}"
-    if not problem and not re.fullmatch(r"-?\d+", params.get("connect_timeout", "10")):
-        problem = "connect_timeout is not a whole number of seconds"
-    if problem:
-        raise ConfigurationError(
-            f"the PostgreSQL connection string is not valid: {problem}; {_FORM}"
-        )
-    return params
-
-
-def _misplaced_at(url: str) -> bool:
-    """Whether libpq would take part of a password for host or database.
-
-    It ends the user's part at the first @, and sees none if a / comes before.
-    """
-    scheme = re.match(r"postgres(ql)?://", url)
-    if not scheme:
-        return False
-    rest = url[scheme.end() :]
-    user_part = re.match(r"[^@/]*@", rest)
-    place = rest[user_part.end() if user_part else 0 :].partition("?")[0]
-    return "@" in place
-
-
-def _is_port(text: str) -> bool:
-    return not text or (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535)
-
-
-def _place(params: Mapping[str, str]) -> str:
-    """host:port/database, as far as the connection string tells."""
-    host = params.get("host") or params.get("hostaddr") or os.environ.get("PGHOST") or "localhost"
-    port = params.get("port") or os.environ.get("PGPORT") or "5432"
-    database = params.get("dbname") or os.environ.get("PGDATABASE") or params.get("user") or ""
-    host = f"[{host}]" if ":" in host else host
-    return f"{host}:{port}/{database}"
-
-
-class _Scrubber:
-    """Takes secrets out of text that a driver or server wrote."""
-
-    def __init__(self, url: str, params: Mapping[str, str]) -> None:
-        secrets = {params.get(key, "") for key in ("password", "sslpassword")}
-        secrets |= {os.environ.get("PGPASSWORD", "")}
-        written = re.match(r"postgres(?:ql)?://[^@/:]*:([^@/]*)@", url)
-        secrets |= {quote(secret, safe="") for secret in secrets}
-        secrets |= {written[1]} if written else set()
-        # A password that is also the user's name would only garble the message.
-        public = {params.get(key) for key in ("user", "host", "dbname")}
-        self._secrets = sorted(secrets - public - {""}, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
-
-def _one_line(error: psycopg.Error) -> str:
-    """The server's message and detail, or the driver's text without what we say ourselves."""
-    parts = [part for part in (error.diag.message_primary, error.diag.message_detail) if part]
-    text = " - ".join(parts) or _PREAMBLE.sub("", str(error).partition("\n")[0], count=1)
-    text = " ".join(text.split()).rstrip(".;: ")
-    return text if len(text) <= 300 else text[:299] + "…"
-
-
-def _is_lost(state: str) -> bool:
-    # Without a SQLSTATE it was not the server that spoke, but the network or the driver.
-    return not state or state[:2] == "08" or state in _LOST_STATES

@@ -1,0 +1,127 @@
+"""Statements and rows sent to a server without waiting for its answer, which psycopg waits for."""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from .._core import Batch
+    from ._ddl import TableShape
+
+__all__ = ["CopyIn", "Wire"]
+
+# The file header of binary COPY: signature, flags, length of the header's extension; and its
+# trailer (PostgreSQL documentation, COPY, "Binary Format").
+_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER = b"\xff\xff"
+
+#: Bytes handed to libpq at once: it moves what the network has not taken yet to and fro.
+_PIECE = 1 << 16
+
+
+class Wire:
+    """A session's connection. Between ``send`` and ``wait`` the session can do nothing else."""
+
+    def __init__(self, session: psycopg.Connection[Any]) -> None:
+        self._libpq = session.pgconn
+        self._readable = select.poll()
+        self._readable.register(session.fileno(), select.POLLIN)
+        self._ready = select.poll()
+        self._ready.register(session.fileno(), select.POLLIN | select.POLLOUT)
+
+    def send(self, statements: str) -> None:
+        self._libpq.send_query(statements.encode())
+        self._flush()
+
+    def put(self, rows: memoryview | bytes) -> None:
+        """Sends what comes next in a COPY; waits while the server is behind."""
+        rows = memoryview(rows)
+        for start in range(0, len(rows), _PIECE):
+            while self._libpq.put_copy_data(rows[start : start + _PIECE]) == 0:
+                self._flush()
+            self._flush()
+
+    def end(self) -> None:
+        while self._libpq.put_copy_end() == 0:
+            self._flush()
+        self._flush()
+
+    def answered(self) -> bool:
+        """Whether the server has said something."""
+        return bool(self._readable.poll(0))
+
+    def wait(self) -> int:
+        """Waits until the server has done what was sent, or wants a COPY's rows.
+
+        How many rows the last statement affected, where it is one that affects rows.
+        """
+        from psycopg.errors import error_from_result
+        from psycopg.pq import ExecStatus
+
+        rows, error = 0, None
+        while True:
+            while self._libpq.is_busy():
+                self._readable.poll()
+                self._libpq.consume_input()
+            result = self._libpq.get_result()
+            if result is None:
+                break
+            if result.status == ExecStatus.COPY_IN:
+                return 0
+            if result.status == ExecStatus.FATAL_ERROR:
+                error = error or error_from_result(result)
+            rows = result.command_tuples or 0
+        if error is not None:
+            raise error
+        return rows
+
+    def _flush(self) -> None:
+        while self._libpq.flush():
+            for _, event in self._ready.poll():
+                if event & ~select.POLLOUT:
+                    self._libpq.consume_input()
+
+
+class CopyIn:
+    """One binary COPY into a table, for as many batches as come.
+
+    The server works while rows are sent, so it may refuse one some batches later. ``freeze``
+    spares a later vacuum; it needs a table made or emptied in this transaction.
+    """
+
+    def __init__(self, wire: Wire, schema: str, table: TableShape, *, freeze: bool) -> None:
+        columns = ", ".join(column.name for column in table.columns)
+        options = "FORMAT BINARY, FREEZE" if freeze else "FORMAT BINARY"
+        self._statement = f"COPY {schema}.{table.name} ({columns}) FROM STDIN ({options})"
+        self._wire = wire
+        self._rows = 0
+        self._open = False
+        self._start()
+
+    def write(self, batch: Batch) -> None:
+        # A server says nothing in the middle of a COPY unless something is wrong.
+        if self._wire.answered():
+            self._rows = self.rows()
+            self._start()
+        self._wire.put(memoryview(batch.encode("pgcopy")))
+
+    def end(self) -> None:
+        """Says that these are all rows, and does not wait for what the server makes of them."""
+        if self._open:
+            self._open = False
+            self._wire.put(_TRAILER)
+            self._wire.end()
+
+    def rows(self) -> int:
+        """How many rows the server has added, once it has added them all."""
+        self.end()
+        return self._rows + self._wire.wait()
+
+    def _start(self) -> None:
+        self._wire.send(self._statement)
+        self._wire.wait()
+        self._wire.put(_HEADER)
+        self._open = True

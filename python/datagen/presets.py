@@ -77,6 +77,7 @@ class ProducerConfig:
     content_type: bool = False
     avro: bool = True
     record_timestamp: RecordTimestamp = "production"
+    topic_prefix: str = ""
     client_options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
     registry_options: Mapping[str, str | int | float | bool] = field(
         default_factory=dict, hash=False

@@ -112,6 +112,8 @@ class KafkaSink:
         self, partitions: Mapping[str, int], retention_hours: int
     ) -> tuple[Topic, ...]:
         """Makes the topics that are missing, on one replica each; others stay as they are."""
+        prefix = self._config.topic_prefix
+        partitions = {prefix + name: count for name, count in partitions.items()}
         return self._cluster.create_topics(partitions, retention_hours)
 
     def require_topics(self, topics: Iterable[str]) -> dict[str, int]:
@@ -119,7 +121,7 @@ class KafkaSink:
 
         Nothing is created, not even where the broker makes topics as they are asked for.
         """
-        return self._cluster.require_topics(topics)
+        return self._cluster.require_topics(self._config.topic_prefix + name for name in topics)
 
     def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
         """The next offset of each partition of the topics that exist.
@@ -127,7 +129,9 @@ class KafkaSink:
         The difference of two snapshots is a hint, not a count: other producers and transaction
         markers take offsets too.
         """
-        return self._cluster.end_offsets(topics)
+        prefix = self._config.topic_prefix
+        found = self._cluster.end_offsets([prefix + name for name in topics])
+        return {name.removeprefix(prefix): ends for name, ends in found.items()}
 
     def register_schemas(self, streams: Iterable[str] | None = None) -> dict[str, int]:
         """Registers the schemas of ``streams`` (all of them by default); their ids by subject.
@@ -138,7 +142,7 @@ class KafkaSink:
         if self._schema_ids is None:
             return {}
         names = [one.name for one in catalogue().streams] if streams is None else list(streams)
-        schemas = {_subject(name): _relation(name).avro_schema or "" for name in names}
+        schemas = {self._subject(name): _relation(name).avro_schema or "" for name in names}
         found = _registry.register(self._config, schemas)
         if found is None and self._schema_ids:
             raise UnreachableError(
@@ -180,7 +184,8 @@ class KafkaSink:
             idents, times = batch.text(stream.ident), batch.text(stream.time)
             headers = map(stream.headers(), idents, times, keys)
 
-        produce, topic, on_delivery = producer.produce, stream.name, stream.tally.on_delivery
+        topic = self._config.topic_prefix + stream.name
+        produce, on_delivery = producer.produce, stream.tally.on_delivery
         rows = zip(range(len(batch)), values, keys, stamps, headers, strict=False)
         sent = row = 0
         try:
@@ -239,16 +244,19 @@ class KafkaSink:
         stream = self._streams.get(name)
         if stream is None:
             relation = _relation(name)
-            if self._schema_ids is not None and _subject(name) not in self._schema_ids:
+            if self._schema_ids is not None and self._subject(name) not in self._schema_ids:
                 self.register_schemas([name])
             content_type = f"application/{self.format}" if self._config.content_type else None
             stream = self._streams[name] = _Stream(relation, content_type)
         return stream
 
+    def _subject(self, stream: str) -> str:
+        return f"{self._config.topic_prefix}{stream}-value"
+
     def _encode(self, batch: Batch) -> Iterable[bytes]:
         if self._schema_ids is None:
             return batch.encode("json")
-        return batch.encode("avro", schema_id=self._schema_ids[_subject(batch.name)])
+        return batch.encode("avro", schema_id=self._schema_ids[self._subject(batch.name)])
 
     def _wait_for_room(self, producer: Producer, held: HeldInterrupt) -> None:
         """Serves delivery reports until events have left the queue: sent, or given up in time."""
@@ -360,7 +368,3 @@ def _relation(name: str) -> Relation:
         if relation.name == name:
             return relation
     raise OptionError("stream", name, "one of " + ", ".join(one.name for one in streams))
-
-
-def _subject(stream: str) -> str:
-    return f"{stream}-value"

@@ -16,6 +16,7 @@ from services.kafka import delete_topics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from datagen import Plan
     from services.kafka import KafkaBroker
     from services.postgres import PostgresServer
     from services.registry import SchemaRegistry
@@ -27,12 +28,28 @@ FOUND: list[Comparison | Figure] = []
 
 
 class Way(NamedTuple):
-    """One way to do the work. ``prepare`` is not timed and comes before every round."""
+    """One way to do the work. ``prepare`` is not timed and comes before every round.
+
+    ``run`` may return a ``Round`` that it has timed itself.
+    """
 
     name: str
     rows: int
     run: Callable[[], object]
     prepare: Callable[[], object] = lambda: None
+
+
+class Sizes(NamedTuple):
+    """How much is run: the options of the benchmarks."""
+
+    plan: Plan
+    peer_customers: int
+    rounds: int
+
+    @property
+    def classic_customers(self) -> int:
+        """A quarter of the other peers' is steady enough for the slowest."""
+        return max(self.peer_customers // 4, 1)
 
 
 class Contest:

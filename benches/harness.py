@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report import Comparison, Figure, Side, timed
+from report import Figure
 
+from datagen.benchmark import Comparison, Side, Way, timed
 from datagen.types import catalogue
 from services.kafka import delete_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from datagen import Plan
     from services.kafka import KafkaBroker
     from services.postgres import PostgresServer
@@ -25,18 +24,6 @@ TOPICS = tuple(stream.name for stream in catalogue().streams)
 
 #: Everything that this run of the benchmarks has found.
 FOUND: list[Comparison | Figure] = []
-
-
-class Way(NamedTuple):
-    """One way to do the work. ``prepare`` is not timed and comes before every round.
-
-    ``run`` may return a ``Round`` that it has timed itself.
-    """
-
-    name: str
-    rows: int
-    run: Callable[[], object]
-    prepare: Callable[[], object] = lambda: None
 
 
 class Sizes(NamedTuple):
@@ -62,16 +49,16 @@ class Contest:
         self, title: str, ours: Way, *peers: Way, rounds: int = 3, warm_up: bool = False
     ) -> Comparison:
         """``warm_up`` runs ours once before it counts: servers are slow until they have worked."""
-        sides = {way.name: Side(way.name, way.rows) for way in (ours, *peers)}
+        sides = {way.name: Side(way.name) for way in (ours, *peers)}
 
         def others() -> None:
             for way in peers:
                 way.prepare()
-                sides[way.name].rounds.append(timed(way.run))
+                sides[way.name].rounds.append(timed(way))
             ours.prepare()
 
         def us() -> None:
-            sides[ours.name].rounds.append(timed(ours.run))
+            sides[ours.name].rounds.append(timed(ours))
 
         if warm_up:
             ours.prepare()
@@ -81,7 +68,7 @@ class Contest:
         self._benchmark.extra_info["rows/s"] = round(result.ours.rate)
         for peer in result.peers:
             self._benchmark.extra_info[f"rows/s of {peer.name}"] = round(peer.rate)
-            self._benchmark.extra_info[f"times {peer.name}"] = result.ours.rate / peer.rate
+            self._benchmark.extra_info[f"times {peer.name}"] = result.ratio(peer)
         FOUND.append(result)
         return result
 

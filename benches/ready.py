@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from classic import kept_apart
-from report import Round
 
+from datagen.benchmark import Round
 from datagen.types import Relation, catalogue
 from services._errors import ServiceError, ServiceUnavailableError
 from services._java import java
@@ -88,7 +88,7 @@ class JavaProducer:
         found = json.loads(self._answer())
         if found["events"] != self.events:
             raise RuntimeError(f"{found['events']} of {self.events} events were acknowledged")
-        return Round(found["seconds"], found["cpu"])
+        return Round(found["events"], found["seconds"], found["cpu"])
 
     def _answer(self) -> str:
         assert self._process.stdout is not None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BENCHMARK = (*DATAGEN, "benchmark")
 #: Few customers and one round: what is found is not judged here.
 SMALL = ("--scale", "40", "--rounds", "1")
-WITHIN = ["generation", "key checks", "Avro", "JSON", "binary COPY"]
+WITHIN = ["generation", "generation and Avro", "key checks", "Avro", "JSON", "binary COPY"]
 SECRET = "Senha-Muito5ecreta"
 CLOSED = "127.0.0.1:1"
 NOWHERE = (

@@ -24,7 +24,7 @@ from ..check import MasterDataStore
 from ..errors import ConfigurationError
 from ..types import catalogue
 from . import _peers
-from ._contest import Comparison, Round, Side, Way, cpu_seconds, machine, often, timed
+from ._contest import Comparison, Round, Side, Way, described, machine, often, timed
 from ._scratch import own_schema, own_topics
 from ._services import CopyFiles, ReadyRecords, check_options, kafka, postgres
 
@@ -44,10 +44,11 @@ __all__ = [
     "Round",
     "Side",
     "Way",
-    "cpu_seconds",
+    "described",
     "machine",
     "measure",
     "show",
+    "stages",
     "timed",
     "write",
 ]
@@ -103,7 +104,7 @@ def measure(load: loader.Load, rounds: int, say: Callable[[str], None]) -> Repor
     with ExitStack() as stack:
         services = _services(load, stack)
         figures = []
-        for title, ways in (*_stages(load.plan).items(), *services.items()):
+        for title, ways in (*stages(load.plan).items(), *services.items()):
             say(f"Measuring {title}")
             figures.append(_compare(title, *ways(), rounds=rounds))
     return Report(load.plan, machine(), tuple(figures), time.perf_counter() - began)
@@ -142,16 +143,27 @@ def _first(plan: Plan, customers: int) -> Plan:
     return Plan(plan.seed, few, as_of=plan.as_of, days=plan.days)
 
 
-def _stages(plan: Plan) -> dict[str, _Ways]:
-    """What happens within the process, on one core."""
+def stages(plan: Plan) -> dict[str, _Ways]:
+    """Ours and a peer for each stage within the process, made when they are asked for."""
     every, tables, streams = list(catalogue()), catalogue().tables, catalogue().streams
 
     def make() -> tuple[Way, Way]:
-        counts = {one.name: plan.rows(one.name, 0, _some(plan, _PYTHON)) for one in every}
+        counts = _counts(plan, every)
         return (
-            _way("datagen", sum(plan.rows(one.name) for one in every), lambda: _drain(plan)),
+            _way("datagen", _total(plan, every), lambda: _drain(plan)),
             _way(
-                "Python dicts, fields at random", sum(counts.values()), lambda: _peers.make(counts)
+                "Python dicts, drawn at random", sum(counts.values()), lambda: _peers.make(counts)
+            ),
+        )
+
+    def make_avro() -> tuple[Way, Way]:
+        counts = _counts(plan, streams)
+        return (
+            _way("datagen", _total(plan, streams), lambda: _drain_avro(plan)),
+            _way(
+                "Python dicts, drawn at random, and fastavro",
+                sum(counts.values()),
+                lambda: _peers.as_avro(_peers.make(counts)),
             ),
         )
 
@@ -173,6 +185,7 @@ def _stages(plan: Plan) -> dict[str, _Ways]:
 
     return {
         "generation": make,
+        "generation and Avro": make_avro,
         "key checks": check,
         "Avro": lambda: encode(streams, "avro", "fastavro", _peers.as_avro),
         "JSON": lambda: encode(streams, "json", "json", _peers.as_json),
@@ -184,14 +197,26 @@ def _way(name: str, rows: int, run: Callable[[], object]) -> Way:
     return Way(name, rows, often(rows, run))
 
 
-def _some(plan: Plan, customers: int) -> int:
-    return min(plan.customers, customers)
+def _total(plan: Plan, relations: Sequence[Relation]) -> int:
+    return sum(plan.rows(one.name) for one in relations)
+
+
+def _counts(plan: Plan, relations: Sequence[Relation]) -> dict[str, int]:
+    """How many rows of each the peers draw."""
+    stop = min(plan.customers, _PYTHON)
+    return {one.name: plan.rows(one.name, 0, stop) for one in relations}
 
 
 def _drain(plan: Plan) -> None:
     for relation in catalogue():
         for _ in plan.batches(relation.name):
             pass
+
+
+def _drain_avro(plan: Plan) -> None:
+    for stream in catalogue().streams:
+        for batch in plan.batches(stream.name):
+            batch.encode("avro")
 
 
 def _check(batches: list[Batch]) -> None:
@@ -201,7 +226,7 @@ def _check(batches: list[Batch]) -> None:
 
 
 def _batches(plan: Plan, relations: Sequence[Relation], customers: int) -> list[Batch]:
-    stop = _some(plan, customers)
+    stop = min(plan.customers, customers)
     return [batch for one in relations for batch in plan.batches(one.name, 0, stop)]
 
 
@@ -242,7 +267,6 @@ def show(report: Report, file: IO[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    on, versions = report.machine, report.machine["versions"]
     table = Table(box=MARKDOWN)
     table.add_column("stage")
     for name in ("rate", "s a round", "spread"):
@@ -268,12 +292,7 @@ def show(report: Report, file: IO[str]) -> None:
         console.print(table)
     # The box has a line above and below that are blank.
     print(text.get().strip(), file=file)
-    found = ", ".join(f"{name} {one}" for name, one in versions.items())
-    memory = on["memory_bytes"] / 2**30
-    print(
-        f"{on['processor']}, {on['cores']} cores, {memory:.0f} GiB, {on['system']}; {found}",
-        file=file,
-    )
+    print(described(report.machine), file=file)
 
 
 def write(report: Report, path: Path) -> None:

@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Comparison", "Round", "Side", "Way", "cpu_seconds", "machine", "often", "timed"]
+__all__ = [
+    "Comparison",
+    "Round",
+    "Side",
+    "Way",
+    "cpu_seconds",
+    "described",
+    "machine",
+    "often",
+    "timed",
+]
 
 #: Work that takes less than this is repeated: a shorter time says little.
 _LEAST: Final = 0.1
@@ -134,6 +144,15 @@ def machine() -> dict[str, Any]:
             **{name: version(name) for name in _PACKAGES},
         },
     }
+
+
+def described(on: Mapping[str, Any]) -> str:
+    """A machine in one line."""
+    versions = ", ".join(f"{name} {found}" for name, found in on["versions"].items())
+    return (
+        f"{on['processor']}, {on['cores']} cores, {on['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{on['system']}; {versions}"
+    )
 
 
 def cpu_seconds() -> float:

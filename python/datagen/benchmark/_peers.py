@@ -45,14 +45,18 @@ def rows_of(batches: Iterable[Batch]) -> Rows:
     return rows
 
 
-def make(counts: Mapping[str, int]) -> None:
-    """Draws so many rows of each relation, each field at random, into dicts."""
+def make(counts: Mapping[str, int]) -> Rows:
+    """Draws so many rows of each relation, each field at random."""
     draw = random.Random(42)  # noqa: S311 - made-up data
+    rows: Rows = {}
     for name, count in counts.items():
-        relation = catalogue()[name]
-        names = [one.name for one in relation.fields]
-        columns = [_column(one, count, draw) for one in relation.fields]
-        [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        fields = catalogue()[name].fields
+        names = [one.name for one in fields]
+        columns = [_column(one, count, draw) for one in fields]
+        rows[name] = [
+            dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)
+        ]
+    return rows
 
 
 def _column(field: Field, count: int, draw: random.Random) -> list[Any]:

@@ -10,9 +10,8 @@ import json
 import shutil
 import struct
 import subprocess
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from classic import kept_apart
 
@@ -46,39 +45,38 @@ def records(plan: Plan, stop: int) -> list[Record]:
         ]
 
 
+class RecordFile:
+    """The events of the first ``stop`` customers, as ``java/src/Producer.java`` reads them."""
+
+    def __init__(self, path: Path, plan: Plan, stop: int) -> None:
+        self.path = path
+        self.events = _write(path, plan, stop)
+
+
 class JavaProducer:
     """Kafka's own producer in a process of its own, with the records in its memory.
 
     The process stays between rounds, as its compiler takes a few of them to do its best.
     """
 
-    def __init__(self, folder: Path, plan: Plan, stop: int) -> None:
-        self._file = folder / "records"
-        self.events = _write(self._file, plan, stop)
-        self._exit = ExitStack()
-
-    def start(self, properties: Mapping[str, str]) -> Self:
-        """Waits until all records are in its memory."""
-        classpath = f"{_jar()}:{PROJECT / 'target' / 'lib'}/*"
-        options = ["-Xms3g", "-Xmx3g", "-XX:+UseParallelGC", "-cp", classpath]
-        options += ["--enable-native-access=ALL-UNNAMED"]
+    def __init__(self, records: RecordFile, properties: Mapping[str, str]) -> None:
+        self._events = records.events
+        options = ["-Xms4g", "-Xmx4g", "-XX:+UseParallelGC", "--enable-native-access=ALL-UNNAMED"]
         options += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        options += ["-cp", f"{_jar()}:{PROJECT / 'target' / 'lib'}/*"]
         settings = [f"{name}={value}" for name, value in properties.items()]
-        self._process = self._exit.enter_context(
-            subprocess.Popen(
-                [java(), *options, "Producer", str(self._file), *settings],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+        self._process = subprocess.Popen(
+            [java(), *options, "Producer", str(records.path), *settings],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        self._exit.callback(self._process.kill)
-        if int(self._answer()) != self.events:
+        if int(self._answer()) != self._events:
             raise ServiceError("the Java producer has read another number of records")
-        return self
 
     def close(self) -> None:
-        self._exit.close()
+        with self._process:
+            self._process.kill()
 
     def send(self) -> Round:
         """One round, as the process itself has timed it: after metadata, up to the last answer."""
@@ -86,8 +84,8 @@ class JavaProducer:
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         found = json.loads(self._answer())
-        if found["events"] != self.events:
-            raise RuntimeError(f"{found['events']} of {self.events} events were acknowledged")
+        if found["events"] != self._events:
+            raise RuntimeError(f"{found['events']} of {self._events} events were acknowledged")
         return Round(found["events"], found["seconds"], found["cpu"])
 
     def _answer(self) -> str:

@@ -17,26 +17,20 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from .._core import Plan
-from ..check import MasterDataStore
 from ..errors import ConfigurationError
-from ..types import catalogue
-from . import _peers
-from ._contest import Comparison, Round, Side, Way, described, machine, often, timed
+from ._contest import Comparison, Round, Side, Way, described, machine, timed
 from ._scratch import own_schema, own_topics
 from ._services import CopyFiles, ReadyRecords, check_options, kafka, postgres
+from ._stages import stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from .. import loader
-    from .._core import Batch
-    from ..types import Relation
-
-    _Ways = Callable[[], tuple[Way, Way]]
-    _Form = Literal["avro", "json", "pgcopy"]
+    from ._contest import Ways
 
 __all__ = [
     "Comparison",
@@ -54,10 +48,6 @@ __all__ = [
 ]
 
 # Peers get a part, the first customers, where all of them would fill the memory: the same mix.
-#: Customers whose rows are held in memory by columns, for the encoders and checks.
-_ENCODED: Final = 10_000
-#: Customers whose rows are held as Python objects.
-_PYTHON: Final = 200
 #: Customers whose events are held as records for the Kafka client.
 _RECORDS: Final = 2_500
 #: Customers whose rows are copied from files.
@@ -110,10 +100,10 @@ def measure(load: loader.Load, rounds: int, say: Callable[[str], None]) -> Repor
     return Report(load.plan, machine(), tuple(figures), time.perf_counter() - began)
 
 
-def _services(load: loader.Load, stack: ExitStack) -> dict[str, _Ways]:
+def _services(load: loader.Load, stack: ExitStack) -> dict[str, Ways]:
     """The ways of the services that are not skipped; both are reached now."""
     check_options(load)
-    found: dict[str, _Ways] = {}
+    found: dict[str, Ways] = {}
     plan = load.plan
     small = replace(load, plan=_first(plan, _WARM_UP))
     if load.postgres_url is not None:
@@ -141,105 +131,6 @@ def _services(load: loader.Load, stack: ExitStack) -> dict[str, _Ways]:
 def _first(plan: Plan, customers: int) -> Plan:
     few = min(plan.customers, customers)
     return Plan(plan.seed, few, as_of=plan.as_of, days=plan.days)
-
-
-def stages(plan: Plan) -> dict[str, _Ways]:
-    """Ours and a peer for each stage within the process, made when they are asked for."""
-    every, tables, streams = list(catalogue()), catalogue().tables, catalogue().streams
-
-    def make() -> tuple[Way, Way]:
-        counts = _counts(plan, every)
-        return (
-            _way("datagen", _total(plan, every), lambda: _drain(plan)),
-            _way(
-                "Python dicts, drawn at random", sum(counts.values()), lambda: _peers.make(counts)
-            ),
-        )
-
-    def make_avro() -> tuple[Way, Way]:
-        counts = _counts(plan, streams)
-        return (
-            _way("datagen", _total(plan, streams), lambda: _drain_avro(plan)),
-            _way(
-                "Python dicts, drawn at random, and fastavro",
-                sum(counts.values()),
-                lambda: _peers.as_avro(_peers.make(counts)),
-            ),
-        )
-
-    def check() -> tuple[Way, Way]:
-        batches, rows = _batches(plan, every, _ENCODED), _rows(plan, every)
-        return (
-            _way("datagen", _count(batches), lambda: _check(batches)),
-            _way("Python sets", _size(rows), lambda: _peers.check(rows)),
-        )
-
-    def encode(
-        relations: Sequence[Relation], form: _Form, name: str, peer: Callable[[_peers.Rows], None]
-    ) -> tuple[Way, Way]:
-        batches, rows = _batches(plan, relations, _ENCODED), _rows(plan, relations)
-        return (
-            _way("datagen", _count(batches), lambda: [one.encode(form) for one in batches]),
-            _way(name, _size(rows), lambda: peer(rows)),
-        )
-
-    return {
-        "generation": make,
-        "generation and Avro": make_avro,
-        "key checks": check,
-        "Avro": lambda: encode(streams, "avro", "fastavro", _peers.as_avro),
-        "JSON": lambda: encode(streams, "json", "json", _peers.as_json),
-        "binary COPY": lambda: encode(tables, "pgcopy", "csv, for COPY … CSV", _peers.as_csv),
-    }
-
-
-def _way(name: str, rows: int, run: Callable[[], object]) -> Way:
-    return Way(name, rows, often(rows, run))
-
-
-def _total(plan: Plan, relations: Sequence[Relation]) -> int:
-    return sum(plan.rows(one.name) for one in relations)
-
-
-def _counts(plan: Plan, relations: Sequence[Relation]) -> dict[str, int]:
-    """How many rows of each the peers draw."""
-    stop = min(plan.customers, _PYTHON)
-    return {one.name: plan.rows(one.name, 0, stop) for one in relations}
-
-
-def _drain(plan: Plan) -> None:
-    for relation in catalogue():
-        for _ in plan.batches(relation.name):
-            pass
-
-
-def _drain_avro(plan: Plan) -> None:
-    for stream in catalogue().streams:
-        for batch in plan.batches(stream.name):
-            batch.encode("avro")
-
-
-def _check(batches: list[Batch]) -> None:
-    store = MasterDataStore()
-    for batch in batches:
-        store.add_batch(batch)
-
-
-def _batches(plan: Plan, relations: Sequence[Relation], customers: int) -> list[Batch]:
-    stop = min(plan.customers, customers)
-    return [batch for one in relations for batch in plan.batches(one.name, 0, stop)]
-
-
-def _rows(plan: Plan, relations: Sequence[Relation]) -> _peers.Rows:
-    return _peers.rows_of(_batches(plan, relations, _PYTHON))
-
-
-def _count(batches: list[Batch]) -> int:
-    return sum(map(len, batches))
-
-
-def _size(rows: _peers.Rows) -> int:
-    return sum(map(len, rows.values()))
 
 
 def _compare(title: str, *ways: Way, rounds: int) -> Comparison:

@@ -7,19 +7,21 @@ import platform
 import resource
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "Comparison",
     "Round",
     "Side",
     "Way",
+    "Ways",
     "cpu_seconds",
     "described",
     "machine",
@@ -57,6 +59,10 @@ class Way(NamedTuple):
     rows: int
     run: Callable[[], object]
     prepare: Callable[[], object] = lambda: None
+
+
+#: Ours and a peer, made when they are needed: they may hold much.
+Ways = Callable[[], tuple[Way, Way]]
 
 
 @dataclass

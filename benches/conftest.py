@@ -6,6 +6,7 @@ its disk. Nothing here asserts how long something took.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if FOUND:
         terminalreporter.section("for BENCHMARKS.md")
         terminalreporter.write_line(markdown(FOUND))
+
+
+@pytest.fixture(autouse=True)
+def _no_limit() -> None:
+    """What takes as long as the options say is not a test that hangs."""
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture

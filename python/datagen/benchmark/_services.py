@@ -1,7 +1,8 @@
 """Loads into the services, beside the fastest that can be had without datagen.
 
 The peers get their rows ready-made; ours are made, checked and encoded on the way. Both clocks begin
-when the service is connected, and stop when the rows are committed or acknowledged.
+when the service is connected and tables or topics are there, and stop when the rows are committed or
+acknowledged.
 """
 
 from __future__ import annotations

@@ -60,4 +60,4 @@ docs: $(VENV)/.installed
 	$(BIN)/python scripts/data_catalog.py
 
 clean:
-	rm -rf $(VENV) target
+	rm -rf $(VENV) target benches/java/target

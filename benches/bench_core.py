@@ -1,17 +1,14 @@
-"""Generation, Avro and integrity checks on one core, through the library."""
+"""What a load does within its process, on one core: the stages of `datagen benchmark`."""
 
 from __future__ import annotations
 
-import io
-import json
 from typing import TYPE_CHECKING
 
-import classic
-import fastavro
 import pytest
 from harness import Way
 
 from datagen import Plan
+from datagen.benchmark import stages
 from datagen.check import MasterDataStore
 from datagen.types import catalogue
 
@@ -23,36 +20,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("one_core")
 
 PLAN = Plan(customers=10_000)
-STREAMS = catalogue().streams
-EVENTS = sum(PLAN.rows(stream.name) for stream in STREAMS)
-#: Customers whose events the peer encodes.
-SAMPLE = 500
+STAGES = stages(PLAN)
 
 
-def as_avro(batch_rows: int = 65_536) -> None:
-    for stream in STREAMS:
-        for batch in PLAN.batches(stream.name, batch_rows=batch_rows):
-            batch.encode("avro", schema_id=1)
-
-
-def test_events_as_avro(contest: Contest) -> None:
-    """Ours makes the events too; fastavro encodes dicts that are there already."""
-    events = classic.events(PLAN, SAMPLE)
-    contest(
-        "four streams as Avro, one core",
-        Way("datagen: generate and encode", EVENTS, as_avro),
-        Way("fastavro: encode", sum(map(len, events.values())), lambda: fastavro_encode(events)),
-        rounds=5,
-    )
-
-
-def fastavro_encode(events: dict[str, list[classic.Event]]) -> None:
-    for stream in STREAMS:
-        schema = fastavro.parse_schema(json.loads(stream.avro_schema or ""))
-        for event in events[stream.name]:
-            buffer = io.BytesIO()
-            fastavro.schemaless_writer(buffer, schema, event)
-            buffer.getvalue()
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage(stage: str, contest: Contest) -> None:
+    ours, peer = STAGES[stage]()
+    contest(f"{stage}, one core", ours, peer, rounds=5)
 
 
 def test_checks(contest: Contest, note: Callable[[str, str], None]) -> None:
@@ -65,10 +39,9 @@ def test_checks(contest: Contest, note: Callable[[str, str], None]) -> None:
             store.add_batch(batch)
 
     def make() -> None:
-        for table in catalogue().tables:
-            for batch in PLAN.batches(table.name):
-                batch.encode("pgcopy")
-        as_avro()
+        for relation in catalogue():
+            for batch in PLAN.batches(relation.name):
+                batch.encode("avro" if relation.is_stream else "pgcopy")
 
     rows = sum(map(len, batches))
     found = contest(

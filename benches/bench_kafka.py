@@ -1,63 +1,130 @@
-"""Events into a real broker: the whole load, and the sink alone, beside the classic design."""
+"""Events into a real broker: whole loads, beside clients that only send.
+
+How many customers is an option (``--customers``). The peers send the events of the first
+``--peer-customers`` only, which are the same mix and take less memory than all of them as Python
+and Java objects; where they send fewer, the broker's files are shorter for them too.
+"""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import classic
+import pytest
+import ready
 from harness import TOPICS, Way
 
 from datagen import Plan
+from datagen.loader import PARALLEL_PARTITIONS
 from datagen.presets import BULK, ProducerConfig
 from datagen.sinks.kafka import KafkaSink
-from datagen.types import catalogue
+from services._errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
-    from harness import Contest, Stack
+    from collections.abc import Iterator
+    from pathlib import Path
 
-PLAN = Plan(customers=10_000)
-EVENTS = sum(PLAN.rows(topic) for topic in TOPICS)
-#: Customers whose events the peer sends: a quarter of all, in the same mix, is steady enough.
-SAMPLE = 2_500
+    from harness import Contest, Sizes, Stack
+
+#: One of the loads that go to Kafka alone. Topics are made by it, as on the first run of a user.
+KAFKA = ("--skip-postgres", "--create-topics")
+#: Rounds that the Java process runs before it counts: after them its compiler has little left to do.
+JAVA_WARM_UP = 3
 
 
-def test_load(contest: Contest, stack: Stack) -> None:
-    """Ours: `datagen load --customers 10000`, its process, PostgreSQL and validation included."""
+@pytest.fixture
+def java(tmp_path: Path, sizes: Sizes, stack: Stack) -> Iterator[list[Way]]:
+    """Kafka's own producer with one request in flight, as ours has, and with its own five.
+
+    Which of them is faster depends on the machine, so both are peers.
+    """
+    records = ready.RecordFile(tmp_path / "records", sizes.plan, sizes.peer_customers)
+    ways = []
+    with ExitStack() as stop:
+        for in_flight in (1, 5):
+            try:
+                producer = ready.JavaProducer(records, _java_properties(stack, in_flight))
+            except ServiceUnavailableError as missing:
+                pytest.skip(str(missing))
+            stop.callback(producer.close)
+            for _ in range(JAVA_WARM_UP):
+                _topics(stack)
+                producer.send()
+            name = f"Java KafkaProducer, {in_flight} in flight, ready-made records"
+            ways.append(Way(name, records.events, producer.send, lambda: _topics(stack)))
+        yield ways
+
+
+def test_contest(contest: Contest, stack: Stack, sizes: Sizes, java: list[Way]) -> None:
+    """Ours makes, checks and encodes the events too, and includes the start of its process."""
+    records = ready.records(sizes.plan, sizes.peer_customers)
     contest(
-        "load of 10 000 customers, events",
+        f"events of {sizes.plan.customers:,} customers",
         Way(
-            "datagen load, PostgreSQL and Kafka",
-            EVENTS,
-            lambda: stack.load(PLAN.customers, "--create-topics", "--truncate"),
+            "datagen load-parallel, Kafka alone",
+            _events(sizes.plan),
+            lambda: stack.load(sizes.plan.customers, *KAFKA, job="load-parallel"),
             stack.empty,
         ),
-        _classic(stack),
-        rounds=5,
+        *java,
+        Way(
+            "confluent-kafka produce(), ready-made records",
+            len(records),
+            lambda: classic.produce(_config(stack), records),
+            lambda: _topics(stack),
+        ),
+        _classic(stack, sizes),
+        rounds=sizes.rounds,
         warm_up=True,
     )
 
 
-def test_sink(contest: Contest, stack: Stack) -> None:
-    """Ours: events are made, encoded and sent; no store, no PostgreSQL, no process to start."""
-    config = _config(stack)
+def test_presets(contest: Contest, stack: Stack, sizes: Sizes) -> None:
+    """What it costs to be sure of every event: idempotent, on all replicas, in small batches."""
 
-    def send() -> None:
-        with KafkaSink(config) as sink:
-            for topic in TOPICS:
-                for batch in PLAN.batches(topic):
-                    sink.send_batch(batch)
+    def with_preset(name: str) -> Way:
+        return Way(
+            f"datagen load-parallel, preset {name}",
+            _events(sizes.plan),
+            lambda: stack.load(sizes.plan.customers, *KAFKA, "--preset", name, job="load-parallel"),
+            stack.empty,
+        )
 
     contest(
-        "events of 10 000 customers",
-        Way("datagen.sinks.kafka", EVENTS, send, lambda: _topics(stack)),
-        _classic(stack),
+        f"presets, events of {sizes.plan.customers:,} customers",
+        with_preset("BULK"),
+        with_preset("RELIABLE"),
+        rounds=sizes.rounds,
         warm_up=True,
     )
 
 
-def _classic(stack: Stack) -> Way:
-    config, events = _config(stack), classic.events(PLAN, SAMPLE)
+def test_load(contest: Contest, stack: Stack, sizes: Sizes) -> None:
+    """Ours: the load as users run it, PostgreSQL and validation included."""
+    contest(
+        f"load of {sizes.plan.customers:,} customers, events",
+        Way(
+            "datagen load-parallel, PostgreSQL and Kafka",
+            _events(sizes.plan),
+            lambda: stack.load(
+                sizes.plan.customers, "--create-topics", "--truncate", job="load-parallel"
+            ),
+            stack.empty,
+        ),
+        _classic(stack, sizes),
+        rounds=sizes.rounds,
+        warm_up=True,
+    )
+
+
+def _events(plan: Plan) -> int:
+    return sum(map(plan.rows, TOPICS))
+
+
+def _classic(stack: Stack, sizes: Sizes) -> Way:
+    config, events = _config(stack), classic.events(sizes.plan, sizes.classic_customers)
     return Way(
         "dict, AvroSerializer, produce()",
         sum(map(len, events.values())),
@@ -70,7 +137,21 @@ def _config(stack: Stack) -> ProducerConfig:
     return replace(BULK, bootstrap_servers=stack.bootstrap, schema_registry_url=stack.registry_url)
 
 
+def _java_properties(stack: Stack, in_flight: int) -> dict[str, str]:
+    """Preset BULK in Java's words, with room for more than Java's own 32 MiB."""
+    return {
+        "bootstrap.servers": stack.bootstrap,
+        "acks": BULK.acks,
+        "compression.type": BULK.compression,
+        "batch.size": str(BULK.batch_size),
+        "linger.ms": str(BULK.linger_ms),
+        "enable.idempotence": "false",
+        "max.in.flight.requests.per.connection": str(in_flight),
+        "buffer.memory": str(256 * 2**20),
+    }
+
+
 def _topics(stack: Stack) -> None:
     stack.empty()
     with KafkaSink(_config(stack)) as sink:
-        sink.create_topics({stream.name: 3 for stream in catalogue().streams}, 8)
+        sink.create_topics(PARALLEL_PARTITIONS, 8)

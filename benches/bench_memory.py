@@ -1,4 +1,4 @@
-"""Most memory that a load of 100 000 customers into both services holds."""
+"""Most memory that a load into both services holds, also of as many as ``--customers`` says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from harness import Stack
 
 
-@pytest.mark.parametrize("customers", [10_000, 100_000])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "customers" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("--customers")
+        metafunc.parametrize("customers", sorted({10_000, 100_000, asked}))
+
+
 def test_peak(
     customers: int, benchmark: Any, stack: Stack, note: Callable[[str, str], None]
 ) -> None:

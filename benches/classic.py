@@ -33,7 +33,7 @@ from datagen.sinks import _ddl
 from datagen.types import Relation, catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from datagen import Plan
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 POLL_EVERY = 10_000
 
 Event = dict[str, Any]
+#: Topic, value, key and headers.
+Record = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
 
 
 @contextmanager
@@ -88,30 +90,12 @@ def rows(plan: Plan) -> dict[str, list[tuple[Any, ...]]]:
 def send(config: ProducerConfig, events: Mapping[str, list[Event]]) -> None:
     """Sends every event and waits for its acknowledgement."""
     with SchemaRegistryClient({"url": config.schema_registry_url, "timeout": 10}) as client:
-        serializers = {
-            stream.name: AvroSerializer(client, stream.avro_schema)
-            for stream in catalogue().streams
-        }
-        _produce(config, serializers, events)
+        produce(config, _records(client, events))
 
 
-def _produce(
-    config: ProducerConfig,
-    serializers: Mapping[str, AvroSerializer],
-    events: Mapping[str, list[Event]],
-) -> None:
-    producer = Producer(config.librdkafka())
-    acknowledged = 0
-
-    def on_delivery(error: Any, _message: Any) -> None:
-        nonlocal acknowledged
-        if error is not None:
-            raise RuntimeError(str(error))
-        acknowledged += 1
-
-    sent = 0
+def _records(client: SchemaRegistryClient, events: Mapping[str, list[Event]]) -> Iterator[Record]:
     for stream in catalogue().streams:
-        serializer = serializers[stream.name]
+        serializer = AvroSerializer(client, stream.avro_schema)
         # A stream has all three; a table has none.
         key_field, time_field = str(stream.key), str(stream.time)
         ce_type = str(stream.ce_type).encode()
@@ -126,18 +110,30 @@ def _produce(
                 ("ce_time", event[time_field].isoformat().encode()),
                 ("ce_subject", key),
             ]
-            value = serializer(event, context)
-            while True:
-                try:
-                    producer.produce(
-                        stream.name, value, key, headers=headers, on_delivery=on_delivery
-                    )
-                    break
-                except BufferError:
-                    producer.poll(0.1)
-            sent += 1
-            if sent % POLL_EVERY == 0:
-                producer.poll(0)
+            yield stream.name, serializer(event, context), key, headers
+
+
+def produce(config: ProducerConfig, records: Iterable[Record]) -> None:
+    """Confluent-kafka's ``produce()`` for each record, and an acknowledgement for each."""
+    producer = Producer(config.librdkafka())
+    acknowledged = sent = 0
+
+    def on_delivery(error: Any, _message: Any) -> None:
+        nonlocal acknowledged
+        if error is not None:
+            raise RuntimeError(str(error))
+        acknowledged += 1
+
+    for topic, value, key, headers in records:
+        while True:
+            try:
+                producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        sent += 1
+        if sent % POLL_EVERY == 0:
+            producer.poll(0)
     producer.flush()
     if acknowledged != sent:
         raise RuntimeError(f"{acknowledged} of {sent} events were acknowledged")

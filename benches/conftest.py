@@ -6,14 +6,16 @@ its disk. Nothing here asserts how long something took.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import FOUND, Contest, Stack
+from harness import FOUND, Contest, Sizes, Stack
 from report import Figure, markdown
 
+from datagen import Plan
 from datagen._core import is_debug_build
 from services._errors import ServiceUnavailableError
 from services.kafka import KafkaBroker
@@ -22,6 +24,18 @@ from services.registry import SchemaRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("datagen benchmarks")
+    group.addoption("--customers", type=int, default=10_000, help="customers of the loads (10 000)")
+    group.addoption(
+        "--peer-customers",
+        type=int,
+        default=10_000,
+        help="customers whose events the clients with ready-made records send (10 000 at most)",
+    )
+    group.addoption("--rounds", type=int, default=3, help="rounds of the contests (3)")
 
 
 def pytest_configure() -> None:
@@ -38,6 +52,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(markdown(FOUND))
 
 
+@pytest.fixture(autouse=True)
+def _no_limit() -> None:
+    """What takes as long as the options say is not a test that hangs."""
+    faulthandler.cancel_dump_traceback_later()
+
+
 @pytest.fixture
 def contest(benchmark: Any) -> Contest:
     return Contest(benchmark)
@@ -52,6 +72,14 @@ def note(benchmark: Any) -> Callable[[str, str], None]:
         FOUND.append(Figure(title, value))
 
     return add
+
+
+@pytest.fixture
+def sizes(pytestconfig: pytest.Config) -> Sizes:
+    customers, peers, rounds = map(
+        pytestconfig.getoption, ("--customers", "--peer-customers", "--rounds")
+    )
+    return Sizes(Plan(customers=customers), min(peers, customers), rounds)
 
 
 @pytest.fixture

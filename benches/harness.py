@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report import Comparison, Figure, Side, timed
+from report import Figure
 
+from datagen.benchmark import Comparison, Side, Way, timed
 from datagen.types import catalogue
 from services.kafka import delete_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from datagen import Plan
     from services.kafka import KafkaBroker
     from services.postgres import PostgresServer
     from services.registry import SchemaRegistry
@@ -26,13 +26,17 @@ TOPICS = tuple(stream.name for stream in catalogue().streams)
 FOUND: list[Comparison | Figure] = []
 
 
-class Way(NamedTuple):
-    """One way to do the work. ``prepare`` is not timed and comes before every round."""
+class Sizes(NamedTuple):
+    """How much is run: the options of the benchmarks."""
 
-    name: str
-    rows: int
-    run: Callable[[], object]
-    prepare: Callable[[], object] = lambda: None
+    plan: Plan
+    peer_customers: int
+    rounds: int
+
+    @property
+    def classic_customers(self) -> int:
+        """A quarter of the other peers' is steady enough for the slowest."""
+        return max(self.peer_customers // 4, 1)
 
 
 class Contest:
@@ -45,16 +49,16 @@ class Contest:
         self, title: str, ours: Way, *peers: Way, rounds: int = 3, warm_up: bool = False
     ) -> Comparison:
         """``warm_up`` runs ours once before it counts: servers are slow until they have worked."""
-        sides = {way.name: Side(way.name, way.rows) for way in (ours, *peers)}
+        sides = {way.name: Side(way.name) for way in (ours, *peers)}
 
         def others() -> None:
             for way in peers:
                 way.prepare()
-                sides[way.name].rounds.append(timed(way.run))
+                sides[way.name].rounds.append(timed(way))
             ours.prepare()
 
         def us() -> None:
-            sides[ours.name].rounds.append(timed(ours.run))
+            sides[ours.name].rounds.append(timed(ours))
 
         if warm_up:
             ours.prepare()
@@ -64,7 +68,7 @@ class Contest:
         self._benchmark.extra_info["rows/s"] = round(result.ours.rate)
         for peer in result.peers:
             self._benchmark.extra_info[f"rows/s of {peer.name}"] = round(peer.rate)
-            self._benchmark.extra_info[f"times {peer.name}"] = result.ours.rate / peer.rate
+            self._benchmark.extra_info[f"times {peer.name}"] = result.ratio(peer)
         FOUND.append(result)
         return result
 
@@ -93,15 +97,15 @@ class Stack:
             self._postgres.drop(self._database)
             self._database = ""
 
-    def command(self, customers: int, *options: str) -> list[str]:
+    def command(self, customers: int, *options: str, job: str = "load") -> list[str]:
         where = ["--postgres-url", self.dsn, "--kafka-bootstrap", self.bootstrap]
         where += ["--schema-registry", self.registry_url]
         program = str(Path(sys.executable).with_name("datagen"))
-        return [program, "load", "--customers", str(customers), *where, *options]
+        return [program, job, "--customers", str(customers), *where, *options]
 
-    def load(self, customers: int, *options: str) -> None:
+    def load(self, customers: int, *options: str, job: str = "load") -> None:
         """The command as a user types it, from the start of its process to the end."""
-        command = self.command(customers, *options)
+        command = self.command(customers, *options, job=job)
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise RuntimeError(f"datagen load failed:\n{result.stdout}{result.stderr}")
+            raise RuntimeError(f"datagen {job} failed:\n{result.stdout}{result.stderr}")

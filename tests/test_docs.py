@@ -35,7 +35,7 @@ OTHERS = {
     "pip": {"--editable", "--quiet", "--upgrade"},
     "pytest": {"--benchmark-only", "--kafka-bootstrap", "--pg-dsn", "--schema-registry"},
 }
-SCRIPTS = {"load_data.py": "load"}
+SCRIPTS = {"benchmark.py": "benchmark", "load_data.py": "load"}
 
 
 def commands(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -154,10 +155,12 @@ def test_nothing_is_sent_before_it_is_told_to(where: KafkaBroker) -> None:
     with KafkaSink(config) as sink:
         sink.create_topics({sink.topic(name): 3 for name in STREAMS}, 8)
         with sink.begin_plan(FEW, filled(FEW).parents, 2) as sending:
+            end = time.monotonic() + 20
+            while sink.report().attempted < sum(map(FEW.rows, STREAMS)) and time.monotonic() < end:
+                time.sleep(0.05)
             assert not sink._engine.flush(1.0)
-            report = sink.report()
-            assert report.attempted == sum(map(FEW.rows, STREAMS))
-            assert report.acknowledged == 0
+            assert sink.report().attempted == sum(map(FEW.rows, STREAMS))
+            assert sink.report().acknowledged == 0
             sending.finish(lambda _: None)
         assert sink.flush().complete
 

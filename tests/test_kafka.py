@@ -370,6 +370,20 @@ def _retention(bootstrap: str, topic: str) -> int:
     return int(future.result()["retention.ms"].value)
 
 
+def test_delete_takes_topics_and_subjects_and_no_others(topics: str, registry: Registry) -> None:
+    sink = KafkaSink(to(topics, schema_registry_url=registry.url))
+    kept = "banking.installments"
+    gone = [name for name in STREAMS if name != kept]
+    sink.register_schemas(STREAMS)
+    for _ in range(2):  # what is not there is no error
+        sink.delete(gone)
+        assert sink.end_offsets(STREAMS).keys() == {kept}
+        with SchemaRegistryClient({"url": registry.url}) as client:
+            subjects = set(client.get_subjects(deleted=True))
+        assert subjects & {f"{name}-value" for name in STREAMS} == {f"{kept}-value"}
+    sink.close()
+
+
 def test_topics_that_cannot_be_made(topics: str) -> None:
     sink = KafkaSink(to(topics))
     with pytest.raises(RejectedError, match="no/topic"):

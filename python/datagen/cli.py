@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
@@ -28,7 +29,7 @@ from .errors import (
 from .presets import PRESETS, EngineChoice, ProducerConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.progress import TaskID
 
@@ -41,6 +42,12 @@ _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _OPTIONS: Final = {
     "bootstrap_servers": "--kafka-bootstrap",
     "schema_registry_url": "--schema-registry",
+}
+#: What makes a load a parallel one.
+_PARALLEL: Final[dict[str, Any]] = {
+    "fast": True,
+    "workers": 0,
+    "partitions": loader.PARALLEL_PARTITIONS,
 }
 #: Tables in the order in which they are validated.
 _SHOWN: Final = ("customers", "accounts", "credit_cards", "loans", "properties", "stocks")
@@ -286,19 +293,14 @@ def _load_parallel(context: click.Context, /, **options: Any) -> None:
     The topics banking.transactions and banking.card-transactions are created with 6 partitions, the
     others with 3; topics that exist are used as they are.
     """
-    partitions = loader.PARALLEL_PARTITIONS
-    _carry_out(context, options, fast=True, workers=options["workers"], partitions=partitions)
+    _carry_out(context, options, **(_PARALLEL | {"workers": options["workers"]}))
 
 
 def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> None:
     if options["skip_postgres"] and options["skip_kafka"]:
         raise click.UsageError("--skip-postgres and --skip-kafka together leave nothing to load.")
-    try:
+    with _options_named(_OPTIONS):
         run = _run_from(options, **more)
-    except OptionError as error:
-        allowed = f"{error.value!r} is not allowed; use {error.allowed}"
-        hint = _OPTIONS.get(error.option, "--" + error.option.replace("_", "-"))
-        raise click.BadParameter(allowed, param_hint=hint) from None
     if options["local"]:
         run = _on_local_stack(context, run)
     console = _Console()
@@ -318,6 +320,17 @@ def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> 
             f"{report.doubled} events were sent again since their acknowledgements were lost, and "
             "may be there twice (ce_id tells). The preset RELIABLE rules that out."
         )
+
+
+@contextmanager
+def _options_named(names: Mapping[str, str]) -> Iterator[None]:
+    """Complaints about settings name the option; ``names`` are those that are not alike."""
+    try:
+        yield
+    except OptionError as error:
+        allowed = f"{error.value!r} is not allowed; use {error.allowed}"
+        hint = names.get(error.option, "--" + error.option.replace("_", "-"))
+        raise click.BadParameter(allowed, param_hint=hint) from None
 
 
 def _run_from(options: dict[str, Any], *, fast: bool, **more: Any) -> loader.Load:
@@ -403,6 +416,65 @@ def _on_local_stack(context: click.Context, run: loader.Load) -> loader.Load:
         producer=producer,
         create_topics=True,
     )
+
+
+def _as_in_load(*names: str) -> list[click.Parameter]:
+    return [option for option in _load.params if option.name in names]
+
+
+@_datagen.command(
+    name="benchmark",
+    short_help="Measure each stage beside a peer.",
+    epilog="Example: datagen benchmark --scale 10000 --json -",
+    params=[
+        click.Option(
+            ["--scale"],
+            type=int,
+            default=1000,
+            show_default=True,
+            help="Customers to generate and load.",
+        ),
+        *_as_in_load("seed", "skip_postgres", "skip_kafka"),
+        *_as_in_load("postgres_url", "kafka_bootstrap", "schema_registry"),
+        click.Option(
+            ["--rounds"],
+            type=click.IntRange(1, 1000),
+            default=3,
+            show_default=True,
+            help="Rounds of each stage; the one in the middle counts.",
+        ),
+        click.Option(
+            ["--json", "json_file"],
+            type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+            metavar="FILE",
+            help="Write every figure as JSON too; - is stdout, and then the table goes to stderr.",
+        ),
+        *_as_in_load("kafka_config", "kafka_option", "registry_user", "registry_ca", "local"),
+    ],
+)
+@click.pass_context
+def _benchmark(context: click.Context, /, **options: Any) -> None:
+    """Measure how fast generation, encoding, PostgreSQL and Kafka are here.
+
+    Each stage runs in turns with a peer that does the same work without datagen. Tables and
+    topics of the benchmark's own are used and removed; yours are not touched.
+    """
+    from . import benchmark
+
+    given = {**options, "customers": options["scale"]}
+    with _options_named({**_OPTIONS, "customers": "--scale"}):
+        usual = _load_parallel.make_context("load-parallel", []).params
+        run = _run_from({**usual, **given}, **_PARALLEL)
+    file: Path | None = options["json_file"]
+    if file is not None and not os.access(file.parent, os.W_OK):
+        raise click.BadParameter(f"{file.parent} is no folder to write to", param_hint="--json")
+    if options["local"]:
+        run = _on_local_stack(context, run)
+    out = sys.stderr if file == Path("-") else sys.stdout
+    report = benchmark.measure(run, options["rounds"], lambda text: click.echo(text, file=out))
+    benchmark.show(report, out)
+    if file is not None:
+        benchmark.write(report, file)
 
 
 @_datagen.group(name="local")

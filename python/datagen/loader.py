@@ -223,6 +223,7 @@ class _Run:
         self._store = MasterDataStore() if run.fast else FinancialDataStore()
         self._parts: dict[str, list[Part]] = {"generate": [], "postgres": [], "kafka": []}
         self._seconds: dict[str, float] = {}
+        self._events = 0
 
     def report(self) -> Report:
         tables = [table.name for table in catalogue().tables]
@@ -289,14 +290,14 @@ class _Run:
         """Makes events in the background, where the engine can and they need not be kept."""
         if self._kafka is None or not self._run.fast or self._kafka.engine != "native":
             return None
+        self._events = sum(self._run.plan.rows(stream.name) for stream in catalogue().streams)
         workers = self._run.workers or len(os.sched_getaffinity(0))
         sending = self._kafka.begin_plan(self._run.plan, self._store.parents, workers)
         return stack.enter_context(sending)
 
     def _finish_streams(self, sending: Sending) -> None:
         with self._stage("kafka"):
-            rows = {one.name: self._run.plan.rows(one.name) for one in catalogue().streams}
-            self._progress.start("kafka", "events", sum(rows.values()))
+            self._progress.start("kafka", "events", self._events)
             for name, (count, seconds) in sending.finish(self._progress.advance).items():
                 self._store.count(name, count)
                 self._finish("kafka", Part(name, count, seconds))

@@ -127,6 +127,28 @@ class Cluster:
             raise self.missing(missing)
         return {name: len(existing[name].partitions) for name in wanted}
 
+    def delete_topics(self, topics: Iterable[str]) -> None:
+        """Deletes topics, and waits until no broker lists them; those that are missing are gone."""
+        from confluent_kafka import KafkaException
+
+        wanted = list(topics)
+        futures = self._admin().delete_topics(
+            wanted, operation_timeout=TIMEOUT, request_timeout=TIMEOUT
+        )
+        for name, future in futures.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
+                    raise self.failure(f"Cannot delete topic {name}", error) from None
+        end = time.monotonic() + TIMEOUT
+        while left := self._metadata().topics.keys() & wanted:
+            if time.monotonic() >= end:
+                raise UnreachableError(
+                    f"Kafka at {self.address} still has {', '.join(sorted(left))} after {TIMEOUT:g} s"
+                )
+            time.sleep(0.05)
+
     def missing(self, topics: Iterable[str]) -> ConfigurationError:
         """The exception for topics that do not exist."""
         names = list(topics)

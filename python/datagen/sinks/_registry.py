@@ -10,13 +10,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from ..errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
     from ..presets import ProducerConfig
 
-__all__ = ["check_options", "register"]
+__all__ = ["check_options", "delete", "register"]
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +67,24 @@ def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, in
                 raise ConfigurationError(f"{where} does not answer as a Schema Registry does.")
             ids[subject] = found
     return ids
+
+
+def delete(config: ProducerConfig, subjects: Iterable[str]) -> None:
+    """Deletes subjects for good; those that are missing are gone."""
+    where = ",".join(_urls(config)[0])
+    with _client(config) as client:
+        for subject in subjects:
+            try:
+                # For good means twice: the first time only hides it.
+                client.delete_subject(subject)
+                client.delete_subject(subject, permanent=True)
+            except Exception as error:  # noqa: BLE001  # the HTTP client's have no public name
+                if _is_absent(error):
+                    raise UnreachableError(
+                        f"Schema Registry at {where} did not answer; {subject} may still be there"
+                    ) from None
+                if getattr(error, "http_status_code", None) != 404:
+                    raise _refusal(error, config, subject, where) from None
 
 
 def _client(config: ProducerConfig) -> SchemaRegistryClient:

@@ -157,6 +157,18 @@ class KafkaSink:
         self._schema_ids.update(found)
         return found
 
+    def delete(self, streams: Iterable[str]) -> None:
+        """Deletes the topics of ``streams``, with all that is in them, and their subjects.
+
+        What is not there is no error.
+        """
+        names = list(streams)
+        try:
+            if self._schema_ids is not None:
+                _registry.delete(self._config, map(self._subject, names))
+        finally:
+            self._cluster.delete_topics(map(self.topic, names))
+
     def send(self, stream: str, event: Mapping[str, Any]) -> None:
         """Sends one event, given as the values of its fields. For many, ``send_batch``."""
         self.send_batch(Batch.from_rows(stream, [event]))

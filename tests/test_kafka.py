@@ -10,9 +10,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,10 +22,6 @@ from confluent_kafka.cimpl import RESOURCE_TOPIC, NewTopic
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 import data_gen.sinks.kafka
 from answering import answering
@@ -53,12 +47,13 @@ from datagen.sinks.kafka import (
 )
 from datagen.types import catalogue
 from murmur2 import murmur2, partition
+from running import running
 from services._net import free_port
 from services.kafka import KafkaBroker, Listener
+from services.tls import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from services.kafka import Kafka
     from services.registry import Registry
@@ -66,7 +61,6 @@ if TYPE_CHECKING:
 TRANSACTIONS = "banking.transactions"
 STREAMS = (TRANSACTIONS, "banking.card-transactions", "banking.trades", "banking.installments")
 PLAN = Plan(seed=7, customers=20)
-JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required "
 
 
 def batch_of(stream: str = TRANSACTIONS) -> Batch:
@@ -121,50 +115,24 @@ def broker(kafka: Kafka) -> Iterator[KafkaBroker]:
 
 
 @pytest.fixture(scope="module")
-def guarded(certificate: Path) -> Iterator[KafkaBroker]:
+def guarded(authority: Authority) -> Iterator[KafkaBroker]:
     """A broker that also has a listener that asks for a password and one with TLS.
 
     It makes topics when asked for them.
     """
-    with KafkaBroker(
-        auto_create_topics=True,
-        listeners=[Listener("SASL", "SASL_PLAINTEXT"), Listener("TLS", "SSL")],
-        properties={
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.sasl.plain.sasl.jaas.config": f'{JAAS} user_me="hunter2";',
-            "listener.name.tls.ssl.keystore.type": "PEM",
-            "listener.name.tls.ssl.keystore.location": str(certificate),
-        },
-    ) as broker:
+    listeners = [
+        Listener("SASL", "SASL_PLAINTEXT", mechanisms=["PLAIN"]),
+        Listener("TLS", "SSL", certificate=authority.server()),
+    ]
+    users = {"me": "hunter2"}
+    broker = KafkaBroker(auto_create_topics=True, listeners=listeners, users=users)
+    with running(broker):
         yield broker
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and its self-signed certificate for 127.0.0.1, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    form = serialization.PrivateFormat.PKCS8
-    file = tmp_path_factory.mktemp("tls") / "broker.pem"
-    file.write_bytes(
-        key.private_bytes(pem, form, serialization.NoEncryption()) + certificate.public_bytes(pem)
-    )
-    return file
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 # --- what arrives
@@ -561,8 +529,8 @@ def test_a_port_of_something_else(registry: Registry) -> None:
     _refused(urlsplit(registry.url).netloc, {})
 
 
-def test_tls(guarded: KafkaBroker, certificate: Path) -> None:
-    options = {"security.protocol": "SSL", "ssl.ca.location": str(certificate)}
+def test_tls(guarded: KafkaBroker, authority: Authority) -> None:
+    options = {"security.protocol": "SSL", "ssl.ca.location": str(authority.file)}
     with KafkaSink(to(guarded.address("TLS"), client_options=options)) as sink:
         assert sink.end_offsets(["banking.nobody"]) == {}
 

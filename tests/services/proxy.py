@@ -68,8 +68,14 @@ class Proxy:
         self._call(self._close)
 
     def accept(self) -> None:
-        """Let connections through, which a proxy does that was just entered."""
+        """Let connections through, as a proxy does that was just entered."""
         self._call(self._listen)
+
+    def restore(self) -> None:
+        """Be a plain proxy again."""
+        self.delay = 0.0
+        self.to_swallow = self.to_cut = 0
+        self.accept()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -101,11 +107,13 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(done(), self._loop).result(30)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, self._port)
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, LOOPBACK, self._port)
 
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
+            self._server = None
         tasks = [connection.task for connection in self._connections]
         for connection in list(self._connections):
             connection.reset()

@@ -105,7 +105,7 @@ class KafkaBroker(Service):
     Clients come in at `bootstrap`, or at `address(name)` for each further listener. `users` are
     names with their passwords, for PLAIN and, with KRaft, for SCRAM. `properties` overrides and
     extends server.properties. `version` is one of Apache Kafka, such as 2.8.2; up to 3.2 a broker
-    runs with a ZooKeeper of its own.
+    runs with a ZooKeeper of its own. One that is `short_lived` starts faster and is slower later.
     """
 
     name = "kafka"
@@ -118,6 +118,7 @@ class KafkaBroker(Service):
         users: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
         heap: str = "768m",
+        short_lived: bool = False,
         version: str | None = None,
         node: int = 1,
         quorum: Quorum | None = None,
@@ -136,6 +137,7 @@ class KafkaBroker(Service):
         self._users = users or {}
         self._properties = properties or {}
         self._heap = heap
+        self._short_lived = short_lived
         self._admin: AdminClient | None = None
 
     @property
@@ -179,7 +181,10 @@ class KafkaBroker(Service):
 
     def _launch(self) -> Process:
         command = kafka_command(
-            "kafka.Kafka", "server.properties", heap=self._heap, version=self._version
+            *("kafka.Kafka", "server.properties"),
+            heap=self._heap,
+            version=self._version,
+            short_lived=self._short_lived,
         )
         return Process(command, cwd=self.directory, log=self.log)
 
@@ -284,7 +289,9 @@ class KafkaCluster(Startable):
             **(properties or {}),
         }
         self._brokers = {
-            node: KafkaBroker(node=node, quorum=quorum, properties=replicas, heap=heap)
+            node: KafkaBroker(
+                node=node, quorum=quorum, properties=replicas, heap=heap, short_lived=True
+            )
             for node in quorum.ports
         }
 

@@ -18,7 +18,7 @@ import fastavro
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
-from confluent_kafka.cimpl import RESOURCE_TOPIC, NewTopic
+from confluent_kafka.cimpl import RESOURCE_TOPIC
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -49,8 +49,7 @@ from datagen.types import catalogue
 from murmur2 import murmur2, partition
 from running import running
 from services._net import free_port
-from services.kafka import KafkaBroker, Listener
-from services.tls import Authority
+from services.kafka import KafkaBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,27 +111,6 @@ def broker(kafka: Kafka) -> Iterator[KafkaBroker]:
         pytest.skip("the broker is not the tests' own to stop")
     yield kafka
     kafka.resume()
-
-
-@pytest.fixture(scope="module")
-def guarded(authority: Authority) -> Iterator[KafkaBroker]:
-    """A broker that also has a listener that asks for a password and one with TLS.
-
-    It makes topics when asked for them.
-    """
-    listeners = [
-        Listener("SASL", "SASL_PLAINTEXT", mechanisms=["PLAIN"]),
-        Listener("TLS", "SSL", certificate=authority.server()),
-    ]
-    users = {"me": "hunter2"}
-    broker = KafkaBroker(auto_create_topics=True, listeners=listeners, users=users)
-    with running(broker):
-        yield broker
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 # --- what arrives
@@ -350,14 +328,15 @@ def test_topics_that_cannot_be_made(topics: str) -> None:
     sink.close()
 
 
-def test_asking_for_topics_makes_none(guarded: KafkaBroker) -> None:
-    sink = KafkaSink(to(guarded.bootstrap))
-    with pytest.raises(ConfigurationError, match="does not exist"):
-        sink.require_topics(["banking.nobody"])
-    assert sink.end_offsets(["banking.nobody"]) == {}
-    with pytest.raises(ConfigurationError, match="do not exist"):
-        sink.require_topics(["banking.nobody", "banking.nothing"])
-    sink.close()
+def test_asking_for_topics_makes_none() -> None:
+    with running(KafkaBroker(auto_create_topics=True, short_lived=True)) as broker:
+        sink = KafkaSink(to(broker.bootstrap))
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            sink.require_topics(["banking.nobody"])
+        assert sink.end_offsets(["banking.nobody"]) == {}
+        with pytest.raises(ConfigurationError, match="do not exist"):
+            sink.require_topics(["banking.nobody", "banking.nothing"])
+        sink.close()
 
 
 # --- the registry
@@ -483,64 +462,13 @@ def test_a_closed_port(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
-PLAIN = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "me"}
-
-
-def test_a_password_for_a_broker_that_wants_none(kafka: Kafka) -> None:
-    _refused(kafka.bootstrap, {**PLAIN, "sasl.password": "hunter2"})
-
-
-def test_no_password_for_a_broker_that_wants_one(guarded: KafkaBroker) -> None:
-    _refused(guarded.address("SASL"), {})
-
-
-def test_a_wrong_password(guarded: KafkaBroker) -> None:
-    _refused(guarded.address("SASL"), {**PLAIN, "sasl.password": "hunter3"})
-
-
-def test_a_wrong_mechanism(guarded: KafkaBroker) -> None:
-    options = {**PLAIN, "sasl.mechanism": "SCRAM-SHA-256", "sasl.password": "hunter2"}
-    _refused(guarded.address("SASL"), options)
-
-
-def test_tls_for_a_broker_without(kafka: Kafka) -> None:
-    _refused(kafka.bootstrap, {"security.protocol": "SSL"})
-
-
-def _refused(bootstrap: str, options: dict[str, str]) -> None:
-    sink = KafkaSink(to(bootstrap, client_options=options))
+def test_a_port_of_something_else(registry: Registry) -> None:
+    bootstrap = urlsplit(registry.url).netloc
     started = time.monotonic()
     with pytest.raises(ConfigurationError, match=bootstrap) as caught:
-        sink.connect()
+        KafkaSink(to(bootstrap)).connect()
     assert time.monotonic() - started < 10
     assert "security.protocol" in str(caught.value)
-    assert "hunter" not in str(caught.value) + repr(sink) + repr(sink.config)
-
-
-def test_no_tls_for_a_broker_with_tls(guarded: KafkaBroker) -> None:
-    _refused(guarded.address("TLS"), {})
-
-
-def test_a_certificate_that_nobody_vouches_for(guarded: KafkaBroker) -> None:
-    _refused(guarded.address("TLS"), {"security.protocol": "SSL"})
-
-
-def test_a_port_of_something_else(registry: Registry) -> None:
-    _refused(urlsplit(registry.url).netloc, {})
-
-
-def test_tls(guarded: KafkaBroker, authority: Authority) -> None:
-    options = {"security.protocol": "SSL", "ssl.ca.location": str(authority.file)}
-    with KafkaSink(to(guarded.address("TLS"), client_options=options)) as sink:
-        assert sink.end_offsets(["banking.nobody"]) == {}
-
-
-def test_the_right_password(guarded: KafkaBroker) -> None:
-    options = {**PLAIN, "sasl.password": "hunter2"}
-    with KafkaSink(to(guarded.address("SASL"), client_options=options)) as sink:
-        sink.create_topics({TRANSACTIONS: 2}, 8)
-        sink.send_batch(batch_of())
-    assert sink.report().complete
 
 
 @pytest.mark.parametrize(
@@ -575,28 +503,6 @@ def test_making_a_sink_connects_to_nothing() -> None:
     assert seen == []
 
 
-def test_too_large_for_the_topic(clean_kafka: str) -> None:
-    admin = AdminClient({"bootstrap.servers": clean_kafka})
-    small = NewTopic(TRANSACTIONS, 2, 1, config={"max.message.bytes": "2000"})
-    for future in admin.create_topics([small]).values():
-        future.result()
-    batch = batch_of()
-    rows = [batch.row(at) for at in range(10)]
-    config = to(clean_kafka, EVENT_BY_EVENT)
-    with pytest.raises(RejectedError) as caught, KafkaSink(config) as sink:  # noqa: PT012
-        sink.send_batch(Batch.from_rows(TRANSACTIONS, rows))
-        sink.flush()
-        for row in rows[:3]:
-            row["description"] = "x" * 5_000
-        sink.send_batch(Batch.from_rows(TRANSACTIONS, rows))
-    report = sink.report()
-    assert (report.attempted, report.acknowledged) == (20, 17)
-    assert report.failed == {"MSG_SIZE_TOO_LARGE": 3}
-    assert "banking.transactions 17 of 20 (MSG_SIZE_TOO_LARGE 3)" in str(caught.value)
-    for one in report.topics[TRANSACTIONS].partitions.values():
-        assert one.attempted == one.acknowledged + sum(one.failed.values())
-
-
 def test_too_large_for_the_client(topics: str) -> None:
     row = batch_of().row(0) | {"description": "x" * 5_000}
     config = to(topics, client_options={"message.max.bytes": 1_000})
@@ -606,12 +512,6 @@ def test_too_large_for_the_client(topics: str) -> None:
     assert report.attempted == 2
     assert report.failed == {"MSG_SIZE_TOO_LARGE": 1, "_PURGE_QUEUE": 1}
     assert report.topics[TRANSACTIONS].partitions[-1].failed == {"MSG_SIZE_TOO_LARGE": 1}
-
-
-def test_a_topic_that_is_not_there(clean_kafka: str) -> None:
-    config = to(clean_kafka, message_timeout_ms=3_000)
-    with pytest.raises(ConfigurationError, match="--create-topics"), KafkaSink(config) as sink:
-        sink.send_batch(batch_of())
 
 
 def test_a_broker_that_stops_answering(topics: str, broker: KafkaBroker) -> None:
@@ -687,24 +587,6 @@ def test_ctrl_c_in_the_middle(topics: str, caplog: pytest.LogCaptureFixture) -> 
     assert f"interrupted; acknowledged: {report}" in caplog.text
     assert len(consume(topics, TRANSACTIONS)) == report.acknowledged
     assert report.topics[TRANSACTIONS].pending == 0
-
-
-def test_a_broker_that_comes_back(guarded: KafkaBroker) -> None:
-    batch = batch_of()
-    with KafkaSink(to(guarded.bootstrap, RELIABLE)) as sink:
-        before = sink.create_topics({TRANSACTIONS: 2}, 8)
-        start = sink.end_offsets([TRANSACTIONS])
-        sink.send_batch(batch)
-        guarded.kill()
-        sink.send_batch(batch)
-        guarded.start()
-        sink.send_batch(batch)
-    assert sink.report().acknowledged == 3 * len(batch)
-    sink = KafkaSink(to(guarded.bootstrap))
-    end = sink.end_offsets([TRANSACTIONS])
-    sink.close()
-    grown = {n: end[TRANSACTIONS][n] - start[TRANSACTIONS][n] for n in range(before[0].partitions)}
-    assert sum(grown.values()) == 3 * len(batch)  # each once
 
 
 # --- without a service

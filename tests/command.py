@@ -66,7 +66,7 @@ def started(*command: object, **environment: str) -> Iterator[subprocess.Popen[s
     try:
         process = subprocess.Popen(
             [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

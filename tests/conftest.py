@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from services._errors import ServiceUnavailableError
+from running import CI, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services._service import Service
     from services.kafka import Kafka
     from services.postgres import Postgres
     from services.registry import Registry
-
-    S = TypeVar("S", bound=Service)
 
 TOPICS = (
     "banking.transactions",
@@ -33,11 +30,9 @@ TOPICS = (
     "banking.installments",
 )
 
-_CI = os.environ.get("CI", "").lower() in {"1", "true"}
-
 settings.register_profile("dev", max_examples=25, deadline=None)
-settings.register_profile("ci", max_examples=200 if _CI else 1_000, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if _CI else "dev"))
+settings.register_profile("ci", max_examples=200 if CI else 1_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if CI else "dev"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,7 +63,8 @@ def kafka(pytestconfig: pytest.Config) -> Iterator[Kafka]:
     if bootstrap:
         yield ExistingKafka(bootstrap)
     else:
-        yield from _run(KafkaBroker(), "--kafka-bootstrap")
+        with running(KafkaBroker(), _instead("--kafka-bootstrap")) as service:
+            yield service
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +76,8 @@ def registry(pytestconfig: pytest.Config) -> Iterator[Registry]:
     if url:
         yield ExistingRegistry(url)
     else:
-        yield from _run(SchemaRegistry(), "--schema-registry")
+        with running(SchemaRegistry(), _instead("--schema-registry")) as service:
+            yield service
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +89,8 @@ def postgres(pytestconfig: pytest.Config) -> Iterator[Postgres]:
     if dsn:
         yield ExistingPostgres(dsn)
     else:
-        yield from _run(PostgresServer({"fsync": "off"}), "--pg-dsn")
+        with running(PostgresServer({"fsync": "off"}), _instead("--pg-dsn")) as service:
+            yield service
 
 
 @pytest.fixture
@@ -115,13 +113,5 @@ def clean_kafka(kafka: Kafka) -> str:
     return kafka.bootstrap
 
 
-def _run(service: S, option: str) -> Iterator[S]:
-    try:
-        service.start()
-        yield service
-    except ServiceUnavailableError as missing:
-        if _CI:
-            raise
-        pytest.skip(f"{missing}; or name a running service with {option}")
-    finally:
-        service.close()
+def _instead(option: str) -> str:
+    return f"; or name a running service with {option}"

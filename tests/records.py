@@ -24,7 +24,11 @@ TOPICS = (
     "banking.installments",
 )
 
-_NOT_YET = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+_NOT_YET = {
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def _ends(consumer: Consumer, part: TopicPartition) -> tuple[int, int]:
         try:
             low, high = consumer.get_watermark_offsets(part, timeout=10)
         except KafkaException as error:
-            # A partition that was just made may have no leader yet.
+            # The leader of a partition that was just made may not know of it yet.
             if error.args[0].code() not in _NOT_YET or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)

@@ -24,6 +24,7 @@ from answering import answering
 from command import Outcome, assert_failed, load
 from datagen import Plan
 from records import TOPICS, end_offsets
+from running import running
 from services._net import free_port
 from services.kafka import KafkaBroker, Listener, delete_topics
 
@@ -329,15 +330,15 @@ def test_a_topic_whose_name_is_taken(pg_dsn: str, clean_kafka: str, registry: Re
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[KafkaBroker]:
     """A broker that knows a user, `clerk`, who has no rights at all."""
-    jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-    with KafkaBroker(
-        listeners=[Listener("SASL", "SASL_PLAINTEXT")],
-        properties={
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.sasl.plain.sasl.jaas.config": f'{jaas} user_clerk="{SECRET}";',
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "super.users": "User:ANONYMOUS",  # whoever comes by the plain listener
-        },
+    with running(
+        KafkaBroker(
+            listeners=[Listener("SASL", "SASL_PLAINTEXT")],
+            users={"clerk": SECRET},
+            properties={
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "super.users": "User:ANONYMOUS",  # whoever comes by the plain listener
+            },
+        )
     ) as broker:
         yield broker
 

@@ -10,9 +10,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,14 +18,10 @@ import fastavro
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
-from confluent_kafka.cimpl import RESOURCE_TOPIC, NewTopic
+from confluent_kafka.cimpl import RESOURCE_TOPIC
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 import data_gen.sinks.kafka
 from answering import answering
@@ -53,12 +47,12 @@ from datagen.sinks.kafka import (
 )
 from datagen.types import catalogue
 from murmur2 import murmur2, partition
+from running import running
 from services._net import free_port
-from services.kafka import KafkaBroker, Listener
+from services.kafka import KafkaBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from services.kafka import Kafka
     from services.registry import Registry
@@ -66,7 +60,6 @@ if TYPE_CHECKING:
 TRANSACTIONS = "banking.transactions"
 STREAMS = (TRANSACTIONS, "banking.card-transactions", "banking.trades", "banking.installments")
 PLAN = Plan(seed=7, customers=20)
-JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required "
 
 
 def batch_of(stream: str = TRANSACTIONS) -> Batch:
@@ -118,53 +111,6 @@ def broker(kafka: Kafka) -> Iterator[KafkaBroker]:
         pytest.skip("the broker is not the tests' own to stop")
     yield kafka
     kafka.resume()
-
-
-@pytest.fixture(scope="module")
-def guarded(certificate: Path) -> Iterator[KafkaBroker]:
-    """A broker that also has a listener that asks for a password and one with TLS.
-
-    It makes topics when asked for them.
-    """
-    with KafkaBroker(
-        auto_create_topics=True,
-        listeners=[Listener("SASL", "SASL_PLAINTEXT"), Listener("TLS", "SSL")],
-        properties={
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.sasl.plain.sasl.jaas.config": f'{JAAS} user_me="hunter2";',
-            "listener.name.tls.ssl.keystore.type": "PEM",
-            "listener.name.tls.ssl.keystore.location": str(certificate),
-        },
-    ) as broker:
-        yield broker
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and its self-signed certificate for 127.0.0.1, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    form = serialization.PrivateFormat.PKCS8
-    file = tmp_path_factory.mktemp("tls") / "broker.pem"
-    file.write_bytes(
-        key.private_bytes(pem, form, serialization.NoEncryption()) + certificate.public_bytes(pem)
-    )
-    return file
 
 
 # --- what arrives
@@ -396,14 +342,15 @@ def test_topics_that_cannot_be_made(topics: str) -> None:
     sink.close()
 
 
-def test_asking_for_topics_makes_none(guarded: KafkaBroker) -> None:
-    sink = KafkaSink(to(guarded.bootstrap))
-    with pytest.raises(ConfigurationError, match="does not exist"):
-        sink.require_topics(["banking.nobody"])
-    assert sink.end_offsets(["banking.nobody"]) == {}
-    with pytest.raises(ConfigurationError, match="do not exist"):
-        sink.require_topics(["banking.nobody", "banking.nothing"])
-    sink.close()
+def test_asking_for_topics_makes_none() -> None:
+    with running(KafkaBroker(auto_create_topics=True, short_lived=True)) as broker:
+        sink = KafkaSink(to(broker.bootstrap))
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            sink.require_topics(["banking.nobody"])
+        assert sink.end_offsets(["banking.nobody"]) == {}
+        with pytest.raises(ConfigurationError, match="do not exist"):
+            sink.require_topics(["banking.nobody", "banking.nothing"])
+        sink.close()
 
 
 # --- the registry
@@ -529,64 +476,13 @@ def test_a_closed_port(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
-PLAIN = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "me"}
-
-
-def test_a_password_for_a_broker_that_wants_none(kafka: Kafka) -> None:
-    _refused(kafka.bootstrap, {**PLAIN, "sasl.password": "hunter2"})
-
-
-def test_no_password_for_a_broker_that_wants_one(guarded: KafkaBroker) -> None:
-    _refused(guarded.address("SASL"), {})
-
-
-def test_a_wrong_password(guarded: KafkaBroker) -> None:
-    _refused(guarded.address("SASL"), {**PLAIN, "sasl.password": "hunter3"})
-
-
-def test_a_wrong_mechanism(guarded: KafkaBroker) -> None:
-    options = {**PLAIN, "sasl.mechanism": "SCRAM-SHA-256", "sasl.password": "hunter2"}
-    _refused(guarded.address("SASL"), options)
-
-
-def test_tls_for_a_broker_without(kafka: Kafka) -> None:
-    _refused(kafka.bootstrap, {"security.protocol": "SSL"})
-
-
-def _refused(bootstrap: str, options: dict[str, str]) -> None:
-    sink = KafkaSink(to(bootstrap, client_options=options))
+def test_a_port_of_something_else(registry: Registry) -> None:
+    bootstrap = urlsplit(registry.url).netloc
     started = time.monotonic()
     with pytest.raises(ConfigurationError, match=bootstrap) as caught:
-        sink.connect()
+        KafkaSink(to(bootstrap)).connect()
     assert time.monotonic() - started < 10
     assert "security.protocol" in str(caught.value)
-    assert "hunter" not in str(caught.value) + repr(sink) + repr(sink.config)
-
-
-def test_no_tls_for_a_broker_with_tls(guarded: KafkaBroker) -> None:
-    _refused(guarded.address("TLS"), {})
-
-
-def test_a_certificate_that_nobody_vouches_for(guarded: KafkaBroker) -> None:
-    _refused(guarded.address("TLS"), {"security.protocol": "SSL"})
-
-
-def test_a_port_of_something_else(registry: Registry) -> None:
-    _refused(urlsplit(registry.url).netloc, {})
-
-
-def test_tls(guarded: KafkaBroker, certificate: Path) -> None:
-    options = {"security.protocol": "SSL", "ssl.ca.location": str(certificate)}
-    with KafkaSink(to(guarded.address("TLS"), client_options=options)) as sink:
-        assert sink.end_offsets(["banking.nobody"]) == {}
-
-
-def test_the_right_password(guarded: KafkaBroker) -> None:
-    options = {**PLAIN, "sasl.password": "hunter2"}
-    with KafkaSink(to(guarded.address("SASL"), client_options=options)) as sink:
-        sink.create_topics({TRANSACTIONS: 2}, 8)
-        sink.send_batch(batch_of())
-    assert sink.report().complete
 
 
 @pytest.mark.parametrize(
@@ -621,28 +517,6 @@ def test_making_a_sink_connects_to_nothing() -> None:
     assert seen == []
 
 
-def test_too_large_for_the_topic(clean_kafka: str) -> None:
-    admin = AdminClient({"bootstrap.servers": clean_kafka})
-    small = NewTopic(TRANSACTIONS, 2, 1, config={"max.message.bytes": "2000"})
-    for future in admin.create_topics([small]).values():
-        future.result()
-    batch = batch_of()
-    rows = [batch.row(at) for at in range(10)]
-    config = to(clean_kafka, EVENT_BY_EVENT)
-    with pytest.raises(RejectedError) as caught, KafkaSink(config) as sink:  # noqa: PT012
-        sink.send_batch(Batch.from_rows(TRANSACTIONS, rows))
-        sink.flush()
-        for row in rows[:3]:
-            row["description"] = "x" * 5_000
-        sink.send_batch(Batch.from_rows(TRANSACTIONS, rows))
-    report = sink.report()
-    assert (report.attempted, report.acknowledged) == (20, 17)
-    assert report.failed == {"MSG_SIZE_TOO_LARGE": 3}
-    assert "banking.transactions 17 of 20 (MSG_SIZE_TOO_LARGE 3)" in str(caught.value)
-    for one in report.topics[TRANSACTIONS].partitions.values():
-        assert one.attempted == one.acknowledged + sum(one.failed.values())
-
-
 def test_too_large_for_the_client(topics: str) -> None:
     row = batch_of().row(0) | {"description": "x" * 5_000}
     config = to(topics, client_options={"message.max.bytes": 1_000})
@@ -652,12 +526,6 @@ def test_too_large_for_the_client(topics: str) -> None:
     assert report.attempted == 2
     assert report.failed == {"MSG_SIZE_TOO_LARGE": 1, "_PURGE_QUEUE": 1}
     assert report.topics[TRANSACTIONS].partitions[-1].failed == {"MSG_SIZE_TOO_LARGE": 1}
-
-
-def test_a_topic_that_is_not_there(clean_kafka: str) -> None:
-    config = to(clean_kafka, message_timeout_ms=3_000)
-    with pytest.raises(ConfigurationError, match="--create-topics"), KafkaSink(config) as sink:
-        sink.send_batch(batch_of())
 
 
 def test_a_broker_that_stops_answering(topics: str, broker: KafkaBroker) -> None:
@@ -739,24 +607,6 @@ def test_ctrl_c_in_the_middle(topics: str, caplog: pytest.LogCaptureFixture) -> 
     assert f"interrupted; acknowledged: {report}" in caplog.text
     assert len(consume(topics, TRANSACTIONS)) == report.acknowledged
     assert report.topics[TRANSACTIONS].pending == 0
-
-
-def test_a_broker_that_comes_back(guarded: KafkaBroker) -> None:
-    batch = batch_of()
-    with KafkaSink(to(guarded.bootstrap, RELIABLE)) as sink:
-        before = sink.create_topics({TRANSACTIONS: 2}, 8)
-        start = sink.end_offsets([TRANSACTIONS])
-        sink.send_batch(batch)
-        guarded.kill()
-        sink.send_batch(batch)
-        guarded.start()
-        sink.send_batch(batch)
-    assert sink.report().acknowledged == 3 * len(batch)
-    sink = KafkaSink(to(guarded.bootstrap))
-    end = sink.end_offsets([TRANSACTIONS])
-    sink.close()
-    grown = {n: end[TRANSACTIONS][n] - start[TRANSACTIONS][n] for n in range(before[0].partitions)}
-    assert sum(grown.values()) == 3 * len(batch)  # each once
 
 
 # --- without a service

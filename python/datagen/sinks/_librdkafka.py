@@ -71,9 +71,11 @@ _UNREACHABLE: Final = frozenset(
     }
 )
 
-# What librdkafka says when the other side speaks another protocol.
+# What librdkafka says when the other side speaks another protocol, or refuses our certificate, which
+# with TLS 1.3 it does after the handshake, by an alert.
 _MISMATCH: Final = re.compile(
     r"security\.protocol|PLAINTEXT broker listener|SSL handshake failed|Invalid response size"
+    r"|SSL alert number"
 )
 # A broker that wants SASL or TLS hangs up, and is asked again twenty times a second. One that just
 # starts or ends does so too, but not as often.

@@ -1,0 +1,37 @@
+"""Servers for fixtures: started, closed again, and absent with a reason."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from services._errors import ServiceUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services._service import Startable
+
+    S = TypeVar("S", bound=Startable)
+
+CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+@contextmanager
+def running(service: S, instead: str = "") -> Iterator[S]:
+    """A started service. Where the machine cannot run it, what needs it is skipped, or fails in CI.
+
+    `instead` says what else the user can do.
+    """
+    try:
+        service.start()
+        yield service
+    except ServiceUnavailableError as missing:
+        if CI:
+            raise
+        pytest.skip(f"{missing}{instead}")
+    finally:
+        service.close()

@@ -95,8 +95,11 @@ def by_partition(messages: list[Message]) -> dict[int | None, list[tuple[Any, ..
 def segments(broker: KafkaBroker, prefix: str) -> dict[str, bytes]:
     """What the broker keeps of each partition, byte for byte."""
     data: Path = broker.directory / "data"
+    # A segment ends with the week of its events.
     return {
-        folder.name.removeprefix(prefix): (folder / f"{0:020}.log").read_bytes()
+        folder.name.removeprefix(prefix): b"".join(
+            log.read_bytes() for log in sorted(folder.glob("*.log"))
+        )
         for folder in data.iterdir()
         if folder.name.startswith(prefix)
     }

@@ -53,6 +53,9 @@ class ConfluentEngine:
     def has_failures(self) -> bool:
         return any(stream.tally.has_failures for stream in self._streams.values())
 
+    def find(self, topics: Iterable[str]) -> None:
+        """Nothing to do: the client finds topics as they are sent to."""
+
     def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
         """Hands every event to the client; waits for room while its queue is full."""
         from confluent_kafka import KafkaException

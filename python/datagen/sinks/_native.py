@@ -12,7 +12,7 @@ from ._cluster import TIMEOUT
 from ._delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .._core import Batch, KeySet, Plan, Sending
     from ..presets import ProducerConfig
@@ -105,6 +105,11 @@ class NativeEngine:
     def has_failures(self) -> bool:
         return self.failure is not None or bool(self.report().failed)
 
+    def find(self, topics: Iterable[str]) -> None:
+        """Learns the partitions of topics, and who leads them."""
+        for topic in topics:
+            self._find(topic)
+
     def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
         """Encodes every event and hands over the batches that are full; waits for room first."""
         self._find(topic)
@@ -123,8 +128,7 @@ class NativeEngine:
         ``topics`` has the topic and the schema id of each stream, ``parents`` the keys that its
         events are checked against.
         """
-        for topic, _ in topics.values():
-            self._find(topic)
+        self.find(topic for topic, _ in topics.values())
         producer = self._connect()
         producer.hold()
         streams = [(name, topic, ident, parents(name)) for name, (topic, ident) in topics.items()]

@@ -118,14 +118,18 @@ class KafkaSink:
         self, partitions: Mapping[str, int], retention_hours: int
     ) -> tuple[Topic, ...]:
         """Makes the topics that are missing, on one replica each; others stay as they are."""
-        return self._cluster.create_topics(partitions, retention_hours)
+        topics = self._cluster.create_topics(partitions, retention_hours)
+        self._engine.find(partitions)
+        return topics
 
     def require_topics(self, topics: Iterable[str]) -> dict[str, int]:
         """The number of partitions of each topic; raises ``ConfigurationError`` if one is missing.
 
         Nothing is created, not even where the broker makes topics as they are asked for.
         """
-        return self._cluster.require_topics(topics)
+        found = self._cluster.require_topics(topics)
+        self._engine.find(found)
+        return found
 
     def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
         """The next offset of each partition of the topics that exist.

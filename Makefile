@@ -30,7 +30,7 @@ down: $(VENV)/.installed
 	$(BIN)/datagen local down
 
 test: $(VENV)/.installed
-	cargo test --quiet --package datagen-core
+	cargo test --quiet --package datagen-core --package datagen-producer
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed

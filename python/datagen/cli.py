@@ -188,7 +188,7 @@ def _load_options(
         click.option("--skip-kafka", is_flag=True, help="Send nothing to Kafka."),
         click.option("--create-topics", is_flag=True, help="Create the topics that are missing."),
         click.option(
-            "--truncate", is_flag=True, help="Empty the tables first, in the same transaction."
+            "--truncate", is_flag=True, help="Replace the rows that are there, all or nothing."
         ),
         click.option("--no-cloudevents", is_flag=True, help="Send no CloudEvents headers."),
         *([] if parallel else [fast]),

@@ -17,6 +17,7 @@ from datagen.check import MasterDataStore
 from datagen.errors import ConfigurationError, OptionError, ReferentialIntegrityError
 from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerConfig
 from datagen.sinks._cluster import Cluster
+from datagen.sinks._native import _options
 from datagen.sinks.kafka import KafkaSink, _engine
 from datagen.types import catalogue
 from services.kafka import KafkaBroker, delete_topics
@@ -262,3 +263,29 @@ def test_event_by_event_sends_one_event_to_a_request(where: KafkaBroker) -> None
         topic, _, number = name.rpartition("-")
         records = by_partition(consume(where.bootstrap, f"single.{topic}"))
         assert batches == len(records[int(number)])
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "expected"),
+    [
+        ({"bootstrap.servers": "a:1, b ,[::1],PLAINTEXT://c:2,"}, "bootstrap", None),
+        ({"compression.type": "LZ4"}, "compression", "lz4"),
+        ({"acks": "ALL"}, "acks", "all"),
+        ({"linger.ms": "0.5"}, "linger_ms", 1),
+        ({"retries": "0x10"}, "retries", 16),
+        ({"queue.buffering.max.messages": "0"}, "queue_records", 2**31 - 1),
+        ({"message.timeout.ms": "0"}, "delivery_timeout_ms", 10 * 365 * 86_400_000),
+    ],
+)
+def test_options_are_read_as_librdkafka_reads_them(
+    options: dict[str, str], name: str, expected: object
+) -> None:
+    places = [("a", 1), ("b", 9092), ("::1", 9092), ("c", 2)]
+    found = _options(ProducerConfig(client_options=options))
+    assert found[name] == (places if expected is None else expected)
+
+
+@pytest.mark.parametrize(("given", "checked"), [("HTTPS", True), ("https", True), ("NONE", False)])
+def test_names_in_certificates_are_checked_whatever_the_case(given: str, checked: bool) -> None:
+    options = {"security.protocol": "SSL", "ssl.endpoint.identification.algorithm": given}
+    assert _options(ProducerConfig(client_options=options))["tls"]["verify_name"] is checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ __all__ = ["NativeEngine", "UnsupportedError"]
 
 #: Longer than any run; Rust's clock has an end.
 _FOREVER_MS: Final = 10 * 365 * 86_400_000
+_NO_LIMIT: Final = 2**31 - 1
 
 #: The names of librdkafka that mean the same.
 _ALIASES: Final = {
@@ -138,6 +140,12 @@ class NativeEngine:
         """Sends what ``send_plan`` has made so far, and goes on."""
         self._connect().open()
 
+    def discard(self) -> None:
+        """Forgets what ``send_plan`` has made and ``open`` has not sent."""
+        producer = self._connect()
+        producer.give_up(also_sent=True)
+        producer.flush(TIMEOUT)
+
     def report(self) -> DeliveryReport:
         topics: defaultdict[str, dict[int, PartitionDelivery]] = defaultdict(dict)
         attempted: defaultdict[str, int] = defaultdict(int)
@@ -191,7 +199,8 @@ class NativeEngine:
             found = self._connect().partitions(topic, TIMEOUT)
         except _core.ProducerError as error:
             code, text = error.args
-            raise self._cluster.failed(_name(code), self._config.hide(text)) from None
+            hint = " (or use --engine confluent)" if _name(code) == "_SSL" else ""
+            raise self._cluster.failed(_name(code), self._config.hide(text) + hint) from None
         if found is None:
             if self._cluster.absent([topic]):
                 raise self._cluster.missing([topic])
@@ -227,17 +236,23 @@ def _options(config: ProducerConfig) -> dict[str, Any]:
         if name not in _KNOWN:
             raise UnsupportedError(f"it does not know {name}")
         known = _KNOWN[name]
-        if known is not None and value.lower() not in [one.lower() for one in known]:
-            raise UnsupportedError(f"it does not know {name}={config.hide(value)}")
-    number = _numbers(given)
-    protocol = given.get("security.protocol", "plaintext").lower()
+        if known is not None:
+            # As librdkafka does, whatever the case.
+            same = [one for one in known if one.lower() == value.lower()]
+            if not same:
+                raise UnsupportedError(f"it does not know {name}={config.hide(value)}")
+            given[name] = same[0]
+    number = _numbers(given, config)
+    protocol = given.get("security.protocol", "plaintext")
     single = number("batch.num.messages", 0) == 1
     if not single and "batch.num.messages" in given:
         raise UnsupportedError("it does not know batch.num.messages")
     acks = given["acks"].replace("-1", "all")
     timeout = number("message.timeout.ms", 300_000) or _FOREVER_MS
     return {
-        "bootstrap": [_address(one) for one in given["bootstrap.servers"].split(",")],
+        "bootstrap": [
+            _address(one) for one in given["bootstrap.servers"].split(",") if one.strip()
+        ],
         "client_id": given["client.id"],
         "acks": acks,
         "idempotent": _flag(given["enable.idempotence"]),
@@ -252,7 +267,7 @@ def _options(config: ProducerConfig) -> dict[str, Any]:
         "max_in_flight": 1 if single else number("max.in.flight.requests.per.connection", 5),
         "batch_size": 1 if single else number("batch.size", 16_384),
         "compression": given["compression.type"],
-        "queue_records": number("queue.buffering.max.messages", 100_000),
+        "queue_records": number("queue.buffering.max.messages", 100_000) or _NO_LIMIT,
         "queue_bytes": number("queue.buffering.max.kbytes", 1_048_576) * 1_024,
         "tls": _tls(given) if protocol.endswith("ssl") else None,
         "sasl": _sasl(given) if protocol.startswith("sasl") else None,
@@ -273,10 +288,17 @@ def _no_limit(config: ProducerConfig) -> dict[str, str]:
     return {} if given else {name: "5"}
 
 
-def _numbers(given: Mapping[str, str]) -> Callable[[str, int], int]:
+def _numbers(given: Mapping[str, str], config: ProducerConfig) -> Callable[[str, int], int]:
     def number(name: str, default: int) -> int:
-        # librdkafka has seen it, and reads it as C does.
-        return int(given.get(name, str(default)), 0)
+        text = given.get(name, str(default))
+        try:
+            return int(text, 0)
+        except ValueError:
+            pass
+        try:
+            return math.ceil(float(text))  # linger.ms may have a fraction
+        except ValueError:
+            raise UnsupportedError(f"it does not know {name}={config.hide(text)}") from None
 
     return number
 
@@ -287,7 +309,10 @@ def _flag(text: str) -> bool:
 
 def _address(text: str) -> tuple[str, int]:
     # As librdkafka reads it, PROTOCOL:// may come first and the port be left out.
-    host, _, port = text.strip().rpartition("://")[2].rpartition(":")
+    place = text.strip().rpartition("://")[2]
+    host, colon, port = place.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = place, "9092"
     return host.strip("[]"), int(port)
 
 
@@ -314,5 +339,4 @@ def _tls(given: Mapping[str, str]) -> dict[str, Any]:
 def _sasl(given: Mapping[str, str]) -> tuple[str, str, str]:
     if "sasl.mechanisms" not in given:
         raise UnsupportedError("it does not know Kerberos, librdkafka's default of sasl.mechanisms")
-    mechanism = given["sasl.mechanisms"].upper()
-    return mechanism, given.get("sasl.username", ""), given.get("sasl.password", "")
+    return given["sasl.mechanisms"], given.get("sasl.username", ""), given.get("sasl.password", "")

@@ -292,6 +292,7 @@ class Sending:
         self._sending = sending
         self._check = check
         self._began = time.perf_counter()
+        self._opened = False
 
     def __enter__(self) -> Self:
         return self
@@ -303,6 +304,8 @@ class Sending:
         trace: TracebackType | None,
     ) -> None:
         self._sending.cancel()
+        if not self._opened:
+            self._engine.discard()
 
     def finish(self, progress: Callable[[int], None]) -> dict[str, tuple[int, float]]:
         """Sends, and returns once all events are handed over; how many of each stream, and when.
@@ -312,6 +315,8 @@ class Sending:
         whose parent is not known, and as ``flush`` does for events that failed.
         """
         before, held = 0, time.perf_counter() - self._began
+        self._check()
+        self._opened = True
         self._engine.open()
         while True:
             done = self._sending.wait(_TURN)

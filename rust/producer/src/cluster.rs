@@ -1,11 +1,15 @@
 //! What is asked of a cluster before and between batches, each time by a connection of its own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::config::{Address, Config};
 use crate::connection::Connection;
@@ -28,7 +32,7 @@ pub(crate) struct Leader {
 /// Asks one address after the other about these topics.
 pub(crate) async fn metadata(
     addresses: &[Address],
-    config: &Config,
+    config: &Arc<Config>,
     topics: &[String],
 ) -> Result<Metadata, Error> {
     let topics = topics.iter().map(|name| {
@@ -40,7 +44,7 @@ pub(crate) async fn metadata(
         // As other producers do: the broker decides.
         .with_allow_auto_topic_creation(true);
     let mut connection = any(addresses, config).await?;
-    let answer = connection.call(&request).await?;
+    let answer = connection.call(&request, config.request_timeout).await?;
     let mut found = Metadata::default();
     for broker in answer.brokers {
         let Ok(port) = u16::try_from(broker.port) else { continue };
@@ -60,28 +64,40 @@ pub(crate) async fn metadata(
 /// An id for an idempotent producer, and its epoch.
 pub(crate) async fn producer_id(
     addresses: &[Address],
-    config: &Config,
+    config: &Arc<Config>,
 ) -> Result<(i64, i16), Error> {
     let mut connection = any(addresses, config).await?;
     // Without transactions the limit is not looked at.
     let request = InitProducerIdRequest::default()
         .with_transactional_id(None)
         .with_transaction_timeout_ms(i32::MAX);
-    let answer = connection.call(&request).await?;
+    let answer = connection.call(&request, config.request_timeout).await?;
     match answer.error_code.err() {
         None => Ok((answer.producer_id.0, answer.producer_epoch)),
         Some(error) => Err(Error::of_broker(error, format!("no producer id: {error}"))),
     }
 }
 
-async fn any(addresses: &[Address], config: &Config) -> Result<Connection, Error> {
+/// The first connection that can be made. One that takes its time does not hold up the others.
+async fn any(addresses: &[Address], config: &Arc<Config>) -> Result<Connection, Error> {
+    const NEXT: Duration = Duration::from_millis(500);
     let mut last = Error::new(Local::InvalidArgument, "there is no address of a broker");
-    for address in addresses {
-        match Connection::open(address, config).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) if error.is_final() => return Err(error),
-            Err(error) => last = error,
+    let (mut left, mut tries) = (addresses.iter().cloned(), JoinSet::new());
+    loop {
+        let next = left.next();
+        let wait = if next.is_some() { NEXT } else { config.request_timeout };
+        if let Some(address) = next {
+            let config = Arc::clone(config);
+            tries.spawn(async move { Connection::open(&address, &config).await });
+        } else if tries.is_empty() {
+            return Err(last);
+        }
+        match timeout(wait, tries.join_next()).await {
+            // The other tries end with the set.
+            Ok(Some(Ok(Ok(connection)))) => return Ok(connection),
+            Ok(Some(Ok(Err(error)))) if error.is_final() => return Err(error),
+            Ok(Some(Ok(Err(error)))) => last = error,
+            _ => {}
         }
     }
-    Err(last)
 }

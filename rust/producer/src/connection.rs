@@ -26,6 +26,9 @@ use crate::tls;
 /// A longer answer is none: most likely the other side speaks another protocol.
 const LONGEST_ANSWER: usize = 64 << 20;
 
+/// How long one address may take to answer at all.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// The newest version of Produce that names topics; later ones number them.
 const LAST_PRODUCE_BY_NAME: i16 = 12;
 
@@ -110,10 +113,15 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends a request and waits for its answer. Nothing else may be on its way.
-    pub(crate) async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, Error> {
+    /// Sends a request and waits for its answer so long. Nothing else may be on its way.
+    pub(crate) async fn call<R: Request>(
+        &mut self,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Response, Error> {
         let version = self.versions.of::<R>()?;
-        let mut answer = self.exchange(request, version).await?;
+        let late = |_| Error::new(Local::TimedOut, "the broker does not answer");
+        let mut answer = timeout(limit, self.exchange(request, version)).await.map_err(late)??;
         R::Response::decode(&mut answer, version).map_err(|_| unreadable())
     }
 
@@ -150,7 +158,7 @@ impl Connection {
         let mechanism = sasl.mechanism.name();
         let hello =
             SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
-        let found = self.call(&hello).await?;
+        let found = self.call(&hello, Duration::MAX).await?;
         if let Some(error) = found.error_code.err() {
             let offered: Vec<_> = found.mechanisms.iter().map(StrBytes::as_str).collect();
             let offered = offered.join(", ");
@@ -182,7 +190,7 @@ impl Connection {
 
     async fn say(&mut self, message: Vec<u8>) -> Result<Bytes, Error> {
         let request = SaslAuthenticateRequest::default().with_auth_bytes(message.into());
-        let answer = self.call(&request).await?;
+        let answer = self.call(&request, Duration::MAX).await?;
         if let Some(error) = answer.error_code.err() {
             // The broker's own words may be anything; they are not needed.
             return Err(Error::of_broker(error, "the broker refused user or password"));
@@ -201,9 +209,13 @@ async fn connect(address: &Address) -> Result<TcpStream, Error> {
         .map_err(|error| Error::new(Local::Resolve, format!("{address}: {error}")))?;
     let mut last = Error::new(Local::Resolve, format!("{address}: the name has no address"));
     for one in found {
-        match TcpStream::connect(one).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Error::new(Local::Transport, format!("{address}: {error}")),
+        // A name may have several addresses, of which one leads nowhere.
+        match timeout(CONNECT, TcpStream::connect(one)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => {
+                last = Error::new(Local::Transport, format!("{address}: {error}"));
+            }
+            Err(_) => last = Error::new(Local::TimedOut, format!("{address} does not answer")),
         }
     }
     Err(last)

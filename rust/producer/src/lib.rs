@@ -209,6 +209,8 @@ impl Driver {
     pub fn run(self) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(Sender::new(self.config, self.shared, self.commands).run());
+        // A name that is still being looked up would hold up the end.
+        runtime.shutdown_background();
         Ok(())
     }
 }

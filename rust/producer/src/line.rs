@@ -243,6 +243,9 @@ impl Line {
             }
             fates.push(batch.fail(code));
         }
+        if self.waiting.is_empty() {
+            self.not_before = None;
+        }
         fates
     }
 

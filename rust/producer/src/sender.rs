@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use datagen_core::encode::kafka::{Packed, Producer as Numbering};
-use kafka_protocol::error::ParseResponseErrorCode;
+use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{self, Metadata};
@@ -76,6 +77,7 @@ enum Link {
         outbox: UnboundedSender<(i32, Bytes)>,
         version: Option<i16>,
         expires: Option<Instant>,
+        task: AbortHandle,
     },
 }
 
@@ -195,8 +197,11 @@ impl Sender {
             Command::Hold => self.open = false,
             Command::Open => {
                 let deadline = Instant::now() + self.config.delivery_timeout;
-                for line in self.topics.values_mut().flat_map(|topic| &mut topic.lines) {
-                    line.set_deadlines(deadline);
+                for topic in self.topics.values_mut() {
+                    topic.unknown_since = topic.unknown_since.map(|_| Instant::now());
+                    for line in &mut topic.lines {
+                        line.set_deadlines(deadline);
+                    }
                 }
                 self.open = true;
             }
@@ -245,9 +250,9 @@ impl Sender {
             Event::Opened { broker, generation, versions, expires } => {
                 let Some(one) = self.current(broker, generation) else { return };
                 match (versions.of::<ProduceRequest>(), &one.link) {
-                    (Ok(version), Link::Open { outbox, .. }) => {
-                        one.link =
-                            Link::Open { outbox: outbox.clone(), version: Some(version), expires };
+                    (Ok(version), Link::Open { outbox, task, .. }) => {
+                        let (outbox, task) = (outbox.clone(), task.clone());
+                        one.link = Link::Open { outbox, version: Some(version), expires, task };
                     }
                     (Err(error), _) => self.shared.fail(error),
                     _ => {}
@@ -278,11 +283,11 @@ impl Sender {
             }
             Event::Closed { broker, generation, error } => self.closed(broker, generation, &error),
             Event::Metadata(Ok(found)) => {
-                self.metadata.done();
+                self.metadata.done(&self.config);
                 self.learn(found);
             }
             Event::ProducerId(Ok((id, epoch))) => {
-                self.producer_id.done();
+                self.producer_id.done(&self.config);
                 self.numbering = Some((id, epoch));
                 for line in self.topics.values_mut().flat_map(|topic| &mut topic.lines) {
                     line.set_producer(Numbering { id, epoch, sequence: 0 });
@@ -340,6 +345,11 @@ impl Sender {
                 self.shared.note(format!("{} partition {}: {error}", place.0, place.1));
                 // Somebody else may lead the partition now.
                 self.metadata.wanted |= error.is_retriable();
+                if leads_no_more(error)
+                    && let Some(topic) = self.topics.get_mut(&place.0)
+                {
+                    topic.leaders[place.1 as usize] = -1;
+                }
             }
             self.answered(place, &answer);
         }
@@ -441,8 +451,9 @@ impl Sender {
             }
         }
         for line in self.topics.values().flat_map(|topic| &topic.lines) {
-            moments.extend(line.not_before());
-            moments.extend(line.deadline());
+            // Once it has passed, what happens at the broker is what the line waits for.
+            moments.extend(line.not_before().filter(|moment| *moment > now));
+            moments.extend(line.deadline().filter(|_| self.open));
         }
         for broker in self.brokers.values() {
             if let Some(request) = broker.requests.front() {
@@ -460,7 +471,18 @@ impl Sender {
     fn watch_time(&mut self) {
         let now = Instant::now();
         if self.linger.is_some_and(|moment| moment <= now) {
-            match self.shared.linger(now.into_std()) {
+            // What was handed over before comes first, and while nobody can pack it is all there.
+            let (shared, mut older) = (Arc::clone(&self.shared), Vec::new());
+            let commands = &mut self.commands;
+            let found = shared.linger(now.into_std(), || {
+                while let Ok(command) = commands.try_recv() {
+                    older.push(command);
+                }
+            });
+            for command in older {
+                self.obey(command);
+            }
+            match found {
                 Some((all, next)) => {
                     self.linger = next.map(Instant::from_std);
                     for (name, batches) in all {
@@ -512,8 +534,10 @@ impl Sender {
 
     /// Asks the cluster whatever has to be known.
     fn ask(&mut self) {
-        let mut addresses: Vec<_> =
-            self.brokers.values().map(|broker| broker.address.clone()).collect();
+        let mut brokers: Vec<_> = self.brokers.values().collect();
+        // Those that answer come first.
+        brokers.sort_by_key(|broker| !matches!(broker.link, Link::Open { version: Some(_), .. }));
+        let mut addresses: Vec<_> = brokers.iter().map(|broker| broker.address.clone()).collect();
         addresses.extend(self.config.bootstrap.iter().cloned());
         let now = Instant::now();
         if self.metadata.start(now) {
@@ -567,11 +591,12 @@ impl Sender {
     fn send_to(&mut self, node: i32, places: Vec<Place>, now: Instant) {
         let broker = self.brokers.get_mut(&node).expect("looked at before");
         let (outbox, version) = match &broker.link {
-            Link::Open { outbox, version: Some(version), expires } => {
+            Link::Open { outbox, version: Some(version), expires, .. } => {
                 if expires.is_some_and(|moment| moment <= now) {
                     // It will want to know again who we are: once it owes us nothing.
                     if broker.requests.is_empty() {
                         broker.close(now);
+                        broker.open(node, &self.config, &self.post);
                     }
                     return;
                 }
@@ -631,13 +656,17 @@ impl Broker {
     fn open(&mut self, node: i32, config: &Arc<Config>, post: &UnboundedSender<Event>) {
         self.generation += 1;
         let (outbox, frames) = unbounded_channel();
-        self.link = Link::Open { outbox, version: None, expires: None };
         let task = Task { node, generation: self.generation, post: post.clone() };
-        tokio::spawn(task.run(self.address.clone(), Arc::clone(config), frames));
+        let task = tokio::spawn(task.run(self.address.clone(), Arc::clone(config), frames));
+        let task = task.abort_handle();
+        self.link = Link::Open { outbox, version: None, expires: None, task };
     }
 
-    /// Lets go of the connection: its task ends when it finds its outbox closed.
+    /// Drops the connection at once: what it has not written must not arrive any more.
     fn close(&mut self, not_before: Instant) {
+        if let Link::Open { task, .. } = &self.link {
+            task.abort();
+        }
         self.generation += 1;
         self.link = Link::Closed { not_before };
     }
@@ -713,8 +742,10 @@ impl Asking {
         starts
     }
 
-    const fn done(&mut self) {
+    fn done(&mut self, config: &Config) {
         (self.running, self.failures) = (false, 0);
+        // Whoever else wants to know within this time is told the same.
+        self.not_before = Instant::now() + backoff(config, 1);
     }
 
     fn failed(&mut self, config: &Config) {
@@ -729,6 +760,17 @@ impl Asking {
         self.wanted = true;
         self.not_before = Instant::now() + backoff(config, 1);
     }
+}
+
+/// Whether a broker has said that it is not the one to ask.
+const fn leads_no_more(error: ResponseError) -> bool {
+    matches!(
+        error,
+        ResponseError::NotLeaderOrFollower
+            | ResponseError::FencedLeaderEpoch
+            | ResponseError::UnknownLeaderEpoch
+            | ResponseError::KafkaStorageError
+    )
 }
 
 /// The wait after so many failures, which doubles each time.

@@ -174,9 +174,14 @@ impl Shared {
     // --- by the sender
 
     /// Batches that have waited long enough by now, and when the next will have; nothing while
-    /// somebody else packs.
-    pub(crate) fn linger(&self, now: Instant) -> Option<(Lingered, Option<Instant>)> {
+    /// somebody else packs. `older` is called when nobody can, and before they are taken.
+    pub(crate) fn linger(
+        &self,
+        now: Instant,
+        older: impl FnOnce(),
+    ) -> Option<(Lingered, Option<Instant>)> {
         let mut packing = self.packing.try_lock().ok()?;
+        older();
         let Packing { linger, topics, .. } = &mut *packing;
         let mut all = Vec::new();
         for (topic, filling) in topics.iter_mut() {

@@ -16,8 +16,16 @@ use pyo3::prelude::*;
 
 use crate::producer::{Stamp, TURN, in_turns, locked};
 
-/// Customers whose events one thread makes at a time: their batches are full or nearly.
-const CUSTOMERS_AT_ONCE: u64 = 1_000;
+/// Customers whose events one thread makes at a time. As many as fill a few batches of the largest
+/// topic, and few enough for the queue to hold batches of every partition: a request takes one of
+/// each, and the more it takes the less each costs.
+fn customers_at_once(batch_size: usize) -> u64 {
+    /// Bytes of a customer's events in one partition of six, about.
+    const BYTES_EACH: u64 = 1_000;
+    const BATCHES: u64 = 2;
+    (BATCHES * batch_size as u64 / BYTES_EACH).clamp(250, 1_000)
+}
+
 /// Rows made and encoded at a time, few enough to stay in the processor's cache.
 const ROWS_AT_ONCE: usize = 8_192;
 
@@ -34,9 +42,16 @@ impl PySending {
         let work = Arc::new(work);
         let mut threads = Vec::with_capacity(workers);
         for number in 0..workers {
-            let work = Arc::clone(&work);
-            let name = format!("datagen-worker-{number}");
-            threads.push(thread::Builder::new().name(name).spawn(move || work.run())?);
+            let thread = thread::Builder::new().name(format!("datagen-worker-{number}"));
+            let its = Arc::clone(&work);
+            match thread.spawn(move || its.run()) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    // Those that have been started must not go on alone.
+                    work.stop(Stop::Cancelled);
+                    return Err(error.into());
+                }
+            }
         }
         Ok(Self { work, threads: Mutex::new(threads) })
     }
@@ -114,6 +129,8 @@ pub struct Work {
     batching: Batching,
     stamp: Stamp,
     jobs: Vec<Job>,
+    /// What a range has.
+    customers_at_once: u64,
     progress: Mutex<Progress>,
     changed: Condvar,
 }
@@ -180,8 +197,16 @@ impl Work {
             streams: vec![StreamProgress::default(); jobs.len()],
             stopped: None,
         };
-        let (progress, changed) = (Mutex::new(progress), Condvar::new());
-        Self { bank, producer, batching, stamp, jobs, progress, changed }
+        Self {
+            bank,
+            producer,
+            batching,
+            stamp,
+            jobs,
+            customers_at_once: customers_at_once(batching.size),
+            progress: Mutex::new(progress),
+            changed: Condvar::new(),
+        }
     }
 
     fn run(&self) {
@@ -220,7 +245,7 @@ impl Work {
     }
 
     fn ranges(&self) -> u64 {
-        self.bank.plan().customers().div_ceil(CUSTOMERS_AT_ONCE)
+        self.bank.plan().customers().div_ceil(self.customers_at_once)
     }
 
     fn tasks(&self) -> u64 {
@@ -245,8 +270,8 @@ impl Work {
         packer: &mut Packer,
     ) -> Result<(Vec<Packed>, u64), Orphan> {
         let customers = self.bank.plan().customers();
-        let first = range * CUSTOMERS_AT_ONCE;
-        let customers = first..customers.min(first + CUSTOMERS_AT_ONCE);
+        let first = range * self.customers_at_once;
+        let customers = first..customers.min(first + self.customers_at_once);
         let batches = self.bank.batches(job.relation, customers, ROWS_AT_ONCE);
         let (mut out, mut count) = (Vec::new(), 0);
         packer.restart();
@@ -282,6 +307,11 @@ impl Work {
             if locked(&self.progress).stopped.is_some() {
                 return false;
             }
+        }
+        if self.producer.failure().is_some() {
+            // There is room because nothing can be sent any more; whoever waits is told why.
+            self.stop(Stop::Cancelled);
+            return false;
         }
         self.producer.send_packed(&self.jobs[stream].topic, batches);
         let mut progress = locked(&self.progress);

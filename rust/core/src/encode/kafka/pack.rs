@@ -111,6 +111,9 @@ impl Packer {
 }
 
 fn limits(size: usize, compression: Ratio) -> Limits {
+    // What is estimated may turn out longer, and a broker takes no more than 1 MiB by itself.
+    let estimated = compression.compressed < compression.plain;
+    let size = if estimated { size.min(640 << 10) } else { size };
     let bytes = size as u64 * compression.plain / compression.compressed.max(1);
     // Compression is never counted on beyond what text of any kind reaches.
     let bytes = bytes.clamp(size as u64, size as u64 * 16);

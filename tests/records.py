@@ -27,6 +27,7 @@ TOPICS = (
 _NOT_YET = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 
@@ -130,7 +131,7 @@ def _ends(consumer: Consumer, part: TopicPartition) -> tuple[int, int]:
         try:
             low, high = consumer.get_watermark_offsets(part, timeout=10)
         except KafkaException as error:
-            # The leader of a partition that was just made may not know of it yet.
+            # A leader that has just become one may not know yet.
             if error.args[0].code() not in _NOT_YET or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)

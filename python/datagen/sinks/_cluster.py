@@ -22,8 +22,10 @@ __all__ = ["TIMEOUT", "Cluster", "Topic"]
 
 #: How long the cluster may take to answer, in seconds.
 TIMEOUT: Final = 10.0
-#: What a broker answers that has not heard of a partition that was just made.
-_NOT_YET: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "UNKNOWN_LEADER_EPOCH"})
+#: What a broker answers that has not heard of a partition, or has only just become its leader.
+_NOT_YET: Final = frozenset(
+    {"OFFSET_NOT_AVAILABLE", "UNKNOWN_LEADER_EPOCH", "UNKNOWN_TOPIC_OR_PART"}
+)
 
 _MAX_RETENTION_HOURS: Final = 2**63 // 3_600_000
 #: What would take away something that the sink rests on: its counts, or the order of events.

@@ -24,7 +24,7 @@ mod tls;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datagen_core::encode::kafka::{Codec, Events, Packed, partition, rows_by_partition};
+use datagen_core::encode::kafka::{Codec, Events, Packed};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub use config::{Acks, Address, Config, Mechanism, Sasl, Tls};
@@ -113,18 +113,12 @@ impl Producer {
     ///
     /// A batch is sent when it is full, or has waited for [`Config::linger`].
     pub fn send(&self, topic: &Topic, events: &Events) {
-        let of_rows = partition(events.keys(), topic.partitions);
-        let rows = rows_by_partition(&of_rows, topic.partitions);
-        let counts = (0..).zip(&rows).filter(|(_, rows)| !rows.is_empty());
-        self.shared.attempt(&topic.name, counts.map(|(partition, rows)| (partition, rows.len())));
-        let records = events.records();
         let next = self.shared.pack(
             &topic.name,
             topic.partitions,
             |packer, out| {
-                for (partition, rows) in (0..).zip(&rows) {
-                    packer.push(&records, partition, rows, out);
-                }
+                let counts = (0..).zip(packer.push(events, out));
+                self.shared.attempt(&topic.name, counts.filter(|(_, records)| *records > 0));
             },
             |batches| self.hand_over(&topic.name, batches),
         );

@@ -3,6 +3,8 @@
 //! It is an actor. Callers hand it commands, tasks that read from the network hand it events, and
 //! nobody else touches its state. What callers have to see is in [`Shared`].
 
+mod broker;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +15,16 @@ use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
-use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{self, Metadata};
 use crate::config::{Acks, Address, Config};
-use crate::connection::{Connection, Versions, frame, lost, open_answer, read_answer};
+use crate::connection::{frame, open_answer};
 use crate::error::{Error, Local};
 use crate::line::{Answer, Line, Rules};
 use crate::shared::Shared;
+use broker::{Broker, Event, Link, Place, Request};
 
 /// How long a topic may be unknown: a broker learns late of one that was just made.
 const UNKNOWN_TOPIC: Duration = Duration::from_secs(30);
@@ -47,51 +48,6 @@ pub(crate) enum Command {
     /// End, and forget what is left.
     Close,
 }
-
-/// What comes from the network.
-enum Event {
-    Opened { broker: i32, generation: u64, versions: Versions, expires: Option<Instant> },
-    Written { broker: i32, generation: u64, correlation: i32 },
-    Answered { broker: i32, generation: u64, answer: Bytes },
-    Closed { broker: i32, generation: u64, error: Error },
-    Metadata(Result<Metadata, Error>),
-    ProducerId(Result<(i64, i16), Error>),
-}
-
-struct Broker {
-    address: Address,
-    link: Link,
-    /// Tells the events of this connection from those of one before.
-    generation: u64,
-    requests: VecDeque<Request>,
-    correlation: i32,
-    failures: u32,
-}
-
-enum Link {
-    Closed {
-        not_before: Instant,
-    },
-    /// Without a version while it is being made.
-    Open {
-        outbox: UnboundedSender<(i32, Bytes)>,
-        version: Option<i16>,
-        expires: Option<Instant>,
-        task: AbortHandle,
-    },
-}
-
-/// A request on its way.
-struct Request {
-    correlation: i32,
-    /// One batch of each of these lines.
-    lines: Vec<Place>,
-    at: Instant,
-    written: bool,
-}
-
-/// A partition of a topic.
-type Place = (Arc<str>, i32);
 
 struct Topic {
     /// Who leads each partition; empty while the topic is unknown.
@@ -534,28 +490,31 @@ impl Sender {
 
     /// Asks the cluster whatever has to be known.
     fn ask(&mut self) {
-        let mut brokers: Vec<_> = self.brokers.values().collect();
-        // Those that answer come first.
-        brokers.sort_by_key(|broker| !matches!(broker.link, Link::Open { version: Some(_), .. }));
-        let mut addresses: Vec<_> = brokers.iter().map(|broker| broker.address.clone()).collect();
-        addresses.extend(self.config.bootstrap.iter().cloned());
         let now = Instant::now();
         if self.metadata.start(now) {
             let topics: Vec<_> = self.topics.keys().map(|name| (**name).to_owned()).collect();
-            let (config, post) = (Arc::clone(&self.config), self.post.clone());
-            let addresses = addresses.clone();
+            let (addresses, config, post) = self.to_ask();
             tokio::spawn(async move {
                 let found = cluster::metadata(&addresses, &config, &topics).await;
                 let _ = post.send(Event::Metadata(found));
             });
         }
         if self.producer_id.start(now) {
-            let (config, post) = (Arc::clone(&self.config), self.post.clone());
+            let (addresses, config, post) = self.to_ask();
             tokio::spawn(async move {
                 let found = cluster::producer_id(&addresses, &config).await;
                 let _ = post.send(Event::ProducerId(found));
             });
         }
+    }
+
+    /// What a question takes: whom to ask, those that answer first, and where the answer goes.
+    fn to_ask(&self) -> (Vec<Address>, Arc<Config>, UnboundedSender<Event>) {
+        let mut brokers: Vec<_> = self.brokers.values().collect();
+        brokers.sort_by_key(|broker| !matches!(broker.link, Link::Open { version: Some(_), .. }));
+        let mut addresses: Vec<_> = brokers.iter().map(|broker| broker.address.clone()).collect();
+        addresses.extend(self.config.bootstrap.iter().cloned());
+        (addresses, Arc::clone(&self.config), self.post.clone())
     }
 
     /// Sends whatever may be sent.
@@ -643,92 +602,6 @@ impl Sender {
                 Err(error) => self.shared.fail(error),
             }
             broker.requests.push_back(Request { correlation, lines, at: now, written: false });
-        }
-    }
-}
-
-impl Broker {
-    const fn new(address: Address, link: Link) -> Self {
-        let requests = VecDeque::new();
-        Self { address, link, generation: 0, requests, correlation: 0, failures: 0 }
-    }
-
-    fn open(&mut self, node: i32, config: &Arc<Config>, post: &UnboundedSender<Event>) {
-        self.generation += 1;
-        let (outbox, frames) = unbounded_channel();
-        let task = Task { node, generation: self.generation, post: post.clone() };
-        let task = tokio::spawn(task.run(self.address.clone(), Arc::clone(config), frames));
-        let task = task.abort_handle();
-        self.link = Link::Open { outbox, version: None, expires: None, task };
-    }
-
-    /// Drops the connection at once: what it has not written must not arrive any more.
-    fn close(&mut self, not_before: Instant) {
-        if let Link::Open { task, .. } = &self.link {
-            task.abort();
-        }
-        self.generation += 1;
-        self.link = Link::Closed { not_before };
-    }
-}
-
-/// What carries one connection.
-struct Task {
-    node: i32,
-    generation: u64,
-    post: UnboundedSender<Event>,
-}
-
-impl Task {
-    async fn run(
-        self,
-        address: Address,
-        config: Arc<Config>,
-        frames: UnboundedReceiver<(i32, Bytes)>,
-    ) {
-        let (broker, generation) = (self.node, self.generation);
-        let error = match Connection::open(&address, &config).await {
-            Ok(connection) => self.carry(connection, frames).await,
-            Err(error) => error,
-        };
-        let _ = self.post.send(Event::Closed { broker, generation, error });
-    }
-
-    async fn carry(
-        &self,
-        connection: Connection,
-        mut frames: UnboundedReceiver<(i32, Bytes)>,
-    ) -> Error {
-        let (broker, generation) = (self.node, self.generation);
-        let Connection { stream, versions, expires, .. } = connection;
-        let _ = self.post.send(Event::Opened { broker, generation, versions, expires });
-        let (mut reader, mut writer) = tokio::io::split(stream);
-        let reading = async {
-            loop {
-                match read_answer(&mut reader).await {
-                    Ok(answer) => {
-                        let _ = self.post.send(Event::Answered { broker, generation, answer });
-                    }
-                    Err(error) => return error,
-                }
-            }
-        };
-        let writing = async {
-            while let Some((correlation, frame)) = frames.recv().await {
-                if let Err(error) = writer.write_all(&frame).await {
-                    return lost(&error);
-                }
-                if let Err(error) = writer.flush().await {
-                    return lost(&error);
-                }
-                let _ = self.post.send(Event::Written { broker, generation, correlation });
-            }
-            let _ = writer.shutdown().await;
-            Error::new(Local::Transport, "closed")
-        };
-        tokio::select! {
-            error = reading => error,
-            error = writing => error,
         }
     }
 }

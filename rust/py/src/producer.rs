@@ -44,7 +44,6 @@ pub struct PyProducer {
     /// `None` once it is closed.
     producer: Mutex<Option<Producer>>,
     driver: Mutex<Option<thread::JoinHandle<()>>>,
-    topics: Mutex<BTreeMap<String, Topic>>,
     batching: Batching,
     stamp: Stamp,
 }
@@ -141,7 +140,6 @@ impl PyProducer {
         Ok(Self {
             producer: Mutex::new(Some(producer)),
             driver: Mutex::new(Some(driver)),
-            topics: Mutex::default(),
             batching,
             stamp: Stamp { cloudevents, content_type, event_time },
         })
@@ -151,10 +149,7 @@ impl PyProducer {
     fn partitions(&self, py: Python<'_>, topic: &str, timeout: f64) -> PyResult<Option<u32>> {
         let producer = self.producer()?;
         let found = in_turns(py, timeout, |turn| producer.topic(topic, turn).transpose())?;
-        let Some(found) = found.transpose().map_err(failed)? else { return Ok(None) };
-        let partitions = found.partitions();
-        locked(&self.topics).insert(topic.to_owned(), found);
-        Ok(Some(partitions))
+        Ok(found.transpose().map_err(failed)?.map(|topic| topic.partitions()))
     }
 
     /// Takes a stream's batch for a topic that was asked about, without waiting for room.
@@ -288,7 +283,7 @@ impl PyProducer {
 
     fn topic(&self, name: &str) -> PyResult<Topic> {
         let unknown = || PyRuntimeError::new_err(format!("ask for the partitions of {name} first"));
-        locked(&self.topics).get(name).cloned().ok_or_else(unknown)
+        self.producer()?.topic(name, Duration::ZERO).map_err(failed)?.ok_or_else(unknown)
     }
 }
 

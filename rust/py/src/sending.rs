@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use datagen_core::batch::Bank;
 use datagen_core::catalog::{ForeignKey, Relation};
 use datagen_core::column::Batch;
-use datagen_core::encode::kafka::{Events, Packed, Packer, partition, rows_by_partition};
+use datagen_core::encode::kafka::{Events, Packed, Packer};
 use datagen_core::keys::KeySet;
 use datagen_producer::{Batching, Producer, Topic};
 use pyo3::exceptions::PyRuntimeError;
@@ -284,12 +284,7 @@ impl Work {
                 }
             }
             let events = Events::new(&batch, self.stamp.format(job.schema_id));
-            let partitions = job.topic.partitions();
-            let rows = rows_by_partition(&partition(events.keys(), partitions), partitions);
-            let records = events.records();
-            for (number, rows) in (0..).zip(&rows) {
-                packer.push(&records, number, rows, &mut out);
-            }
+            packer.push(&events, &mut out);
             count += batch.rows() as u64;
         }
         for number in 0..job.topic.partitions() {

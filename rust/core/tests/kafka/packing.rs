@@ -8,9 +8,7 @@ use datagen_core::batch::Bank;
 use datagen_core::catalog::STREAMS;
 use datagen_core::column::Batch;
 use datagen_core::encode::Format;
-use datagen_core::encode::kafka::{
-    Codec, EventFormat, Events, Packed, Packer, partition, rows_by_partition,
-};
+use datagen_core::encode::kafka::{Codec, EventFormat, Events, Packed, Packer, partition};
 use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
 
 use super::model::read;
@@ -30,12 +28,8 @@ fn batches(stream: usize) -> Vec<Batch> {
 fn pack(packer: &mut Packer, batches: &[Batch], format: EventFormat) -> Vec<Packed> {
     let mut out = Vec::new();
     for batch in batches {
-        let events = Events::new(batch, format);
-        let records = events.records();
-        let of_rows = partition(events.keys(), packer.partitions());
-        for (number, rows) in (0..).zip(rows_by_partition(&of_rows, packer.partitions())) {
-            packer.push(&records, number, &rows, &mut out);
-        }
+        let counts = packer.push(&Events::new(batch, format), &mut out);
+        assert_eq!(counts.iter().sum::<usize>(), batch.rows());
     }
     for number in 0..packer.partitions() {
         packer.finish(number, &mut out);

@@ -2,6 +2,8 @@
 
 use super::batch::{BatchBuilder, Limits};
 use super::codec::{Codec, Compressor};
+use super::event::Events;
+use super::partition::{partition, rows_by_partition};
 use super::record::Records;
 
 /// A batch as it is sent, for one partition.
@@ -74,14 +76,19 @@ impl Packer {
         !self.builders[partition as usize].is_empty()
     }
 
-    /// Adds these rows to the batch of a partition, in order; hands each that is full to `out`.
-    pub fn push(
-        &mut self,
-        records: &Records,
-        partition: u32,
-        mut rows: &[u32],
-        out: &mut Vec<Packed>,
-    ) {
+    /// Adds events, each to the batch of its key's partition, in order; hands each batch that is full
+    /// to `out`. Returns how many events each partition got.
+    pub fn push(&mut self, events: &Events, out: &mut Vec<Packed>) -> Vec<usize> {
+        let partitions = self.partitions();
+        let rows = rows_by_partition(&partition(events.keys(), partitions), partitions);
+        let records = events.records();
+        for (number, rows) in (0..).zip(&rows) {
+            self.fill(&records, number, rows, out);
+        }
+        rows.iter().map(Vec::len).collect()
+    }
+
+    fn fill(&mut self, records: &Records, partition: u32, mut rows: &[u32], out: &mut Vec<Packed>) {
         loop {
             let taken = self.builders[partition as usize].append(records, rows);
             if taken == rows.len() {

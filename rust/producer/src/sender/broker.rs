@@ -1,0 +1,146 @@
+//! One broker: its connection, the task that carries it, and the requests on their way.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::cluster::Metadata;
+use crate::config::{Address, Config};
+use crate::connection::{Connection, Versions, lost, read_answer};
+use crate::error::{Error, Local};
+
+/// What comes from the network.
+pub(super) enum Event {
+    Opened { broker: i32, generation: u64, versions: Versions, expires: Option<Instant> },
+    Written { broker: i32, generation: u64, correlation: i32 },
+    Answered { broker: i32, generation: u64, answer: Bytes },
+    Closed { broker: i32, generation: u64, error: Error },
+    Metadata(Result<Metadata, Error>),
+    ProducerId(Result<(i64, i16), Error>),
+}
+
+/// A partition of a topic.
+pub(super) type Place = (Arc<str>, i32);
+
+pub(super) struct Broker {
+    pub(super) address: Address,
+    pub(super) link: Link,
+    /// Tells the events of this connection from those of one before.
+    pub(super) generation: u64,
+    pub(super) requests: VecDeque<Request>,
+    pub(super) correlation: i32,
+    pub(super) failures: u32,
+}
+
+pub(super) enum Link {
+    Closed {
+        not_before: Instant,
+    },
+    /// Without a version while it is being made.
+    Open {
+        outbox: UnboundedSender<(i32, Bytes)>,
+        version: Option<i16>,
+        expires: Option<Instant>,
+        task: AbortHandle,
+    },
+}
+
+/// A request on its way.
+pub(super) struct Request {
+    pub(super) correlation: i32,
+    /// One batch of each of these lines.
+    pub(super) lines: Vec<Place>,
+    pub(super) at: Instant,
+    pub(super) written: bool,
+}
+
+impl Broker {
+    pub(super) const fn new(address: Address, link: Link) -> Self {
+        let requests = VecDeque::new();
+        Self { address, link, generation: 0, requests, correlation: 0, failures: 0 }
+    }
+
+    pub(super) fn open(&mut self, node: i32, config: &Arc<Config>, post: &UnboundedSender<Event>) {
+        self.generation += 1;
+        let (outbox, frames) = unbounded_channel();
+        let task = Task { node, generation: self.generation, post: post.clone() };
+        let task = tokio::spawn(task.run(self.address.clone(), Arc::clone(config), frames));
+        let task = task.abort_handle();
+        self.link = Link::Open { outbox, version: None, expires: None, task };
+    }
+
+    /// Drops the connection at once: what it has not written must not arrive any more.
+    pub(super) fn close(&mut self, not_before: Instant) {
+        if let Link::Open { task, .. } = &self.link {
+            task.abort();
+        }
+        self.generation += 1;
+        self.link = Link::Closed { not_before };
+    }
+}
+
+/// What carries one connection.
+struct Task {
+    node: i32,
+    generation: u64,
+    post: UnboundedSender<Event>,
+}
+
+impl Task {
+    async fn run(
+        self,
+        address: Address,
+        config: Arc<Config>,
+        frames: UnboundedReceiver<(i32, Bytes)>,
+    ) {
+        let (broker, generation) = (self.node, self.generation);
+        let error = match Connection::open(&address, &config).await {
+            Ok(connection) => self.carry(connection, frames).await,
+            Err(error) => error,
+        };
+        let _ = self.post.send(Event::Closed { broker, generation, error });
+    }
+
+    async fn carry(
+        &self,
+        connection: Connection,
+        mut frames: UnboundedReceiver<(i32, Bytes)>,
+    ) -> Error {
+        let (broker, generation) = (self.node, self.generation);
+        let Connection { stream, versions, expires, .. } = connection;
+        let _ = self.post.send(Event::Opened { broker, generation, versions, expires });
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let reading = async {
+            loop {
+                match read_answer(&mut reader).await {
+                    Ok(answer) => {
+                        let _ = self.post.send(Event::Answered { broker, generation, answer });
+                    }
+                    Err(error) => return error,
+                }
+            }
+        };
+        let writing = async {
+            while let Some((correlation, frame)) = frames.recv().await {
+                if let Err(error) = writer.write_all(&frame).await {
+                    return lost(&error);
+                }
+                if let Err(error) = writer.flush().await {
+                    return lost(&error);
+                }
+                let _ = self.post.send(Event::Written { broker, generation, correlation });
+            }
+            let _ = writer.shutdown().await;
+            Error::new(Local::Transport, "closed")
+        };
+        tokio::select! {
+            error = reading => error,
+            error = writing => error,
+        }
+    }
+}

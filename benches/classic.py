@@ -20,7 +20,6 @@ import gc
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import psycopg
 from confluent_kafka import Producer
@@ -28,8 +27,10 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from datagen.benchmark._peers import rows_of
 from datagen.presets import ProducerConfig
 from datagen.sinks import _ddl
+from datagen.sinks._wire import COPY_HEADER, COPY_TRAILER
 from datagen.types import Relation, catalogue
 
 if TYPE_CHECKING:
@@ -64,14 +65,8 @@ def kept_apart() -> Iterator[None]:
 def events(plan: Plan, stop: int) -> dict[str, list[Event]]:
     """The events of the first ``stop`` customers by topic: the same mix as that of all."""
     with kept_apart():
-        return {
-            stream.name: [
-                {k: str(v) if isinstance(v, UUID) else v for k, v in batch.row(row).items()}
-                for batch in plan.batches(stream.name, 0, stop)
-                for row in range(len(batch))
-            ]
-            for stream in catalogue().streams
-        }
+        streams = catalogue().streams
+        return rows_of(batch for one in streams for batch in plan.batches(one.name, 0, stop))
 
 
 def rows(plan: Plan) -> dict[str, list[tuple[Any, ...]]]:
@@ -143,10 +138,10 @@ def write_files(plan: Plan, folder: Path) -> None:
     """One file for each table, ready for COPY; the page COPY, "Binary Format", says how."""
     for table in catalogue().tables:
         with (folder / table.name).open("wb") as file:
-            file.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+            file.write(COPY_HEADER)
             for batch in plan.batches(table.name):
                 file.write(memoryview(batch.encode("pgcopy")))
-            file.write(b"\xff\xff")
+            file.write(COPY_TRAILER)
 
 
 def copy_files(psql: Path, dsn: str, folder: Path, *, freeze: bool) -> None:

@@ -340,9 +340,13 @@ def test_ctrl_c_while_copying_leaves_nothing(pg_dsn: str) -> None:
     assert tables(pg_dsn) == 0
 
 
-def test_ctrl_c_while_sending_says_what_arrived(clean_kafka: str, registry: Registry) -> None:
+@pytest.mark.parametrize("engine", ["native", "confluent"])
+def test_ctrl_c_while_sending_says_what_arrived(
+    engine: str, clean_kafka: str, registry: Registry
+) -> None:
     services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
-    options = (*services[0], *services[1], "--skip-postgres", "--create-topics")
+    more = ("--skip-postgres", "--create-topics", "--engine", engine)
+    options = (*services[0], *services[1], *more)
     with started(*LOAD, *options, "--customers", 200_000) as process:
         assert wait_until(lambda: end_offsets(clean_kafka)[TOPICS[0]] > 0, 60)
         outcome = interrupted(process)

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 TRANSACTIONS = "banking.transactions"
 STREAMS = (TRANSACTIONS, "banking.card-transactions", "banking.trades", "banking.installments")
 PLAN = Plan(seed=7, customers=20)
+#: Fields of a configuration unless a test says otherwise.
+USUAL: dict[str, Any] = {"schema_registry_url": None}
 
 
 def batch_of(stream: str = TRANSACTIONS) -> Batch:
@@ -67,8 +69,14 @@ def batch_of(stream: str = TRANSACTIONS) -> Batch:
     return batch
 
 
+@pytest.fixture(params=["native", "confluent"])
+def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has what `to` configures sent by one engine and then by the other."""
+    monkeypatch.setitem(USUAL, "engine", request.param)
+
+
 def to(bootstrap: str, base: ProducerConfig = BULK, **changes: Any) -> ProducerConfig:
-    return replace(base, bootstrap_servers=bootstrap, **{"schema_registry_url": None, **changes})
+    return replace(base, bootstrap_servers=bootstrap, **{**USUAL, **changes})
 
 
 def consume(bootstrap: str, topic: str) -> list[Message]:
@@ -116,6 +124,7 @@ def broker(kafka: Kafka) -> Iterator[KafkaBroker]:
 # --- what arrives
 
 
+@pytest.mark.usefixtures("each_engine")
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_delivers(name: str, topics: str, registry: Registry) -> None:
     config = to(topics, PRESETS[name], schema_registry_url=registry.url)
@@ -194,6 +203,7 @@ def test_records_are_what_the_guide_says(stream: str, topics: str, registry: Reg
     assert rows == {}
 
 
+@pytest.mark.usefixtures("each_engine")
 def test_events_of_one_key_keep_their_order(topics: str) -> None:
     batch = batch_of()
     with KafkaSink(to(topics)) as sink:
@@ -265,6 +275,7 @@ def test_one_event_at_a_time_without_connecting_first(topics: str, registry: Reg
     }
 
 
+@pytest.mark.usefixtures("each_engine")
 def test_a_full_queue_loses_nothing(topics: str) -> None:
     config = to(topics, queue_buffering_max_messages=10)
     batch = batch_of()
@@ -528,6 +539,7 @@ def test_too_large_for_the_client(topics: str) -> None:
     assert report.topics[TRANSACTIONS].partitions[-1].failed == {"MSG_SIZE_TOO_LARGE": 1}
 
 
+@pytest.mark.usefixtures("each_engine")
 def test_a_broker_that_stops_answering(topics: str, broker: KafkaBroker) -> None:
     config = to(topics, RELIABLE, message_timeout_ms=2_000)
     batch = batch_of()
@@ -545,6 +557,7 @@ def test_a_broker_that_stops_answering(topics: str, broker: KafkaBroker) -> None
     assert f"{TRANSACTIONS} {len(batch)} of {2 * len(batch)} (" in str(caught.value)
 
 
+@pytest.mark.usefixtures("each_engine")
 def test_a_queue_that_stays_full(topics: str, broker: KafkaBroker) -> None:
     config = to(topics, message_timeout_ms=2_000, queue_buffering_max_messages=10)
     started = time.monotonic()
@@ -561,6 +574,7 @@ def test_a_queue_that_stays_full(topics: str, broker: KafkaBroker) -> None:
     assert 10 <= sink.report().attempted < 2 * len(batch_of())
 
 
+@pytest.mark.usefixtures("each_engine")
 def test_a_flush_that_takes_too_long(topics: str, broker: KafkaBroker) -> None:
     sink = KafkaSink(to(topics))
     sink.send_batch(batch_of())
@@ -574,6 +588,7 @@ def test_a_flush_that_takes_too_long(topics: str, broker: KafkaBroker) -> None:
     assert len(consume(topics, TRANSACTIONS)) == 2 * len(batch_of())
 
 
+@pytest.mark.usefixtures("each_engine")
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
 def test_an_exception_is_not_held_up(
     kind: type[BaseException],
@@ -594,6 +609,7 @@ def test_an_exception_is_not_held_up(
     assert ("interrupted" in caplog.text) == (kind is KeyboardInterrupt)
 
 
+@pytest.mark.usefixtures("each_engine")
 def test_ctrl_c_in_the_middle(topics: str, caplog: pytest.LogCaptureFixture) -> None:
     batch = batch_of()
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])

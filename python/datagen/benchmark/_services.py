@@ -21,6 +21,7 @@ from ..sinks._cluster import TIMEOUT
 from ..sinks._ddl import shape
 from ..sinks._interrupt import HeldInterrupt
 from ..sinks._librdkafka import ClientEvents, failure, kind_of
+from ..sinks._wire import COPY_HEADER, COPY_TRAILER
 from ..sinks.kafka import KafkaSink, flush_timeout
 from ..sinks.postgres import PostgresSink
 from ..types import catalogue
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CopyFiles", "ReadyRecords", "check_options", "kafka", "postgres"]
 
-#: Binary COPY's header and trailer (PostgreSQL documentation, COPY, "Binary Format").
-_HEADER, _TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 _FORM: Final = "(FORMAT binary, FREEZE)"
 _CLOCK: Final = "SELECT extract(epoch FROM clock_timestamp())"
 _POLL_EVERY: Final = 10_000
@@ -107,11 +106,11 @@ class CopyFiles:
         for table in catalogue().tables:
             path = self._files[table.name] = folder / f"{table.name}.copy"
             with path.open("wb") as file:
-                file.write(_HEADER)
+                file.write(COPY_HEADER)
                 for batch in plan.batches(table.name, 0, stop):
                     file.write(batch.encode("pgcopy"))
                     self._rows += len(batch)
-                file.write(_TRAILER)
+                file.write(COPY_TRAILER)
 
     def way(self) -> Way:
         # A key's password has no variable of its own, and none belongs on a command line.

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from .._core import Batch
     from ._ddl import TableShape
 
-__all__ = ["CopyIn", "Wire"]
+__all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyIn", "Wire"]
 
 # The file header of binary COPY: signature, flags, length of the header's extension; and its
 # trailer (PostgreSQL documentation, COPY, "Binary Format").
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER = b"\xff\xff"
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
 
 #: Bytes handed to libpq at once: it moves what the network has not taken yet to and fro.
 _PIECE = 1 << 16
@@ -112,7 +112,7 @@ class CopyIn:
         """Says that these are all rows, and does not wait for what the server makes of them."""
         if self._open:
             self._open = False
-            self._wire.put(_TRAILER)
+            self._wire.put(COPY_TRAILER)
             self._wire.end()
 
     def rows(self) -> int:
@@ -123,5 +123,5 @@ class CopyIn:
     def _start(self) -> None:
         self._wire.send(self._statement)
         self._wire.wait()
-        self._wire.put(_HEADER)
+        self._wire.put(COPY_HEADER)
         self._open = True

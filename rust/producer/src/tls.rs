@@ -26,16 +26,16 @@ pub(crate) fn connector(tls: &Tls) -> Result<TlsConnector, Error> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| invalid(&error))?;
-    let verifier: Arc<dyn ServerCertVerifier> = if tls.verify_certificate {
+    let strict = if tls.verify_certificate {
         let authorities = WebPkiServerVerifier::builder_with_provider(
             Arc::new(authorities(tls)?),
             Arc::clone(&provider),
         );
-        let strict = authorities.build().map_err(|error| invalid(&error))?;
-        if tls.verify_name { strict } else { Arc::new(AnyName(strict)) }
+        Some(authorities.build().map_err(|error| invalid(&error))?)
     } else {
-        Arc::new(Anybody(provider))
+        None
     };
+    let verifier = Arc::new(Verifier { provider, strict, verify_name: tls.verify_name });
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match &tls.identity {
         None => builder.with_no_client_auth(),
@@ -73,11 +73,17 @@ fn invalid(error: &dyn std::error::Error) -> Error {
     Error::new(Local::Ssl, format!("TLS cannot be set up: {error}"))
 }
 
-/// Trusts an authority's certificate whoever it is for.
+/// Trusts as much as it is told to.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    /// Asks for a trusted authority and the right name; without, anybody will do, as
+    /// `enable.ssl.certificate.verification=false` asks for.
+    strict: Option<Arc<WebPkiServerVerifier>>,
+    verify_name: bool,
+}
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -86,11 +92,14 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-        {
+        let Some(strict) = &self.strict else { return Ok(ServerCertVerified::assertion()) };
+        let found =
+            strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match found {
+            // The name is looked at last, when the authority has been found good.
             Err(TlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.verify_name => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }
@@ -101,7 +110,8 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.0.verify_tls12_signature(message, cert, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -110,49 +120,11 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.0.verify_tls13_signature(message, cert, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Trusts everybody, as `enable.ssl.certificate.verification=false` asks for.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from command import assert_failed, load, outcome_of, started, wait_until
-from datagen import Batch, Plan
+from datagen import Batch, Plan, _core
 from datagen.errors import (
     ConfigurationError,
     DatagenError,
     RejectedError,
     UnreachableError,
 )
+from datagen.sinks._native import _options
 from datagen.sinks.kafka import PRESETS, DeliveryReport, KafkaSink, ProducerConfig
 from datagen.types import catalogue
 from murmur2 import partition
@@ -723,3 +725,35 @@ def test_a_broker_that_refuses_us(
     assert re.search(cause, outcome.err), outcome.err
     assert time.monotonic() - began < 10
     assert "hunter" not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize(
+    ("listener", "options", "name"),
+    [
+        pytest.param(listener, options, name, id=case)
+        for case, listener, options, name in [
+            ("PLAIN", "PASSWORD", sasl("PLAIN", "hunter3"), "SASL_AUTHENTICATION_FAILED"),
+            ("SCRAM", "SCRAM", sasl("SCRAM-SHA-256", "hunter3"), "SASL_AUTHENTICATION_FAILED"),
+            ("mechanism", "SCRAM", sasl("SCRAM-SHA-512"), "UNSUPPORTED_SASL_MECHANISM"),
+            ("authority", "TLS", TLS | {"ssl.ca.location": "{stranger}"}, "_SSL"),
+            ("no authority", "TLS", {"security.protocol": "SSL"}, "_SSL"),
+            ("host", "ELSEWHERE", TLS, "_SSL"),
+        ]
+    ],
+)
+def test_the_native_producer_itself_is_refused_and_refuses(
+    listener: str, options: Options, name: str, secured: KafkaBroker, files: Mapping[str, str]
+) -> None:
+    """The sink asks by librdkafka first, which finds all of this before the producer could."""
+    client_options = with_files(options, files)
+    config = to(secured.address(listener), "BULK", ENGINES["native"], client_options=client_options)
+    producer = _core.Producer(**_options(config))
+    try:
+        with pytest.raises(_core.ProducerError) as caught:
+            producer.partitions(STREAM, 8)
+    finally:
+        producer.close()
+    code, text = caught.value.args
+    assert KafkaError(code).name() == name, text
+    assert secured.address(listener) in text
+    assert "hunter" not in text

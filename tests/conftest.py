@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from engines import ENGINES, Engine
 from running import CI, running
 
 if TYPE_CHECKING:
@@ -115,3 +116,8 @@ def clean_kafka(kafka: Kafka) -> str:
 
 def _instead(option: str) -> str:
     return f"; or name a running service with {option}"
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return ENGINES[request.param]

@@ -35,6 +35,7 @@ from records import TOPICS, end_offsets
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from engines import Engine
     from services.registry import Registry
 
 # The guide's thirteen options with their defaults; None for a flag, which is off.
@@ -340,12 +341,11 @@ def test_ctrl_c_while_copying_leaves_nothing(pg_dsn: str) -> None:
     assert tables(pg_dsn) == 0
 
 
-@pytest.mark.parametrize("engine", ["native", "confluent"])
 def test_ctrl_c_while_sending_says_what_arrived(
-    engine: str, clean_kafka: str, registry: Registry
+    engine: Engine, clean_kafka: str, registry: Registry
 ) -> None:
     services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
-    more = ("--skip-postgres", "--create-topics", "--engine", engine)
+    more = ("--skip-postgres", "--create-topics", *engine.options)
     options = (*services[0], *services[1], *more)
     with started(*LOAD, *options, "--customers", 200_000) as process:
         assert wait_until(lambda: end_offsets(clean_kafka)[TOPICS[0]] > 0, 60)

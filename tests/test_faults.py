@@ -16,19 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from command import assert_failed, load, outcome_of, started, wait_until
-from datagen import Batch, Plan, _core
+from datagen import Batch, Plan
 from datagen.errors import (
     ConfigurationError,
     DatagenError,
     RejectedError,
     UnreachableError,
 )
-from datagen.sinks._native import _options
 from datagen.sinks.kafka import PRESETS, DeliveryReport, KafkaSink, ProducerConfig
 from datagen.types import catalogue
 from murmur2 import partition
@@ -37,45 +35,23 @@ from running import running
 from services._net import free_port
 from services.kafka import KafkaBroker, KafkaCluster, Listener, delete_topics
 from services.proxy import Proxy
-from services.tls import Authority
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from command import Outcome
+    from engines import Engine
 
     Options = Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Engine:
-    """How a producer is asked for: fields of `ProducerConfig`, and options of the command."""
-
-    name: str
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        return {"engine": self.name}
-
-    @property
-    def options(self) -> Sequence[str]:
-        return "--engine", self.name
-
-
-ENGINES = {name: Engine(name) for name in ("native", "confluent")}
 STREAM = "banking.card-transactions"
 PLAN = Plan(seed=7, customers=600)
 PARTITIONS = 3
 HANGS = 8.0  # seconds
-USER, PASSWORD = "loader", "hunter2"
 GATED = Path(__file__).with_name("gated.py")
 TOO_LARGE = "MSG_SIZE_TOO_LARGE"
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Engine:
-    return ENGINES[request.param]
 
 
 # --- the brokers
@@ -594,166 +570,3 @@ def test_a_topic_that_is_deleted(preset: str, engine: Engine, broker: KafkaBroke
 def deleting(broker: KafkaBroker) -> Iterator[None]:
     delete_topics(broker.bootstrap, [STREAM])
     yield
-
-
-# --- who we are, and who answers
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def secured(authority: Authority) -> Iterator[KafkaBroker]:
-    """A broker with every kind of listener, which knows one user."""
-    here, elsewhere = authority.server(), authority.server("broker.example")
-    listeners = [
-        Listener("PASSWORD", "SASL_PLAINTEXT"),
-        Listener("SCRAM", "SASL_PLAINTEXT", mechanisms=["SCRAM-SHA-256"]),
-        Listener("BOTH", "SASL_SSL", certificate=here),
-        Listener("TLS", "SSL", certificate=here),
-        Listener("ELSEWHERE", "SSL", certificate=elsewhere),
-        Listener("MUTUAL", "SSL", certificate=here, client_authority=authority.file),
-    ]
-    with running(small_broker(listeners=listeners, users={USER: PASSWORD})) as broker:
-        create_topics(broker.bootstrap, 1)
-        yield broker
-
-
-@pytest.fixture
-def files(authority: Authority, tmp_path: Path) -> Mapping[str, str]:
-    """Files that options name: our certificate, who vouches for it, and somebody unknown."""
-    stranger = Authority(tmp_path)
-    return {
-        "authority": str(authority.file),
-        "client": str(authority.client("loader")),
-        "stranger": str(stranger.file),
-        "forged": str(stranger.client("loader")),
-    }
-
-
-def sasl(
-    mechanism: str, password: str = PASSWORD, protocol: str = "SASL_PLAINTEXT"
-) -> dict[str, str]:
-    return {
-        "security.protocol": protocol,
-        "sasl.mechanism": mechanism,
-        "sasl.username": USER,
-        "sasl.password": password,
-    }
-
-
-TLS = {"security.protocol": "SSL", "ssl.ca.location": "{authority}"}
-MUTUAL = {**TLS, "ssl.certificate.location": "{client}", "ssl.key.location": "{client}"}
-OVER_TLS = {"ssl.ca.location": "{authority}"}
-AUTHENTICATION = "[Aa]uthentication"
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-
-
-def with_files(options: Options, files: Mapping[str, str]) -> Options:
-    return {name: value.format_map(files) for name, value in options.items()}
-
-
-@pytest.mark.parametrize(
-    ("listener", "options"),
-    [
-        *(("PASSWORD", sasl(mechanism)) for mechanism in MECHANISMS),
-        *(("BOTH", sasl(mechanism, protocol="SASL_SSL") | OVER_TLS) for mechanism in MECHANISMS),
-        ("TLS", TLS),
-        ("MUTUAL", MUTUAL),
-        ("ELSEWHERE", {**TLS, "ssl.endpoint.identification.algorithm": "none"}),
-    ],
-)
-def test_a_broker_that_accepts_us(
-    listener: str, options: Options, engine: Engine, secured: KafkaBroker, files: Mapping[str, str]
-) -> None:
-    client_options = with_files(options, files)
-    before = end_offsets(secured.bootstrap)[STREAM]
-    config = to(secured.address(listener), "RELIABLE", engine, client_options=client_options)
-    (batch,) = Plan(customers=20).batches(STREAM)
-    with KafkaSink(config) as sink:
-        sink.send_batch(batch)
-    assert sink.report().acknowledged == len(batch)
-    assert PASSWORD not in repr(sink) + repr(config)
-    assert end_offsets(secured.bootstrap)[STREAM] == before + len(batch)
-
-
-@pytest.mark.parametrize(
-    ("listener", "options", "cause"),
-    [
-        pytest.param(listener, options, cause, id=name)
-        for name, listener, options, cause in [
-            ("wrong PLAIN password", "PASSWORD", sasl("PLAIN", "hunter3"), AUTHENTICATION),
-            ("wrong SCRAM password", "SCRAM", sasl("SCRAM-SHA-256", "hunter3"), AUTHENTICATION),
-            ("wrong mechanism", "SCRAM", sasl("SCRAM-SHA-512"), "SCRAM-SHA-256"),
-            ("SASL to a plain port", "PLAINTEXT", sasl("PLAIN"), "SASL"),
-            ("no SASL to a SASL port", "PASSWORD", {}, "SASL"),
-            ("TLS to a plain port", "PLAINTEXT", TLS, "SSL|TLS"),
-            ("no TLS to a TLS port", "TLS", {}, "TLS"),
-            ("SASL without its TLS", "BOTH", sasl("PLAIN"), "TLS"),
-            ("TLS without SASL", "BOTH", TLS, "SASL"),
-            ("an unknown authority", "TLS", TLS | {"ssl.ca.location": "{stranger}"}, "certificate"),
-            ("no authority", "TLS", {"security.protocol": "SSL"}, "certificate"),
-            ("another host's certificate", "ELSEWHERE", TLS, "certificate"),
-            ("no client certificate", "MUTUAL", TLS, "certificate"),
-            (
-                "a forged client certificate",
-                "MUTUAL",
-                {**TLS, "ssl.certificate.location": "{forged}", "ssl.key.location": "{forged}"},
-                "certificate",
-            ),
-        ]
-    ],
-)
-def test_a_broker_that_refuses_us(
-    listener: str,
-    options: Options,
-    cause: str,
-    engine: Engine,
-    secured: KafkaBroker,
-    files: Mapping[str, str],
-) -> None:
-    where = secured.address(listener)
-    given = [f"--kafka-option={one}={value}" for one, value in with_files(options, files).items()]
-    began = time.monotonic()
-    outcome = load(
-        *("--kafka-bootstrap", where, "--skip-postgres", "--no-avro", "--customers", 20),
-        *(*given, *engine.options),
-    )
-    assert_failed(outcome, 3, where)
-    assert re.search(cause, outcome.err), outcome.err
-    assert time.monotonic() - began < 10
-    assert "hunter" not in outcome.out + outcome.err
-
-
-@pytest.mark.parametrize(
-    ("listener", "options", "name"),
-    [
-        pytest.param(listener, options, name, id=case)
-        for case, listener, options, name in [
-            ("PLAIN", "PASSWORD", sasl("PLAIN", "hunter3"), "SASL_AUTHENTICATION_FAILED"),
-            ("SCRAM", "SCRAM", sasl("SCRAM-SHA-256", "hunter3"), "SASL_AUTHENTICATION_FAILED"),
-            ("mechanism", "SCRAM", sasl("SCRAM-SHA-512"), "UNSUPPORTED_SASL_MECHANISM"),
-            ("authority", "TLS", TLS | {"ssl.ca.location": "{stranger}"}, "_SSL"),
-            ("no authority", "TLS", {"security.protocol": "SSL"}, "_SSL"),
-            ("host", "ELSEWHERE", TLS, "_SSL"),
-        ]
-    ],
-)
-def test_the_native_producer_itself_is_refused_and_refuses(
-    listener: str, options: Options, name: str, secured: KafkaBroker, files: Mapping[str, str]
-) -> None:
-    """The sink asks by librdkafka first, which finds all of this before the producer could."""
-    client_options = with_files(options, files)
-    config = to(secured.address(listener), "BULK", ENGINES["native"], client_options=client_options)
-    producer = _core.Producer(**_options(config))
-    try:
-        with pytest.raises(_core.ProducerError) as caught:
-            producer.partitions(STREAM, 8)
-    finally:
-        producer.close()
-    code, text = caught.value.args
-    assert KafkaError(code).name() == name, text
-    assert secured.address(listener) in text
-    assert "hunter" not in text

@@ -54,6 +54,7 @@ from services.kafka import KafkaBroker
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from engines import Engine
     from services.kafka import Kafka
     from services.registry import Registry
 
@@ -69,10 +70,10 @@ def batch_of(stream: str = TRANSACTIONS) -> Batch:
     return batch
 
 
-@pytest.fixture(params=["native", "confluent"])
-def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def each_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Has what `to` configures sent by one engine and then by the other."""
-    monkeypatch.setitem(USUAL, "engine", request.param)
+    monkeypatch.setitem(USUAL, "engine", engine.name)
 
 
 def to(bootstrap: str, base: ProducerConfig = BULK, **changes: Any) -> ProducerConfig:

@@ -1,10 +1,10 @@
 //! `banking.card-transactions`.
 
 use super::{History, scaled};
-use crate::brazil::calendar::local_day;
+use crate::brazil::calendar::{instant, local_day};
 use crate::brazil::data::{Category, City};
 use crate::brazil::reference;
-use crate::civil::from_days;
+use crate::civil::{from_days, to_days};
 use crate::column::{Nullable, Texts, columns};
 use crate::entity::card::{CreditCard, is_cancelled};
 use crate::rng::{Domain, Half, Word, log_normal};
@@ -125,16 +125,25 @@ impl Purchase {
     }
 }
 
+/// The local day on which a billing cycle begins: that after the closing day of the month before.
+fn first_day(cycle: i32, closing_day: u32) -> i32 {
+    let month = cycle - 2;
+    to_days(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, closing_day) + 1
+}
+
 /// What the cycle that is open when the history ends leaves of the limit.
 pub fn available_limit(history: &History, card: &CreditCard) -> i64 {
     let mut open = Cycle { number: 0, spent: 0 };
     let n = count(history, card);
     let parts = history.purchases.parts(n);
-    for k in 0..n {
+    let last = cycle(local_day(history.context.plan.as_of()), card.closing_day);
+    // Nothing is carried from one cycle into the next.
+    let begins = instant(first_day(last, card.closing_day), 0);
+    let first = if begins > history.context.plan.start() { parts.holding(begins) } else { 0 };
+    for k in first..n {
         let draws = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
         Purchase::new(card, parts.time(k, draws[0]), draws, &mut open);
     }
-    let last = cycle(local_day(history.context.plan.as_of()), card.closing_day);
     card.limit - open.spent_in(last)
 }
 

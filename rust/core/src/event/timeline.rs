@@ -187,12 +187,29 @@ impl Timeline {
 }
 
 impl Parts<'_> {
+    /// Where part `k` begins: span · k / n, rounded down.
+    #[inline]
+    fn start(&self, k: u64) -> u64 {
+        self.each * k + self.n.divide(self.rest * k)
+    }
+
     /// The time of event `k`, in milliseconds; `draw` places it within its part.
     #[inline]
     pub fn time(&self, k: u32, draw: Word) -> i64 {
-        // Where part `k` begins: span · k / n, rounded down.
-        let start = |k: u64| self.each * k + self.n.divide(self.rest * k);
-        let (low, high) = (start(k.into()), start(u64::from(k) + 1));
+        let (low, high) = (self.start(k.into()), self.start(u64::from(k) + 1));
         self.timeline.time_at(self.timeline.from + low + draw.below(high - low))
+    }
+
+    /// The event in whose part an instant of the history lies: those before it are not later than the
+    /// instant, and those after it not earlier.
+    pub fn holding(&self, instant: i64) -> u32 {
+        let weight = self.timeline.weight_before(instant) - self.timeline.from;
+        let span = u128::from(self.timeline.span);
+        let mut k = (u128::from(weight) * u128::from(self.n.value) / span) as u64;
+        // What rounding makes of it, one at the most.
+        while k + 1 < self.n.value && self.start(k + 1) <= weight {
+            k += 1;
+        }
+        k as u32
     }
 }

@@ -82,19 +82,22 @@ def test_contest(contest: Contest, stack: Stack, sizes: Sizes, java: list[Way]) 
 
 
 def test_presets(contest: Contest, stack: Stack, sizes: Sizes) -> None:
-    """What it costs to be sure of every event: idempotent, on all replicas, in small batches."""
+    """What it costs to be sure of every event: alone, and in the small batches of the preset."""
+    sure = ["--kafka-option", "acks=all", "--kafka-option", "enable.idempotence=true"]
 
-    def with_preset(name: str) -> Way:
+    def with_preset(name: str, *options: str) -> Way:
+        arguments = [*KAFKA, "--preset", name, *options]
         return Way(
-            f"datagen load-parallel, preset {name}",
+            f"datagen load-parallel, preset {name}{', acks=all, idempotent' if options else ''}",
             _events(sizes.plan),
-            lambda: stack.load(sizes.plan.customers, *KAFKA, "--preset", name, job="load-parallel"),
+            lambda: stack.load(sizes.plan.customers, *arguments, job="load-parallel"),
             stack.empty,
         )
 
     contest(
         f"presets, events of {sizes.plan.customers:,} customers",
         with_preset("BULK"),
+        with_preset("BULK", *sure),
         with_preset("RELIABLE"),
         rounds=sizes.rounds,
         warm_up=True,

@@ -84,7 +84,7 @@ pub fn time(history: &History, card: &CreditCard, k: u32, n: u32) -> i64 {
 #[derive(Debug)]
 pub struct Shopping {
     /// Categories by hour, on business days and on days off.
-    by_hour: [Vec<Weighted>; 2],
+    by_hour: [[Weighted; 24]; 2],
     /// Positions of the categories whose purchases come back, with the chance in 10 000 that a card has
     /// one.
     recurring: Vec<(usize, u32)>,
@@ -129,8 +129,8 @@ impl Shopping {
                 }
             }
         }
-        let choices = |rows: &[Vec<u128>]| -> Vec<Weighted> {
-            rows.iter().map(|row| Weighted::new(row.iter().map(|w| *w as u64))).collect()
+        let choices = |rows: &[Vec<u128>]| {
+            std::array::from_fn(|hour| Weighted::new(rows[hour].iter().map(|w| *w as u64)))
         };
         let recurring = (0..).zip(categories).filter(|(_, c)| c.recurring_pct > 0);
         Self {
@@ -145,10 +145,10 @@ impl Shopping {
     }
 
     #[inline]
-    fn category(&self, history: &History, time: i64, draw: Word) -> &'static Category {
-        let off = !history.days.at(local_day(time)).business;
+    fn category(&self, day: Day, time: i64, draw: Word) -> &'static Category {
         let hour = (local_time(time) / HOUR) as usize;
-        &reference().categories.items[self.by_hour[usize::from(off)][hour].pick(draw)]
+        let choice = &self.by_hour[usize::from(!day.business)][hour];
+        &reference().categories.items[choice.pick(draw)]
     }
 }
 
@@ -215,6 +215,7 @@ impl Subscriptions {
 }
 
 /// People with a small limit make small purchases.
+#[inline]
 fn amount_of(category: &Category, card: &CreditCard, size: Half) -> i64 {
     let scale = card.limit.clamp(USUAL_LIMIT / 5, USUAL_LIMIT * 3);
     let usual = log_normal(size, category.median, category.sigma_pct) as i64;
@@ -257,13 +258,14 @@ impl Purchase {
         open: &mut Cycle,
     ) -> Self {
         let (size, draw) = money.halves();
+        let day = history.days.at(local_day(time));
         let (category, amount, merchant) = if let Some(subscription) = subscription {
             (subscription.category, subscription.amount, subscription.merchant)
         } else {
-            let category = history.shopping.category(history, time, what);
+            let category = history.shopping.category(day, time, what);
             (category, amount_of(category, card, size), merchant)
         };
-        let number = cycle(history.days.at(local_day(time)), card.closing_day);
+        let number = cycle(day, card.closing_day);
         let spent = open.spent_in(number);
         let refused = draw.chance(150);
         let approved = !refused && spent + amount <= card.limit;

@@ -165,17 +165,19 @@ impl Bill {
 /// Amount, day of the month, and time of day of each bill of an account; without an amount there is none.
 #[derive(Debug, Default)]
 struct Routine {
+    /// A draw for what else an account does again and again.
+    habits: u64,
     bills: [(i64, i32, i64); Bill::ALL.len()],
 }
 
 impl Routine {
     fn new(history: &History, account: &Account) -> Self {
-        let mut routine = Self::default();
+        let [[draw, pay, rent, school], [energy, water, internet, payer]] =
+            history.context.rng.fours(Domain::Transaction, account.row, u64::MAX);
+        let mut routine = Self { habits: payer.0 ^ school.0.rotate_left(32), ..Self::default() };
         if account.kind != AccountType::Checking {
             return routine;
         }
-        let [[draw, pay, rent, school], [energy, water, internet, payer]] =
-            history.context.rng.fours(Domain::Transaction, account.row, u64::MAX);
         let usual = usual_count(account.kind, draw.halves().0);
         // Four of five; the others work for themselves.
         if usual >= SALARY_FROM && payer.0 >> 20 & 0x3F < 51 {
@@ -330,7 +332,8 @@ impl Movement {
             match kind {
                 TED => amount = balance / 100 * (20 + i64::from(portion.below(76))),
                 PIX if fate.0 % 10 == 0 => {
-                    amount = balance / 100 * (10 + i64::from(portion.below(31)));
+                    let most = balance.min(account.income * 4);
+                    amount = most / 100 * (10 + i64::from(portion.below(41)));
                 }
                 _ => {}
             }
@@ -393,6 +396,8 @@ struct Ledger<'a> {
     parts: Parts<'a>,
     routine: Routine,
     dues: Vec<Due>,
+    /// Chooses which movements are with whom the account knows.
+    habits: u64,
 }
 
 impl<'a> Ledger<'a> {
@@ -401,7 +406,29 @@ impl<'a> Ledger<'a> {
         let parts = history.movements.parts(n);
         let routine = Routine::new(history, account);
         let dues = routine.dues(history, &parts, n);
-        Self { history, account, n, parts, routine, dues }
+        let habits = routine.habits;
+        Self { history, account, n, parts, routine, dues, habits }
+    }
+
+    /// Where the draws of the other side are: for what comes back, and for every second of the other
+    /// movements, at a place that many movements share.
+    #[inline]
+    fn place_of_other(&self, k: u32, due: Option<Due>) -> u64 {
+        if let Some(due) = due {
+            return u64::MAX - 1 - CONTACTS - Bill::ALL[due.what].business() as u64;
+        }
+        // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+        let mut mixed = self.habits ^ u64::from(k);
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let (one, another) = Word(mixed ^ mixed >> 31).halves();
+        // The first contacts are met more often.
+        let contact = one.below(CONTACTS as u32).min(another.below(CONTACTS as u32));
+        std::hint::select_unpredictable(
+            one.0 & 1 == 0,
+            u64::MAX - 1 - u64::from(contact),
+            1 << 32 | u64::from(k),
+        )
     }
 
     /// Movement `k`, by its first four draws and the balance before it.
@@ -438,13 +465,11 @@ enum Other {
 struct Counterparty {
     other: Other,
     ispb: [u8; 8],
-    /// Choose the Pix key.
-    key: [Word; 3],
 }
 
 impl Counterparty {
-    /// Someone drawn by two fours.
-    fn new([[who, given, last, document], [choice, high, low, _]]: [[Word; 4]; 2]) -> Self {
+    /// Someone drawn.
+    fn new([who, given, last, document]: [Word; 4]) -> Self {
         let reference = reference();
         let (firm, kind) = who.halves();
         // With the bills 41% of Pix goes to firms (Banco Central).
@@ -458,7 +483,7 @@ impl Counterparty {
         } else {
             Self::person(given, last, document)
         };
-        Self { other, ispb: reference.banks.pick(document).ispb, key: [choice, high, low] }
+        Self { other, ispb: reference.banks.pick(document).ispb }
     }
 
     fn person(given: Word, last: Word, document: Word) -> Other {
@@ -467,11 +492,8 @@ impl Counterparty {
         Other::Person(names, cpf(document.below(999_999_998) as u32 + 1))
     }
 
-    /// Who sends or gets what comes back every month: always the same.
-    fn of_bill(history: &History, account: &Account, bill: Bill) -> Self {
-        let place = u64::MAX - 1 - CONTACTS - bill.business() as u64;
-        let [[who, given, last, document], [choice, high, low, _]] =
-            history.context.rng.fours(Domain::Transaction, account.row, place);
+    /// Who sends or gets what comes back every month.
+    fn of_bill(bill: Bill, [who, given, last, document]: [Word; 4]) -> Self {
         let reference = reference();
         // Most landlords are people.
         let other = if bill == Bill::Rent && who.halves().0.chance(6_500) {
@@ -480,7 +502,7 @@ impl Counterparty {
             Other::Company(reference.companies[bill.business() as usize].pick(given))
         };
         let ispb = if bill.is_paid_in() { OWN_ISPB } else { reference.banks.pick(document).ispb };
-        Self { other, ispb, key: [choice, high, low] }
+        Self { other, ispb }
     }
 
     const fn party(&self) -> Party {
@@ -535,8 +557,10 @@ impl TransactionColumns {
         let ledger = Ledger::new(history, account);
         let mut balance = account.opening_balance;
         for (k, due) in with_dues(0..ledger.n, &ledger.dues) {
-            let [draws, who, pix] =
-                history.context.rng.fours(Domain::Transaction, account.row, u64::from(k));
+            let place = ledger.place_of_other(k, due);
+            let places = [(u64::from(k), 0), (place, 0)];
+            let [draws, who] =
+                history.context.rng.fours_at(Domain::Transaction, account.row, places);
             let movement = ledger.movement((k, due), draws, balance);
             balance = movement.balance;
             self.transaction_id.push(history.context.event_id(Domain::Transaction, account.row, k));
@@ -549,7 +573,7 @@ impl TransactionColumns {
             self.channel.push(channel(history, &movement));
             self.status.push(movement.status);
             self.occurred_at.push(movement.time);
-            let other = counterparty(history, account, &movement, [who, pix]);
+            let other = counterparty(account, &movement, who);
             self.push_description(&movement, other.as_ref());
             let Some(other) = other else {
                 self.push_nobody();
@@ -559,13 +583,15 @@ impl TransactionColumns {
             if movement.kind == PIX {
                 let payer = if movement.direction == DEBIT { OWN_ISPB } else { other.ispb };
                 if movement.direction == DEBIT {
-                    self.push_key_of(&other);
+                    let rng = &history.context.rng;
+                    let [key, ..] = rng.fours_at(Domain::Transaction, account.row, [(place, 1)]);
+                    self.push_key_of(&other, key);
                 } else {
                     let key = account.pix_key.as_ref();
                     self.pix_key_type.push(key.map(|key| ACCOUNT_KEYS[key.kind as usize]));
                     self.pix_key.push(key.map(|key| key.key.as_str()));
                 }
-                self.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, pix[3]));
+                self.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, draws[0]));
             } else {
                 self.push_no_pix();
             }
@@ -625,8 +651,7 @@ impl TransactionColumns {
 
     /// Kinds of key as the Banco Central counts them (EVP 45.2%, phone 19.3%, CPF 19.0%, e-mail 14.9%, CNPJ
     /// 1.7%), between those that a person and a firm may have; firms show codes, which are EVP.
-    fn push_key_of(&mut self, other: &Counterparty) {
-        let [choice, high, low] = other.key;
+    fn push_key_of(&mut self, other: &Counterparty, [choice, high, low, _]: [Word; 4]) {
         let kind = match (&other.other, choice.below(1000)) {
             (Other::Company(_), 0..35) => KEY_CNPJ,
             (_, 35..184) => KEY_EMAIL,
@@ -667,30 +692,16 @@ impl TransactionColumns {
 }
 
 /// The other side of a movement, if it has one.
-fn counterparty(
-    history: &History,
-    account: &Account,
-    movement: &Movement,
-    draws: [[Word; 4]; 2],
-) -> Option<Counterparty> {
+fn counterparty(account: &Account, movement: &Movement, draws: [Word; 4]) -> Option<Counterparty> {
     if let Some(bill) = movement.bill {
-        return Some(Counterparty::of_bill(history, account, bill));
+        return Some(Counterparty::of_bill(bill, draws));
     }
     if matches!(movement.kind, DEPOSIT | WITHDRAWAL) {
         return None;
     }
-    let [who, given, last, _] = draws[0];
-    // What the rest does not ask for.
-    let (own, known) = (who.0 & 0x3FF, who.0 >> 10 & 0xFF);
+    let mut other = Counterparty::new(draws);
     let own_of_1024 = if account.kind == AccountType::Checking { 300 } else { 800 };
-    let mut other = if known < 130 {
-        let contact = (given.0 % CONTACTS).min(last.0 % CONTACTS);
-        let place = u64::MAX - 1 - contact;
-        Counterparty::new(history.context.rng.fours(Domain::Transaction, account.row, place))
-    } else {
-        Counterparty::new(draws)
-    };
-    if movement.kind == TED && own < own_of_1024 {
+    if movement.kind == TED && movement.draw.0 & 0x3FF < own_of_1024 {
         other.other = Other::Own;
     }
     Some(other)

@@ -149,7 +149,7 @@ rows! {
     TransactionColumns: |into, client| {
         let customer = client.customer();
         for (row, kind) in client.accounts() {
-            into.push(client.history, &client.account(row, kind, &customer));
+            into.push(client.history, &client.account(row, kind, &customer), &customer);
         }
     }
     CardTransactionColumns: |into, client| {

@@ -4,16 +4,18 @@
 pub mod card_transaction;
 pub mod installment;
 pub mod price;
+mod recurring;
 pub mod timeline;
 pub mod trade;
 pub mod transaction;
 
-use crate::brazil::calendar::{Days, local_day};
+use crate::brazil::calendar::{Days, Month, local_day};
 use crate::brazil::reference;
 use crate::entity::Context;
 use crate::entity::stock::stock_id;
 use crate::plan::{DEFAULT_DAYS, Plan};
 use crate::rng::Half;
+use card_transaction::Shopping;
 use price::Prices;
 use timeline::Timeline;
 
@@ -30,6 +32,10 @@ pub struct History {
     pub session: Timeline,
     /// Days of the history.
     pub days: Days,
+    /// Months of the history.
+    pub months: Vec<Month>,
+    /// Where purchases are made, by when.
+    pub shopping: Shopping,
     /// Price paths.
     pub prices: Prices,
     /// Ids of the stocks, in the order of the reference data.
@@ -45,6 +51,8 @@ impl History {
             purchases: Timeline::purchases(&plan),
             session: Timeline::session(&plan),
             days: Days::new(local_day(plan.start()), local_day(plan.as_of())),
+            months: Month::all(local_day(plan.start()), local_day(plan.as_of())),
+            shopping: Shopping::new(),
             prices: Prices::new(&context),
             stock_ids: reference().stocks.items.iter().map(|s| stock_id(s.ticker)).collect(),
             context,

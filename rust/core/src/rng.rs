@@ -163,11 +163,23 @@ impl Rng {
         philox([block, k, row, 0], [self.seed, domain as u64]).map(Word)
     }
 
+    /// Fours of (domain, row) at these (k, block), in less time than one by one.
+    #[expect(clippy::inline_always, reason = "see `Rng::fours`")]
+    #[inline(always)]
+    pub fn fours_at<const N: usize>(
+        &self,
+        domain: Domain,
+        row: u64,
+        places: [(u64, u64); N],
+    ) -> [[Word; 4]; N] {
+        let counters = places.map(|(k, block)| [block, k, row, 0]);
+        philoxes(counters, [self.seed, domain as u64]).map(|four| four.map(Word))
+    }
+
     /// The first `N` fours of (domain, row, k), in less time than one by one.
     #[expect(clippy::inline_always, reason = "blocks that come back through memory are waited for")]
     #[inline(always)]
     pub fn fours<const N: usize>(&self, domain: Domain, row: u64, k: u64) -> [[Word; 4]; N] {
-        let counters = std::array::from_fn(|block| [block as u64, k, row, 0]);
-        philoxes(counters, [self.seed, domain as u64]).map(|four| four.map(Word))
+        self.fours_at(domain, row, std::array::from_fn(|block| (k, block as u64)))
     }
 }

@@ -125,8 +125,8 @@ fn transactions() {
     let of = |kind: &str| where_is(amounts, |row| kinds[row] == kind);
     check("mean Pix, R$", mean(&of("PIX")) / 100.0, 370.0..=490.0);
     check("median Pix, R$", median(&of("PIX")) / 100.0, 60.0..=110.0);
-    // R$ 40 600 over the country; fewer here, where people send what their account holds.
-    check("mean TED, R$ thousand", mean(&of("TED")) / 100_000.0, 10.0..=61.0);
+    // R$ 40 600, with a tail so long that 4 000 of them tell little.
+    check("mean TED, R$ thousand", mean(&of("TED")) / 100_000.0, 27.0..=54.0);
     let channels = events.symbols("channel");
     let mobile = share(events.rows(), |row| channels[row] == "MOBILE");
     check("mobile %", mobile, 77.0..=87.0);
@@ -142,7 +142,17 @@ fn counterparties_and_keys() {
     let firms = share(firms.len(), |row| firms[row].is_some_and(|d| !d.starts_with('*')));
     check("Pix with firms %", firms, 39.0..=43.0);
     let keys = where_is(&events.some_symbols("pix_key_type"), sent);
-    shares("key paid to", &keys, &[(Some("EVP"), 45.2, 2.0)]);
+    shares(
+        "key paid to",
+        &keys,
+        &[
+            (Some("EVP"), 45.2, 3.0),
+            (Some("PHONE"), 19.3, 2.0),
+            (Some("CPF"), 19.0, 2.0),
+            (Some("EMAIL"), 14.9, 1.0),
+            (Some("CNPJ"), 1.7, 0.4),
+        ],
+    );
     let own =
         where_is(&ACCOUNTS.some_symbols("pix_key_type"), |row| ACCOUNTS.valid("pix_key_type")[row]);
     // Of all keys but those of firms, 1.7%.
@@ -225,7 +235,10 @@ fn loans() {
 
 #[test]
 fn hours_and_days() {
-    for (events, time) in [(&*TRANSACTIONS, "occurred_at"), (&*PURCHASES, "occurred_at")] {
+    // Salaries come with payday, and not by card.
+    for (events, time, payday_rise) in
+        [(&*TRANSACTIONS, "occurred_at", 2.2..=4.5), (&*PURCHASES, "occurred_at", 1.15..=1.9)]
+    {
         let times: Vec<(i32, i64)> = events.longs(time).iter().map(|at| days::local(*at)).collect();
         let hours = |from: i64, to: i64| {
             share(times.len(), |row| (from..to).contains(&(times[row].1 / days::HOUR)))
@@ -236,7 +249,7 @@ fn hours_and_days() {
         // The fifth business day of June 2026, after Corpus Christi on the fourth.
         let payday = days::day(2026, 6, 8);
         let on = |day: i32| times.iter().filter(|(local, _)| *local == day).count() as f64;
-        check("payday to the Monday two weeks later", on(payday) / on(payday + 14), 1.15..=1.9);
+        check("payday to the Monday two weeks later", on(payday) / on(payday + 14), payday_rise);
     }
 }
 

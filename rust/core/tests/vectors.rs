@@ -6,8 +6,8 @@ mod common;
 
 use common::{Read, days, uuid};
 use datagen_core::brazil::calendar::{
-    Days, business_day_of_month, instant, is_business_day, is_holiday, is_session_day, local_day,
-    local_time, weekday,
+    Days, Month, instant, is_business_day, is_holiday, is_session_day, local_day, local_time,
+    opens_late, weekday,
 };
 use datagen_core::brazil::documents::{account_digit, card_prefix, cnpj, cpf, is_elo, luhn};
 use datagen_core::civil::{add_months, from_days, to_days};
@@ -380,7 +380,7 @@ fn holidays_are_the_listed_ones() {
         assert_eq!(weekday(day), days::weekday(day), "{name}");
         assert_eq!(is_holiday(day), days::HOLIDAYS.contains(&days::ymd(day)), "{name}");
         assert_eq!(is_business_day(day), days::is_business_day(day), "{name}");
-        assert_eq!(history.is_business_day(day), days::is_business_day(day), "{name}");
+        assert_eq!(history.at(day).business, days::is_business_day(day), "{name}");
         assert_eq!(is_session_day(day), days::is_session_day(day), "{name}");
     }
     // A national holiday since 2024.
@@ -430,7 +430,7 @@ fn trades_settle_two_session_days_later() {
         ((2026, 6, 30), (2026, 7, 2)),
     ] {
         let day = days::day(traded.0, traded.1, traded.2);
-        assert_eq!(days::ymd(Days::new(day - 3, day).settlement(day)), settled);
+        assert_eq!(days::ymd(Days::new(day - 3, day).at(day).settlement), settled);
         assert_eq!(days::ymd(days::session_days_after(day, 2)), settled);
     }
 }
@@ -438,7 +438,27 @@ fn trades_settle_two_session_days_later() {
 #[test]
 fn payday_is_the_fifth_business_day() {
     for payday in [(2026, 1, 8), (2026, 4, 8), (2026, 6, 8), (2026, 7, 7), (2026, 9, 8)] {
-        assert_eq!(business_day_of_month(days::day(payday.0, payday.1, payday.2)), 5);
+        let day = days::day(payday.0, payday.1, payday.2);
+        assert_eq!(Month::of(day).payday, day);
+    }
+}
+
+#[test]
+fn months_follow_one_another() {
+    let months = Month::all(days::day(2025, 10, 31), days::day(2026, 2, 1));
+    let firsts: Vec<_> = months.iter().map(|month| days::ymd(month.first_day)).collect();
+    assert_eq!(firsts, [10, 11, 12, 13, 14].map(|m| (2025 + m / 13, (m as u32 - 1) % 12 + 1, 1)));
+    // 30 November 2025 was a Sunday, 20 December a Saturday.
+    let thirteenth: Vec<_> = months.iter().map(|m| m.thirteenth.map(days::ymd)).collect();
+    assert_eq!(thirteenth, [None, Some((2025, 11, 28)), Some((2025, 12, 19)), None, None]);
+}
+
+#[test]
+fn b3_opens_late_on_ash_wednesday() {
+    for (year, month, day) in days::ASH_WEDNESDAYS {
+        let day = days::day(year, month, day);
+        assert!(opens_late(day) && is_session_day(day));
+        assert!(!opens_late(day - 1) && !opens_late(day + 1));
     }
 }
 

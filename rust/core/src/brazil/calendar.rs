@@ -1,6 +1,6 @@
 //! Days and hours as a Brazilian bank counts them, at UTC−3 (no daylight saving since 2019).
 
-use crate::civil::{from_days, to_days};
+use crate::civil::{add_months, from_days, to_days};
 
 /// Milliseconds of a day.
 pub const DAY: i64 = 86_400_000;
@@ -87,39 +87,91 @@ const fn settlement(day: i32) -> i32 {
     later
 }
 
+/// A day on which the session of B3 begins late: Ash Wednesday, at 13:00.
+pub const fn opens_late(day: i32) -> bool {
+    let (year, _, _) = from_days(day);
+    day - easter(year) == -46
+}
+
+/// A day of a history.
+#[derive(Debug, Clone, Copy)]
+pub struct Day {
+    /// Banks settle.
+    pub business: bool,
+    /// When a trade of this day settles.
+    pub settlement: i32,
+    /// Months since the year 0, with January of that year as 0.
+    pub month: i32,
+    /// Day of the month, from 1.
+    pub day_of_month: u32,
+}
+
 /// What is asked of the days of a history again and again, computed once.
 #[derive(Debug)]
 pub struct Days {
     first: i32,
-    business: Vec<bool>,
-    settlement: Vec<i32>,
+    days: Vec<Day>,
 }
 
 impl Days {
     /// The days from `first` to `last`.
     pub fn new(first: i32, last: i32) -> Self {
-        Self {
-            first,
-            business: (first..=last).map(is_business_day).collect(),
-            settlement: (first..=last).map(settlement).collect(),
-        }
+        let day = |day| {
+            let (year, month, day_of_month) = from_days(day);
+            Day {
+                business: is_business_day(day),
+                settlement: settlement(day),
+                month: year * 12 + month as i32 - 1,
+                day_of_month,
+            }
+        };
+        Self { first, days: (first..=last).map(day).collect() }
     }
 
-    /// Whether a day of the history is a business day.
+    /// A day of the history, by its number.
     #[inline]
-    pub fn is_business_day(&self, day: i32) -> bool {
-        self.business[(day - self.first) as usize]
-    }
-
-    /// The day on which a trade of a day of the history settles.
-    #[inline]
-    pub fn settlement(&self, day: i32) -> i32 {
-        self.settlement[(day - self.first) as usize]
+    pub fn at(&self, day: i32) -> Day {
+        self.days[(day - self.first) as usize]
     }
 }
 
-/// Which business day of its month a business day is, from 1.
-pub fn business_day_of_month(day: i32) -> usize {
-    let (year, month, _) = from_days(day);
-    (to_days(year, month, 1)..=day).filter(|&d| is_business_day(d)).count()
+/// A month of a history, and the days of it on which money comes and goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Month {
+    /// The number of its first day.
+    pub first_day: i32,
+    /// Salaries: the fifth business day (CLT, article 459, § 1).
+    pub payday: i32,
+    /// A half of the thirteenth salary: by 30 November and 20 December (Law 4.749 of 1965).
+    pub thirteenth: Option<i32>,
+}
+
+impl Month {
+    /// The month of a day.
+    pub fn of(day: i32) -> Self {
+        let (year, month, _) = from_days(day);
+        let first_day = to_days(year, month, 1);
+        let payday = (first_day..).filter(|&day| is_business_day(day)).nth(4);
+        let latest = match month {
+            11 => Some(first_day + 29),
+            12 => Some(first_day + 19),
+            _ => None,
+        };
+        let thirteenth =
+            latest.and_then(|latest| (latest - 9..=latest).rev().find(|&day| is_business_day(day)));
+        Self { first_day, payday: payday.expect("a month has five business days"), thirteenth }
+    }
+
+    /// The months from that of `first` to that of `last`.
+    pub fn all(first: i32, last: i32) -> Vec<Self> {
+        let mut months = vec![Self::of(first)];
+        loop {
+            let (year, month, _) = from_days(months[months.len() - 1].first_day);
+            let next = add_months(year, month, 1, 1);
+            if next > last {
+                return months;
+            }
+            months.push(Self::of(next));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::documents::cnpj;
 use crate::rng::{Weighted, Word};
 
 /// Things to choose from by weight.
@@ -89,9 +90,10 @@ pub struct City {
 pub struct Bank {
     /// ISPB, eight digits.
     pub ispb: [u8; 8],
+    weight: u64,
 }
 
-/// A company that pays and is paid.
+/// A company or merchant that pays and is paid.
 #[derive(Debug)]
 pub struct Company {
     /// Name.
@@ -99,6 +101,38 @@ pub struct Company {
     /// CNPJ with its check digits.
     pub cnpj: [u8; 14],
     weight: u64,
+}
+
+/// Companies by what they do; the numbers are positions in [`Reference::companies`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Business {
+    /// Pays salaries, and trades with customers.
+    Firm = 0,
+    /// Lets homes.
+    Realty = 1,
+    /// Sells electricity.
+    Energy = 2,
+    /// Sells water.
+    Water = 3,
+    /// Telephone and Internet.
+    Telecom = 4,
+    /// Teaches.
+    School = 5,
+}
+
+/// Who is on the other side of a movement, as its description sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Party {
+    /// Another person.
+    Person = 0,
+    /// A company or merchant.
+    Firm = 1,
+    /// The same holder, with an account elsewhere.
+    Own = 2,
+    /// Nobody: cash.
+    Nobody = 3,
 }
 
 /// An occupation with its range of income in centavos a month.
@@ -120,7 +154,8 @@ pub struct Category {
     pub mcc: [u8; 4],
     /// Name.
     pub name: Label,
-    weight: u64,
+    /// Share of purchases, in thousandths.
+    pub weight: u64,
     /// Median purchase in centavos.
     pub median: u64,
     /// Sigma of the log-normal amount, times 100.
@@ -133,8 +168,12 @@ pub struct Category {
     pub max_installments: u32,
     /// Percentage bought online.
     pub ecommerce_pct: u32,
+    /// By which hours it sells: see [`Reference::hours`].
+    pub profile: usize,
+    /// How many of 100 of its sales come back every month.
+    pub recurring_pct: u64,
     /// Merchants.
-    pub merchants: Choice<Name>,
+    pub merchants: Choice<Company>,
 }
 
 /// A stock of the index.
@@ -160,10 +199,10 @@ pub struct Stock {
 pub struct Reference {
     /// Cities, in proportion to the population of state and city.
     pub cities: Choice<City>,
-    /// Banks, each as likely as another.
-    pub banks: Vec<Bank>,
-    /// Companies.
-    pub companies: Choice<Company>,
+    /// Banks, by how often they are met.
+    pub banks: Choice<Bank>,
+    /// Companies by [`Business`].
+    pub companies: [Choice<Company>; 6],
     /// Given names by sex (F, M) and by era of birth (before 1965, between, after 1995).
     pub given_names: [[Choice<Name>; 3]; 2],
     /// Surnames.
@@ -176,10 +215,14 @@ pub struct Reference {
     pub neighborhoods: Choice<Name>,
     /// Merchant categories.
     pub categories: Choice<Category>,
+    /// When merchants sell, by [`Category::profile`]: weights by hour, on business days and on days off.
+    pub hours: Vec<[[u64; 24]; 2]>,
     /// Stocks, in the catalogue's order.
     pub stocks: Choice<Stock>,
-    /// Descriptions by type and direction, in the catalogue's order of symbols.
-    pub descriptions: [[Vec<Label>; 2]; 4],
+    /// Descriptions by type and direction, in the catalogue's order of symbols, and by [`Party`].
+    pub descriptions: [[[Vec<Label>; 4]; 2]; 4],
+    /// Descriptions of what comes back every month, in the order of their file.
+    pub bills: Vec<Label>,
 }
 
 /// The reference data, read at first use.
@@ -266,13 +309,17 @@ fn cities() -> Choice<City> {
 }
 
 fn categories() -> Choice<Category> {
-    let merchants: Vec<_> = lines(include_str!("../../data/merchants.csv")).collect();
+    let merchants: Vec<_> = (0..).zip(lines(include_str!("../../data/merchants.csv"))).collect();
     let categories = lines(include_str!("../../data/mcc.csv"))
         .map(|f| {
-            let names = merchants
+            let shops = merchants
                 .iter()
-                .filter(|m| m[0] == f[0])
-                .map(|m| Name { label: Label::new(m[1]), weight: number(m[2]) })
+                .filter(|(_, m)| m[0] == f[0])
+                .map(|(position, m)| Company {
+                    name: Label::new(m[1]),
+                    cnpj: cnpj(merchant_root(*position), 1),
+                    weight: number(m[2]),
+                })
                 .collect();
             Category {
                 mcc: code(f[0]),
@@ -284,28 +331,61 @@ fn categories() -> Choice<Category> {
                 max: number(f[6]),
                 max_installments: number(f[7]),
                 ecommerce_pct: number(f[8]),
-                merchants: Choice::new(names, |name: &Name| name.weight),
+                profile: number(f[9]),
+                recurring_pct: number(f[10]),
+                merchants: Choice::new(shops, |shop: &Company| shop.weight),
             }
         })
         .collect();
     Choice::new(categories, |category: &Category| category.weight)
 }
 
-fn descriptions(transaction_type: &str, direction: &str) -> Vec<Label> {
+fn hours() -> Vec<[[u64; 24]; 2]> {
+    lines(include_str!("../../data/hours.csv"))
+        .map(|f| {
+            [100, number(f[1])]
+                .map(|percent| std::array::from_fn(|hour| number::<u64>(f[2 + hour]) * percent))
+        })
+        .collect()
+}
+
+/// The first eight digits of a merchant's CNPJ: spread over numbers below those of the companies, each
+/// only once.
+const fn merchant_root(position: u32) -> u32 {
+    10_000_000 + (position as u64 * 7_654_321 % 56_000_000) as u32
+}
+
+fn companies(business: &str) -> Choice<Company> {
+    let companies = lines(include_str!("../../data/companies.csv"))
+        .filter(|f| f[3] == business)
+        .map(|f| Company {
+            name: Label::new(f[0]),
+            cnpj: cnpj(number(f[1]), 1),
+            weight: number(f[2]),
+        })
+        .collect();
+    Choice::new(companies, |company: &Company| company.weight)
+}
+
+fn descriptions(wanted: [&str; 3]) -> Vec<Label> {
     lines(include_str!("../../data/descriptions.csv"))
-        .filter(|f| f[0] == transaction_type && f[1] == direction)
-        .map(|f| Label::new(f[2]))
+        .filter(|f| f[..3] == wanted)
+        .map(|f| Label::new(f[3]))
+        .collect()
+}
+
+fn bills() -> Vec<Label> {
+    lines(include_str!("../../data/descriptions.csv"))
+        .filter(|f| f[2] == "BILL")
+        .map(|f| Label::new(f[3]))
         .collect()
 }
 
 impl Reference {
     fn read() -> Self {
         let eras = |sex| std::array::from_fn(|era| given_names(sex, era));
-        let companies = lines(include_str!("../../data/companies.csv"))
-            .map(|f| {
-                let cnpj = super::documents::cnpj(number(f[1]), 1);
-                Company { name: Label::new(f[0]), cnpj, weight: number(f[2]) }
-            })
+        let banks = lines(include_str!("../../data/banks.csv"))
+            .map(|f| Bank { ispb: code(f[1]), weight: number(f[3]) })
             .collect();
         let occupations = lines(include_str!("../../data/occupations.csv"))
             .map(|f| Occupation {
@@ -328,20 +408,23 @@ impl Reference {
             .collect();
         Self {
             cities: cities(),
-            banks: lines(include_str!("../../data/banks.csv"))
-                .map(|f| Bank { ispb: code(f[1]) })
-                .collect(),
-            companies: Choice::new(companies, |c: &Company| c.weight),
+            banks: Choice::new(banks, |bank: &Bank| bank.weight),
+            companies: ["firm", "realty", "energy", "water", "telecom", "school"].map(companies),
             given_names: [eras("F"), eras("M")],
             surnames: names(include_str!("../../data/surnames.csv")),
             occupations: Choice::new(occupations, |o: &Occupation| o.weight),
             streets: names(include_str!("../../data/streets.csv")),
             neighborhoods: names(include_str!("../../data/neighborhoods.csv")),
             categories: categories(),
+            hours: hours(),
             stocks: Choice::new(stocks, |s: &Stock| s.weight),
-            descriptions: ["PIX", "TED", "DEPOSIT", "WITHDRAWAL"].map(|transaction_type| {
-                ["CREDIT", "DEBIT"].map(|direction| descriptions(transaction_type, direction))
+            descriptions: ["PIX", "TED", "DEPOSIT", "WITHDRAWAL"].map(|kind| {
+                ["CREDIT", "DEBIT"].map(|direction| {
+                    ["PERSON", "FIRM", "OWN", "NONE"]
+                        .map(|party| descriptions([kind, direction, party]))
+                })
             }),
+            bills: bills(),
         }
     }
 }

@@ -1,13 +1,15 @@
 //! `banking.card-transactions`.
 
+use super::recurring::{Due, due_at, dues, with_dues};
+use super::timeline::{Parts, purchases_of_a_week};
 use super::{History, scaled};
-use crate::brazil::calendar::{instant, local_day};
+use crate::brazil::calendar::{Day, HOUR, instant, local_day, local_time};
 use crate::brazil::data::{Category, City};
 use crate::brazil::reference;
-use crate::civil::{from_days, to_days};
+use crate::civil::to_days;
 use crate::column::{Nullable, Texts, columns};
 use crate::entity::card::{CreditCard, is_cancelled};
-use crate::rng::{Domain, Half, Word, log_normal};
+use crate::rng::{Domain, Half, Weighted, Word, log_normal};
 
 columns! {
     /// Columns of `banking.card-transactions`.
@@ -41,6 +43,9 @@ const DECLINED: u8 = 1;
 /// Purchases in the default number of days, drawn evenly; the mean of 58.31 over the cards that are not
 /// cancelled is 57.14 over all.
 const PURCHASES: [u32; 16] = [12, 18, 24, 30, 35, 40, 45, 50, 55, 61, 68, 76, 85, 97, 112, 125];
+/// Purchases of a card in a month of 30.44 days, in tenths: by so much a share of purchases becomes a
+/// chance to have a purchase that comes back.
+const MONTHLY_PURCHASES: u64 = 197;
 /// Why a purchase within the limit may be declined.
 const REASONS: [&str; 4] =
     ["SUSPECTED_FRAUD", "INVALID_PIN", "ISSUER_UNAVAILABLE", "MERCHANT_NOT_ALLOWED"];
@@ -67,14 +72,154 @@ pub fn count_of(history: &History, row: u64) -> u32 {
 /// The time of event `k` of the `n` of a card, in milliseconds; found without its other
 /// fields.
 pub fn time(history: &History, card: &CreditCard, k: u32, n: u32) -> i64 {
+    let parts = history.purchases.parts(n);
+    if let Some(due) = due_at(&Subscriptions::new(history, card).dues(history, &parts, n), k) {
+        return due.time;
+    }
     let [when, ..] = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
-    history.purchases.parts(n).time(k, when)
+    parts.time(k, when)
 }
 
-/// The billing cycle of a local day, as a number of months; it ends with the closing day.
-fn cycle(day: i32, closing_day: u32) -> i32 {
-    let (year, month, day_of_month) = from_days(day);
-    year * 12 + month as i32 + i32::from(day_of_month > closing_day)
+/// What people buy, by hour of the day and kind of day.
+#[derive(Debug)]
+pub struct Shopping {
+    /// Categories by hour, on business days and on days off.
+    by_hour: [[Weighted; 24]; 2],
+    /// Positions of the categories whose purchases come back, with the chance in 10 000 that a card has
+    /// one.
+    recurring: Vec<(usize, u32)>,
+}
+
+impl Shopping {
+    /// From the reference data alone. Over a week each category keeps its share of purchases, and each
+    /// hour its own: the weights by hour and category are fitted to both sums in turns (iterative
+    /// proportional fitting; Deming and Stephan, 1940), in integers.
+    #[expect(clippy::new_without_default, reason = "it reads files")]
+    pub fn new() -> Self {
+        const ROUNDS: usize = 40;
+        /// What all weights sum to, about.
+        const TOTAL: u128 = 1 << 44;
+        let reference = reference();
+        let categories = &reference.categories.items;
+        let hours: Vec<u64> = purchases_of_a_week().concat();
+        let shares: Vec<u64> =
+            categories.iter().map(|c| c.weight * (100 - c.recurring_pct)).collect();
+        let scaled =
+            |part: u64, all: &[u64]| u128::from(part) * TOTAL / u128::from(all.iter().sum::<u64>());
+        // By hour (of both kinds of day) and category.
+        let mut weights: Vec<Vec<u128>> = (0..hours.len())
+            .map(|hour| {
+                let at =
+                    |category: &Category| reference.hours[category.profile][hour / 24][hour % 24];
+                categories.iter().map(|c| u128::from(at(c)) << 20).collect()
+            })
+            .collect();
+        for _ in 0..ROUNDS {
+            for (row, hour) in weights.iter_mut().zip(&hours) {
+                let (sum, wanted) = (row.iter().sum::<u128>().max(1), scaled(*hour, &hours));
+                for weight in row {
+                    *weight = *weight * wanted / sum;
+                }
+            }
+            for (category, share) in shares.iter().enumerate() {
+                let sum = weights.iter().map(|row| row[category]).sum::<u128>().max(1);
+                let wanted = scaled(*share, &shares);
+                for row in &mut weights {
+                    row[category] = row[category] * wanted / sum;
+                }
+            }
+        }
+        let choices = |rows: &[Vec<u128>]| {
+            std::array::from_fn(|hour| Weighted::new(rows[hour].iter().map(|w| *w as u64)))
+        };
+        let recurring = (0..).zip(categories).filter(|(_, c)| c.recurring_pct > 0);
+        Self {
+            by_hour: [choices(&weights[..24]), choices(&weights[24..])],
+            recurring: recurring
+                .map(|(position, c)| {
+                    let chance = c.weight * c.recurring_pct * MONTHLY_PURCHASES / 100;
+                    (position, chance as u32)
+                })
+                .collect(),
+        }
+    }
+
+    #[inline]
+    fn category(&self, day: Day, time: i64, draw: Word) -> &'static Category {
+        let hour = (local_time(time) / HOUR) as usize;
+        let choice = &self.by_hour[usize::from(!day.business)][hour];
+        &reference().categories.items[choice.pick(draw)]
+    }
+}
+
+/// A purchase that comes back every month, on one day, at one merchant, for one amount.
+struct Subscription {
+    category: &'static Category,
+    amount: i64,
+    /// Of the month, from 1.
+    day: i32,
+    /// Of the day, in milliseconds.
+    time: i64,
+    merchant: Word,
+    city: Word,
+}
+
+/// What a card pays every month.
+struct Subscriptions(Vec<Subscription>);
+
+impl Subscriptions {
+    fn new(history: &History, card: &CreditCard) -> Self {
+        let recurring = &history.shopping.recurring;
+        let mut all = Vec::new();
+        // Which of them a card has: a draw of 32 bits for each.
+        let words: [[Word; 4]; 1] =
+            history.context.rng.fours(Domain::CardTransaction, card.row, u64::MAX - 1);
+        for (place, (position, chance)) in recurring.iter().enumerate() {
+            let (high, low) = words[0][place / 2 % 4].halves();
+            if !(if place % 2 == 0 { high } else { low }).chance(*chance) {
+                continue;
+            }
+            let category = &reference().categories.items[*position];
+            let [size, when, merchant, city] = history.context.rng.four(
+                Domain::CardTransaction,
+                card.row,
+                u64::MAX - 2 - place as u64,
+                0,
+            );
+            let (day, time) = when.halves();
+            all.push(Subscription {
+                category,
+                amount: amount_of(category, card, size.halves().0),
+                day: 1 + day.below(28) as i32,
+                // Merchants run their lists in the morning.
+                time: 6 * HOUR + i64::from(time.below(6 * HOUR as u32)),
+                merchant,
+                city,
+            });
+        }
+        Self(all)
+    }
+
+    fn dues(&self, history: &History, parts: &Parts<'_>, n: u32) -> Vec<Due> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        dues(history, parts, n, |month| {
+            let first_day = month.first_day;
+            let of_month = move |(what, s): (usize, &Subscription)| {
+                (what, instant(first_day + s.day - 1, s.time))
+            };
+            self.0.iter().enumerate().map(of_month)
+        })
+    }
+}
+
+/// People with a small limit make small purchases.
+#[inline]
+fn amount_of(category: &Category, card: &CreditCard, size: Half) -> i64 {
+    let scale = card.limit.clamp(USUAL_LIMIT / 5, USUAL_LIMIT * 3);
+    let usual = log_normal(size, category.median, category.sigma_pct) as i64;
+    (usual * scale / USUAL_LIMIT).clamp(category.min as i64, category.max as i64)
 }
 
 /// What an event does to the limit.
@@ -105,18 +250,22 @@ impl Cycle {
 
 impl Purchase {
     fn new(
+        history: &History,
         card: &CreditCard,
+        subscription: Option<&Subscription>,
         time: i64,
         [_, what, money, merchant]: [Word; 4],
         open: &mut Cycle,
     ) -> Self {
-        let category = reference().categories.pick(what);
         let (size, draw) = money.halves();
-        // People with a small limit make small purchases.
-        let scale = card.limit.clamp(USUAL_LIMIT / 5, USUAL_LIMIT * 3);
-        let usual = log_normal(size, category.median, category.sigma_pct) as i64;
-        let amount = (usual * scale / USUAL_LIMIT).clamp(category.min as i64, category.max as i64);
-        let number = cycle(local_day(time), card.closing_day);
+        let day = history.days.at(local_day(time));
+        let (category, amount, merchant) = if let Some(subscription) = subscription {
+            (subscription.category, subscription.amount, subscription.merchant)
+        } else {
+            let category = history.shopping.category(day, time, what);
+            (category, amount_of(category, card, size), merchant)
+        };
+        let number = cycle(day, card.closing_day);
         let spent = open.spent_in(number);
         let refused = draw.chance(150);
         let approved = !refused && spent + amount <= card.limit;
@@ -125,9 +274,14 @@ impl Purchase {
     }
 }
 
+/// The billing cycle of a local day, as a number of months; it ends with the closing day.
+const fn cycle(day: Day, closing_day: u32) -> i32 {
+    day.month + (day.day_of_month > closing_day) as i32
+}
+
 /// The local day on which a billing cycle begins: that after the closing day of the month before.
 fn first_day(cycle: i32, closing_day: u32) -> i32 {
-    let month = cycle - 2;
+    let month = cycle - 1;
     to_days(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, closing_day) + 1
 }
 
@@ -136,13 +290,17 @@ pub fn available_limit(history: &History, card: &CreditCard) -> i64 {
     let mut open = Cycle { number: 0, spent: 0 };
     let n = count(history, card);
     let parts = history.purchases.parts(n);
-    let last = cycle(local_day(history.context.plan.as_of()), card.closing_day);
+    let subscriptions = Subscriptions::new(history, card);
+    let dues = subscriptions.dues(history, &parts, n);
+    let last = cycle(history.days.at(local_day(history.context.plan.as_of())), card.closing_day);
     // Nothing is carried from one cycle into the next.
     let begins = instant(first_day(last, card.closing_day), 0);
     let first = if begins > history.context.plan.start() { parts.holding(begins) } else { 0 };
-    for k in first..n {
+    for (k, due) in with_dues(first..n, &dues) {
         let draws = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
-        Purchase::new(card, parts.time(k, draws[0]), draws, &mut open);
+        let subscription = due.map(|due| &subscriptions.0[due.what]);
+        let time = due.map_or_else(|| parts.time(k, draws[0]), |due| due.time);
+        Purchase::new(history, card, subscription, time, draws, &mut open);
     }
     card.limit - open.spent_in(last)
 }
@@ -169,14 +327,26 @@ impl CardTransactionColumns {
     pub fn push(&mut self, history: &History, card: &CreditCard, home: &City) {
         let n = count(history, card);
         let parts = history.purchases.parts(n);
+        let subscriptions = Subscriptions::new(history, card);
+        let dues = subscriptions.dues(history, &parts, n);
         let mut open = Cycle { number: 0, spent: 0 };
-        for k in 0..n {
+        for (k, due) in with_dues(0..n, &dues) {
             let [draws, [place, rest, code, _]] =
                 history.context.rng.fours(Domain::CardTransaction, card.row, u64::from(k));
-            let purchase = Purchase::new(card, parts.time(k, draws[0]), draws, &mut open);
+            let subscription = due.map(|due| &subscriptions.0[due.what]);
+            let time = due.map_or_else(|| parts.time(k, draws[0]), |due| due.time);
+            let purchase = Purchase::new(history, card, subscription, time, draws, &mut open);
             let Purchase { category, amount, approved, .. } = purchase;
             let (parcels, away) = rest.halves();
-            let mode = entry_mode(category, purchase.draw);
+            // Nobody shows a card for what comes back.
+            let (mode, place, parcels) = match subscription {
+                Some(subscription) => (ECOMMERCE, subscription.city, 1),
+                None => (
+                    entry_mode(category, purchase.draw),
+                    place,
+                    installments(category, amount, parcels),
+                ),
+            };
             // Shops are near home, but for one in twelve; those online are anywhere.
             let elsewhere = mode == ECOMMERCE || away.chance(800);
             let city = if elsewhere { reference().cities.pick(place) } else { home };
@@ -190,13 +360,13 @@ impl CardTransactionColumns {
             self.merchant_name.push_padded([category
                 .merchants
                 .pick(purchase.merchant)
-                .label
+                .name
                 .padded()]);
             self.mcc.push_ascii(&category.mcc);
             self.merchant_category.push_padded([category.name.padded()]);
             self.amount.push(amount);
             self.currency.push(0);
-            self.installments.push(installments(category, amount, parcels));
+            self.installments.push(parcels);
             self.entry_mode.push(mode);
             self.merchant_city.push_padded([city.name.padded()]);
             self.merchant_state.push_ascii(&city.state);

@@ -4,9 +4,9 @@
 //! within it. So its time needs no other event, and times never decrease with `k`.
 
 use crate::brazil::calendar::{
-    business_day_of_month, instant, is_business_day, is_session_day, local_day, local_time, weekday,
+    Month, instant, is_business_day, is_session_day, local_day, local_time, opens_late, weekday,
 };
-use crate::civil::{from_days, to_days};
+use crate::civil::{add_months, from_days};
 use crate::plan::Plan;
 use crate::rng::{Search, Word};
 
@@ -16,30 +16,64 @@ const SLOTS: usize = 24 * SLOTS_PER_HOUR;
 /// Scale of the weights of slots, so that a point names a millisecond.
 const FINE: u64 = 256;
 
-/// Weight of movements by local hour (Pix, from the hourly curve of the Banco Central, rounded ≈).
-const MOVEMENTS_BY_HOUR: [u64; 24] =
-    [12, 7, 5, 4, 5, 9, 20, 38, 55, 68, 78, 84, 95, 86, 80, 80, 82, 88, 92, 86, 74, 58, 38, 22];
-/// Weight of card purchases by local hour (≈).
-const PURCHASES_BY_HOUR: [u64; 24] =
-    [6, 3, 2, 2, 2, 4, 12, 28, 40, 50, 58, 75, 98, 85, 62, 58, 62, 75, 95, 100, 85, 55, 30, 14];
-/// Weight by weekday, Monday first (≈).
+/// Weight of movements by local hour on business days (Pix, from the hourly curve of the Banco
+/// Central, rounded ≈), and on days off, which begin and end later.
+const MOVEMENTS_BY_HOUR: [Hours; 2] = [
+    [12, 7, 5, 4, 5, 9, 20, 38, 55, 68, 78, 84, 95, 86, 80, 80, 82, 88, 92, 86, 74, 58, 38, 22],
+    [18, 10, 6, 4, 4, 6, 11, 22, 38, 56, 70, 80, 84, 76, 68, 66, 68, 74, 82, 84, 76, 64, 50, 36],
+];
+/// Weight of card purchases by local hour (≈), on business days and on days off.
+const PURCHASES_BY_HOUR: [Hours; 2] = [
+    [5, 3, 2, 2, 2, 4, 14, 30, 42, 50, 56, 76, 100, 86, 60, 56, 62, 78, 98, 98, 80, 50, 26, 12],
+    [12, 6, 3, 2, 2, 3, 6, 18, 36, 54, 68, 80, 94, 84, 68, 64, 66, 72, 86, 100, 92, 68, 44, 24],
+];
+/// Weight by weekday, Monday first (≈); holidays count as Sundays.
 const MOVEMENTS_BY_WEEKDAY: [u64; 7] = [100, 98, 100, 104, 116, 88, 70];
 const PURCHASES_BY_WEEKDAY: [u64; 7] = [90, 92, 95, 100, 118, 122, 98];
 /// B3's continuous session, 10:00 to 16:55.
 const SESSION: std::ops::Range<usize> = 10 * SLOTS_PER_HOUR..17 * SLOTS_PER_HOUR - 1;
+/// The session of Ash Wednesday, from 13:00.
+const LATE_SESSION: std::ops::Range<usize> = 13 * SLOTS_PER_HOUR..SESSION.end;
+
+/// A weight for each hour of the day.
+pub type Hours = [u64; 24];
+
+/// Weight of purchases by local hour in a week without holidays: on its business days, and on its
+/// days off.
+pub fn purchases_of_a_week() -> [Hours; 2] {
+    [0..5, 5..7].map(|days| {
+        let hours = PURCHASES_BY_HOUR[usize::from(days.start == 5)];
+        let (days, all) = (&PURCHASES_BY_WEEKDAY[days], hours.iter().sum::<u64>());
+        hours.map(|hour| hour * days.iter().sum::<u64>() * 1_000 / all)
+    })
+}
 
 /// Intensity over the days of a history.
 #[derive(Debug)]
 pub struct Timeline {
     first_day: i32,
-    day_weights: Vec<Divisor>,
     days: Search,
-    slots: Search,
-    slot_weights: Vec<Divisor>,
+    /// For each day its weight, and which of the curves it follows.
+    day_weights: Vec<(Divisor, usize)>,
+    curves: [Curve; 2],
     start: i64,
     end: i64,
     from: u64,
     span: u64,
+}
+
+/// Intensity over the slots of a day.
+#[derive(Debug)]
+struct Curve {
+    slots: Search,
+    weights: Vec<Divisor>,
+}
+
+impl Curve {
+    fn new(weights: Vec<u64>) -> Self {
+        let slots = Search::new(weights.iter().copied());
+        Self { slots, weights: weights.into_iter().map(Divisor::new).collect() }
+    }
 }
 
 /// A number by which is divided again and again: by multiplication, which is several times faster.
@@ -73,21 +107,26 @@ pub struct Parts<'a> {
     rest: u64,
 }
 
-/// Payday is the fifth business day; the days up to it and the last two of the month are busy.
+/// The days up to payday are busy, and the last two of the month, and those before Christmas.
 fn busy(day: i32, payday: u64) -> u64 {
     let (year, month, day_of_month) = from_days(day);
-    let next_month = crate::civil::add_months(year, month, 1, 1);
-    let percent = if is_business_day(day) && business_day_of_month(day) == 5 {
+    let percent = if day == Month::of(day).payday {
         payday
-    } else if day - to_days(year, month, 1) < 8 {
+    } else if day_of_month < 9 {
         112
-    } else if next_month - day <= 2 {
+    } else if add_months(year, month, 1, 1) - day <= 2 {
         110
     } else {
         100
     };
     let december = if month == 12 && day_of_month <= 24 { 120 } else { 100 };
     percent * december
+}
+
+fn by_weekday(weights: [u64; 7], day: i32) -> u64 {
+    const SUNDAY: i32 = 6;
+    let holiday = weekday(day) < 5 && !is_business_day(day);
+    weights[if holiday { SUNDAY } else { weekday(day) } as usize]
 }
 
 /// Hourly weights as weights of slots, by interpolation between the middles of the hours.
@@ -104,19 +143,31 @@ fn by_slot(hours: [u64; 24]) -> Vec<u64> {
 }
 
 impl Timeline {
-    fn new(plan: &Plan, day_weight: impl Fn(i32) -> u64, slot_weights: Vec<u64>) -> Self {
+    /// `day_weight` says how much happens on a day, and `second` on which days the second curve says
+    /// when.
+    fn new(
+        plan: &Plan,
+        day_weight: impl Fn(i32) -> u64,
+        second: impl Fn(i32) -> bool,
+        curves: [Vec<u64>; 2],
+    ) -> Self {
         let (start, end) = (plan.start(), plan.as_of());
         let first_day = local_day(start);
-        let day_weights: Vec<u64> = (first_day..=local_day(end)).map(day_weight).collect();
-        let slots = Search::new(slot_weights.iter().copied());
-        let days = Search::new(day_weights.iter().map(|weight| weight * slots.total()));
-        let weights = |values: Vec<u64>| values.into_iter().map(Divisor::new).collect();
+        let curves = curves.map(Curve::new);
+        let totals = [0, 1].map(|curve: usize| curves[curve].slots.total());
+        let days = first_day..=local_day(end);
+        // As much happens on a day whatever the total of its curve.
+        let weights: Vec<(u64, usize)> = days
+            .map(|day| {
+                let curve = usize::from(second(day));
+                (day_weight(day) * totals[0] / totals[curve], curve)
+            })
+            .collect();
         let mut timeline = Self {
             first_day,
-            day_weights: weights(day_weights),
-            days,
-            slots,
-            slot_weights: weights(slot_weights),
+            days: Search::new(weights.iter().map(|(weight, curve)| weight * totals[*curve])),
+            day_weights: weights.iter().map(|(weight, c)| (Divisor::new(*weight), *c)).collect(),
+            curves,
             start,
             end,
             from: 0,
@@ -129,25 +180,29 @@ impl Timeline {
 
     /// Movements of accounts: at any hour, more on business days and around payday.
     pub fn movements(plan: &Plan) -> Self {
-        let weight = |day| MOVEMENTS_BY_WEEKDAY[weekday(day) as usize] * busy(day, 150) / 1_000;
-        Self::new(plan, weight, by_slot(MOVEMENTS_BY_HOUR))
+        let weight = |day| by_weekday(MOVEMENTS_BY_WEEKDAY, day) * busy(day, 150) / 1_000;
+        Self::new(plan, weight, |day| !is_business_day(day), MOVEMENTS_BY_HOUR.map(by_slot))
     }
 
     /// Card purchases: lunch and early evening, Fridays and Saturdays.
     pub fn purchases(plan: &Plan) -> Self {
-        let weight = |day| PURCHASES_BY_WEEKDAY[weekday(day) as usize] * busy(day, 130) / 1_000;
-        Self::new(plan, weight, by_slot(PURCHASES_BY_HOUR))
+        let weight = |day| by_weekday(PURCHASES_BY_WEEKDAY, day) * busy(day, 130) / 1_000;
+        Self::new(plan, weight, |day| !is_business_day(day), PURCHASES_BY_HOUR.map(by_slot))
     }
 
     /// Trades: inside the session, busiest after the opening and before the close.
     pub fn session(plan: &Plan) -> Self {
-        let weight = |day| if is_session_day(day) { 1_000 } else { 0 };
-        let middle = i64::midpoint(SESSION.start as i64, SESSION.end as i64);
-        let slots = (0..SLOTS as i64).map(|slot| {
-            let from_middle = (slot - middle).unsigned_abs();
-            if SESSION.contains(&(slot as usize)) { (40 + from_middle) * FINE } else { 0 }
+        let weight = |day| match day {
+            day if !is_session_day(day) => 0,
+            day if opens_late(day) => 600,
+            _ => 1_000,
+        };
+        let curves = [SESSION, LATE_SESSION].map(|session| {
+            let middle = i64::midpoint(session.start as i64, session.end as i64);
+            let weight = |slot| (40 + (slot as i64 - middle).unsigned_abs()) * FINE;
+            (0..SLOTS).map(|slot| if session.contains(&slot) { weight(slot) } else { 0 }).collect()
         });
-        Self::new(plan, weight, slots.collect())
+        Self::new(plan, weight, opens_late, curves)
     }
 
     /// Whether nothing can happen: no session falls into the history.
@@ -159,8 +214,10 @@ impl Timeline {
         let day = (local_day(instant) - self.first_day) as usize;
         let time = local_time(instant);
         let slot = (time / SLOT) as usize;
-        let within = self.slot_weights[slot].value * (time % SLOT) as u64 / SLOT as u64;
-        self.days.start(day) + self.day_weights[day].value * (self.slots.start(slot) + within)
+        let (weight, curve) = self.day_weights[day];
+        let curve = &self.curves[curve];
+        let within = curve.weights[slot].value * (time % SLOT) as u64 / SLOT as u64;
+        self.days.start(day) + weight.value * (curve.slots.start(slot) + within)
     }
 
     /// The parts of `n` events.
@@ -174,13 +231,14 @@ impl Timeline {
     #[inline]
     fn time_at(&self, point: u64) -> i64 {
         let (day, into_day) = self.days.find(point);
-        let weight = self.day_weights[day];
+        let (weight, curve) = self.day_weights[day];
+        let curve = &self.curves[curve];
         let of_slots = weight.divide(into_day);
-        let (slot, into_slot) = self.slots.find(of_slots);
+        let (slot, into_slot) = curve.slots.find(of_slots);
         let remainder = into_day - of_slots * weight.value;
         // (into_slot + remainder / weight) · SLOT / slot_weight, rounded down once.
         let place = into_slot * SLOT as u64 + weight.divide(remainder * SLOT as u64);
-        let within = self.slot_weights[slot].divide(place);
+        let within = curve.weights[slot].divide(place);
         let time = slot as i64 * SLOT + within as i64;
         instant(self.first_day + day as i32, time).clamp(self.start, self.end - 1)
     }

@@ -98,7 +98,7 @@ impl TradeColumns {
             self.unit_price.push(price);
             self.gross_amount.push(gross);
             self.fees.push((gross * FEES + 50_000) / 100_000);
-            self.settlement_date.push(history.days.settlement(local_day(time)));
+            self.settlement_date.push(history.days.at(local_day(time)).settlement);
             self.order_type.push(u8::from(how.halves().0.chance(4_500)));
             self.executed_at.push(time);
         }

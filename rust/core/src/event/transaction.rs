@@ -3,14 +3,19 @@
 //! The first four draws of an event decide its time and what it does to the balance; the rest (who,
 //! which key) is drawn apart, so that a balance can be found without making them.
 
+use std::ops::Range;
+
+use super::recurring::{Due, due_at, dues, with_dues};
+use super::timeline::Parts;
 use super::{History, scaled};
-use crate::brazil::calendar::{HOUR, local_day, local_time};
-use crate::brazil::data::{Bank, Company, Label};
+use crate::brazil::calendar::{HOUR, instant, local_day, local_time};
+use crate::brazil::data::{Business, Company, Label, Party};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
 use crate::entity::account::{Account, AccountType, is_closed};
+use crate::entity::customer::Customer;
 use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
@@ -67,6 +72,14 @@ const NIGHT_CAP: i64 = 100_000;
 const CHECKING: [u32; 16] = [2, 4, 6, 8, 9, 10, 12, 13, 15, 17, 19, 22, 25, 30, 38, 50];
 const SAVINGS: [u32; 8] = [1, 2, 2, 3, 4, 5, 6, 9];
 const INVESTMENTS: [u32; 8] = [2, 3, 4, 5, 6, 8, 10, 12];
+/// From so many movements on a CORRENTE account is the one into which a salary comes, and the one from
+/// which a household is paid.
+const SALARY_FROM: u32 = 9;
+const BILLS_FROM: u32 = 15;
+/// How many of 10 000 payments to somebody drawn are to or from a firm.
+const FIRMS: u32 = 3_150;
+/// What is paid by one holder again and again: people and firms that each account knows.
+const CONTACTS: u64 = 6;
 
 /// How many movements an account has.
 pub fn count(history: &History, account: &Account) -> u32 {
@@ -80,24 +93,175 @@ pub fn count_of(history: &History, row: u64, kind: AccountType) -> u32 {
     }
     let [draw, ..] = history.context.rng.four(Domain::Transaction, row, u64::MAX, 0);
     let (place, lot) = draw.halves();
+    scaled(usual_count(kind, place), &history.context.plan, lot)
+}
+
+/// Movements in the default number of days.
+fn usual_count(kind: AccountType, place: Half) -> u32 {
     let events: &[u32] = match kind {
         AccountType::Checking => &CHECKING,
         AccountType::Savings => &SAVINGS,
         AccountType::Investments => &INVESTMENTS,
     };
-    scaled(events[place.below(events.len() as u32) as usize], &history.context.plan, lot)
+    events[place.below(events.len() as u32) as usize]
 }
 
 /// The time of event `k` of the `n` of an account, in milliseconds; found without its
 /// other fields.
 pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
+    let parts = history.movements.parts(n);
+    if let Some(due) = due_at(&Routine::new(history, account).dues(history, &parts, n), k) {
+        return due.time;
+    }
     let [when, ..] = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
-    history.movements.parts(n).time(k, when)
+    parts.time(k, when)
+}
+
+/// What comes back every month; the numbers are positions among the descriptions of bills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Bill {
+    Salary = 0,
+    Thirteenth = 1,
+    Rent = 2,
+    Energy = 3,
+    Water = 4,
+    Internet = 5,
+    School = 6,
+}
+
+impl Bill {
+    const ALL: [Self; 7] = [
+        Self::Salary,
+        Self::Thirteenth,
+        Self::Rent,
+        Self::Energy,
+        Self::Water,
+        Self::Internet,
+        Self::School,
+    ];
+
+    const fn is_paid_in(self) -> bool {
+        matches!(self, Self::Salary | Self::Thirteenth)
+    }
+
+    /// Whether its amount depends on how much was used.
+    const fn is_metered(self) -> bool {
+        matches!(self, Self::Energy | Self::Water)
+    }
+
+    const fn business(self) -> Business {
+        match self {
+            Self::Salary | Self::Thirteenth => Business::Firm,
+            Self::Rent => Business::Realty,
+            Self::Energy => Business::Energy,
+            Self::Water => Business::Water,
+            Self::Internet => Business::Telecom,
+            Self::School => Business::School,
+        }
+    }
+}
+
+/// Amount, day of the month, and time of day of each bill of an account; without an amount there is none.
+#[derive(Debug, Default)]
+struct Routine {
+    /// A draw for what else an account does again and again.
+    habits: u64,
+    bills: [(i64, i32, i64); Bill::ALL.len()],
+}
+
+impl Routine {
+    fn new(history: &History, account: &Account) -> Self {
+        let [[draw, pay, rent, school], [energy, water, internet, payer]] =
+            history.context.rng.fours(Domain::Transaction, account.row, u64::MAX);
+        let mut routine = Self { habits: payer.0 ^ school.0.rotate_left(32), ..Self::default() };
+        if account.kind != AccountType::Checking {
+            return routine;
+        }
+        let usual = usual_count(account.kind, draw.halves().0);
+        // Four of five; the others work for themselves.
+        if usual >= SALARY_FROM && payer.0 >> 20 & 0x3F < 51 {
+            let (net, time) = pay.halves();
+            // After tax and social security.
+            let salary = account.income * i64::from(78 + net.below(15)) / 100;
+            // At night, when banks run the payrolls of companies.
+            let time = 5 * HOUR + i64::from(time.below(3 * HOUR as u32));
+            routine.bills[Bill::Salary as usize] = (salary, 0, time);
+            routine.bills[Bill::Thirteenth as usize] = (salary / 2, 0, time);
+        }
+        if usual >= BILLS_FROM {
+            let mut add =
+                |bill: Bill, word: Word, of_10_000: u32, days: Range<i32>, amount: i64| {
+                    let (has, when) = word.halves();
+                    if has.chance(of_10_000) {
+                        let day = days.start + (when.0 % (days.end - days.start) as u32) as i32;
+                        // Paid in the day, before the night cap.
+                        let time = 8 * HOUR + i64::from(when.below(11 * HOUR as u32));
+                        routine.bills[bill as usize] = (amount, day, time);
+                    }
+                };
+            let income = account.income;
+            let (share, fees) = payer.halves();
+            // Percent of the income, to R$ 10; R$ 3 000 and 6 000 at the most.
+            let of_income = |percent: i64, most: i64| {
+                ((income * percent / 100).min(most) / 1_000 * 1_000).max(20_000)
+            };
+            let size = i64::from(share.0 >> 8 & 0xFF);
+            // A fifth of all homes are rented (Census 2022: 20.9%).
+            add(
+                Bill::Rent,
+                rent,
+                2_090,
+                5..11,
+                of_income(18 + i64::from(share.below(13)), 600_000),
+            );
+            add(Bill::Energy, energy, 7_500, 5..26, 9_000 + size * 60);
+            add(Bill::Water, water, 5_500, 5..26, 5_000 + size * 30);
+            add(
+                Bill::Internet,
+                internet,
+                6_500,
+                5..26,
+                [7_990, 9_990, 11_990, 14_990][(fees.0 % 4) as usize],
+            );
+            add(
+                Bill::School,
+                school,
+                900,
+                5..11,
+                of_income(10 + i64::from(fees.below(6)), 300_000),
+            );
+        }
+        routine
+    }
+
+    const fn is_salaried(&self) -> bool {
+        self.bills[Bill::Salary as usize].0 > 0
+    }
+
+    fn dues(&self, history: &History, parts: &Parts<'_>, n: u32) -> Vec<Due> {
+        if self.bills.iter().all(|(amount, ..)| *amount == 0) {
+            return Vec::new();
+        }
+        dues(history, parts, n, |month| {
+            let month = *month;
+            Bill::ALL.into_iter().filter_map(move |bill| {
+                let (amount, day, time) = self.bills[bill as usize];
+                let day = match bill {
+                    Bill::Salary => month.payday,
+                    Bill::Thirteenth => month.thirteenth?,
+                    _ => month.first_day + day - 1,
+                };
+                (amount > 0).then(|| (bill as usize, instant(day, time)))
+            })
+        })
+    }
 }
 
 /// What an event does to the account.
 struct Movement {
     time: i64,
+    bill: Option<Bill>,
     kind: u8,
     direction: u8,
     amount: i64,
@@ -108,13 +272,14 @@ struct Movement {
 }
 
 fn kind(history: &History, account: &Account, time: i64, draw: Half) -> u8 {
-    // TED is ordered on business days, before 17:00.
-    let ted = history.days.is_business_day(local_day(time))
-        && (7 * HOUR..17 * HOUR).contains(&local_time(time));
+    let (time, business) = (local_time(time), history.days.at(local_day(time)).business);
+    // TED is ordered on business days, before 17:00; machines give no cash at night (Febraban).
+    let ted = business && (7 * HOUR..17 * HOUR).contains(&time);
+    let cash = (6 * HOUR..22 * HOUR).contains(&time);
     match (account.kind, draw.below(1000)) {
         (AccountType::Checking, 0..45) | (AccountType::Investments, 0..600) if ted => TED,
-        (AccountType::Checking, 45..105) | (AccountType::Savings, 0..250) => DEPOSIT,
-        (AccountType::Checking, 105..180) | (AccountType::Savings, 250..400) => WITHDRAWAL,
+        (AccountType::Checking, 45..70) | (AccountType::Savings, 0..250) if cash => DEPOSIT,
+        (AccountType::Checking, 70..125) | (AccountType::Savings, 250..400) if cash => WITHDRAWAL,
         _ => PIX,
     }
 }
@@ -125,11 +290,10 @@ fn amount(account: &Account, kind: u8, draw: Half) -> i64 {
         (DEPOSIT, _) => return (5 + i64::from(draw.below(296))) * 1_000,
         (WITHDRAWAL, _) => return (2 + i64::from(draw.below(99))) * 1_000,
         // Means R$ 430 and R$ 40 600 (Banco Central).
-        (PIX, AccountType::Checking) => (8_500, 188),
-        (TED, AccountType::Checking) => (800_000, 180),
+        (PIX, AccountType::Checking) => (5_000, 200),
         (PIX, AccountType::Savings) => (15_000, 110),
         (PIX, _) => (40_000, 130),
-        _ => (300_000, 150),
+        _ => (account.income as u64 * 3 / 2, 210),
     };
     (log_normal(draw, median, sigma) as i64).max(100)
 }
@@ -138,6 +302,7 @@ impl Movement {
     fn new(
         history: &History,
         account: &Account,
+        salaried: bool,
         time: i64,
         [_, what, money, fate]: [Word; 4],
         balance: i64,
@@ -148,21 +313,35 @@ impl Movement {
         let kind = kind(history, account, time, which);
         // Money comes in when there is little, and goes out when there is much.
         let credits = match balance {
-            b if b < account.income / 4 => 7_500,
-            b if b > account.income * 5 => 3_000,
-            _ => 4_500,
+            b if b < account.income / 4 => [7_500, 5_500],
+            b if b > account.income * 5 => [3_000, 1_500],
+            b if b > account.income * 2 => [4_500, 2_000],
+            _ => [4_500, 3_000],
         };
+        let credits = credits[usize::from(salaried)];
         let direction = match kind {
             DEPOSIT => CREDIT,
             WITHDRAWAL => DEBIT,
+            TED => u8::from(!side.chance(5_200)),
             _ => u8::from(!side.chance(credits)),
         };
         let mut amount = amount(account, kind, size);
+        let available = balance + account.overdraft_limit;
+        // What has piled up goes out at once: a home or a car by TED, a card's bill or an investment.
+        if direction == DEBIT && balance > account.income * 2 {
+            match kind {
+                TED => amount = balance / 100 * (20 + i64::from(portion.below(76))),
+                PIX if fate.0 % 10 == 0 => {
+                    let most = balance.min(account.income * 4);
+                    amount = most / 100 * (10 + i64::from(portion.below(41)));
+                }
+                _ => {}
+            }
+        }
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
         if kind == PIX && night {
             amount = amount.min(NIGHT_CAP);
         }
-        let available = balance + account.overdraft_limit;
         // Most people look at their balance first and pay what they can.
         if direction == DEBIT && amount > available && available >= 5_000 && fate.chance(8_500) {
             amount = available * (10 + i64::from(portion.below(70))) / 100;
@@ -180,47 +359,158 @@ impl Movement {
             (COMPLETED, _) => -amount,
             _ => 0,
         };
-        Self { time, kind, direction, amount, status, balance: balance + moved, draw }
+        Self { time, bill: None, kind, direction, amount, status, balance: balance + moved, draw }
+    }
+
+    /// A movement that was due.
+    fn of_bill(
+        account: &Account,
+        routine: &Routine,
+        due: Due,
+        [_, _, money, _]: [Word; 4],
+        balance: i64,
+    ) -> Self {
+        let (size, draw) = money.halves();
+        let bill = Bill::ALL[due.what];
+        let (mut amount, ..) = routine.bills[due.what];
+        if bill.is_metered() {
+            amount = amount * i64::from(80 + size.below(41)) / 100;
+        }
+        let paid_in = bill.is_paid_in();
+        let (kind, direction) = if paid_in { (DEPOSIT, CREDIT) } else { (PIX, DEBIT) };
+        let (status, moved) = match paid_in {
+            true => (COMPLETED, amount),
+            false if amount > balance + account.overdraft_limit => (DECLINED, 0),
+            false => (COMPLETED, -amount),
+        };
+        let balance = balance + moved;
+        Self { time: due.time, bill: Some(bill), kind, direction, amount, status, balance, draw }
+    }
+}
+
+/// What makes the movements of an account, one after the other.
+struct Ledger<'a> {
+    history: &'a History,
+    account: &'a Account,
+    n: u32,
+    parts: Parts<'a>,
+    routine: Routine,
+    dues: Vec<Due>,
+    /// Chooses which movements are with whom the account knows.
+    habits: u64,
+}
+
+impl<'a> Ledger<'a> {
+    fn new(history: &'a History, account: &'a Account) -> Self {
+        let n = count(history, account);
+        let parts = history.movements.parts(n);
+        let routine = Routine::new(history, account);
+        let dues = routine.dues(history, &parts, n);
+        let habits = routine.habits;
+        Self { history, account, n, parts, routine, dues, habits }
+    }
+
+    /// Where the draws of the other side are: for what comes back, and for every second of the other
+    /// movements, at a place that many movements share.
+    #[inline]
+    fn place_of_other(&self, k: u32, due: Option<Due>) -> u64 {
+        if let Some(due) = due {
+            return u64::MAX - 1 - CONTACTS - Bill::ALL[due.what].business() as u64;
+        }
+        // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+        let mut mixed = self.habits ^ u64::from(k);
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let (one, another) = Word(mixed ^ mixed >> 31).halves();
+        // The first contacts are met more often.
+        let contact = one.below(CONTACTS as u32).min(another.below(CONTACTS as u32));
+        std::hint::select_unpredictable(
+            one.0 & 1 == 0,
+            u64::MAX - 1 - u64::from(contact),
+            1 << 32 | u64::from(k),
+        )
+    }
+
+    /// Movement `k`, by its first four draws and the balance before it.
+    #[inline]
+    fn movement(&self, (k, due): (u32, Option<Due>), draws: [Word; 4], balance: i64) -> Movement {
+        if let Some(due) = due {
+            return Movement::of_bill(self.account, &self.routine, due, draws, balance);
+        }
+        let time = self.parts.time(k, draws[0]);
+        let salaried = self.routine.is_salaried();
+        Movement::new(self.history, self.account, salaried, time, draws, balance)
     }
 }
 
 /// The balance of an account after its last event.
 pub fn closing_balance(history: &History, account: &Account) -> i64 {
-    let n = count(history, account);
-    let parts = history.movements.parts(n);
-    (0..n).fold(account.opening_balance, |balance, k| {
+    let ledger = Ledger::new(history, account);
+    with_dues(0..ledger.n, &ledger.dues).fold(account.opening_balance, |balance, (k, due)| {
         let draws = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
-        Movement::new(history, account, parts.time(k, draws[0]), draws, balance).balance
+        ledger.movement((k, due), draws, balance).balance
     })
 }
 
-/// The other side of a Pix or TED.
+/// Who is on the other side.
+enum Other {
+    Company(&'static Company),
+    /// Given name, surname and CPF.
+    Person([&'static Label; 2], [u8; 11]),
+    /// The holder.
+    Own,
+}
+
+/// The other side of a movement.
 struct Counterparty {
-    company: Option<&'static Company>,
-    names: [&'static Label; 2],
-    /// Chooses the CPF.
-    document: Word,
-    bank: &'static Bank,
+    other: Other,
+    ispb: [u8; 8],
 }
 
 impl Counterparty {
-    fn new(who: Word, given: Word, last: Word, document: Word) -> Self {
+    /// Someone drawn.
+    fn new([who, given, last, document]: [Word; 4]) -> Self {
         let reference = reference();
-        let (firm, bank) = who.halves();
-        let names = &reference.given_names[(document.0 & 1) as usize][1];
-        Self {
-            // 41% of Pix goes to firms (Banco Central).
-            company: firm.chance(4_100).then(|| reference.companies.pick(given)),
-            names: [&names.pick(given).label, &reference.surnames.pick(last).label],
-            document,
-            bank: &reference.banks[bank.below(reference.banks.len() as u32) as usize],
-        }
+        let (firm, kind) = who.halves();
+        // With the bills 41% of Pix goes to firms (Banco Central).
+        let other = if firm.chance(FIRMS) {
+            // Shops more than others.
+            Other::Company(if kind.chance(8_000) {
+                reference.categories.pick(given).merchants.pick(last)
+            } else {
+                reference.companies[Business::Firm as usize].pick(given)
+            })
+        } else {
+            Self::person(given, last, document)
+        };
+        Self { other, ispb: reference.banks.pick(document).ispb }
     }
-}
 
-impl Counterparty {
-    fn cpf(&self) -> [u8; 11] {
-        cpf(self.document.below(999_999_998) as u32 + 1)
+    fn person(given: Word, last: Word, document: Word) -> Other {
+        let names = &reference().given_names[(document.0 & 1) as usize][1];
+        let names = [&names.pick(given).label, &reference().surnames.pick(last).label];
+        Other::Person(names, cpf(document.below(999_999_998) as u32 + 1))
+    }
+
+    /// Who sends or gets what comes back every month.
+    fn of_bill(bill: Bill, [who, given, last, document]: [Word; 4]) -> Self {
+        let reference = reference();
+        // Most landlords are people.
+        let other = if bill == Bill::Rent && who.halves().0.chance(6_500) {
+            Self::person(given, last, document)
+        } else {
+            Other::Company(reference.companies[bill.business() as usize].pick(given))
+        };
+        let ispb = if bill.is_paid_in() { OWN_ISPB } else { reference.banks.pick(document).ispb };
+        Self { other, ispb }
+    }
+
+    const fn party(&self) -> Party {
+        match self.other {
+            Other::Company(_) => Party::Firm,
+            Other::Person(..) => Party::Person,
+            Other::Own => Party::Own,
+        }
     }
 }
 
@@ -246,64 +536,82 @@ fn end_to_end_id(ispb: [u8; 8], time: i64, draw: Word) -> [u8; 32] {
     id
 }
 
-fn channel(kind: u8, draw: Half) -> u8 {
-    match (kind, draw.below(100)) {
-        (WITHDRAWAL, 0..95) | (DEPOSIT, 0..60) => ATM,
-        (WITHDRAWAL | DEPOSIT, _) | (TED, 95..) => BRANCH,
-        (TED, 60..) | (_, 92..) => INTERNET,
+fn channel(history: &History, movement: &Movement) -> u8 {
+    let (draw, time) = (movement.draw.below(100), local_time(movement.time));
+    // Branches are open from 10:00 to 16:00 on business days (Febraban).
+    let open = (10 * HOUR..16 * HOUR).contains(&time)
+        && history.days.at(local_day(movement.time)).business;
+    match (movement.kind, movement.bill, draw) {
+        // The employer's bank sends a file.
+        (DEPOSIT, Some(_), _) => INTERNET,
+        (WITHDRAWAL, _, 85..) | (DEPOSIT, _, 55..) | (TED, _, 94..) if open => BRANCH,
+        (WITHDRAWAL | DEPOSIT, ..) => ATM,
+        (TED, _, 60..) | (_, _, 97..) => INTERNET,
         _ => MOBILE,
     }
 }
 
 impl TransactionColumns {
-    /// Adds all movements of an account.
-    pub fn push(&mut self, history: &History, account: &Account) {
-        let reference = reference();
-        let n = count(history, account);
-        let parts = history.movements.parts(n);
+    /// Adds all movements of an account of this customer.
+    pub fn push(&mut self, history: &History, account: &Account, holder: &Customer) {
+        let ledger = Ledger::new(history, account);
         let mut balance = account.opening_balance;
-        for k in 0..n {
-            let [draws, [who, given, last, document], pix] =
-                history.context.rng.fours(Domain::Transaction, account.row, u64::from(k));
-            let movement = Movement::new(history, account, parts.time(k, draws[0]), draws, balance);
+        for (k, due) in with_dues(0..ledger.n, &ledger.dues) {
+            let place = ledger.place_of_other(k, due);
+            let places = [(u64::from(k), 0), (place, 0)];
+            let [draws, who] =
+                history.context.rng.fours_at(Domain::Transaction, account.row, places);
+            let movement = ledger.movement((k, due), draws, balance);
             balance = movement.balance;
-            let (kind, direction) = (movement.kind, movement.direction);
             self.transaction_id.push(history.context.event_id(Domain::Transaction, account.row, k));
             self.account_id.push(account.id);
-            self.transaction_type.push(kind);
-            self.direction.push(direction);
+            self.transaction_type.push(movement.kind);
+            self.direction.push(movement.direction);
             self.amount.push(movement.amount);
             self.balance_after.push(balance);
             self.currency.push(0);
-            self.channel.push(channel(kind, movement.draw));
+            self.channel.push(channel(history, &movement));
             self.status.push(movement.status);
-            let texts = &reference.descriptions[kind as usize][direction as usize];
-            let text = texts.get(movement.draw.0 as usize % (texts.len() * 3 / 2));
-            match text {
-                Some(text) => self.description.push_padded([text.padded()]),
-                None => self.description.push(None),
-            }
             self.occurred_at.push(movement.time);
-            if matches!(kind, DEPOSIT | WITHDRAWAL) {
+            let other = counterparty(account, &movement, who);
+            self.push_description(&movement, other.as_ref());
+            let Some(other) = other else {
                 self.push_nobody();
                 continue;
-            }
-            let other = Counterparty::new(who, given, last, document);
-            self.push_counterparty(&other);
-            if kind == PIX {
-                let payer = if direction == DEBIT { OWN_ISPB } else { other.bank.ispb };
-                if direction == DEBIT {
-                    self.push_key_of(&other, pix);
+            };
+            self.push_counterparty(&other, holder, history);
+            if movement.kind == PIX {
+                let payer = if movement.direction == DEBIT { OWN_ISPB } else { other.ispb };
+                if movement.direction == DEBIT {
+                    let rng = &history.context.rng;
+                    let [key, ..] = rng.fours_at(Domain::Transaction, account.row, [(place, 1)]);
+                    self.push_key_of(&other, key);
                 } else {
                     let key = account.pix_key.as_ref();
                     self.pix_key_type.push(key.map(|key| ACCOUNT_KEYS[key.kind as usize]));
                     self.pix_key.push(key.map(|key| key.key.as_str()));
                 }
-                let id = end_to_end_id(payer, movement.time, pix[3]);
-                self.end_to_end_id.push_ascii(&id);
+                self.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, draws[0]));
             } else {
                 self.push_no_pix();
             }
+        }
+    }
+
+    fn push_description(&mut self, movement: &Movement, other: Option<&Counterparty>) {
+        let reference = reference();
+        let text = if let Some(bill) = movement.bill {
+            Some(&reference.bills[bill as usize])
+        } else {
+            let party = other.map_or(Party::Nobody, Counterparty::party);
+            let of_kind = &reference.descriptions[movement.kind as usize];
+            let texts = &of_kind[movement.direction as usize][party as usize];
+            // A third say nothing.
+            texts.get(movement.draw.0 as usize % (texts.len() * 3 / 2))
+        };
+        match text {
+            Some(text) => self.description.push_padded([text.padded()]),
+            None => self.description.push(None),
         }
     }
 
@@ -320,36 +628,41 @@ impl TransactionColumns {
         self.push_no_pix();
     }
 
-    fn push_counterparty(&mut self, other: &Counterparty) {
-        if let Some(company) = other.company {
-            self.counterparty_name.push_padded([company.name.padded()]);
-            self.counterparty_document.push_ascii(&company.cnpj);
-        } else {
-            const SPACE: Label = Label::new(" ");
-            let [given, last] = other.names.map(Label::padded);
-            self.counterparty_name.push_padded([given, SPACE.padded(), last]);
-            let cpf = other.cpf();
-            let mut masked = *b"***.000.000-**";
-            masked[4..7].copy_from_slice(&cpf[3..6]);
-            masked[8..11].copy_from_slice(&cpf[6..9]);
-            self.counterparty_document.push_ascii(&masked);
+    fn push_counterparty(&mut self, other: &Counterparty, holder: &Customer, history: &History) {
+        const SPACE: Label = Label::new(" ");
+        match &other.other {
+            Other::Company(company) => {
+                self.counterparty_name.push_padded([company.name.padded()]);
+                self.counterparty_document.push_ascii(&company.cnpj);
+            }
+            Other::Person(names, cpf) => {
+                let [given, last] = names.map(Label::padded);
+                self.counterparty_name.push_padded([given, SPACE.padded(), last]);
+                self.counterparty_document.push_ascii(&masked(cpf));
+            }
+            Other::Own => {
+                let (name, parts) = holder.name_parts();
+                self.counterparty_name.push(Some(&name[..parts].concat()));
+                self.counterparty_document.push_ascii(&masked(&holder.cpf(&history.context)));
+            }
         }
-        self.counterparty_ispb.push_ascii(&other.bank.ispb);
+        self.counterparty_ispb.push_ascii(&other.ispb);
     }
 
-    /// Kinds of key as the Banco Central counts them, between those that a person and a firm may have.
+    /// Kinds of key as the Banco Central counts them (EVP 45.2%, phone 19.3%, CPF 19.0%, e-mail 14.9%, CNPJ
+    /// 1.7%), between those that a person and a firm may have; firms show codes, which are EVP.
     fn push_key_of(&mut self, other: &Counterparty, [choice, high, low, _]: [Word; 4]) {
-        let kind = match (other.company, choice.below(1000)) {
-            (_, 0..452) => KEY_EVP,
-            (None, 452..690) => KEY_PHONE,
-            (None, 690..880) => KEY_CPF,
-            (Some(_), 452..860) => KEY_CNPJ,
-            _ => KEY_EMAIL,
+        let kind = match (&other.other, choice.below(1000)) {
+            (Other::Company(_), 0..35) => KEY_CNPJ,
+            (_, 35..184) => KEY_EMAIL,
+            (Other::Person(..), 184..555) => KEY_PHONE,
+            (Other::Person(..), 555..920) => KEY_CPF,
+            _ => KEY_EVP,
         };
         self.pix_key_type.push(Some(kind));
-        match (kind, other.company) {
-            (KEY_CPF, _) => self.pix_key.push_ascii(&other.cpf()),
-            (KEY_CNPJ, Some(company)) => self.pix_key.push_ascii(&company.cnpj),
+        match (kind, &other.other) {
+            (KEY_CPF, Other::Person(_, cpf)) => self.pix_key.push_ascii(cpf),
+            (KEY_CNPJ, Other::Company(company)) => self.pix_key.push_ascii(&company.cnpj),
             (KEY_PHONE, _) => {
                 let cities = &reference().cities;
                 let mut phone = *b"+55DD900000000";
@@ -376,4 +689,28 @@ impl TransactionColumns {
             }
         }
     }
+}
+
+/// The other side of a movement, if it has one.
+fn counterparty(account: &Account, movement: &Movement, draws: [Word; 4]) -> Option<Counterparty> {
+    if let Some(bill) = movement.bill {
+        return Some(Counterparty::of_bill(bill, draws));
+    }
+    if matches!(movement.kind, DEPOSIT | WITHDRAWAL) {
+        return None;
+    }
+    let mut other = Counterparty::new(draws);
+    let own_of_1024 = if account.kind == AccountType::Checking { 300 } else { 800 };
+    if movement.kind == TED && movement.draw.0 & 0x3FF < own_of_1024 {
+        other.other = Other::Own;
+    }
+    Some(other)
+}
+
+/// `***.456.789-**`, as banks show a CPF to others.
+fn masked(cpf: &[u8; 11]) -> [u8; 14] {
+    let mut masked = *b"***.000.000-**";
+    masked[4..7].copy_from_slice(&cpf[3..6]);
+    masked[8..11].copy_from_slice(&cpf[6..9]);
+    masked
 }

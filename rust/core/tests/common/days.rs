@@ -146,3 +146,13 @@ pub fn is_session_day(day: i32) -> bool {
 pub fn session_days_after(day: i32, n: usize) -> i32 {
     (day + 1..).filter(|&later| is_session_day(later)).nth(n - 1).expect("a later day")
 }
+
+/// Which business day of its month a day is, from 1.
+pub fn business_day_of_month(day: i32) -> Option<usize> {
+    let first = day - ymd(day).2 as i32 + 1;
+    is_business_day(day).then(|| (first..=day).filter(|&d| is_business_day(d)).count())
+}
+
+/// Ash Wednesdays, on which B3 opens at 13:00.
+pub const ASH_WEDNESDAYS: [(i32, u32, u32); 4] =
+    [(2024, 2, 14), (2025, 3, 5), (2026, 2, 18), (2027, 2, 10)];

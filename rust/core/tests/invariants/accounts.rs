@@ -7,7 +7,7 @@ use crate::customers::{cnpj_is_valid, cpf_is_valid, email_is_valid, evp_is_valid
 use crate::worlds::{World, in_every_world};
 
 /// Calls `check` with the row of each account and the rows of its transactions, which may be none.
-fn each_account(world: &World, check: impl Fn(usize, std::ops::Range<usize>)) {
+fn each_account(world: &World, mut check: impl FnMut(usize, std::ops::Range<usize>)) {
     let mut groups: BTreeMap<Id, std::ops::Range<usize>> =
         world.transactions.groups("account_id").into_iter().collect();
     for (row, id) in world.accounts.ids("account_id").iter().enumerate() {
@@ -153,15 +153,111 @@ fn cash_moves_in_tens_and_in_one_direction() {
     in_every_world(|world| {
         let events = &world.transactions;
         let (kinds, directions) = (events.symbols("transaction_type"), events.symbols("direction"));
+        let texts = events.some_texts("description");
         for row in 0..events.rows() {
             let cash = match kinds[row] {
-                "DEPOSIT" => Some("CREDIT"),
-                "WITHDRAWAL" => Some("DEBIT"),
-                _ => None,
+                "DEPOSIT" => "CREDIT",
+                "WITHDRAWAL" => "DEBIT",
+                _ => continue,
             };
-            if let Some(direction) = cash {
-                assert_eq!(directions[row], direction);
-                assert_eq!(events.longs("amount")[row] % 1_000, 0, "row {row}");
+            assert_eq!(directions[row], cash);
+            // What an employer pays is no cash.
+            let tens = events.longs("amount")[row] % 1_000 == 0;
+            assert!(tens || is_salary(texts[row]), "row {row}");
+        }
+    });
+}
+
+fn is_salary(description: Option<&str>) -> bool {
+    matches!(description, Some("Salário" | "Décimo terceiro salário"))
+}
+
+#[test]
+fn salaries_come_on_the_fifth_business_day_from_one_employer() {
+    let mut paid = 0;
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let texts = events.some_texts("description");
+        let (names, amounts) = (events.some_texts("counterparty_name"), events.longs("amount"));
+        let types = world.accounts.symbols("account_type");
+        each_account(world, |account, rows| {
+            let texts = &texts;
+            let of = |text| rows.clone().filter(move |row| texts[*row] == Some(text));
+            for row in of("Salário") {
+                let (day, time) = days::local(events.longs("occurred_at")[row]);
+                assert_eq!(days::business_day_of_month(day), Some(5), "{}", days::date_text(day));
+                assert!(time < 8 * days::HOUR);
+            }
+            let salaries: BTreeSet<_> =
+                of("Salário").map(|row| (names[row], amounts[row])).collect();
+            assert!(salaries.len() <= 1, "{salaries:?}");
+            assert!(salaries.is_empty() || types[account] == "CORRENTE");
+            for row in of("Décimo terceiro salário") {
+                let (day, _) = days::local(events.longs("occurred_at")[row]);
+                let (_, month, day_of_month) = days::ymd(day);
+                assert!(days::is_business_day(day) && matches!(month, 11 | 12));
+                assert!(day_of_month <= if month == 11 { 30 } else { 20 });
+                let halves = salaries.iter().all(|(_, salary)| amounts[row] == salary / 2);
+                assert!(halves, "{} of {salaries:?}", amounts[row]);
+            }
+        });
+        let paid_here = texts.iter().filter(|text| **text == Some("Salário")).count();
+        paid += paid_here;
+    });
+    assert!(paid > 200, "only {paid} salaries");
+}
+
+#[test]
+fn bills_come_on_one_day_of_the_month_from_one_biller() {
+    let mut met = 0;
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let texts = events.some_texts("description");
+        let names = events.some_texts("counterparty_name");
+        each_account(world, |_, rows| {
+            for bill in [
+                "Aluguel",
+                "Conta de luz",
+                "Conta de água",
+                "Internet e telefone",
+                "Mensalidade escolar",
+            ] {
+                let found: Vec<_> = rows.clone().filter(|row| texts[*row] == Some(bill)).collect();
+                let distinct: BTreeSet<_> = found
+                    .iter()
+                    .map(|row| {
+                        let (day, time) = days::local(events.longs("occurred_at")[*row]);
+                        (days::ymd(day).2, time, names[*row])
+                    })
+                    .collect();
+                assert!(distinct.len() <= 1, "{bill}: {distinct:?}");
+                let months: BTreeSet<_> = found
+                    .iter()
+                    .map(|row| days::ymd(days::local(events.longs("occurred_at")[*row]).0).1)
+                    .collect();
+                assert!(
+                    months.len() == found.len() || world.plan.days() > 365,
+                    "{bill} twice a month"
+                );
+                met += found.len();
+            }
+        });
+    });
+    assert!(met > 300, "only {met} bills");
+}
+
+#[test]
+fn branches_and_machines_keep_their_hours() {
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let (kinds, channels) = (events.symbols("transaction_type"), events.symbols("channel"));
+        for row in 0..events.rows() {
+            let (day, time) = days::local(events.longs("occurred_at")[row]);
+            let hour = time / days::HOUR;
+            match channels[row] {
+                "BRANCH" => assert!(days::is_business_day(day) && (10..16).contains(&hour)),
+                "ATM" => assert!((6..22).contains(&hour)),
+                _ => assert!(kinds[row] != "WITHDRAWAL", "row {row}"),
             }
         }
     });
@@ -207,13 +303,14 @@ fn counterparties_are_those_of_pix_and_ted() {
         let names = events.some_texts("counterparty_name");
         let documents = events.some_texts("counterparty_document");
         let ispbs = events.some_texts("counterparty_ispb");
+        let texts = events.some_texts("description");
         for row in 0..events.rows() {
-            let cash = matches!(kinds[row], "DEPOSIT" | "WITHDRAWAL");
+            let cash = matches!(kinds[row], "DEPOSIT" | "WITHDRAWAL") && !is_salary(texts[row]);
             match (names[row], documents[row], ispbs[row]) {
                 (None, None, None) => assert!(cash, "row {row}"),
                 (Some(name), Some(document), Some(ispb)) => {
                     assert!(!cash && name.contains(' '), "row {row}: {name}");
-                    assert!(banks.contains(ispb), "{ispb}");
+                    assert!(banks.contains(ispb) || kinds[row] == "DEPOSIT", "{ispb}");
                     assert!(is_masked_cpf(document) || cnpj_is_valid(document), "{document}");
                 }
                 other => panic!("{other:?} at row {row}"),
@@ -271,17 +368,33 @@ fn pix_keys_of_payments_have_their_format() {
 
 #[test]
 fn descriptions_are_listed_for_kind_and_direction() {
-    let listed: BTreeSet<(&str, &str, &str)> = data(include_str!("../../data/descriptions.csv"))
+    let listed: BTreeSet<[&str; 4]> = data(include_str!("../../data/descriptions.csv"))
         .iter()
-        .map(|fields| (fields[0], fields[1], fields[2]))
+        .map(|fields| [fields[0], fields[1], fields[2], fields[3]])
         .collect();
     in_every_world(|world| {
         let events = &world.transactions;
         let (kinds, directions) = (events.symbols("transaction_type"), events.symbols("direction"));
+        let documents = events.some_texts("counterparty_document");
+        let holders = world.customers.rows_by_id("customer_id");
+        let accounts = world.accounts.rows_by_id("account_id");
+        let cpfs = world.customers.texts("cpf");
         for (row, text) in events.some_texts("description").into_iter().enumerate() {
-            let known =
-                text.is_none_or(|text| listed.contains(&(kinds[row], directions[row], text)));
-            assert!(known, "{text:?} of {} {}", kinds[row], directions[row]);
+            let Some(text) = text else { continue };
+            let account = accounts[&events.ids("account_id")[row]];
+            let holder = holders[&world.accounts.ids("customer_id")[account]];
+            let cpf = cpfs[holder];
+            let own = format!("***.{}.{}-**", &cpf[3..6], &cpf[6..9]);
+            let party = match documents[row] {
+                None => "NONE",
+                Some(document) if document == own && kinds[row] == "TED" => "OWN",
+                Some(document) if document.starts_with('*') => "PERSON",
+                Some(_) => "FIRM",
+            };
+            let known = [party, "BILL"]
+                .iter()
+                .any(|party| listed.contains(&[kinds[row], directions[row], party, text]));
+            assert!(known, "{text:?} of {} {} with {party}", kinds[row], directions[row]);
         }
     });
 }

@@ -34,7 +34,7 @@ const ELO: [RangeInclusive<u32>; 23] = [
     655_021..=655_058,
 ];
 
-fn each_card(world: &World, check: impl Fn(usize, Range<usize>)) {
+fn each_card(world: &World, mut check: impl FnMut(usize, Range<usize>)) {
     let mut groups: BTreeMap<Id, Range<usize>> =
         world.purchases.groups("card_id").into_iter().collect();
     for (row, id) in world.cards.ids("card_id").iter().enumerate() {
@@ -188,6 +188,29 @@ fn purchases_follow_their_category() {
             assert!(number(8) > 0 || modes[row] != "ECOMMERCE", "{mcc} online");
         }
     });
+}
+
+#[test]
+fn subscriptions_come_on_one_day_for_one_amount() {
+    let mut met = 0;
+    in_every_world(|world| {
+        let events = &world.purchases;
+        let (mccs, shops) = (events.texts("mcc"), events.texts("merchant_name"));
+        each_card(world, |card, rows| {
+            // MCC 5968 is subscriptions and nothing else.
+            let of: Vec<usize> = rows.filter(|row| mccs[*row] == "5968").collect();
+            let distinct: BTreeSet<_> = of
+                .iter()
+                .map(|row| {
+                    let (day, time) = days::local(events.longs("occurred_at")[*row]);
+                    (days::ymd(day).2, time, shops[*row], events.longs("amount")[*row])
+                })
+                .collect();
+            assert!(distinct.len() <= 1, "card {card}: {distinct:?}");
+            met += of.len();
+        });
+    });
+    assert!(met > 100, "only {met}");
 }
 
 #[test]

@@ -12,7 +12,9 @@ fn trades_are_executed_inside_the_session() {
     in_every_world(|world| {
         for at in world.trades.longs("executed_at") {
             let (day, time) = days::local(*at);
-            let open = 10 * days::HOUR..=16 * days::HOUR + 55 * days::MINUTE;
+            let late = days::ASH_WEDNESDAYS.contains(&days::ymd(day));
+            let open =
+                if late { 13 } else { 10 } * days::HOUR..=16 * days::HOUR + 55 * days::MINUTE;
             assert!(
                 days::is_session_day(day) && open.contains(&time),
                 "a trade at {}",
@@ -20,6 +22,16 @@ fn trades_are_executed_inside_the_session() {
             );
         }
     });
+}
+
+#[test]
+fn the_session_of_ash_wednesday_may_end_the_history() {
+    let as_of = days::utc((2026, 2, 18), 17, 30);
+    let plan = Plan::try_new(42, 2_000, as_of, 1).expect("a plan");
+    let trades = all(&bank_of(plan), "banking.trades");
+    let times = trades.longs("executed_at");
+    assert!(times.len() > 20, "{} trades", times.len());
+    assert!(times.iter().all(|at| (days::utc((2026, 2, 18), 16, 0)..as_of).contains(at)));
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Drop for Naming<'_> {
 }
 
 /// Tries a check on every plan.
-pub fn in_every_world(check: impl Fn(&World)) {
+pub fn in_every_world(mut check: impl FnMut(&World)) {
     for world in &*WORLDS {
         let _named_if_it_fails = Naming(&world.plan);
         check(world);

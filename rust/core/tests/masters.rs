@@ -25,8 +25,10 @@ macro_rules! table {
     };
 }
 table!(PEOPLE, "customers", CUSTOMERS);
+table!(PROPERTIES, "properties", CUSTOMERS);
 table!(ACCOUNTS, "accounts", CLIENTS);
 table!(CARDS, "credit_cards", CLIENTS);
+table!(LOANS, "loans", CUSTOMERS);
 
 /// Checks how often each value comes against its part of a total: four standard deviations either way.
 fn check_parts(what: &str, found: &BTreeMap<&str, usize>, parts: &[(&str, f64)], total: f64) {
@@ -388,4 +390,95 @@ fn keys_statuses_and_brands_have_their_shares() {
         ],
     );
     shares("card", &CARDS.symbols("status"), &[("BLOCKED", 3.0, 0.45), ("CANCELLED", 2.0, 0.4)]);
+}
+
+#[test]
+fn loans_have_their_kinds_and_arrears() {
+    let kinds = LOANS.symbols("loan_type");
+    shares(
+        "loan",
+        &kinds,
+        &[
+            ("HOUSING", 28.6, 0.1),
+            ("PAYROLL", 33.0, 5.0),
+            ("VEHICLE", 15.0, 5.0),
+            ("PERSONAL", 23.0, 5.0),
+        ],
+    );
+    let rates = LOANS.longs("monthly_rate");
+    let rate_of = |kind: &str| mean(&where_is(rates, |row| kinds[row] == kind)) / 10_000.0;
+    check("housing % a month", rate_of("HOUSING"), 0.955..=0.965);
+    check("vehicle % a month", rate_of("VEHICLE"), 1.96..=1.98);
+    check("personal % a month", rate_of("PERSONAL"), 6.15..=6.25);
+    let servants = where_is(rates, |row| kinds[row] == "PAYROLL" && rates[row] < 27_000);
+    let others = where_is(rates, |row| kinds[row] == "PAYROLL" && rates[row] >= 27_000);
+    check("payroll of servants and the retired % a month", mean(&servants) / 10_000.0, 1.79..=1.81);
+    check("payroll of others % a month", mean(&others) / 10_000.0, 3.78..=3.82);
+
+    let sac = where_is(&LOANS.symbols("amortization"), |row| kinds[row] == "HOUSING");
+    check("SAC % of housing", share(sac.len(), |row| sac[row] == "SAC"), 83.0..=87.0);
+
+    let standings = LOANS.symbols("status");
+    let holders = PEOPLE.rows_by_id("customer_id");
+    let scores: Vec<i16> = LOANS
+        .ids("customer_id")
+        .iter()
+        .map(|id| PEOPLE.shorts("credit_score")[holders[id]])
+        .collect();
+    let late = |is: &dyn Fn(usize) -> bool| {
+        let open = where_is(&standings, |row| standings[row] != "SETTLED" && is(row));
+        share(open.len(), |row| open[row] == "DEFAULTED")
+    };
+    check("more than 90 days late % of open loans", late(&|_| true), 6.3..=7.3);
+    check("of housing loans %", late(&|row| kinds[row] == "HOUSING"), 2.5..=5.0);
+    check("of payroll loans %", late(&|row| kinds[row] == "PAYROLL"), 4.5..=8.5);
+    check("of vehicle loans %", late(&|row| kinds[row] == "VEHICLE"), 6.0..=11.0);
+    check("of personal loans %", late(&|row| kinds[row] == "PERSONAL"), 11.0..=19.0);
+    let (low, high) = (late(&|row| scores[row] < 450), late(&|row| scores[row] > 650));
+    check("with a low score to a high one", low / high, 1.4..=2.6);
+}
+
+#[test]
+fn homes_are_of_their_state_and_owner() {
+    let holders = PEOPLE.rows_by_id("customer_id");
+    let owners: BTreeMap<_, _> = LOANS
+        .ids("property_id")
+        .iter()
+        .zip(LOANS.ids("customer_id"))
+        .map(|(property, customer)| (property, holders[customer]))
+        .collect();
+    let values = PROPERTIES.longs("appraised_value");
+    let areas = PROPERTIES.longs("area_m2");
+    let kinds = PROPERTIES.symbols("property_type");
+    let states = PROPERTIES.texts("state");
+    let incomes: Vec<i64> = PROPERTIES
+        .ids("property_id")
+        .iter()
+        .map(|id| PEOPLE.longs("monthly_income")[owners[id]])
+        .collect();
+    check("value to income", rank_correlation(values, &incomes), 0.4..=0.8);
+    // Areas are in hundredths.
+    let metre: Vec<i64> =
+        values.iter().zip(areas).map(|(value, area)| value * 100 / area).collect();
+    let flats = |state: &str| {
+        median(&where_is(&metre, |row| states[row] == state && kinds[row] == "APARTMENT")) / 100.0
+    };
+    check("R$ for a square metre of a flat in SP", flats("SP"), 4_500.0..=6_500.0);
+    check("R$ for a square metre of a flat in PA", flats("PA"), 2_400.0..=3_700.0);
+    let size = |kind: &str| median(&where_is(areas, |row| kinds[row] == kind)) / 100.0;
+    check("flat, m2", size("APARTMENT"), 36.0..=48.0);
+    check("house, m2", size("HOUSE"), 65.0..=85.0);
+    check("value, R$ thousand", median(values) / 100_000.0, 140.0..=200.0);
+
+    let by_property = PROPERTIES.rows_by_id("property_id");
+    let valid = LOANS.valid("property_id");
+    let ltv: Vec<i64> = (0..LOANS.rows())
+        .filter(|row| valid[*row])
+        .map(|row| {
+            let property = by_property[&LOANS.ids("property_id")[row]];
+            LOANS.longs("principal")[row] * 1_000 / values[property]
+        })
+        .collect();
+    check("median loan to value %", median(&ltv) / 10.0, 40.0..=60.0);
+    check("loan to value of at least half %", share(ltv.len(), |row| ltv[row] >= 495), 35.0..=65.0);
 }

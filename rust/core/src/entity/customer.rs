@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
-use crate::brazil::data::{ADULTS, City, Occupation, STAGES, Surname, band, decade, stage};
+use crate::brazil::data::{ADULTS, City, Occupation, Payer, STAGES, Surname, band, decade, stage};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
@@ -61,7 +61,7 @@ pub struct Customer {
     surnames: [Word; 3],
     surname_count: usize,
     /// Day of birth.
-    birth: i32,
+    pub(super) birth: i32,
     occupation: &'static Occupation,
     /// Centavos a month.
     pub income: u64,
@@ -110,7 +110,7 @@ fn income(occupation: &Occupation, stage: usize, word: Word) -> u64 {
 }
 
 /// The binary logarithm of a positive number times 2^16, by straight lines between powers of two.
-const fn log2_q16(n: u64) -> i64 {
+pub(super) const fn log2_q16(n: u64) -> i64 {
     let whole = n.ilog2();
     ((whole as i64 - 1) << 16) + ((n << 16) >> whole) as i64
 }
@@ -199,6 +199,11 @@ impl Customer {
     /// The last surname.
     fn last_surname(&self) -> &'static str {
         self.surname(0).1.label.text
+    }
+
+    /// Who pays the income.
+    pub(super) const fn payer(&self) -> Payer {
+        self.occupation.payer
     }
 
     /// CPF; its ninth digit is the region of the home state.

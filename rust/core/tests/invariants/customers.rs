@@ -239,6 +239,11 @@ static OCCUPATIONS: LazyLock<BTreeMap<&str, Vec<&'static str>>> = LazyLock::new(
         .collect()
 });
 
+/// Who pays an occupation.
+pub fn paid_by(occupation: &str) -> &'static str {
+    OCCUPATIONS[occupation][4]
+}
+
 #[test]
 fn occupations_fit_the_age() {
     in_every_table(|world| {

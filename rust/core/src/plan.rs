@@ -8,11 +8,12 @@ pub const DEFAULT_AS_OF: i64 = 1_782_864_000_000;
 pub const DEFAULT_DAYS: u32 = 90;
 /// Roots of eight digits that a CPF may have, so that each customer has one of their own.
 pub const MAX_CUSTOMERS: u64 = 99_999_990;
-/// 2000-01-01T00:00:00Z.
-const MIN_AS_OF: i64 = 946_684_800_000;
-/// 2100-01-01T00:00:00Z.
-const MAX_AS_OF: i64 = 4_102_444_800_000;
+/// 2000-01-01T00:00:00Z: no history starts before.
+const FIRST_START: i64 = 946_684_800_000;
+/// 2100-01-01T00:00:00Z: every history ends before.
+const END: i64 = 4_102_444_800_000;
 const MAX_DAYS: u32 = 3660;
+const DAY: i64 = 86_400_000;
 
 /// The arguments of every value: equal plans give equal bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,9 @@ pub struct Plan {
 impl Plan {
     /// A plan, if its numbers are in range.
     ///
-    /// `as_of` is in milliseconds since 1970-01-01T00:00:00Z.
+    /// `as_of` is in milliseconds since 1970-01-01T00:00:00Z, in the years 2000 to 2099; the history of
+    /// 1 to 3 660 `days` before it starts in 2000 or later. `customers` are 1 to 99 999 990, as many as
+    /// have a CPF of their own.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] naming the first number that is not.
@@ -37,12 +40,20 @@ impl Plan {
         if !(1..=MAX_CUSTOMERS).contains(&customers) {
             return out_of_range("customers", customers.to_string(), "1 to 99999990");
         }
-        if !(MIN_AS_OF..MAX_AS_OF).contains(&as_of) {
+        if !(FIRST_START..END).contains(&as_of) {
             let given = format!("{as_of} ms after 1970");
             return out_of_range("as_of", given, "an instant of the years 2000 to 2099");
         }
         if !(1..=MAX_DAYS).contains(&days) {
             return out_of_range("days", days.to_string(), "1 to 3660");
+        }
+        if as_of - i64::from(days) * DAY < FIRST_START {
+            let allowed = match (as_of - FIRST_START) / DAY {
+                0 => "an as_of of 2000-01-02T00:00:00Z or later, as no history starts before 2000"
+                    .to_owned(),
+                most => format!("1 to {most}, as no history starts before 2000"),
+            };
+            return out_of_range("days", days.to_string(), &allowed);
         }
         Ok(Self { seed, customers, as_of, days })
     }
@@ -69,6 +80,6 @@ impl Plan {
 
     /// Where the history starts, in milliseconds.
     pub const fn start(&self) -> i64 {
-        self.as_of - self.days as i64 * 86_400_000
+        self.as_of - self.days as i64 * DAY
     }
 }

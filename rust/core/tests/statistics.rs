@@ -1,4 +1,4 @@
-//! Means and shares that the data promises, within what chance may do to 5 000 customers.
+//! Means and shares that the streams promise, within what chance may do to 5 000 customers.
 //!
 //! `cargo test --test statistics -- --nocapture` shows them all.
 
@@ -7,9 +7,9 @@
 
 mod common;
 
-use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
+use common::figures::{check, mean, median, share, shares, where_is};
 use common::{Read, all, days};
 use datagen_core::batch::Bank;
 use datagen_core::column::Batch;
@@ -23,7 +23,6 @@ macro_rules! relation {
         static $static: LazyLock<Batch> = LazyLock::new(|| all(&BANK, $name));
     };
 }
-relation!(CUSTOMERS_TABLE, "customers");
 relation!(ACCOUNTS, "accounts");
 relation!(CARDS, "credit_cards");
 relation!(LOANS, "loans");
@@ -31,53 +30,6 @@ relation!(TRANSACTIONS, "banking.transactions");
 relation!(PURCHASES, "banking.card-transactions");
 relation!(TRADES, "banking.trades");
 relation!(INSTALLMENTS, "banking.installments");
-
-fn check(what: &str, found: f64, promised: RangeInclusive<f64>) {
-    println!("{what}: {found:.3} ({promised:?})");
-    assert!(promised.contains(&found), "{what}: {found}, not within {promised:?}");
-}
-
-fn mean(values: &[i64]) -> f64 {
-    values.iter().map(|value| *value as f64).sum::<f64>() / values.len() as f64
-}
-
-fn median(values: &[i64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable();
-    sorted[sorted.len() / 2] as f64
-}
-
-/// Percentage of the rows for which `is` holds.
-fn share(rows: usize, is: impl Fn(usize) -> bool) -> f64 {
-    100.0 * (0..rows).filter(|row| is(*row)).count() as f64 / rows as f64
-}
-
-fn shares<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], promised: &[(T, f64, f64)]) {
-    for (value, percent, tolerance) in promised {
-        let found = share(found.len(), |row| found[row] == *value);
-        check(&format!("{what} {value:?} %"), found, percent - tolerance..=percent + tolerance);
-    }
-}
-
-/// Correlation of ranks, which a long tail does not disturb.
-fn rank_correlation(xs: &[i64], ys: &[i64]) -> f64 {
-    let ranks = |values: &[i64]| -> Vec<f64> {
-        let mut order: Vec<usize> = (0..values.len()).collect();
-        order.sort_by_key(|row| values[*row]);
-        let mut ranks = vec![0.0; values.len()];
-        for (rank, row) in order.into_iter().enumerate() {
-            ranks[row] = rank as f64 - (values.len() as f64 - 1.0) / 2.0;
-        }
-        ranks
-    };
-    let (xs, ys) = (ranks(xs), ranks(ys));
-    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    product(&xs, &ys) / (product(&xs, &xs) * product(&ys, &ys)).sqrt()
-}
-
-fn where_is<T: Copy>(values: &[T], is: impl Fn(usize) -> bool) -> Vec<T> {
-    values.iter().enumerate().filter(|(row, _)| is(*row)).map(|(_, value)| *value).collect()
-}
 
 #[test]
 fn volumes() {
@@ -88,33 +40,6 @@ fn volumes() {
         ACCOUNTS.symbols("account_type").iter().filter(|k| **k == "INVESTIMENTOS").count();
     check("trades an account", per(&TRADES, traders), 19.9..=20.1);
     check("installments a loan", per(&INSTALLMENTS, LOANS.rows()), 26.5..=30.1);
-}
-
-#[test]
-fn customers() {
-    let table = &*CUSTOMERS_TABLE;
-    shares(
-        "state",
-        &table.texts("state"),
-        &[
-            ("SP", 21.87, 2.0),
-            ("MG", 10.11, 1.5),
-            ("RJ", 7.91, 1.3),
-            ("BA", 6.96, 1.2),
-            ("RR", 0.31, 0.3),
-        ],
-    );
-    let segments = table.symbols("segment");
-    check("VAREJO %", share(table.rows(), |row| segments[row] == "VAREJO"), 70.0..=95.0);
-    check("PRIVATE %", share(table.rows(), |row| segments[row] == "PRIVATE"), 0.1..=3.0);
-    let scores: Vec<i64> = table.shorts("credit_score").iter().map(|s| i64::from(*s)).collect();
-    check("score to income", rank_correlation(&scores, table.longs("monthly_income")), 0.2..=0.8);
-    let column = table.relation().position("pep").expect("a field");
-    let pep = share(table.rows(), |row| table.cell(column, row).as_deref() == Some("true"));
-    check("politically exposed %", pep, 0.1..=0.55);
-    // A long tail: the mean is well above the median.
-    let incomes = table.longs("monthly_income");
-    check("mean to median income", mean(incomes) / median(incomes), 1.2..=2.5);
 }
 
 #[test]
@@ -203,34 +128,6 @@ fn cards() {
     let statuses = events.symbols("status");
     let declined = share(events.rows(), |row| statuses[row] == "DECLINED");
     check("declined %", declined, 1.0..=10.0);
-}
-
-#[test]
-fn loans() {
-    let loans = &*LOANS;
-    let (kinds, standings) = (loans.symbols("loan_type"), loans.symbols("status"));
-    let open = where_is(&standings, |row| standings[row] != "SETTLED");
-    let late = share(open.len(), |row| open[row] == "DEFAULTED");
-    check("more than 90 days late % of open loans", late, 5.0..=8.6);
-    let of = |kind: &str| {
-        let open = where_is(&standings, |row| kinds[row] == kind && standings[row] != "SETTLED");
-        share(open.len(), |row| open[row] == "DEFAULTED")
-    };
-    assert!(of("PERSONAL") > 1.3 * late, "personal {}", of("PERSONAL"));
-    assert!(of("HOUSING") < late, "housing {}", of("HOUSING"));
-    // Low scores are late more often.
-    let borrowers = CUSTOMERS_TABLE.rows_by_id("customer_id");
-    let scores: Vec<i64> = loans
-        .ids("customer_id")
-        .iter()
-        .map(|id| i64::from(CUSTOMERS_TABLE.shorts("credit_score")[borrowers[id]]))
-        .collect();
-    let bad: Vec<i64> =
-        standings.iter().map(|s| i64::from(matches!(*s, "LATE" | "DEFAULTED"))).collect();
-    let mean_of = |is: i64| mean(&where_is(&scores, |row| bad[row] == is));
-    check("score of those in time less that of the late", mean_of(0) - mean_of(1), 10.0..=150.0);
-    let sac = where_is(&loans.symbols("amortization"), |row| kinds[row] == "HOUSING");
-    check("SAC % of housing", share(sac.len(), |row| sac[row] == "SAC"), 78.0..=92.0);
 }
 
 #[test]

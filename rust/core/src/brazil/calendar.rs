@@ -140,8 +140,9 @@ impl Days {
 pub struct Month {
     /// The number of its first day.
     pub first_day: i32,
-    /// Salaries: the fifth business day (CLT, article 459, § 1).
-    pub payday: i32,
+    /// Its first five business days: benefits of social security come on one of them, salaries on the
+    /// last (CLT, article 459, § 1).
+    pub business_days: [i32; 5],
     /// A half of the thirteenth salary: by 30 November and 20 December (Law 4.749 of 1965).
     pub thirteenth: Option<i32>,
 }
@@ -151,7 +152,7 @@ impl Month {
     pub fn of(day: i32) -> Self {
         let (year, month, _) = from_days(day);
         let first_day = to_days(year, month, 1);
-        let payday = (first_day..).filter(|&day| is_business_day(day)).nth(4);
+        let mut business_days = (first_day..).filter(|&day| is_business_day(day));
         let latest = match month {
             11 => Some(first_day + 29),
             12 => Some(first_day + 19),
@@ -159,7 +160,14 @@ impl Month {
         };
         let thirteenth =
             latest.and_then(|latest| (latest - 9..=latest).rev().find(|&day| is_business_day(day)));
-        Self { first_day, payday: payday.expect("a month has five business days"), thirteenth }
+        let business_days =
+            std::array::from_fn(|_| business_days.next().expect("a month has five business days"));
+        Self { first_day, business_days, thirteenth }
+    }
+
+    /// The day on which salaries come.
+    pub const fn payday(&self) -> i32 {
+        self.business_days[4]
     }
 
     /// The months from that of `first` to that of `last`.

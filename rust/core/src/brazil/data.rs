@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::documents::cnpj;
-use crate::rng::{Weighted, Word};
+use crate::rng::{Search, Weighted, Word};
 
 /// Things to choose from by weight.
 #[derive(Debug)]
@@ -64,6 +64,82 @@ pub struct Name {
     weight: u64,
 }
 
+/// Women and men of 18 years and more in thousands (Census 2022): 18 and 19 (two fifths of the band of
+/// 15 to 19), then bands of five years from 20; the last is 90 and more.
+pub const ADULTS: [[u64; 16]; 2] = [
+    [
+        2_823, 7_699, 7_842, 7_936, 8_345, 8_291, 7_091, 6_584, 6_150, 5_339, 4_288, 3_243, 2_190,
+        1_465, 836, 527,
+    ],
+    [
+        2_927, 7_767, 7_627, 7_537, 7_827, 7_781, 6_549, 6_014, 5_420, 4_606, 3_588, 2_615, 1_658,
+        1_010, 494, 255,
+    ],
+];
+
+/// First age and number of years of a band of [`ADULTS`].
+pub const fn band(index: usize) -> (u64, u64) {
+    if index == 0 { (18, 2) } else { (15 + 5 * index as u64, 5) }
+}
+
+/// Decades of birth by which given names are known: from 2000, the 1990s, and so on back to before 1940.
+pub const DECADES: usize = 8;
+
+/// The decade of birth of a year.
+pub const fn decade(year: i32) -> usize {
+    match year {
+        2_000.. => 0,
+        1_940.. => (2_009 - year) as usize / 10,
+        _ => DECADES - 1,
+    }
+}
+
+/// A given name.
+#[derive(Debug)]
+pub struct GivenName {
+    /// The text.
+    pub label: Label,
+    /// Second names that are joined to it, by their share; "" for those who have none.
+    pub seconds: Choice<(&'static str, u64)>,
+    weight: u64,
+}
+
+/// A surname.
+#[derive(Debug)]
+pub struct Surname {
+    /// The text.
+    pub label: Label,
+    /// What may stand before it, with a space on either side: " da ".
+    pub particle: Label,
+    /// Percentage of the names that have the particle.
+    pub particle_pct: u64,
+    weight: u64,
+}
+
+/// Ages from which people are taken for the next stage of life, of [`STAGES`] in all.
+const STAGE_STARTS: [u32; STAGES - 1] = [22, 25, 35, 45, 55, 65];
+/// Stages of life by which occupations are known.
+pub const STAGES: usize = 7;
+
+/// The stage of life of an age in years.
+#[inline]
+pub fn stage(age: u32) -> usize {
+    STAGE_STARTS.iter().filter(|start| age >= **start).count()
+}
+
+/// Who pays an income, and so could deduct the installment of a payroll loan from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// Nobody who could.
+    Nobody,
+    /// A firm or household.
+    Private,
+    /// Union, state or municipality.
+    Public,
+    /// Social security.
+    Inss,
+}
+
 /// A municipality.
 #[derive(Debug)]
 pub struct City {
@@ -83,6 +159,8 @@ pub struct City {
     pub index: usize,
     /// Price of a square metre in centavos, by state.
     pub square_metre: u64,
+    /// Branches of the bank: one, and one more for every 100 000 people, up to 20.
+    pub branches: u64,
 }
 
 /// A bank or payment institution, seen as a counterparty.
@@ -119,6 +197,10 @@ pub enum Business {
     Telecom = 4,
     /// Teaches.
     School = 5,
+    /// Pays servants: Union, states and municipalities.
+    Government = 6,
+    /// Social security.
+    Inss = 7,
 }
 
 /// Who is on the other side of a movement, as its description sees it.
@@ -140,11 +222,14 @@ pub enum Party {
 pub struct Occupation {
     /// Name.
     pub name: &'static str,
-    weight: u64,
     /// Lowest income.
     pub income_low: u64,
     /// Highest usual income.
     pub income_high: u64,
+    /// Who pays.
+    pub payer: Payer,
+    /// By sex (F, M) and stage of life.
+    weights: [[u64; STAGES]; 2],
 }
 
 /// A merchant category with its merchants.
@@ -202,13 +287,18 @@ pub struct Reference {
     /// Banks, by how often they are met.
     pub banks: Choice<Bank>,
     /// Companies by [`Business`].
-    pub companies: [Choice<Company>; 6],
-    /// Given names by sex (F, M) and by era of birth (before 1965, between, after 1995).
-    pub given_names: [[Choice<Name>; 3]; 2],
+    pub companies: [Choice<Company>; 8],
+    /// Adults by sex and age: the bands of women, then those of men, as in [`ADULTS`].
+    pub adults: Search,
+    /// Given names by sex (F, M) and decade of birth; over all adults each comes as often as its
+    /// weight says.
+    pub given_names: [[Choice<GivenName>; DECADES]; 2],
     /// Surnames.
-    pub surnames: Choice<Name>,
+    pub surnames: Choice<Surname>,
     /// Occupations.
-    pub occupations: Choice<Occupation>,
+    pub occupations: Vec<Occupation>,
+    /// Choose an occupation by sex (F, M) and stage of life.
+    pub work: [[Weighted; STAGES]; 2],
     /// Streets.
     pub streets: Choice<Name>,
     /// Neighbourhoods.
@@ -251,15 +341,122 @@ fn names(csv: &'static str) -> Choice<Name> {
     Choice::new(names, |name: &Name| name.weight)
 }
 
-fn given_names(sex: &str, era: usize) -> Choice<Name> {
-    let names = lines(include_str!("../../data/given_names.csv"))
-        .filter(|f| f[1] == sex)
-        .map(|f| {
-            let factor = [number(f[4]), 10, number(f[3])][era];
-            Name { label: Label::new(f[0]), weight: number::<u64>(f[2]) * factor }
+/// Adults of 2026 in thousands by decade of birth.
+fn adults_by_decade(sex: usize) -> [u64; DECADES] {
+    let mut born = [0; DECADES];
+    for (index, people) in ADULTS[sex].iter().enumerate() {
+        let (first, years) = band(index);
+        for age in first..first + years {
+            born[decade(2_026 - age as i32)] += people * 1_000 / years;
+        }
+    }
+    born
+}
+
+/// Scales `cells` until every row has its sum and every column its share of all: iterative
+/// proportional fitting (Deming and Stephan, 1940).
+fn fit(cells: &mut [[u64; DECADES]], rows: &[u64], columns: [u64; DECADES]) {
+    let total = |sums: &[u64]| sums.iter().sum::<u64>();
+    let scaled = |cell: u64, wanted: u64, found: u64| {
+        (u128::from(cell) * u128::from(wanted) / u128::from(found)) as u64
+    };
+    for _ in 0..12 {
+        for column in 0..DECADES {
+            let found = cells.iter().map(|row| row[column]).sum();
+            let wanted = scaled(columns[column], total(rows), total(&columns));
+            for row in cells.iter_mut() {
+                row[column] = scaled(row[column], wanted, found);
+            }
+        }
+        for (row, wanted) in cells.iter_mut().zip(rows) {
+            let found = total(row);
+            for cell in row {
+                *cell = scaled(*cell, *wanted, found);
+            }
+        }
+    }
+}
+
+/// The second names of a first one in a decade of birth, of all that are `listed`.
+fn second_names(
+    listed: &[Vec<&'static str>],
+    first: &str,
+    decade: usize,
+) -> Choice<(&'static str, u64)> {
+    let year = 2_000 - 10 * decade as i32;
+    let mut seconds: Vec<(&str, u64)> = listed
+        .iter()
+        .filter(|f| f[0] == first && (number::<i32>(f[3])..=number(f[4])).contains(&year))
+        .map(|f| (f[1], number(f[2])))
+        .collect();
+    let carried: u64 = seconds.iter().map(|(_, percent)| percent).sum();
+    seconds.push(("", 100 - carried));
+    Choice::new(seconds, |(_, percent)| *percent)
+}
+
+fn given_names(sex: usize) -> [Choice<GivenName>; DECADES] {
+    let listed: Vec<_> = lines(include_str!("../../data/given_names.csv"))
+        .filter(|f| f[1] == ["F", "M"][sex])
+        .collect();
+    let seconds: Vec<_> = lines(include_str!("../../data/second_names.csv")).collect();
+    // A million to a thousand bearers, so that rounding down does not show.
+    let weights: Vec<u64> = listed.iter().map(|f| number::<u64>(f[2]) * 1_000_000).collect();
+    let mut bearers: Vec<[u64; DECADES]> = listed
+        .iter()
+        .map(|f| std::array::from_fn(|decade| number::<u64>(f[3 + decade]) * 1_000_000))
+        .collect();
+    fit(&mut bearers, &weights, adults_by_decade(sex));
+    std::array::from_fn(|decade| {
+        let names = listed.iter().zip(&bearers).map(|(f, bearers)| GivenName {
+            label: Label::new(f[0]),
+            seconds: second_names(&seconds, f[0], decade),
+            weight: bearers[decade],
+        });
+        Choice::new(names.collect(), |name: &GivenName| name.weight)
+    })
+}
+
+fn surnames() -> Choice<Surname> {
+    let surnames = lines(include_str!("../../data/surnames.csv"))
+        .map(|f| Surname {
+            label: Label::new(f[0]),
+            particle: match f[2] {
+                "" => Label::new(" "),
+                "da" => Label::new(" da "),
+                "das" => Label::new(" das "),
+                "de" => Label::new(" de "),
+                "do" => Label::new(" do "),
+                "dos" => Label::new(" dos "),
+                other => panic!("a particle in a data file, not {other}"),
+            },
+            particle_pct: number(f[3]),
+            weight: number(f[1]),
         })
         .collect();
-    Choice::new(names, |name: &Name| name.weight)
+    Choice::new(surnames, |surname: &Surname| surname.weight)
+}
+
+fn occupations() -> Vec<Occupation> {
+    lines(include_str!("../../data/occupations.csv"))
+        .map(|f| {
+            let women: u64 = number(f[3]);
+            Occupation {
+                name: f[0],
+                income_low: number(f[1]),
+                income_high: number(f[2]),
+                payer: match f[4] {
+                    "none" => Payer::Nobody,
+                    "private" => Payer::Private,
+                    "public" => Payer::Public,
+                    "inss" => Payer::Inss,
+                    other => panic!("a payer in a data file, not {other}"),
+                },
+                weights: [women, 100 - women].map(|percent| {
+                    std::array::from_fn(|stage| number::<u64>(f[5 + stage]) * percent)
+                }),
+            }
+        })
+        .collect()
 }
 
 /// Average price of a square metre by state, in centavos (rounded; order of magnitude of published
@@ -302,6 +499,7 @@ fn cities() -> Choice<City> {
                 cep_count: (last - first + 1) * 1000,
                 index,
                 square_metre: square_metre(f[1]),
+                branches: (1 + number::<u64>(f[3]) / 100_000).min(20),
             }
         })
         .collect();
@@ -383,17 +581,9 @@ fn bills() -> Vec<Label> {
 
 impl Reference {
     fn read() -> Self {
-        let eras = |sex| std::array::from_fn(|era| given_names(sex, era));
+        let occupations = occupations();
         let banks = lines(include_str!("../../data/banks.csv"))
             .map(|f| Bank { ispb: code(f[1]), weight: number(f[3]) })
-            .collect();
-        let occupations = lines(include_str!("../../data/occupations.csv"))
-            .map(|f| Occupation {
-                name: f[0],
-                weight: number(f[1]),
-                income_low: number(f[2]),
-                income_high: number(f[3]),
-            })
             .collect();
         let stocks = lines(include_str!("../../data/stocks.csv"))
             .map(|f| Stock {
@@ -409,10 +599,26 @@ impl Reference {
         Self {
             cities: cities(),
             banks: Choice::new(banks, |bank: &Bank| bank.weight),
-            companies: ["firm", "realty", "energy", "water", "telecom", "school"].map(companies),
-            given_names: [eras("F"), eras("M")],
-            surnames: names(include_str!("../../data/surnames.csv")),
-            occupations: Choice::new(occupations, |o: &Occupation| o.weight),
+            companies: [
+                "firm",
+                "realty",
+                "energy",
+                "water",
+                "telecom",
+                "school",
+                "government",
+                "inss",
+            ]
+            .map(companies),
+            adults: Search::new(ADULTS.into_iter().flatten()),
+            given_names: [given_names(0), given_names(1)],
+            surnames: surnames(),
+            work: std::array::from_fn(|sex| {
+                std::array::from_fn(|stage| {
+                    Weighted::new(occupations.iter().map(|o| o.weights[sex][stage]))
+                })
+            }),
+            occupations,
             streets: names(include_str!("../../data/streets.csv")),
             neighborhoods: names(include_str!("../../data/neighborhoods.csv")),
             categories: categories(),

@@ -3,6 +3,7 @@
 use super::Context;
 use super::customer::Customer;
 use crate::brazil::calendar::DAY;
+use crate::brazil::data::Payer;
 use crate::brazil::documents::{account_digit, write_digits};
 use crate::column::{Nullable, Texts, columns};
 use crate::rng::{Domain, Half, Word, log_normal};
@@ -62,6 +63,8 @@ pub struct Account {
     status: u8,
     /// Income of its customer, in centavos a month.
     pub income: i64,
+    /// Who pays that income.
+    pub payer: Payer,
     /// Centavos.
     pub opening_balance: i64,
     /// Centavos.
@@ -121,11 +124,11 @@ impl Account {
         };
         let checking = kind == AccountType::Checking;
         let status = status(kind, state);
-        let overdraft_limit = match overdraft.below(10) {
-            0..3 => 0,
-            3..7 => income / 2,
-            _ => income,
-        };
+        // By the score, give or take 200 points: none below 450, from there 30% of the income and 1%
+        // more for every four points, up to 150%.
+        let standing = i64::from(customer.score) - 200 + i64::from(overdraft.below(401));
+        let percent = if standing < 450 { 0 } else { (30 + (standing - 450) / 4).min(150) };
+        let overdraft_limit = income * percent as u64 / 100;
         let opening_balance = log_normal(money.halves().0, median, sigma) as i64;
         let days = ((context.plan.start() - customer.created_at) / DAY - 1).max(1) as u64;
         Self {
@@ -134,6 +137,7 @@ impl Account {
             kind,
             status,
             income: income as i64,
+            payer: customer.payer(),
             opening_balance: if status == CLOSED { 0 } else { opening_balance },
             // Limits are rounded to R$ 100.
             overdraft_limit: if checking { (overdraft_limit / 10_000 * 10_000) as i64 } else { 0 },
@@ -160,8 +164,8 @@ impl AccountColumns {
         balance: i64,
     ) {
         let mut branch = *b"0000";
-        // A handful of branches for each city.
-        let number = 1 + customer.city.index as u64 * 20 + account.row % 7;
+        // All accounts of a customer are at one branch of the city.
+        let number = 1 + customer.city.index as u64 * 20 + customer.row % customer.city.branches;
         write_digits(&mut branch, number % 10_000);
         let mut number = *b"000000000-0";
         write_digits(&mut number[..9], context.account_numbers.apply(account.row));

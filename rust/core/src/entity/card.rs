@@ -45,8 +45,8 @@ pub struct CreditCard {
     /// Day of the month on which the bill closes, 1 to 28.
     pub closing_day: u32,
     status: u8,
-    /// Months from the end of the history to the month of expiry, from 1.
-    months_left: i32,
+    /// Months from issue to expiry.
+    validity: i32,
     issued_at: i64,
 }
 
@@ -85,10 +85,12 @@ impl CreditCard {
         }
         write_digits(&mut number[length - 9..length - 1], context.card_numbers.apply(row));
         number[length - 1] = luhn(&number[..length - 1]);
-        // From half a month's income to three, more for a better score; rounded to R$ 100.
-        let percent = 50 + money.below(100) + u64::try_from(holder.score).unwrap_or(0) * 15 / 100;
+        // From two fifths of a month's income to four incomes, more for a better score; rounded to
+        // R$ 100.
+        let score = u64::from(holder.score.unsigned_abs());
+        let percent = 40 + money.below(100) + score * score / 3_500;
         let limit = (holder.income * percent / 100 / 10_000 * 10_000).max(30_000);
-        let (closing, months) = dates.halves();
+        let (closing, years) = dates.halves();
         let days = ((context.plan.start() - holder.created_at) / DAY - 1).max(1);
         let latest_days = days.min(4 * 365);
         let ago = 1 + issued.below(latest_days as u64) as i64;
@@ -100,7 +102,8 @@ impl CreditCard {
             limit: limit as i64,
             closing_day: 1 + closing.below(28),
             status: status(state),
-            months_left: 1 + months.below(60) as i32,
+            // Valid for five to eight years.
+            validity: 12 * (5 + years.below(4) as i32),
             issued_at: context.plan.start() - ago * DAY + (issued.0 & 0x1FF_FFFF) as i64,
         }
     }
@@ -110,19 +113,37 @@ impl CreditCard {
     }
 }
 
-/// Given name, middle initials and last surname in capitals without accents, as on a card.
+/// The name in capitals without accents; where it is too long for a card without its particles, and
+/// then with initials for the names between the first and the last, from the back.
 fn embossed(holder: &Customer) -> Vec<u8> {
-    let (parts, count) = holder.name_parts();
-    let mut name: Vec<u8> = fold(parts[0]).collect();
-    for middle in parts[1..count - 1].iter().filter(|part| **part != " ") {
-        name.push(b' ');
-        name.extend(fold(middle).take(1));
+    let name = holder.name().concat();
+    let words: Vec<&str> = name.split(' ').collect();
+    let main: Vec<&str> = words
+        .iter()
+        .copied()
+        .filter(|word| !word.starts_with(|c: char| c.is_lowercase()))
+        .collect();
+    let mut line = write_words(&words, words.len());
+    let mut whole = main.len() - 1;
+    while line.len() > EMBOSSED && whole > 0 {
+        line = write_words(&main, whole);
+        whole -= 1;
     }
-    name.push(b' ');
-    name.extend(fold(holder.last_surname()));
-    name.truncate(EMBOSSED);
-    name.make_ascii_uppercase();
-    name
+    line
+}
+
+/// Words in capitals with spaces between; of those from place `whole` on, but for the last, the initial.
+fn write_words(words: &[&str], whole: usize) -> Vec<u8> {
+    let mut line = Vec::with_capacity(80);
+    for (place, word) in words.iter().enumerate() {
+        if place > 0 {
+            line.push(b' ');
+        }
+        let initial = place >= whole && place + 1 < words.len();
+        line.extend(fold(word).take(if initial { 1 } else { usize::MAX }));
+    }
+    line.make_ascii_uppercase();
+    line
 }
 
 impl CreditCardColumns {
@@ -134,8 +155,14 @@ impl CreditCardColumns {
         holder: &Customer,
         available: i64,
     ) {
-        let (year, month, _) = from_days(local_day(context.plan.as_of()));
-        let expiry = year * 12 + month as i32 - 1 + card.months_left;
+        let month = |instant| {
+            let (year, month, _) = from_days(local_day(instant));
+            year * 12 + month as i32 - 1
+        };
+        let issued = month(card.issued_at);
+        // A card that would have expired has been renewed under its number.
+        let renewals = (month(context.plan.as_of()) - issued) / card.validity;
+        let expiry = issued + card.validity * (1 + renewals);
         self.card_id.push(card.id);
         self.customer_id.push(context.id(Domain::Customer, holder.row));
         self.brand.push(card.brand);

@@ -2,12 +2,12 @@
 
 use super::Context;
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
-use crate::brazil::data::{City, Occupation};
+use crate::brazil::data::{ADULTS, City, Occupation, Payer, STAGES, Surname, band, decade, stage};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
-use crate::rng::{Domain, Half, Search, Word, normal_q16};
+use crate::rng::{Domain, Word, normal_q16};
 
 columns! {
     /// Columns of `customers`.
@@ -39,13 +39,10 @@ columns! {
 pub const CPF_ROOTS: u64 = 9 * 11_111_110;
 /// How long before the history the first customers joined.
 const LONGEST_TENURE: i64 = 15 * 365 * DAY;
-/// Adults by age in thousands (Census 2022, rounded): 18–19, then bands of five years from 20.
-const ADULTS: [u64; 16] = [
-    6_000, 15_300, 15_700, 15_900, 16_400, 16_000, 13_700, 12_700, 11_700, 10_000, 8_100, 6_100,
-    3_900, 2_500, 1_300, 500,
-];
-/// Minimum wage in centavos.
-const MINIMUM_WAGE: u64 = 151_800;
+/// Minimum wage of 2026 in centavos.
+const MINIMUM_WAGE: u64 = 162_100;
+/// Percentage of the range of its income that an occupation opens by stage of life.
+const CAREER: [u64; STAGES] = [50, 60, 80, 95, 100, 100, 100];
 const DOMAINS: [&str; 3] = ["example.com", "example.org", "example.net"];
 
 /// A customer: what products and events depend on.
@@ -55,14 +52,16 @@ pub struct Customer {
     pub row: u64,
     /// Home.
     pub city: &'static City,
-    /// Chooses the given name; like the other names it is looked up when it is asked for, which for
-    /// most events it is not.
-    given: Word,
-    sex: Half,
-    /// Choose the surnames; the first `surname_count` count.
+    /// Choose the given names; like the surnames they are looked up when they are asked for, which for
+    /// most events they are not.
+    given: [Word; 2],
+    /// 0 for a woman, 1 for a man.
+    sex: usize,
+    /// Choose the surnames, from the last to the first; the first `surname_count` count.
     surnames: [Word; 3],
     surname_count: usize,
-    birth: i32,
+    /// Day of birth.
+    pub(super) birth: i32,
     occupation: &'static Occupation,
     /// Centavos a month.
     pub income: u64,
@@ -89,52 +88,70 @@ pub(super) fn fold(name: &str) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-fn age_in_days(word: Word) -> i64 {
-    use std::sync::LazyLock;
-    static AGES: LazyLock<Search> = LazyLock::new(|| Search::new(ADULTS));
-    let (band, into) = AGES.find(word.below(AGES.total()));
-    let (first, years) = if band == 0 { (18, 2) } else { (15 + 5 * band as u64, 5) };
+/// Sex and age in days.
+fn sex_and_age(word: Word) -> (usize, i32) {
+    let adults = &reference().adults;
+    let (interval, into) = adults.find(word.below(adults.total()));
+    let (sex, index) = (interval / ADULTS[0].len(), interval % ADULTS[0].len());
+    let (first, years) = band(index);
     // 1 461 days are four years.
-    (first * 1_461 / 4 + into * (years * 1_461 / 4) / ADULTS[band]) as i64
+    (sex, (first * 1_461 / 4 + into * (years * 1_461 / 4) / ADULTS[sex][index]) as i32)
 }
 
-/// A middle value of the income of an occupation: most earn near the low end, a few far above.
-fn income(occupation: &Occupation, word: Word) -> u64 {
+/// An income in the range of an occupation: most earn near its low end, the young more so; 4% of those
+/// who could earn R$ 15 000 earn a multiple.
+fn income(occupation: &Occupation, stage: usize, word: Word) -> u64 {
     let (place, tail) = word.halves();
-    let range = occupation.income_high - occupation.income_low;
+    let range = (occupation.income_high - occupation.income_low) * CAREER[stage] / 100;
     let square = (u64::from(place.0) * u64::from(place.0)) >> 32;
     let income = occupation.income_low + ((range * square) >> 32);
-    let factor = if tail.chance(120) { 2 + u64::from(tail.0 % 7) } else { 1 };
-    (income * factor).max(MINIMUM_WAGE)
+    let multiple = occupation.income_high >= 1_500_000 && tail.chance(400);
+    income * if multiple { 2 + u64::from(tail.0 % 7) } else { 1 }
+}
+
+/// The binary logarithm of a positive number times 2^16, by straight lines between powers of two.
+pub(super) const fn log2_q16(n: u64) -> i64 {
+    let whole = n.ilog2();
+    ((whole as i64 - 1) << 16) + ((n << 16) >> whole) as i64
 }
 
 impl Customer {
     /// The customer of a row.
     pub fn new(context: &Context, row: u64) -> Self {
         let reference = reference();
-        let [[place, given, last, middle], [another, shape, age, work], [money, credit, joined, _]] =
-            context.rng.fours(Domain::Customer, row, 0);
+        let [
+            [place, given, last, middle],
+            [another, shape, who, work],
+            [money, credit, joined, second],
+        ] = context.rng.fours(Domain::Customer, row, 0);
 
-        let (sex, surnames) = shape.halves();
         let start = context.plan.start();
+        let (sex, age) = sex_and_age(who);
         // Sixty days past eighteen, so that an adult can join and open accounts before the history.
-        let birth = local_day(start) - (age_in_days(age) + 60) as i32;
-        let occupation = reference.occupations.pick(work);
-        let income = income(occupation, money);
+        let age = age + 60;
+        let birth = local_day(start) - age;
+        let years = age * 4 / 1_461;
+        let stage = stage(years as u32);
+        let occupation = &reference.occupations[reference.work[sex][stage].pick(work)];
+        let income = income(occupation, stage, money);
         let (luck, exposed) = credit.halves();
-        // 40 points for each doubling above the minimum wage, and 110 points of luck either way.
-        let doublings = i64::from((income / MINIMUM_WAGE).ilog2());
-        let score = 520 + 40 * doublings + i64::from(normal_q16(luck)) * 110 / 65_536;
+        // 54 points for each doubling of the minimum wage, 3 for two years of age up to 60, and 105
+        // points of luck either way.
+        let doublings = log2_q16(income) - const { log2_q16(MINIMUM_WAGE) };
+        let score = 470
+            + 54 * doublings / 65_536
+            + i64::from(years.min(60) - 18) * 3 / 2
+            + i64::from(normal_q16(luck)) * 105 / 65_536;
         let earliest = (start - LONGEST_TENURE).max(instant(birth + 18 * 1_461 / 4 + 1, 0));
         let created_day =
             local_day(earliest) + joined.below(((start - earliest) / DAY - 4).max(1) as u64) as i32;
         Self {
             row,
             city: reference.cities.pick(place),
-            given,
+            given: [given, second],
             sex,
             surnames: [last, middle, another],
-            surname_count: match surnames.below(100) {
+            surname_count: match shape.below(100) {
                 0..12 => 1,
                 12..85 => 2,
                 _ => 3,
@@ -148,33 +165,45 @@ impl Customer {
         }
     }
 
-    /// Given name, as usual for the time of birth.
-    fn given_name(&self) -> &'static str {
-        let era = match from_days(self.birth).0 {
-            ..1965 => 0,
-            1965..=1995 => 1,
-            _ => 2,
-        };
-        // 51.5% of Brazilians are women (Census 2022).
-        let of_sex = &reference().given_names[usize::from(!self.sex.chance(5_150))];
-        of_sex[era].pick(self.given).label.text
+    /// Given name and second name, as usual for the time of birth; the second may be empty.
+    fn given_names(&self) -> (&'static str, &'static str) {
+        let names = &reference().given_names[self.sex][decade(from_days(self.birth).0)];
+        let given = names.pick(self.given[0]);
+        (given.label.text, given.seconds.pick(self.given[1]).0)
     }
 
-    /// Given name and surnames, in order, with spaces between.
-    pub fn name_parts(&self) -> ([&'static str; 7], usize) {
-        let given = self.given_name();
-        let [last, middle, another] =
-            self.surnames.map(|word| reference().surnames.pick(word).label.text);
-        match self.surname_count {
-            1 => ([given, " ", last, "", "", "", ""], 3),
-            2 => ([given, " ", middle, " ", last, "", ""], 5),
-            _ => ([given, " ", another, " ", middle, " ", last], 7),
+    fn surname(&self, place: usize) -> (&'static str, &'static Surname) {
+        let word = self.surnames[place];
+        let surname = reference().surnames.pick(word);
+        // The low bits hardly chose the surname.
+        let particle = word.0 % 100 < surname.particle_pct;
+        (if particle { surname.particle.text } else { " " }, surname)
+    }
+
+    /// The pieces of the name: two given names, then surnames with what stands before them.
+    pub fn name(&self) -> [&'static str; 9] {
+        let (given, second) = self.given_names();
+        let space = if second.is_empty() { "" } else { " " };
+        let mut name = [given, space, second, "", "", "", "", "", ""];
+        for place in 0..self.surname_count {
+            let (particle, surname) = self.surname(place);
+            // Nobody carries the same surname from both sides.
+            if !name[3..].contains(&surname.label.text) {
+                name[7 - 2 * place] = particle;
+                name[8 - 2 * place] = surname.label.text;
+            }
         }
+        name
     }
 
     /// The last surname.
-    pub fn last_surname(&self) -> &'static str {
-        reference().surnames.pick(self.surnames[0]).label.text
+    fn last_surname(&self) -> &'static str {
+        self.surname(0).1.label.text
+    }
+
+    /// Who pays the income.
+    pub(super) const fn payer(&self) -> Payer {
+        self.occupation.payer
     }
 
     /// CPF; its ninth digit is the region of the home state.
@@ -194,18 +223,18 @@ impl Customer {
 
     /// Name, row and a reserved domain.
     pub fn email(&self) -> String {
-        let mut local: Vec<u8> = fold(self.given_name()).collect();
+        let mut local: Vec<u8> = fold(self.given_names().0).collect();
         local.push(b'.');
         local.extend(fold(self.last_surname()));
         let local = String::from_utf8(local).expect("ASCII letters");
         format!("{local}{}@{}", self.row + 1, DOMAINS[(self.row % 3) as usize])
     }
 
-    /// Position in the list of segments, by income.
+    /// Position in the list of segments: EXCLUSIVO from R$ 8 000 a month, PRIVATE from R$ 30 000.
     pub const fn segment(&self) -> u8 {
         match self.income {
-            0..1_000_000 => 0,
-            1_000_000..3_000_000 => 1,
+            0..800_000 => 0,
+            800_000..3_000_000 => 1,
             _ => 2,
         }
     }
@@ -251,11 +280,10 @@ impl Address {
 impl CustomerColumns {
     /// Adds a customer.
     pub fn push(&mut self, context: &Context, customer: &Customer) {
-        let (name, parts) = customer.name_parts();
         let address =
             Address::new(customer.city, context.rng.four(Domain::Customer, customer.row, 1, 0));
         self.customer_id.push(context.id(Domain::Customer, customer.row));
-        self.name.push_parts(&name[..parts]);
+        self.name.push_parts(&customer.name());
         self.cpf.push_ascii(&customer.cpf(context));
         self.birth_date.push(customer.birth);
         self.email.push(&customer.email());

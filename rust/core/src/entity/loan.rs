@@ -4,6 +4,7 @@ use super::Context;
 use super::customer::Customer;
 use super::property::Property;
 use crate::brazil::calendar::{HOUR, instant, local_day};
+use crate::brazil::data::Payer;
 use crate::civil::{add_months, from_days};
 use crate::column::{Nullable, columns};
 use crate::rng::{Domain, Half, normal_q16};
@@ -85,15 +86,46 @@ const fn interest(balance: i64, rate: i64) -> i64 {
     ((balance as i128 * rate as i128 + 500_000) / 1_000_000) as i64
 }
 
+/// 1 in numbers of 56 binary places.
+const ONE: u128 = 1 << 56;
+
+/// `(1 + rate)^term` to 56 binary places, for a `rate` in millionths and powers below 256.
+const fn growth(rate: i64, term: u32) -> u128 {
+    let mut square = ONE * (1_000_000 + rate as u128) / 1_000_000;
+    let (mut power, mut left) = (ONE, term);
+    while left > 0 {
+        if left % 2 == 1 {
+            power = (power * square) >> 56;
+        }
+        left /= 2;
+        if left > 0 {
+            square = (square * square) >> 56;
+        }
+    }
+    power
+}
+
 /// The equal installment of a PRICE loan: `P·i / (1 − (1+i)^−n)`, rounded half up to the centavo.
 ///
-/// `rate` is in millionths; the power is kept to 2^−56.
-pub fn price_installment(principal: i64, rate: i64, term: u32) -> i64 {
-    const ONE: u128 = 1 << 56;
-    let power = (0..term).fold(ONE, |power, _| power * (1_000_000 + rate as u128) / 1_000_000);
+/// `principal` is in centavos, `rate` in millionths a month, `term` in months.
+pub const fn price_installment(principal: i64, rate: i64, term: u32) -> i64 {
+    let power = growth(rate, term);
     let (numerator, denominator) =
         (principal as u128 * rate as u128 * power, (power - ONE) * 1_000_000);
     ((numerator + denominator / 2) / denominator) as i64
+}
+
+/// The principal in centavos of which the first installment is this one, rounded down.
+const fn affordable(amortization: Amortization, installment: u64, rate: i64, term: u32) -> u64 {
+    let (i, n) = (rate as u128, term as u128);
+    let (numerator, denominator) = match amortization {
+        Amortization::Sac => (n * 1_000_000, 1_000_000 + i * n),
+        Amortization::Price => {
+            let power = growth(rate, term);
+            ((power - ONE) * 1_000_000, power * i)
+        }
+    };
+    (installment as u128 * numerator / denominator) as u64
 }
 
 /// Parts of one installment.
@@ -106,24 +138,39 @@ pub struct Installment {
 }
 
 /// The installments of a loan, in order; their principals sum to the loan's.
+///
+/// SAC pays back `P/n` each time: what is left after installment `k` is `P·(n−k)/n`, rounded half up to
+/// the centavo, so that every principal is less than a centavo off and the last pays what is left. (Equal
+/// principals rounded to the centavo would leave the last up to `n/2` centavos more or less.) In PRICE
+/// the last takes the rounding of all.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     amortization: Amortization,
+    principal: i64,
     balance: i64,
     rate: i64,
+    term: i64,
     left: u32,
-    /// Constant part: principal (SAC) or installment (PRICE).
-    constant: i64,
+    /// The equal installment of PRICE.
+    equal: i64,
 }
 
 impl Schedule {
     /// The schedule of `principal` centavos at `rate` millionths a month over `term` months.
-    pub fn new(amortization: Amortization, principal: i64, rate: i64, term: u32) -> Self {
-        let constant = match amortization {
-            Amortization::Sac => principal / i64::from(term),
+    pub const fn new(amortization: Amortization, principal: i64, rate: i64, term: u32) -> Self {
+        let equal = match amortization {
+            Amortization::Sac => 0,
             Amortization::Price => price_installment(principal, rate, term),
         };
-        Self { amortization, balance: principal, rate, left: term, constant }
+        Self {
+            amortization,
+            principal,
+            balance: principal,
+            rate,
+            term: term as i64,
+            left: term,
+            equal,
+        }
     }
 }
 
@@ -133,16 +180,21 @@ impl Iterator for Schedule {
     fn next(&mut self) -> Option<Installment> {
         self.left = self.left.checked_sub(1)?;
         let interest = interest(self.balance, self.rate);
+        let left = i64::from(self.left);
         let principal = match self.amortization {
-            // The last installment takes the rounding.
-            _ if self.left == 0 => self.balance,
-            Amortization::Sac => self.constant,
-            Amortization::Price => (self.constant - interest).clamp(0, self.balance),
+            _ if left == 0 => self.balance,
+            Amortization::Sac => {
+                self.balance - (2 * self.principal * left + self.term) / (2 * self.term)
+            }
+            Amortization::Price => (self.equal - interest).clamp(0, self.balance),
         };
         self.balance -= principal;
         Some(Installment { principal, interest })
     }
 }
+
+/// Percentage of a month's income up to which the first installment of a HOUSING loan may go.
+const HOUSING_BUDGET: u64 = 40;
 
 fn around(draw: Half, middle: i64, sigma: i64) -> i64 {
     // Within two sigmas, so that a rate never leaves its market.
@@ -160,31 +212,21 @@ impl Loan {
         let [[shape, terms, money, date], [arrears, tail, ..]] =
             context.rng.fours(Domain::Loan, row, 0);
         let (shape, rate) = shape.halves();
-        let (months, public) = terms.halves();
-        let kind = match (property, shape.below(100)) {
-            (Some(_), _) => HOUSING,
-            (None, 0..45) => PAYROLL,
-            (None, 45..70) => VEHICLE,
-            _ => PERSONAL,
-        };
-        let multiple =
-            |low: u32, high: u32, step: u32| low + months.below((high - low) / step + 1) * step;
+        let (months, more) = terms.halves();
         let income = borrower.income;
-        // Rate and term by kind; principal in percent of a month's income.
-        let (rate, term, percent) = match kind {
-            HOUSING => (around(rate, 9_600, 450), multiple(120, 420, 60), 0),
-            PAYROLL if public.chance(6_000) => {
-                (around(rate, 18_000, 1_000), multiple(12, 96, 12), 700)
-            }
-            PAYROLL => (around(rate, 38_000, 2_000), multiple(12, 96, 12), 400),
-            VEHICLE => (around(rate, 19_700, 1_500), multiple(12, 60, 12), 900),
-            _ => (around(rate, 62_000, 8_000), multiple(6, 48, 6), 150),
+        // Installments are deducted from a payroll or a benefit; who has none of them borrows otherwise.
+        let payroll = match borrower.payer() {
+            Payer::Nobody => 0,
+            Payer::Private => 500,
+            Payer::Public => 700,
+            Payer::Inss => 750,
         };
-        let share = 40 + money.below(61);
-        let principal = match property {
-            // Loan to value of 40 to 80%.
-            Some(property) => property.value * (40 + money.below(41)) / 100,
-            None => income * percent / 100 * share / 100,
+        let vehicle = (1_000 - payroll) * if income < 250_000 { 30 } else { 55 } / 100;
+        let kind = match (property, shape.below(1_000)) {
+            (Some(_), _) => HOUSING,
+            (None, place) if place < payroll => PAYROLL,
+            (None, place) if place < payroll + vehicle => VEHICLE,
+            _ => PERSONAL,
         };
         let as_of_day = local_day(context.plan.as_of());
         let created_day = local_day(borrower.created_at);
@@ -192,30 +234,60 @@ impl Loan {
         // A home is seldom the newest thing.
         let latest = if kind == HOUSING { (tenure * 92 / 100).max(1) } else { tenure };
         let contracted = created_day + 1 + date.below(latest) as i32;
+        let multiple = |draw: Half, low: u32, high: u32, step: u32| {
+            low + draw.below((high - low) / step + 1) * step
+        };
+        // Rate, term, and least and greatest first installment in percent of a month's income. The law
+        // lets 35% be deducted from a payroll, and caps the rate for benefits near that for servants.
+        let (rate, term, (low, high)) = match kind {
+            HOUSING => {
+                // Long ones are commoner: the greater of two draws.
+                let term = multiple(Half(months.0.max(more.0)), 120, 420, 60);
+                // Insurers ask that it end before the age of 80 years and six months.
+                let months_left =
+                    (80 * 12 + 6 - (contracted - borrower.birth) * 12 / 365) / 12 * 12;
+                let rate = around(rate, 9_600, 450);
+                (rate, term.min(months_left.max(120) as u32), (HOUSING_BUDGET, HOUSING_BUDGET))
+            }
+            PAYROLL if borrower.payer() == Payer::Private => {
+                (around(rate, 38_000, 2_000), multiple(months, 12, 96, 12), (8, 35))
+            }
+            PAYROLL => (around(rate, 18_000, 1_000), multiple(months, 12, 96, 12), (8, 35)),
+            VEHICLE => (around(rate, 19_700, 1_500), multiple(months, 12, 60, 12), (10, 30)),
+            _ => (around(rate, 62_000, 8_000), multiple(months, 6, 48, 6), (5, 25)),
+        };
+        let (count, fee) = tail.halves();
+        let amortization = if kind == HOUSING && fee.chance(8_500) {
+            Amortization::Sac
+        } else {
+            Amortization::Price
+        };
+        let installment = income * (low + money.below(high - low + 1)) / 100;
+        let budget = affordable(amortization, installment, rate, term);
+        let principal = match property {
+            // Loan to value of 50 to 80%, where the income allows.
+            Some(property) => budget.min(property.value * (50 + money.below(31)) / 100),
+            None => budget.max(50_000),
+        };
         let (year, month, day) = from_days(contracted);
         // Chance of more than 90 days late, in 10 000, for a middling score: 6.8% of the loans
         // that still run.
         let odds: i64 = match kind {
-            HOUSING => 340,
-            PAYROLL => 680,
-            VEHICLE => 950,
-            _ => 2_040,
+            HOUSING => 320,
+            PAYROLL => 640,
+            VEHICLE => 890,
+            _ => 1_920,
         };
         let odds = odds * (1_150 - i64::from(borrower.score)) / 500;
         let fate = i64::from(arrears.below(10_000) as u32);
-        let (count, fee) = tail.halves();
         Self {
             row,
             id: context.id(Domain::Loan, row),
             property: property.map(|property| property.row),
             kind,
-            amortization: if kind == HOUSING && fee.chance(8_500) {
-                Amortization::Sac
-            } else {
-                Amortization::Price
-            },
+            amortization,
             // Rounded to R$ 10.
-            principal: (principal / 1_000 * 1_000).max(50_000) as i64,
+            principal: (principal / 1_000 * 1_000) as i64,
             rate,
             term,
             contracted_at: instant(contracted, 10 * HOUR + (date.0 & 0xFF_FFFF) as i64),

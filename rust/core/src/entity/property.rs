@@ -1,12 +1,12 @@
 //! `properties`: each secures one HOUSING loan, in the city of its borrower.
 
 use super::Context;
-use super::customer::{Address, Customer};
+use super::customer::{Address, Customer, log2_q16};
 use crate::brazil::calendar::local_day;
 use crate::brazil::documents::write_digits;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
-use crate::rng::{Domain, log_normal};
+use crate::rng::{Domain, exp2_q16, log_normal};
 
 columns! {
     /// Columns of `properties`.
@@ -39,20 +39,27 @@ pub struct Property {
     built_year: Option<i16>,
 }
 
+/// Income in centavos a month at which people live in homes of usual size at their state's price.
+const USUAL_INCOME: u64 = 1_200_000;
+
 impl Property {
-    /// The property of a row, in the city of its owner.
+    /// The property of a row, in the city of its owner and such as their income allows: size grows with
+    /// its power of 0.4, and the price of a square metre, around that of the state, with that of 0.45.
     pub fn new(context: &Context, row: u64, owner: &Customer) -> Self {
         let [shape, size, price, year] = context.rng.four(Domain::Property, row, 0, 0);
         // Kind, median area in square metres, sigma of the area, price as a percentage of the state's.
         let (kind, area, sigma, percent) = match shape.below(100) {
-            0..52 => (0, 68, 35, 100),
+            0..52 => (0, 72, 30, 100),
             52..90 => (1, 130, 40, 70),
             90..95 => (2, 80, 60, 110),
             _ => (3, 300, 40, 12),
         };
-        let area = log_normal(size.halves().0, area * 100, sigma);
+        let means = log2_q16(owner.income) - const { log2_q16(USUAL_INCOME) };
+        let usual = |middle, hundredths| exp2_q16(middle, (means * hundredths / 100) as i32);
+        // None below 20 square metres.
+        let area = log_normal(size.halves().0, usual(area * 100, 40), sigma).max(2_000);
         let square_metre =
-            log_normal(price.halves().0, owner.city.square_metre, 25) * percent / 100;
+            log_normal(price.halves().0, usual(owner.city.square_metre, 45), 25) * percent / 100;
         let last_year = i64::from(from_days(local_day(context.plan.start())).0) - 12;
         Self {
             row,

@@ -110,7 +110,7 @@ pub struct Parts<'a> {
 /// The days up to payday are busy, and the last two of the month, and those before Christmas.
 fn busy(day: i32, payday: u64) -> u64 {
     let (year, month, day_of_month) = from_days(day);
-    let percent = if day == Month::of(day).payday {
+    let percent = if day == Month::of(day).payday() {
         payday
     } else if day_of_month < 9 {
         112

@@ -9,7 +9,7 @@ use super::recurring::{Due, due_at, dues, with_dues};
 use super::timeline::Parts;
 use super::{History, scaled};
 use crate::brazil::calendar::{HOUR, instant, local_day, local_time};
-use crate::brazil::data::{Business, Company, Label, Party};
+use crate::brazil::data::{Business, Company, DECADES, Label, Party, Payer};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
@@ -123,17 +123,19 @@ pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
 enum Bill {
     Salary = 0,
     Thirteenth = 1,
-    Rent = 2,
-    Energy = 3,
-    Water = 4,
-    Internet = 5,
-    School = 6,
+    Benefit = 2,
+    Rent = 3,
+    Energy = 4,
+    Water = 5,
+    Internet = 6,
+    School = 7,
 }
 
 impl Bill {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Salary,
         Self::Thirteenth,
+        Self::Benefit,
         Self::Rent,
         Self::Energy,
         Self::Water,
@@ -142,7 +144,7 @@ impl Bill {
     ];
 
     const fn is_paid_in(self) -> bool {
-        matches!(self, Self::Salary | Self::Thirteenth)
+        matches!(self, Self::Salary | Self::Thirteenth | Self::Benefit)
     }
 
     /// Whether its amount depends on how much was used.
@@ -150,9 +152,13 @@ impl Bill {
         matches!(self, Self::Energy | Self::Water)
     }
 
-    const fn business(self) -> Business {
+    const fn business(self, payer: Payer) -> Business {
         match self {
-            Self::Salary | Self::Thirteenth => Business::Firm,
+            Self::Salary | Self::Thirteenth => match payer {
+                Payer::Public => Business::Government,
+                _ => Business::Firm,
+            },
+            Self::Benefit => Business::Inss,
             Self::Rent => Business::Realty,
             Self::Energy => Business::Energy,
             Self::Water => Business::Water,
@@ -179,15 +185,24 @@ impl Routine {
             return routine;
         }
         let usual = usual_count(account.kind, draw.halves().0);
-        // Four of five; the others work for themselves.
-        if usual >= SALARY_FROM && payer.0 >> 20 & 0x3F < 51 {
-            let (net, time) = pay.halves();
-            // After tax and social security.
-            let salary = account.income * i64::from(78 + net.below(15)) / 100;
-            // At night, when banks run the payrolls of companies.
-            let time = 5 * HOUR + i64::from(time.below(3 * HOUR as u32));
-            routine.bills[Bill::Salary as usize] = (salary, 0, time);
-            routine.bills[Bill::Thirteenth as usize] = (salary / 2, 0, time);
+        if usual >= SALARY_FROM {
+            let (net, when) = pay.halves();
+            // At night, when banks run the files of those who pay.
+            let time = 5 * HOUR + i64::from(when.below(3 * HOUR as u32));
+            match account.payer {
+                Payer::Private | Payer::Public => {
+                    // After tax and social security.
+                    let salary = account.income * i64::from(78 + net.below(15)) / 100;
+                    routine.bills[Bill::Salary as usize] = (salary, 0, time);
+                    routine.bills[Bill::Thirteenth as usize] = (salary / 2, 0, time);
+                }
+                // On one of five days, by the last digit of its number.
+                Payer::Inss => {
+                    let day = net.below(5) as i32;
+                    routine.bills[Bill::Benefit as usize] = (account.income, day, time);
+                }
+                Payer::Nobody => {}
+            }
         }
         if usual >= BILLS_FROM {
             let mut add =
@@ -235,8 +250,9 @@ impl Routine {
         routine
     }
 
-    const fn is_salaried(&self) -> bool {
-        self.bills[Bill::Salary as usize].0 > 0
+    /// Whether an income comes every month.
+    const fn is_paid(&self) -> bool {
+        self.bills[Bill::Salary as usize].0 > 0 || self.bills[Bill::Benefit as usize].0 > 0
     }
 
     fn dues(&self, history: &History, parts: &Parts<'_>, n: u32) -> Vec<Due> {
@@ -248,7 +264,8 @@ impl Routine {
             Bill::ALL.into_iter().filter_map(move |bill| {
                 let (amount, day, time) = self.bills[bill as usize];
                 let day = match bill {
-                    Bill::Salary => month.payday,
+                    Bill::Salary => month.payday(),
+                    Bill::Benefit => month.business_days[day as usize],
                     Bill::Thirteenth => month.thirteenth?,
                     _ => month.first_day + day - 1,
                 };
@@ -290,10 +307,10 @@ fn amount(account: &Account, kind: u8, draw: Half) -> i64 {
         (DEPOSIT, _) => return (5 + i64::from(draw.below(296))) * 1_000,
         (WITHDRAWAL, _) => return (2 + i64::from(draw.below(99))) * 1_000,
         // Means R$ 430 and R$ 40 600 (Banco Central).
-        (PIX, AccountType::Checking) => (5_000, 200),
+        (PIX, AccountType::Checking) => (4_500, 212),
         (PIX, AccountType::Savings) => (15_000, 110),
         (PIX, _) => (40_000, 130),
-        _ => (account.income as u64 * 3 / 2, 210),
+        _ => (account.income as u64 * 5 / 3, 210),
     };
     (log_normal(draw, median, sigma) as i64).max(100)
 }
@@ -331,8 +348,8 @@ impl Movement {
         if direction == DEBIT && balance > account.income * 2 {
             match kind {
                 TED => amount = balance / 100 * (20 + i64::from(portion.below(76))),
-                PIX if fate.0 % 10 == 0 => {
-                    let most = balance.min(account.income * 4);
+                PIX if fate.0 % 8 == 0 => {
+                    let most = balance.min(account.income * 5);
                     amount = most / 100 * (10 + i64::from(portion.below(41)));
                 }
                 _ => {}
@@ -415,7 +432,10 @@ impl<'a> Ledger<'a> {
     #[inline]
     fn place_of_other(&self, k: u32, due: Option<Due>) -> u64 {
         if let Some(due) = due {
-            return u64::MAX - 1 - CONTACTS - Bill::ALL[due.what].business() as u64;
+            return u64::MAX
+                - 1
+                - CONTACTS
+                - Bill::ALL[due.what].business(self.account.payer) as u64;
         }
         // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
         let mut mixed = self.habits ^ u64::from(k);
@@ -438,7 +458,7 @@ impl<'a> Ledger<'a> {
             return Movement::of_bill(self.account, &self.routine, due, draws, balance);
         }
         let time = self.parts.time(k, draws[0]);
-        let salaried = self.routine.is_salaried();
+        let salaried = self.routine.is_paid();
         Movement::new(self.history, self.account, salaried, time, draws, balance)
     }
 }
@@ -452,11 +472,13 @@ pub fn closing_balance(history: &History, account: &Account) -> i64 {
     })
 }
 
+static SPACE: Label = Label::new(" ");
+
 /// Who is on the other side.
 enum Other {
     Company(&'static Company),
-    /// Given name, surname and CPF.
-    Person([&'static Label; 2], [u8; 11]),
+    /// Given name, what joins it, surname; and CPF.
+    Person([&'static Label; 3], [u8; 11]),
     /// The holder.
     Own,
 }
@@ -487,19 +509,25 @@ impl Counterparty {
     }
 
     fn person(given: Word, last: Word, document: Word) -> Other {
-        let names = &reference().given_names[(document.0 & 1) as usize][1];
-        let names = [&names.pick(given).label, &reference().surnames.pick(last).label];
-        Other::Person(names, cpf(document.below(999_999_998) as u32 + 1))
+        let reference = reference();
+        // Of any age: born from the sixties to the noughties.
+        let (sex, decade) = (document.0 & 1, DECADES as u64 - 5 + (document.0 >> 1) % 5);
+        let names = &reference.given_names[sex as usize][decade as usize];
+        let surname = reference.surnames.pick(last);
+        let particle = last.0 % 100 < surname.particle_pct;
+        let between = if particle { &surname.particle } else { &SPACE };
+        let name = [&names.pick(given).label, between, &surname.label];
+        Other::Person(name, cpf(document.below(999_999_998) as u32 + 1))
     }
 
     /// Who sends or gets what comes back every month.
-    fn of_bill(bill: Bill, [who, given, last, document]: [Word; 4]) -> Self {
+    fn of_bill(account: &Account, bill: Bill, [who, given, last, document]: [Word; 4]) -> Self {
         let reference = reference();
         // Most landlords are people.
         let other = if bill == Bill::Rent && who.halves().0.chance(6_500) {
             Self::person(given, last, document)
         } else {
-            Other::Company(reference.companies[bill.business() as usize].pick(given))
+            Other::Company(reference.companies[bill.business(account.payer) as usize].pick(given))
         };
         let ispb = if bill.is_paid_in() { OWN_ISPB } else { reference.banks.pick(document).ispb };
         Self { other, ispb }
@@ -629,20 +657,17 @@ impl TransactionColumns {
     }
 
     fn push_counterparty(&mut self, other: &Counterparty, holder: &Customer, history: &History) {
-        const SPACE: Label = Label::new(" ");
         match &other.other {
             Other::Company(company) => {
                 self.counterparty_name.push_padded([company.name.padded()]);
                 self.counterparty_document.push_ascii(&company.cnpj);
             }
             Other::Person(names, cpf) => {
-                let [given, last] = names.map(Label::padded);
-                self.counterparty_name.push_padded([given, SPACE.padded(), last]);
+                self.counterparty_name.push_padded(names.map(Label::padded));
                 self.counterparty_document.push_ascii(&masked(cpf));
             }
             Other::Own => {
-                let (name, parts) = holder.name_parts();
-                self.counterparty_name.push(Some(&name[..parts].concat()));
+                self.counterparty_name.push(Some(&holder.name().concat()));
                 self.counterparty_document.push_ascii(&masked(&holder.cpf(&history.context)));
             }
         }
@@ -653,10 +678,10 @@ impl TransactionColumns {
     /// 1.7%), between those that a person and a firm may have; firms show codes, which are EVP.
     fn push_key_of(&mut self, other: &Counterparty, [choice, high, low, _]: [Word; 4]) {
         let kind = match (&other.other, choice.below(1000)) {
-            (Other::Company(_), 0..35) => KEY_CNPJ,
-            (_, 35..184) => KEY_EMAIL,
-            (Other::Person(..), 184..555) => KEY_PHONE,
-            (Other::Person(..), 555..920) => KEY_CPF,
+            (Other::Company(_), 0..37) => KEY_CNPJ,
+            (_, 37..186) => KEY_EMAIL,
+            (Other::Person(..), 186..543) => KEY_PHONE,
+            (Other::Person(..), 543..894) => KEY_CPF,
             _ => KEY_EVP,
         };
         self.pix_key_type.push(Some(kind));
@@ -694,7 +719,7 @@ impl TransactionColumns {
 /// The other side of a movement, if it has one.
 fn counterparty(account: &Account, movement: &Movement, draws: [Word; 4]) -> Option<Counterparty> {
     if let Some(bill) = movement.bill {
-        return Some(Counterparty::of_bill(bill, draws));
+        return Some(Counterparty::of_bill(account, bill, draws));
     }
     if matches!(movement.kind, DEPOSIT | WITHDRAWAL) {
         return None;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
 pub mod days;
+pub mod figures;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

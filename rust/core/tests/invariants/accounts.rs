@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::common::{Id, Read, data, days};
 use crate::customers::{cnpj_is_valid, cpf_is_valid, email_is_valid, evp_is_valid, phone_is_valid};
-use crate::worlds::{World, in_every_world};
+use crate::worlds::{World, in_every_table, in_every_world};
 
 /// Calls `check` with the row of each account and the rows of its transactions, which may be none.
 fn each_account(world: &World, mut check: impl FnMut(usize, std::ops::Range<usize>)) {
@@ -18,7 +18,7 @@ fn each_account(world: &World, mut check: impl FnMut(usize, std::ops::Range<usiz
 
 #[test]
 fn account_numbers_have_their_check_digit() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         for number in world.accounts.texts("account_number") {
             let (body, digit) = number.split_once('-').expect("a hyphen");
             // With the check digit at weight 1, the whole is a multiple of 11; X is ten.
@@ -30,15 +30,30 @@ fn account_numbers_have_their_check_digit() {
                 .sum();
             assert_eq!(sum % 11, 0, "{number}");
         }
-        for branch in world.accounts.texts("branch") {
+    });
+}
+
+#[test]
+fn branches_belong_to_a_city_and_customers_to_a_branch() {
+    in_every_table(|world| {
+        let (accounts, customers) = (&world.accounts, &world.customers);
+        let holders = customers.rows_by_id("customer_id");
+        let (cities, states) = (customers.texts("city"), customers.texts("state"));
+        let mut cities_of_branches = BTreeMap::new();
+        let mut branches_of_customers = BTreeMap::new();
+        for (branch, id) in accounts.texts("branch").into_iter().zip(accounts.ids("customer_id")) {
             assert!(branch.bytes().all(|digit| digit.is_ascii_digit()), "{branch}");
+            let holder = holders[id];
+            let city = (cities[holder], states[holder]);
+            assert_eq!(*cities_of_branches.entry(branch).or_insert(city), city, "{branch}");
+            assert_eq!(*branches_of_customers.entry(id).or_insert(branch), branch);
         }
     });
 }
 
 #[test]
 fn every_customer_has_one_checking_account_and_at_most_one_of_each_other() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let kinds = world.accounts.symbols("account_type");
         let held: BTreeSet<(Id, &str)> =
             world.accounts.ids("customer_id").iter().copied().zip(kinds.iter().copied()).collect();
@@ -50,7 +65,7 @@ fn every_customer_has_one_checking_account_and_at_most_one_of_each_other() {
 
 #[test]
 fn pix_keys_of_accounts_are_their_holders() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let holders = world.customers.rows_by_id("customer_id");
         let customers = &world.customers;
         let (cpfs, phones, emails) =
@@ -69,6 +84,31 @@ fn pix_keys_of_accounts_are_their_holders() {
                 other => panic!("{other:?}"),
             }
             assert_eq!(account_types[row], "CORRENTE");
+        }
+        let keys: Vec<&str> = keys.into_iter().flatten().collect();
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "a key comes twice");
+    });
+}
+
+#[test]
+fn overdrafts_follow_from_income_and_score() {
+    in_every_table(|world| {
+        let (accounts, customers) = (&world.accounts, &world.customers);
+        let holders = customers.rows_by_id("customer_id");
+        let kinds = accounts.symbols("account_type");
+        for (row, id) in accounts.ids("customer_id").iter().enumerate() {
+            let holder = holders[id];
+            let (income, score) = (
+                customers.longs("monthly_income")[holder],
+                customers.shorts("credit_score")[holder],
+            );
+            let limit = accounts.longs("overdraft_limit")[row];
+            // 1.5 incomes at most, whole hundreds of reais, and none for those below 250 points.
+            assert!(2 * limit <= 3 * income && limit % 10_000 == 0, "{limit} with {income}");
+            assert!(limit == 0 || (kinds[row] == "CORRENTE" && score >= 250), "{limit}, {score}");
+            // From 650 points on everybody has one who earns enough for it to be R$ 100.
+            let sure = kinds[row] == "CORRENTE" && score >= 650 && income >= 40_000;
+            assert!(limit > 0 || !sure, "no overdraft with {score}");
         }
     });
 }
@@ -169,7 +209,7 @@ fn cash_moves_in_tens_and_in_one_direction() {
 }
 
 fn is_salary(description: Option<&str>) -> bool {
-    matches!(description, Some("Salário" | "Décimo terceiro salário"))
+    matches!(description, Some("Salário" | "Décimo terceiro salário" | "Benefício do INSS"))
 }
 
 #[test]
@@ -192,6 +232,19 @@ fn salaries_come_on_the_fifth_business_day_from_one_employer() {
                 of("Salário").map(|row| (names[row], amounts[row])).collect();
             assert!(salaries.len() <= 1, "{salaries:?}");
             assert!(salaries.is_empty() || types[account] == "CORRENTE");
+            let benefits: BTreeSet<_> = of("Benefício do INSS")
+                .map(|row| {
+                    let (day, _) = days::local(events.longs("occurred_at")[row]);
+                    assert_eq!(names[row], Some("Instituto Nacional do Seguro Social"));
+                    (days::business_day_of_month(day), amounts[row])
+                })
+                .collect();
+            assert!(benefits.len() <= 1, "{benefits:?}");
+            assert!(benefits.iter().all(|(day, _)| matches!(day, Some(1..=5))), "{benefits:?}");
+            assert!(
+                benefits.is_empty() || salaries.is_empty(),
+                "both {salaries:?} and {benefits:?}"
+            );
             for row in of("Décimo terceiro salário") {
                 let (day, _) = days::local(events.longs("occurred_at")[row]);
                 let (_, month, day_of_month) = days::ymd(day);

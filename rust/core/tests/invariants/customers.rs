@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use crate::common::{Read, data, days};
-use crate::worlds::in_every_world;
+use crate::worlds::in_every_table;
 
 struct State {
     cpf_region: u8,
@@ -123,7 +123,7 @@ fn the_rules_of_this_file_know_valid_from_invalid() {
 
 #[test]
 fn cpfs_are_valid_and_of_the_region_of_the_state() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let states = world.customers.texts("state");
         for (cpf, state) in world.customers.texts("cpf").into_iter().zip(states) {
             assert!(cpf_is_valid(cpf), "{cpf}");
@@ -134,7 +134,7 @@ fn cpfs_are_valid_and_of_the_region_of_the_state() {
 
 #[test]
 fn postal_codes_are_within_the_state_and_the_city() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         for table in [&world.customers, &world.properties] {
             let (states, cities) = (table.texts("state"), table.texts("city"));
             for (row, cep) in table.texts("postal_code").into_iter().enumerate() {
@@ -153,7 +153,7 @@ fn postal_codes_are_within_the_state_and_the_city() {
 
 #[test]
 fn phones_have_a_ddd_of_the_state_and_city() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let customers = &world.customers;
         let (states, cities) = (customers.texts("state"), customers.texts("city"));
         for (row, phone) in customers.texts("phone").into_iter().enumerate() {
@@ -165,7 +165,7 @@ fn phones_have_a_ddd_of_the_state_and_city() {
 
 #[test]
 fn emails_are_made_from_the_name_at_reserved_domains() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let names = world.customers.texts("name");
         for (email, name) in world.customers.texts("email").into_iter().zip(names) {
             assert!(email_is_valid(email), "{email}");
@@ -177,24 +177,124 @@ fn emails_are_made_from_the_name_at_reserved_domains() {
     });
 }
 
+/// The year at the start of the decade in which names of a year of birth are listed.
+fn decade(year: i32) -> i32 {
+    (year / 10 * 10).clamp(1_930, 2_000)
+}
+
+/// Takes surnames off the end of a text, each with the particle that is listed for it, until nothing
+/// is left; how many there were, if all were known.
+fn surnames(text: &str, listed: &BTreeMap<&str, &str>) -> Option<usize> {
+    let mut words: Vec<&str> = text.split(' ').collect();
+    let mut found = BTreeSet::new();
+    while let Some(surname) = words.pop() {
+        let particle = listed.get(surname)?;
+        if !particle.is_empty() && words.last() == Some(particle) {
+            words.pop();
+        }
+        if !found.insert(surname) {
+            return None;
+        }
+    }
+    Some(found.len())
+}
+
 #[test]
-fn names_are_a_given_name_and_surnames() {
-    let listed = |csv| -> BTreeSet<&str> { data(csv).iter().map(|fields| fields[0]).collect() };
-    let given = listed(include_str!("../../data/given_names.csv"));
-    let surnames = listed(include_str!("../../data/surnames.csv"));
-    in_every_world(|world| {
-        for name in world.customers.texts("name") {
-            let parts: Vec<&str> = name.split(' ').collect();
-            assert!((2..=4).contains(&parts.len()), "{name}");
-            assert!(given.contains(parts[0]), "{name}");
-            assert!(parts[1..].iter().all(|part| surnames.contains(part)), "{name}");
+fn names_are_given_names_and_surnames() {
+    let given: BTreeSet<&str> =
+        data(include_str!("../../data/given_names.csv")).iter().map(|fields| fields[0]).collect();
+    let second = data(include_str!("../../data/second_names.csv"));
+    let listed: BTreeMap<&str, &str> = data(include_str!("../../data/surnames.csv"))
+        .iter()
+        .map(|fields| (fields[0], fields[2]))
+        .collect();
+    assert!(given.len() >= 200 && listed.len() >= 150);
+    assert_eq!(surnames("da Silva Santos", &listed), Some(2));
+    assert_eq!(surnames("dos Silva", &listed), None);
+    in_every_table(|world| {
+        let births = world.customers.ints("birth_date");
+        for (name, birth) in world.customers.texts("name").into_iter().zip(births) {
+            let (first, rest) = name.split_once(' ').expect("two names");
+            assert!(given.contains(first), "{name}");
+            let born = decade(days::ymd(*birth).0);
+            let year = |text: &str| text.parse::<i32>().expect("a year");
+            let usual = |fields: &&Vec<&str>| {
+                fields[0] == first && (year(fields[3])..=year(fields[4])).contains(&born)
+            };
+            let after = second
+                .iter()
+                .filter(usual)
+                .filter_map(|fields| rest.strip_prefix(fields[1])?.strip_prefix(' '));
+            let fits = |rest| surnames(rest, &listed).is_some_and(|count| (1..=3).contains(&count));
+            assert!([rest].into_iter().chain(after).any(fits), "{name}, born in the {born}s");
+        }
+    });
+}
+
+/// Fields of each occupation.
+static OCCUPATIONS: LazyLock<BTreeMap<&str, Vec<&'static str>>> = LazyLock::new(|| {
+    data(include_str!("../../data/occupations.csv"))
+        .into_iter()
+        .map(|fields| (fields[0], fields))
+        .collect()
+});
+
+/// Who pays an occupation.
+pub fn paid_by(occupation: &str) -> &'static str {
+    OCCUPATIONS[occupation][4]
+}
+
+#[test]
+fn occupations_fit_the_age() {
+    in_every_table(|world| {
+        let start = world.plan.as_of() - i64::from(world.plan.days()) * days::DAY;
+        let (today, _) = days::local(start);
+        let births = world.customers.ints("birth_date");
+        for (occupation, birth) in world.customers.texts("occupation").into_iter().zip(births) {
+            let age = |day: i32| {
+                let ((year, month, day), born) = (days::ymd(day), days::ymd(*birth));
+                year - born.0 - i32::from((month, day) < (born.1, born.2))
+            };
+            let fields = &OCCUPATIONS[occupation];
+            let has = |age: i32| {
+                let stage = [22, 25, 35, 45, 55, 65].iter().filter(|start| age >= **start).count();
+                fields[5 + stage] != "0"
+            };
+            // A year has 365.25 days there, so a birthday may be a day off.
+            let ages = [age(today - 1), age(today), age(today + 1)];
+            assert!(ages.into_iter().any(has), "{occupation} of {ages:?}");
+            let (least, most) = match occupation {
+                "Aposentado" => (55, 130),
+                "Médico" | "Magistrado" => (25, 130),
+                "Estudante" | "Estagiário" => (18, 34),
+                "Jovem aprendiz" => (18, 24),
+                _ => (18, 130),
+            };
+            assert!(ages[2] >= least && ages[0] <= most, "{occupation} of {ages:?}");
+        }
+    });
+}
+
+#[test]
+fn incomes_are_those_of_the_occupation() {
+    in_every_table(|world| {
+        let incomes = world.customers.longs("monthly_income");
+        for (occupation, income) in world.customers.texts("occupation").into_iter().zip(incomes) {
+            let fields = &OCCUPATIONS[occupation];
+            let number = |field: usize| fields[field].parse::<i64>().expect("centavos");
+            // Some of those who may earn much earn a multiple.
+            let most = number(2) * if number(2) >= 1_500_000 { 8 } else { 1 };
+            assert!((number(1)..=most).contains(income), "{income} of {occupation}");
+            // Only who studies earns less than the minimum wage of 2026.
+            let studies = matches!(occupation, "Estudante" | "Estagiário" | "Jovem aprendiz");
+            assert!(*income >= 162_100 || studies, "{income} of {occupation}");
         }
     });
 }
 
 #[test]
 fn customers_are_adults_when_they_join() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let births = world.customers.ints("birth_date");
         for (birth, created) in births.iter().zip(world.customers.longs("created_at")) {
             let (year, month, day) = days::ymd(*birth);
@@ -210,9 +310,8 @@ fn customers_are_adults_when_they_join() {
 
 #[test]
 fn incomes_and_scores_are_in_range() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let customers = &world.customers;
-        assert!(customers.longs("monthly_income").iter().all(|income| *income >= 100_000));
         assert!(customers.shorts("credit_score").iter().all(|score| (0..=1_000).contains(score)));
         // A richer segment never earns less than a plainer one.
         let mut ranges: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
@@ -231,7 +330,7 @@ fn incomes_and_scores_are_in_range() {
 
 #[test]
 fn properties_are_whole_and_in_the_city_of_their_borrower() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let properties = &world.properties;
         let kinds = properties.symbols("property_type");
         let (built, has_year) = (properties.shorts("built_year"), properties.valid("built_year"));

@@ -6,7 +6,8 @@ use std::ops::Range;
 use datagen_core::entity::loan::{Amortization, Installment, Schedule};
 
 use crate::common::{Id, Read, days};
-use crate::worlds::{World, in_every_world};
+use crate::customers::paid_by;
+use crate::worlds::{World, in_every_table, in_every_world};
 
 fn each_loan(world: &World, check: impl Fn(usize, Range<usize>)) {
     let mut groups: BTreeMap<Id, Range<usize>> =
@@ -19,7 +20,7 @@ fn each_loan(world: &World, check: impl Fn(usize, Range<usize>)) {
 
 #[test]
 fn housing_loans_and_properties_are_one_to_one() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let loans = &world.loans;
         let secured = loans.valid("property_id");
         for (kind, secured) in loans.symbols("loan_type").into_iter().zip(&secured) {
@@ -38,7 +39,7 @@ fn housing_loans_and_properties_are_one_to_one() {
 
 #[test]
 fn housing_loans_are_at_most_four_fifths_of_the_value() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let properties = world.properties.rows_by_id("property_id");
         let secured = world.loans.valid("property_id");
         for loan in (0..world.loans.rows()).filter(|loan| secured[*loan]) {
@@ -52,7 +53,7 @@ fn housing_loans_are_at_most_four_fifths_of_the_value() {
 
 #[test]
 fn terms_and_rates_are_those_of_the_kind() {
-    in_every_world(|world| {
+    in_every_table(|world| {
         let loans = &world.loans;
         let amortizations = loans.symbols("amortization");
         for (row, kind) in loans.symbols("loan_type").into_iter().enumerate() {
@@ -60,7 +61,7 @@ fn terms_and_rates_are_those_of_the_kind() {
             let (rates, terms) = match kind {
                 "HOUSING" => (8_700..=10_500, 120..=420),
                 "VEHICLE" => (16_000..=23_000, 12..=60),
-                "PAYROLL" => (15_000..=45_000, 12..=96),
+                "PAYROLL" => (16_000..=42_000, 12..=96),
                 _ => (45_000..=80_000, 6..=48),
             };
             assert!(rates.contains(&rate), "{rate} for {kind}");
@@ -72,6 +73,70 @@ fn terms_and_rates_are_those_of_the_kind() {
             let (year, month, day) = days::ymd(contracted);
             let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
             assert_eq!(loans.ints("first_due_date")[row], days::day(year, month, day.min(28)));
+        }
+    });
+}
+
+#[test]
+fn payroll_loans_are_of_those_who_have_a_payroll_or_benefit() {
+    in_every_table(|world| {
+        let loans = &world.loans;
+        let borrowers = world.customers.rows_by_id("customer_id");
+        let occupations = world.customers.texts("occupation");
+        let kinds = loans.symbols("loan_type");
+        for row in (0..loans.rows()).filter(|row| kinds[*row] == "PAYROLL") {
+            let occupation = occupations[borrowers[&loans.ids("customer_id")[row]]];
+            // Around 1.8% a month for servants and the retired, around 3.8% for others.
+            let rates = match paid_by(occupation) {
+                "public" | "inss" => 16_000..=20_000,
+                "private" => 34_000..=42_000,
+                other => panic!("{occupation} is paid by {other}"),
+            };
+            let rate = loans.longs("monthly_rate")[row];
+            assert!(rates.contains(&rate), "{rate} for {occupation}");
+        }
+    });
+}
+
+#[test]
+fn installments_are_affordable() {
+    in_every_table(|world| {
+        let loans = &world.loans;
+        let borrowers = world.customers.rows_by_id("customer_id");
+        let (kinds, amortizations) = (loans.symbols("loan_type"), loans.symbols("amortization"));
+        for row in 0..loans.rows() {
+            let borrower = borrowers[&loans.ids("customer_id")[row]];
+            let income = world.customers.longs("monthly_income")[borrower];
+            let principal = loans.longs("principal")[row];
+            let (rate, term) = (loans.longs("monthly_rate")[row], loans.shorts("term_months")[row]);
+            let first = match amortizations[row] {
+                "SAC" => principal / i64::from(term) + principal * rate / 1_000_000,
+                _ => equal_installment(principal, rate, term),
+            };
+            let percent = match kinds[row] {
+                "HOUSING" => 40,
+                "PAYROLL" => 35,
+                "VEHICLE" => 30,
+                _ => 25,
+            };
+            assert!(first * 100 <= income * percent + 100, "{first} with {income}: {}", kinds[row]);
+            assert!(principal >= 50_000, "{principal}");
+        }
+    });
+}
+
+#[test]
+fn housing_loans_end_before_the_insurers_limit_or_are_of_the_shortest_term() {
+    in_every_table(|world| {
+        let loans = &world.loans;
+        let borrowers = world.customers.rows_by_id("customer_id");
+        let kinds = loans.symbols("loan_type");
+        for row in (0..loans.rows()).filter(|row| kinds[*row] == "HOUSING") {
+            let birth =
+                world.customers.ints("birth_date")[borrowers[&loans.ids("customer_id")[row]]];
+            let term = i32::from(loans.shorts("term_months")[row]);
+            let age = (days::local(loans.longs("contracted_at")[row]).0 - birth) * 4 / 1_461;
+            assert!(term == 120 || age * 12 + term <= 81 * 12, "{term} months at {age}");
         }
     });
 }
@@ -115,11 +180,15 @@ fn amounts_are_those_of_sac_and_price() {
                 let part = events.longs("principal_amount")[row];
                 let interest = events.longs("interest_amount")[row];
                 assert_eq!(interest, (owed * rate + 500_000) / 1_000_000, "row {row}");
+                let left = i64::from(term - events.shorts("installment_number")[row]);
                 // The last installment takes the rounding.
-                if events.shorts("installment_number")[row] == term {
+                if left == 0 {
                     assert_eq!(part, owed);
                 } else if amortizations[loan] == "SAC" {
-                    assert_eq!(part, principal / i64::from(term));
+                    // What is left is P·left/n, rounded half up.
+                    let (twice, term) = (2 * principal * left, i64::from(term));
+                    let rest = twice / (2 * term) + i64::from(twice % (2 * term) >= term);
+                    assert_eq!(owed - part, rest);
                 } else {
                     assert_eq!(part + interest, equal);
                 }

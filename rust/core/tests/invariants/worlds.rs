@@ -1,5 +1,6 @@
 //! The plans that every invariant is tried on, each generated once.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use datagen_core::column::Batch;
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::common::{all, bank_of, days};
+use crate::common::{all, bank_of, days, part};
 
 /// All rows of a plan.
 pub struct World {
@@ -26,8 +27,19 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(plan: Plan) -> Self {
+    /// All rows.
+    fn new(plan: Plan) -> Self {
+        Self::with_events_of(plan, 0..plan.customers())
+    }
+
+    /// The tables alone, with streams that have no event.
+    fn of_tables(plan: Plan) -> Self {
+        Self::with_events_of(plan, 0..0)
+    }
+
+    fn with_events_of(plan: Plan, customers: Range<u64>) -> Self {
         let bank = bank_of(plan);
+        let events = |name| part(&bank, name, customers.clone(), 10_000);
         Self {
             plan,
             customers: all(&bank, "customers"),
@@ -36,10 +48,10 @@ impl World {
             accounts: all(&bank, "accounts"),
             cards: all(&bank, "credit_cards"),
             loans: all(&bank, "loans"),
-            transactions: all(&bank, "banking.transactions"),
-            purchases: all(&bank, "banking.card-transactions"),
-            trades: all(&bank, "banking.trades"),
-            installments: all(&bank, "banking.installments"),
+            transactions: events("banking.transactions"),
+            purchases: events("banking.card-transactions"),
+            trades: events("banking.trades"),
+            installments: events("banking.installments"),
         }
     }
 
@@ -101,12 +113,31 @@ fn drawn() -> impl Strategy<Value = Plan> {
     })
 }
 
-static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {
+/// Plans of all the years that there may be, for the tables alone.
+fn of_any_time() -> impl Strategy<Value = Plan> {
+    let lengths = prop_oneof![Just(1), Just(90), 1_u32..400, 400_u32..=3_660, Just(3_660)];
+    (any::<u64>(), 60_u64..=200, 0_i64..1_000_000, lengths).prop_map(
+        |(seed, customers, place, length)| {
+            let first = days::utc((2000, 1, 1), 0, 0) + i64::from(length) * days::DAY;
+            let span = days::utc((2100, 1, 1), 0, 0) - first;
+            Plan::try_new(seed, customers, first + span / 1_000_000 * place, length)
+                .expect("a plan")
+        },
+    )
+}
+
+/// As many plans as there are to be drawn.
+fn draw(plans: &impl Strategy<Value = Plan>) -> Vec<Plan> {
     let more = std::env::var("PROPTEST_CASES").map_or(DRAWN, |n| n.parse().expect("a number"));
     let mut runner = TestRunner::default();
-    let drawn = (0..more).map(|_| drawn().new_tree(&mut runner).expect("a plan").current());
-    chosen().into_iter().chain(drawn).map(World::new).collect()
-});
+    (0..more).map(|_| plans.new_tree(&mut runner).expect("a plan").current()).collect()
+}
+
+static WORLDS: LazyLock<Vec<World>> =
+    LazyLock::new(|| chosen().into_iter().chain(draw(&drawn())).map(World::new).collect());
+
+static TABLES: LazyLock<Vec<World>> =
+    LazyLock::new(|| draw(&of_any_time()).into_iter().map(World::of_tables).collect());
 
 /// Names the plan if a check fails in it, so that it can join the chosen ones.
 struct Naming<'a>(&'a Plan);
@@ -119,9 +150,19 @@ impl Drop for Naming<'_> {
     }
 }
 
-/// Tries a check on every plan.
-pub fn in_every_world(mut check: impl FnMut(&World)) {
-    for world in &*WORLDS {
+/// Tries a check on every plan with its events.
+pub fn in_every_world(check: impl FnMut(&World)) {
+    each(&WORLDS, check);
+}
+
+/// Tries a check of tables alone on those plans and on others of any time and length.
+pub fn in_every_table(check: impl Fn(&World)) {
+    each(&WORLDS, &check);
+    each(&TABLES, check);
+}
+
+fn each(worlds: &[World], mut check: impl FnMut(&World)) {
+    for world in worlds {
         let _named_if_it_fails = Naming(&world.plan);
         check(world);
     }

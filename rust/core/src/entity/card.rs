@@ -116,31 +116,29 @@ impl CreditCard {
 /// The name in capitals without accents; where it is too long for a card without its particles, and
 /// then with initials for the names between the first and the last, from the back.
 fn embossed(holder: &Customer) -> Vec<u8> {
-    let name = holder.name().concat();
-    let words: Vec<&str> = name.split(' ').collect();
-    let main: Vec<&str> = words
-        .iter()
-        .copied()
-        .filter(|word| !word.starts_with(|c: char| c.is_lowercase()))
-        .collect();
-    let mut line = write_words(&words, words.len());
-    let mut whole = main.len() - 1;
-    while line.len() > EMBOSSED && whole > 0 {
-        line = write_words(&main, whole);
-        whole -= 1;
+    let name = holder.name();
+    let mut words: Vec<&str> = Vec::with_capacity(16);
+    words.extend(name.iter().flat_map(|piece| piece.split_ascii_whitespace()));
+    let letters = |word: &str| word.chars().count();
+    let width = |words: &[&str]| words.iter().map(|word| letters(word) + 1).sum::<usize>() - 1;
+    let mut used = width(&words);
+    if used > EMBOSSED {
+        words.retain(|word| !word.as_bytes()[0].is_ascii_lowercase());
+        used = width(&words);
     }
-    line
-}
-
-/// Words in capitals with spaces between; of those from place `whole` on, but for the last, the initial.
-fn write_words(words: &[&str], whole: usize) -> Vec<u8> {
-    let mut line = Vec::with_capacity(80);
+    let last = words.len() - 1;
+    let mut whole = last;
+    while used > EMBOSSED && whole > 1 {
+        whole -= 1;
+        used -= letters(words[whole]) - 1;
+    }
+    let mut line = Vec::with_capacity(used);
     for (place, word) in words.iter().enumerate() {
         if place > 0 {
             line.push(b' ');
         }
-        let initial = place >= whole && place + 1 < words.len();
-        line.extend(fold(word).take(if initial { 1 } else { usize::MAX }));
+        let initial = (whole..last).contains(&place);
+        line.extend(fold(word).take(if initial { 1 } else { EMBOSSED }));
     }
     line.make_ascii_uppercase();
     line

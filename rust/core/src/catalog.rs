@@ -10,7 +10,7 @@ pub use streams::STREAMS;
 pub use tables::TABLES;
 
 /// Changes with any change of a generated value.
-pub const CATALOG_VERSION: u32 = 1;
+pub const CATALOG_VERSION: u32 = 2;
 
 /// The type of a field, with its meaning in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

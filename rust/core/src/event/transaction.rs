@@ -348,7 +348,7 @@ impl Movement {
         if direction == DEBIT && balance > account.income * 2 {
             match kind {
                 TED => amount = balance / 100 * (20 + i64::from(portion.below(76))),
-                PIX if fate.0 % 8 == 0 => {
+                PIX if fate.0 % 6 == 0 => {
                     let most = balance.min(account.income * 5);
                     amount = most / 100 * (10 + i64::from(portion.below(41)));
                 }

@@ -257,6 +257,8 @@ pub struct Category {
     pub profile: usize,
     /// How many of 100 of its sales come back every month.
     pub recurring_pct: u64,
+    /// Whether what is bought online comes from anywhere, and not from near by.
+    pub far: bool,
     /// Merchants.
     pub merchants: Choice<Company>,
 }
@@ -531,6 +533,7 @@ fn categories() -> Choice<Category> {
                 ecommerce_pct: number(f[8]),
                 profile: number(f[9]),
                 recurring_pct: number(f[10]),
+                far: f[11] == "1",
                 merchants: Choice::new(shops, |shop: &Company| shop.weight),
             }
         })

@@ -347,8 +347,8 @@ impl CardTransactionColumns {
                     installments(category, amount, parcels),
                 ),
             };
-            // Shops are near home, but for one in twelve; those online are anywhere.
-            let elsewhere = mode == ECOMMERCE || away.chance(800);
+            // Shops are near home, but for one in twelve; most of those online are anywhere.
+            let elsewhere = if mode == ECOMMERCE { category.far } else { away.chance(800) };
             let city = if elsewhere { reference().cities.pick(place) } else { home };
 
             self.card_transaction_id.push(history.context.event_id(

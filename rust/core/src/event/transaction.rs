@@ -67,6 +67,8 @@ const ACCOUNT_KEYS: [u8; 4] = [KEY_CPF, KEY_PHONE, KEY_EMAIL, KEY_EVP];
 const OWN_ISPB: [u8; 8] = *b"99860010";
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
 const NIGHT_CAP: i64 = 100_000;
+/// Nobody gives so much for a birthday, in centavos.
+const LARGE_PIX: i64 = 200_000;
 /// Movements in the default number of days, for each kind of account; drawn evenly.
 /// Means 17.5, 4 and 6.25: 20.2 for a customer.
 const CHECKING: [u32; 16] = [2, 4, 6, 8, 9, 10, 12, 13, 15, 17, 19, 22, 25, 30, 38, 50];
@@ -634,8 +636,9 @@ impl TransactionColumns {
             let party = other.map_or(Party::Nobody, Counterparty::party);
             let of_kind = &reference.descriptions[movement.kind as usize];
             let texts = &of_kind[movement.direction as usize][party as usize];
-            // A third say nothing.
-            texts.get(movement.draw.0 as usize % (texts.len() * 3 / 2))
+            // A third say nothing; of a large Pix the first text says no more than what it is.
+            let large = movement.kind == PIX && movement.amount > LARGE_PIX;
+            texts.get(if large { 0 } else { movement.draw.0 as usize % (texts.len() * 3 / 2) })
         };
         match text {
             Some(text) => self.description.push_padded([text.padded()]),

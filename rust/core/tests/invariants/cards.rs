@@ -259,6 +259,23 @@ fn subscriptions_come_on_one_day_for_one_amount() {
 }
 
 #[test]
+fn rides_and_meals_are_bought_at_home_or_on_a_journey() {
+    in_every_world(|world| {
+        let (cards, customers, events) = (&world.cards, &world.customers, &world.purchases);
+        let holders = customers.rows_by_id("customer_id");
+        let homes = customers.texts("city");
+        let (mccs, cities) = (events.texts("mcc"), events.texts("merchant_city"));
+        let modes = events.symbols("entry_mode");
+        each_card(world, |card, rows| {
+            let home = homes[holders[&cards.ids("customer_id")[card]]];
+            for row in rows.filter(|row| matches!(mccs[*row], "4121" | "5814")) {
+                assert!(modes[row] != "ECOMMERCE" || cities[row] == home, "row {row}");
+            }
+        });
+    });
+}
+
+#[test]
 fn merchants_are_in_known_cities() {
     in_every_world(|world| {
         let states = world.purchases.texts("merchant_state");

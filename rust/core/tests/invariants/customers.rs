@@ -122,6 +122,23 @@ fn the_rules_of_this_file_know_valid_from_invalid() {
 }
 
 #[test]
+fn listed_cities_fit_their_state_and_share_no_postal_code() {
+    assert!(CITIES.len() >= 250);
+    let mut ranges = Vec::new();
+    for city in CITIES.values() {
+        let state = &STATES[city[1]];
+        assert!(state.ddds.contains(&city[2]), "{city:?}");
+        let within = |&(first, last): &(&str, &str)| first <= city[4] && city[5] <= last;
+        assert!(state.ceps.iter().any(within), "{city:?}");
+        ranges.push((city[4], city[5]));
+    }
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0));
+    let states: BTreeSet<&str> = CITIES.keys().map(|(_, state)| *state).collect();
+    assert_eq!(states.len(), 27);
+}
+
+#[test]
 fn cpfs_are_valid_and_of_the_region_of_the_state() {
     in_every_table(|world| {
         let states = world.customers.texts("state");

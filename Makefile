@@ -13,7 +13,7 @@ help:
 	@echo "make lint    check formats, lints and types of both languages"
 	@echo "make bench   run the benchmarks"
 	@echo "make golden  write the golden values anew (read CONTRIBUTING.md first)"
-	@echo "make docs    write docs/data-catalog.md from the catalogue"
+	@echo "make docs    write docs/data-catalog.md and .pt.md from the catalogue"
 	@echo "make down    stop the local stack"
 
 # The virtual environment, and in it the extension built with optimisation.

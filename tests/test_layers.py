@@ -453,7 +453,9 @@ def test_nobody_imports_the_command_but_its_doors() -> None:
     for path in sorted((_ROOT / "scripts").glob("*.py")):
         for imported in python_imports(path.stem, path.read_text("utf-8"), ["datagen.cli"]):
             top = imported.name.partition(".")[0]
-            assert top in sys.stdlib_module_names or top in {"click", "datagen"}, path
+            # `make docs` reads Arrow types as others do.
+            known = {"click", "datagen"} | ({"pyarrow"} if path.stem == "data_catalog" else set())
+            assert top in sys.stdlib_module_names | known, path
 
 
 _MODULES = [

@@ -7,6 +7,7 @@ import copy
 import importlib
 import io
 import itertools
+import json
 import pickle
 import signal
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import fastavro
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -711,6 +713,14 @@ def test_the_catalogue_is_plain_data() -> None:
         "table": "accounts",
         "only": ("account_type", "INVESTIMENTOS"),
     }
+
+
+@every_relation
+def test_the_schema_reads_the_rows_in_avro(name: str) -> None:
+    batch = first(name)
+    schema = fastavro.parse_schema(json.loads(RELATIONS[name]["avro_schema"]))
+    rows = [fastavro.schemaless_reader(io.BytesIO(row), schema) for row in batch.encode("avro")]
+    assert rows == python_rows(batch)
 
 
 def test_a_debug_build_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

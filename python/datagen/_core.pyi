@@ -274,8 +274,8 @@ def catalogue() -> dict[str, Any]:
 
     Each relation: ``name``, ``fields`` (``name``, ``type``, ``nullable``, ``doc``; and by type
     ``precision``/``scale``, ``length``, ``symbols``), ``foreign_keys`` (``field``, ``table``,
-    ``only``); tables also ``unique`` and ``checks`` (pairs of name and SQL); streams also ``key``,
-    ``time``, ``ce_type`` and ``avro_schema`` (JSON text).
+    ``only``), ``avro_schema`` (JSON text); tables also ``unique`` and ``checks`` (pairs of name and
+    SQL); streams also ``key``, ``time`` and ``ce_type``.
     """
 
 def is_debug_build() -> bool:

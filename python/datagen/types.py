@@ -50,12 +50,12 @@ class Relation:
     name: str
     fields: tuple[Field, ...]
     foreign_keys: tuple[ForeignKey, ...]
+    avro_schema: str
     unique: tuple[str, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()
     key: str | None = None
     time: str | None = None
     ce_type: str | None = None
-    avro_schema: str | None = None
 
     @property
     def primary_key(self) -> str:
@@ -109,12 +109,12 @@ def _relation(raw: dict[str, Any]) -> Relation:
         name=raw["name"],
         fields=tuple(map(_field, raw["fields"])),
         foreign_keys=tuple(map(_foreign_key, raw["foreign_keys"])),
+        avro_schema=raw["avro_schema"],
         unique=tuple(raw.get("unique") or ()),
         checks=tuple((name, sql) for name, sql in raw.get("checks") or ()),
         key=raw.get("key"),
         time=raw.get("time"),
         ce_type=raw.get("ce_type"),
-        avro_schema=raw.get("avro_schema"),
     )
 
 

@@ -100,7 +100,7 @@ def as_avro(rows: Rows) -> None:
     from fastavro import parse_schema, schemaless_writer
 
     for stream in catalogue().streams:
-        schema = parse_schema(json.loads(stream.avro_schema or ""))
+        schema = parse_schema(json.loads(stream.avro_schema))
         for row in rows[stream.name]:
             buffer = io.BytesIO()
             schemaless_writer(buffer, schema, row)

@@ -148,7 +148,7 @@ class KafkaSink:
         if self._schema_ids is None:
             return {}
         names = [one.name for one in catalogue().streams] if streams is None else list(streams)
-        schemas = {self._subject(name): _relation(name).avro_schema or "" for name in names}
+        schemas = {self._subject(name): _relation(name).avro_schema for name in names}
         found = _registry.register(self._config, schemas)
         if found is None and self._schema_ids:
             raise UnreachableError(

@@ -22,6 +22,7 @@ fn relation<'py>(py: Python<'py>, relation: &Relation) -> PyResult<Bound<'py, Py
     dict.set_item("name", relation.name)?;
     dict.set_item("fields", list(py, relation.fields, |f| field(py, f))?)?;
     dict.set_item("foreign_keys", list(py, relation.foreign_keys, |k| foreign_key(py, k))?)?;
+    dict.set_item("avro_schema", avro_schema(relation))?;
     match relation.kind {
         Kind::Table(keys) => {
             dict.set_item("unique", keys.unique)?;
@@ -31,7 +32,6 @@ fn relation<'py>(py: Python<'py>, relation: &Relation) -> PyResult<Bound<'py, Py
             dict.set_item("key", topic.key)?;
             dict.set_item("time", topic.time)?;
             dict.set_item("ce_type", topic.ce_type)?;
-            dict.set_item("avro_schema", avro_schema(relation))?;
         }
     }
     Ok(dict)

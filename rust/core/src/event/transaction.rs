@@ -9,7 +9,7 @@ use super::recurring::{Due, due_at, dues, with_dues};
 use super::timeline::Parts;
 use super::{History, scaled};
 use crate::brazil::calendar::{HOUR, instant, local_day, local_time};
-use crate::brazil::data::{Business, Company, DECADES, Label, Party, Payer};
+use crate::brazil::data::{Business, Company, Label, Party, Payer};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
 use crate::civil::from_days;
@@ -512,8 +512,8 @@ impl Counterparty {
 
     fn person(given: Word, last: Word, document: Word) -> Other {
         let reference = reference();
-        // Of any age: born from the sixties to the noughties.
-        let (sex, decade) = (document.0 & 1, DECADES as u64 - 5 + (document.0 >> 1) % 5);
+        // Adults younger than most: born since the sixties.
+        let (sex, decade) = (document.0 & 1, (document.0 >> 1) % 5);
         let names = &reference.given_names[sex as usize][decade as usize];
         let surname = reference.surnames.pick(last);
         let particle = last.0 % 100 < surname.particle_pct;

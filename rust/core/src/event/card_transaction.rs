@@ -1,7 +1,7 @@
 //! `banking.card-transactions`.
 
 use super::recurring::{Due, due_at, dues, with_dues};
-use super::timeline::{Parts, purchases_of_a_week};
+use super::timeline::{Parts, purchases_of_a_year};
 use super::{History, scaled};
 use crate::brazil::calendar::{Day, HOUR, instant, local_day, local_time};
 use crate::brazil::data::{Category, City};
@@ -43,9 +43,9 @@ const DECLINED: u8 = 1;
 /// Purchases in the default number of days, drawn evenly; the mean of 58.31 over the cards that are not
 /// cancelled is 57.14 over all.
 const PURCHASES: [u32; 16] = [12, 18, 24, 30, 35, 40, 45, 50, 55, 61, 68, 76, 85, 97, 112, 125];
-/// Purchases of a card in a month of 30.44 days, in tenths: by so much a share of purchases becomes a
-/// chance to have a purchase that comes back.
-const MONTHLY_PURCHASES: u64 = 197;
+/// Purchases of a card in a month of 30.44 days, in tenths, and a twentieth more for those that fall into
+/// one part with another: by so much a share of purchases becomes a chance to have one that comes back.
+const MONTHLY_PURCHASES: u64 = 207;
 /// Why a purchase within the limit may be declined.
 const REASONS: [&str; 4] =
     ["SUSPECTED_FRAUD", "INVALID_PIN", "ISSUER_UNAVAILABLE", "MERCHANT_NOT_ALLOWED"];
@@ -91,7 +91,7 @@ pub struct Shopping {
 }
 
 impl Shopping {
-    /// From the reference data alone. Over a week each category keeps its share of purchases, and each
+    /// From the reference data alone. Over a year each category keeps its share of purchases, and each
     /// hour its own: the weights by hour and category are fitted to both sums in turns (iterative
     /// proportional fitting; Deming and Stephan, 1940), in integers.
     #[expect(clippy::new_without_default, reason = "it reads files")]
@@ -101,7 +101,7 @@ impl Shopping {
         const TOTAL: u128 = 1 << 44;
         let reference = reference();
         let categories = &reference.categories.items;
-        let hours: Vec<u64> = purchases_of_a_week().concat();
+        let hours: Vec<u64> = purchases_of_a_year().concat();
         let shares: Vec<u64> =
             categories.iter().map(|c| c.weight * (100 - c.recurring_pct)).collect();
         let scaled =

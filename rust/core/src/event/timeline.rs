@@ -38,13 +38,20 @@ const LATE_SESSION: std::ops::Range<usize> = 13 * SLOTS_PER_HOUR..SESSION.end;
 /// A weight for each hour of the day.
 pub type Hours = [u64; 24];
 
-/// Weight of purchases by local hour in a week without holidays: on its business days, and on its
-/// days off.
-pub fn purchases_of_a_week() -> [Hours; 2] {
-    [0..5, 5..7].map(|days| {
-        let hours = PURCHASES_BY_HOUR[usize::from(days.start == 5)];
-        let (days, all) = (&PURCHASES_BY_WEEKDAY[days], hours.iter().sum::<u64>());
-        hours.map(|hour| hour * days.iter().sum::<u64>() * 1_000 / all)
+/// Weight of purchases by local hour, on the business days and on the days off of a usual year.
+pub fn purchases_of_a_year() -> [Hours; 2] {
+    // Ten of 261 weekdays are holidays, which count as Sundays.
+    const WEEKDAYS: u64 = 261;
+    const HOLIDAYS: u64 = 10;
+    let week: u64 = PURCHASES_BY_WEEKDAY[..5].iter().sum();
+    let weekend: u64 = PURCHASES_BY_WEEKDAY[5..].iter().sum();
+    let off = weekend * WEEKDAYS + 5 * PURCHASES_BY_WEEKDAY[6] * HOLIDAYS;
+    let of_days = [week * (WEEKDAYS - HOLIDAYS), off];
+    [0, 1].map(|curve: usize| {
+        let slots = by_slot(PURCHASES_BY_HOUR[curve]);
+        let all: u64 = slots.iter().sum();
+        let mut hours = slots.chunks(SLOTS_PER_HOUR).map(|of_hour| of_hour.iter().sum::<u64>());
+        std::array::from_fn(|_| hours.next().expect("24 hours") * of_days[curve] / all)
     })
 }
 

@@ -79,7 +79,7 @@ const INVESTMENTS: [u32; 8] = [2, 3, 4, 5, 6, 8, 10, 12];
 const SALARY_FROM: u32 = 9;
 const BILLS_FROM: u32 = 15;
 /// How many of 10 000 payments to somebody drawn are to or from a firm.
-const FIRMS: u32 = 3_150;
+const FIRMS: u32 = 3_105;
 /// What is paid by one holder again and again: people and firms that each account knows.
 const CONTACTS: u64 = 6;
 
@@ -683,8 +683,8 @@ impl TransactionColumns {
         let kind = match (&other.other, choice.below(1000)) {
             (Other::Company(_), 0..37) => KEY_CNPJ,
             (_, 37..186) => KEY_EMAIL,
-            (Other::Person(..), 186..543) => KEY_PHONE,
-            (Other::Person(..), 543..894) => KEY_CPF,
+            (Other::Person(..), 186..539) => KEY_PHONE,
+            (Other::Person(..), 539..886) => KEY_CPF,
             _ => KEY_EVP,
         };
         self.pix_key_type.push(Some(kind));

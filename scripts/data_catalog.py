@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
@@ -273,13 +274,26 @@ class Measured:
     def missing(self, field: Field) -> int:
         return int(self._table[field.name].null_count)
 
-    def counts(self, field: Field) -> list[tuple[str, int]]:
+    def counts(self, field: Field, by: tuple[Field, str] | None = None) -> list[tuple[Any, int]]:
         """How often each value comes, most often first, then in order."""
-        column = self._table[field.name].drop_null()
+        table = self._table
+        if by is not None:
+            table = table.filter(pc.equal(table[by[0].name].cast(pa.string()), by[1]))
+        column = table[field.name].drop_null()
         if pa.types.is_dictionary(column.type):
             column = column.cast(pa.string())
         counted = pc.value_counts(column).to_pylist()
         return sorted(((c["values"], c["counts"]) for c in counted), key=lambda c: (-c[1], c[0]))
+
+    def times(self, field: Field, width: int, count: int, offset: int) -> list[int]:
+        """How many rows fall in each of `count` parts of so many hours that come back in turn.
+
+        The first begins `offset` hours before 1970-01-01T00:00 in Brasília (UTC−3).
+        """
+        parts = Counter(
+            ((time // 3_600_000 - 3 + offset) // width) % count for time in self._units(field)
+        )
+        return [parts[part] for part in range(count)]
 
     def numbers(self, field: Field, by: tuple[Field, str] | None = None) -> list[int]:
         """The values in order of size, in units of the field; `by` takes the rows of a symbol."""
@@ -342,6 +356,8 @@ class Document:
             yield self.section(name) + "\n"
             if name == "volumes":
                 yield from self._volumes()
+            if name == "time":
+                yield from self._times()
             if name == "types":
                 yield from self._types()
         yield f"## {self.word('sources')}\n"
@@ -368,6 +384,32 @@ class Document:
             counts = [self.numbers.integer(plan.rows(relation.name)) for plan in sizes]
             yield from _row_of_table([f"`{relation.name}`", *counts])
         yield ""
+
+    def _times(self) -> Iterator[str]:
+        """Shares of the events that follow the clock, by weekday and by hour."""
+        streams = [one for one in self.catalogue.streams if one.name != "banking.installments"]
+        times = {
+            stream.name: next(one for one in stream.fields if one.name == stream.time)
+            for stream in streams
+        }
+        for names, width, offset in (
+            # 1970-01-01 was a Thursday, three days after a Monday.
+            (self.word("weekdays").split(), 24, 3 * 24),
+            ([f"{hour:02}–{hour + 1:02} h" for hour in range(24)], 1, 0),
+        ):
+            head = [self.word("when"), *(f"`{name}`" for name in times)]
+            yield from _row_of_table(head, head=True, right=True)
+            counts = [
+                _measured(name).times(field, width, len(names), offset)
+                for name, field in times.items()
+            ]
+            for part, name in enumerate(names):
+                shares = [
+                    self.numbers.percent(found[part], sum(found)) if found[part] else ""
+                    for found in counts
+                ]
+                yield from _row_of_table([name, *shares])
+            yield ""
 
     def _types(self) -> Iterator[str]:
         """Each type of the catalogue in every format; the tables have all of them."""
@@ -460,32 +502,45 @@ class Document:
         if field.nullable:
             missing = self.numbers.percent(rows.missing(field), rows.rows)
             yield f"{self.word('empty')} {missing}"
-        if field.symbols or field.type in {"bool", "text", "char"}:
-            yield from self._shares(field, rows)
-        elif field.type in {"decimal", "int", "smallint"}:
-            if by is None:
-                yield self._spread(relation, field)
-                return
+        is_number = field.type in {"decimal", "int", "smallint"}
+        if not is_number and not field.symbols and field.type not in {"bool", "text", "char"}:
+            return
+        if field.type == "smallint" and by is None and len(counts := rows.counts(field)) <= 12:
+            shares = ((value, self.numbers.percent(n, rows.rows)) for value, n in sorted(counts))
+            yield ", ".join(f"**{value}** {share}" for value, share in shares)
+            return
+        parts: list[tuple[Field, str] | None] = [None]
+        if by is not None:
             divider = next(one for one in relation.fields if one.name == by)
-            for symbol in divider.symbols:
-                yield f"**{symbol}** {self._spread(relation, field, (divider, symbol))}"
+            there = dict(rows.counts(divider))
+            parts = [(divider, symbol) for symbol in divider.symbols if symbol in there]
+        for part in parts:
+            if is_number:
+                text = self._spread(relation, field, part)
+            else:
+                text = self._shares(field, rows, part)
+            if text:
+                yield f"**{part[1]}** {text}" if part else text
 
-    def _shares(self, field: Field, rows: Measured) -> Iterator[str]:
-        counts = rows.counts(field)
+    def _shares(self, field: Field, rows: Measured, by: tuple[Field, str] | None) -> str:
+        """Of symbols all, of texts the three most common if they are common."""
+        counts = rows.counts(field, by)
         whole = sum(count for _, count in counts)
         if field.type == "bool":
-            yield f"true {self.numbers.percent(dict(counts).get(True, 0), whole)}"  # type: ignore[call-overload]
-            return
+            trues = sum(count for value, count in counts if value)
+            return f"true {self.numbers.percent(trues, whole)}"
+        start = ""
         if field.symbols:
-            shown = {**dict.fromkeys(field.symbols, 0), **dict(counts)}
-            if len(shown) > 1:
-                shares = (f"{v} {self.numbers.percent(n, whole)}" for v, n in shown.items())
-                yield ", ".join(shares)
-            return
-        # The most common texts, if they are common.
-        if sum(count for _, count in counts[:3]) * 12 >= whole:
-            shares = (f"{v} {self.numbers.percent(n, whole)}" for v, n in counts[:3])
-            yield f"{self.numbers.integer(len(counts))} {self.word('values')}, " + ", ".join(shares)
+            if len(field.symbols) == 1:
+                return ""
+            found = dict(counts)
+            counts = [(one, found[one]) for one in field.symbols if one in found]
+        elif sum(count for _, count in counts[:3]) * 12 < whole:
+            return ""
+        else:
+            start = f"{self.numbers.integer(len(counts))} {self.word('values')}, "
+            counts = counts[:3]
+        return start + ", ".join(f"{one} {self.numbers.percent(n, whole)}" for one, n in counts)
 
     def _spread(self, relation: Relation, field: Field, by: tuple[Field, str] | None = None) -> str:
         is_money = (field.precision, field.scale) == (15, 2)

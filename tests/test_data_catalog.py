@@ -7,9 +7,11 @@ import dataclasses
 import importlib.util
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 from datagen import Plan
@@ -17,6 +19,8 @@ from datagen.types import Field, ForeignKey, Relation, catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +54,7 @@ def sections(language: str) -> dict[str, str]:
 def tables(text: str) -> Iterator[list[list[str]]]:
     """The cells of each table, without its head."""
     for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
-        rows = [line.strip("| ").split(" | ") for line in block.splitlines()[2:]]
+        rows = [line[2:-2].split(" | ") for line in block.splitlines()[2:]]
         yield [[cell.strip(" `") for cell in row] for row in rows]
 
 
@@ -104,6 +108,65 @@ def test_types_are_those_of_the_formats(language: str, line: str) -> None:
     name, field = place.split()
     *_, found = tables(sections(language)[name])
     assert [field, *types.split(" | ")] in found
+
+
+@pytest.fixture(scope="module")
+def frame() -> Callable[[str], pd.DataFrame]:
+    """The rows that the document measures, as pandas reads them."""
+    return cache(lambda name: pa.table(Plan(customers=10_000).batches(name)).to_pandas())
+
+
+def test_measured_numbers_are_those_of_the_rows(frame: Callable[[str], pd.DataFrame]) -> None:
+    loans = frame("loans")
+    line = re.search(r"- `principal`.*\n.*Measured:(.*)", sections("en")["loans"])
+    assert line is not None
+    for kind, principals in loans.groupby("loan_type", observed=True)["principal"]:
+        found = re.search(
+            rf"\*\*{kind}\*\* median R\$ ([\d ]+) \(R\$ ([\d ]+) to R\$ ([\d ]+)\), mean R\$ ([\d ]+)",
+            line[1],
+        )
+        assert found is not None, kind
+        low, middle, high = principals.astype(float).quantile([0.1, 0.5, 0.9], "higher")
+        for text, value in zip(found.groups(), (middle, low, high, principals.mean()), strict=True):
+            # The next value, or a centavo that is cut off.
+            assert float(text.replace(" ", "")) == pytest.approx(float(value), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("relation", "field"),
+    [
+        ("customers", "segment"),
+        ("credit_cards", "brand"),
+        ("banking.card-transactions", "entry_mode"),
+    ],
+)
+def test_measured_shares_are_those_of_the_rows(
+    frame: Callable[[str], pd.DataFrame], relation: str, field: str
+) -> None:
+    line = re.search(rf"- `{field}`.*\n.*Medido:(.*)", sections("pt")[relation])
+    assert line is not None
+    found = {
+        name: float(share.replace(",", "."))
+        for name, share in re.findall(r"(\w+) ([\d,]+)%", line[1])
+    }
+    shares = frame(relation)[field].value_counts(normalize=True)
+    assert found == pytest.approx({name: 100 * shares[name] for name in shares.index}, abs=0.051)
+
+
+def test_measured_times_are_those_of_the_rows(frame: Callable[[str], pd.DataFrame]) -> None:
+    text = DOCUMENTS["en"].read_text(encoding="utf-8")
+    weekdays, hours = (rows for rows in tables(text) if rows[0][0] in {"Mon", "00–01 h"})
+    for column, stream, time in (
+        (1, "banking.transactions", "occurred_at"),
+        (2, "banking.card-transactions", "occurred_at"),
+        (3, "banking.trades", "executed_at"),
+    ):
+        local = frame(stream)[time].dt.tz_convert("America/Sao_Paulo").dt
+        for rows, parts in ((weekdays, local.day_of_week), (hours, local.hour)):
+            shares = parts.value_counts(normalize=True)
+            for part, row in enumerate(rows):
+                found = float(row[column].strip("%") or 0)
+                assert found == pytest.approx(100 * shares.get(part, 0), abs=0.051), row
 
 
 @every_language

@@ -41,12 +41,14 @@ class Report:
     seconds: float
 
     @property
-    def checks(self) -> list[Check]:
-        return [*self.figures, *self.invariants]
+    def known(self) -> list[Check]:
+        """Checks for which there was something to look at."""
+        every = (*self.figures, *self.invariants)
+        return [check for check in every if check.holds is not None]
 
     @property
     def failed(self) -> list[Check]:
-        return [check for check in self.checks if check.holds is False]
+        return [check for check in self.known if not check.holds]
 
 
 def measure(plan: Plan, advance: Callable[[int], None] = lambda _: None) -> Report:
@@ -69,15 +71,13 @@ def measure(plan: Plan, advance: Callable[[int], None] = lambda _: None) -> Repo
         for look, counted in zip(looks, counts, strict=True):
             counted.append(look.count(part))
         advance(part["customers"].height)
-    sums = iter(
-        [_reading.gather(counted, look.keys) for look, counted in zip(looks, counts, strict=True)]
-    )
+    every = iter(counts)
     return Report(
         plan,
         {name: plan.rows(name) for name in _reading.NAMES},
-        [figure.check(next(sums), plan) for figure in figures.FIGURES],
-        [rule.check(next(sums), plan) for rule in invariants.INVARIANTS],
-        [chart.drawn(next(sums), plan) for chart in _charts.CHARTS],
+        [figure.check(next(every), plan) for figure in figures.FIGURES],
+        [rule.check(next(every), plan) for rule in invariants.INVARIANTS],
+        [chart.drawn(next(every), plan) for chart in _charts.CHARTS],
         time.perf_counter() - began,
     )
 
@@ -92,7 +92,7 @@ def write(report: Report, path: Path) -> int:
     page = _page.render(report).encode()
     # Behind a link, it is the file that changes.
     target = path.resolve()
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    unfinished = target.with_name(f".datagen-report-{os.getpid()}")
     try:
         unfinished.write_bytes(page)
         unfinished.replace(target)

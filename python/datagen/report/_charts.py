@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from datagen._core import Plan
 
 from . import figures
 from ._calendar import local_time
-from ._reading import Part, local
+from ._reading import Part, gather, local
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#1d5fa6", "#c2570c", "#1f7a4d", "#7b3fa0", "#9aa3ad"
 INK, LINES = "#1b2430", "#e3e7ec"
@@ -67,8 +67,8 @@ class Chart:
     height: int = 380
     wide: bool = False
 
-    def drawn(self, sums: pl.DataFrame, plan: Plan) -> Drawn:
-        figure = self.draw(sums, plan)
+    def drawn(self, counts: Sequence[pl.DataFrame], plan: Plan) -> Drawn:
+        figure = self.draw(gather(counts, *self.keys), plan)
         figure.update_layout(
             template=go.layout.Template(),
             margin={"l": 8, "r": 12, "t": 28, "b": 8},
@@ -188,8 +188,14 @@ def _draw_amounts(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
                 mode="lines",
             )
         )
+    decades = {"10": 10, "100": 100, "1 K": 1e3, "10 K": 1e4, "100 K": 1e5, "1 M": 1e6}
     figure.update_xaxes(
-        title="amount, R$", type="log", dtick=1, tickformat=",~r", hoverformat=",.0f"
+        title="amount, R$",
+        type="log",
+        tickvals=list(decades.values()),
+        ticktext=list(decades),
+        tickangle=0,
+        hoverformat=",.0f",
     )
     figure.update_yaxes(ticksuffix="%", rangemode="tozero", hoverformat=".1f")
     return figure
@@ -306,7 +312,7 @@ def _draw_states(sums: pl.DataFrame, plan: Plan) -> go.Figure:
     states = sorted(figures.STATES, key=lambda state: -figures.STATES[state])
     found = [100 * counts.get(state, 0) / plan.customers for state in states]
     figure = _against_census(states, found, [figures.STATES[state] for state in states], BLUE)
-    figure.update_xaxes(tickangle=0, tickfont={"size": 10})
+    figure.update_xaxes(tickangle=-90, tickfont={"size": 11})
     return figure
 
 
@@ -401,9 +407,9 @@ def _draw_rates(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
         own = sums.filter(pl.col("loan_type") == kind)
         middles = [round(bucket / 10 + 0.05, 2) for bucket in own["bucket"]]
         figure.add_trace(_bars(middles, own["n"], kind, colour, width=0.1))
-    figure.update_xaxes(title="rate, % a month", dtick=1)
+    figure.update_xaxes(title="rate, % a month", dtick=1, rangemode="tozero")
     figure.update_yaxes(title="contracts")
-    figure.update_layout(barmode="overlay", bargap=0)
+    figure.update_layout(barmode="stack", bargap=0, legend={"traceorder": "normal"})
     return figure
 
 
@@ -426,7 +432,7 @@ def _draw_arrears(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
         own = dict(shares.filter(pl.col("status") == status).select("band", "percent").iter_rows())
         figure.add_trace(
             _bars(
-                [f"{100 * band}–{100 * band + 99 + band // 9}" for band in bands],
+                [f"{100 * band}–<br>{100 * band + 99 + band // 9}" for band in bands],
                 [own.get(band, 0) for band in bands],
                 name,
                 colour,
@@ -434,9 +440,9 @@ def _draw_arrears(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
                 hovertemplate="%{y:.1f}% of %{customdata:,} loans",
             )
         )
-    figure.update_xaxes(title="credit score of the customer", type="category")
+    figure.update_xaxes(title="credit score of the customer", type="category", tickangle=0)
     figure.update_yaxes(ticksuffix="%")
-    figure.update_layout(barmode="stack")
+    figure.update_layout(barmode="stack", legend={"traceorder": "normal"})
     return figure
 
 

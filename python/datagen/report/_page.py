@@ -61,6 +61,7 @@ th, td { text-align: left; vertical-align: top; padding: 8px 12px; border-bottom
 th { background: #eef1f4; font-weight: 600; white-space: nowrap; }
 tr:last-child > td { border-bottom: 0; }
 td:nth-child(3) { color: var(--soft); }
+td:nth-child(2), td:nth-child(5) { white-space: nowrap; }
 details { margin-top: 4px; }
 summary { cursor: pointer; color: #1d5fa6; }
 details table { width: auto; font-size: 13px; font-variant-numeric: tabular-nums; margin-top: 4px; }
@@ -76,7 +77,7 @@ footer { max-width: 1320px; margin: 28px auto 0; padding: 0 20px 32px; color: va
   .checks, .checks tbody, .checks > tbody > tr, .checks > tbody > tr > td { display: block; }
   .checks > thead { display: none; }
   .checks > tbody > tr { border-bottom: 1px solid var(--line); padding: 10px 0; }
-  .checks > tbody > tr > td { border: 0; padding: 1px 12px; }
+  .checks > tbody > tr > td { border: 0; padding: 1px 12px; white-space: normal; }
   .checks > tbody > tr > td[data-name]::before { content: attr(data-name) ": "; color: var(--soft); }
   .checks > tbody > tr > td:first-child { font-weight: 600; }
 }
@@ -88,7 +89,7 @@ def render(report: Report) -> str:
     plan = report.plan
     title = f"datagen report: {plan.customers:,} customers, seed {plan.seed}"
     history = f"{plan.days} days up to {plan.as_of:%Y-%m-%dT%H:%M:%SZ}"
-    failed, known = report.failed, [check for check in report.checks if check.holds is not None]
+    failed, known = report.failed, report.known
     verdict = f"{len(known) - len(failed)} of {len(known)} checks hold"
     parts = [
         "<!DOCTYPE html>",

@@ -6,7 +6,7 @@ and areas hundredths, so that sums are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,7 +16,7 @@ from datagen._core import Plan, catalogue
 from ._calendar import BRASILIA
 
 #: Customers in a part: what is in memory at a time.
-PART = 10_000
+PART = 5_000
 NAMES = tuple(relation["name"] for kind in ("tables", "streams") for relation in catalogue()[kind])
 
 
@@ -52,12 +52,7 @@ def local(instant: str) -> pl.Expr:
     return pl.col(instant).dt.replace_time_zone(None).dt.offset_by(f"{BRASILIA}h")
 
 
-def share_of(rows: pl.Expr) -> pl.Expr:
-    """Percentage of the rows for which something holds."""
-    return 100 * rows.mean()
-
-
-def gather(frames: list[pl.DataFrame], keys: tuple[str, ...]) -> pl.DataFrame:
+def gather(frames: Sequence[pl.DataFrame], *keys: str) -> pl.DataFrame:
     """Sums of several parts: numbers of equal keys are added, of texts the first stays."""
     whole = pl.concat(frames)
     texts = [name for name, kind in whole.schema.items() if kind == pl.String and name not in keys]

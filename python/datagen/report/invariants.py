@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
-from typing import ClassVar
 
 import polars as pl
 
@@ -18,7 +17,7 @@ from datagen._core import Plan
 from . import _facts
 from ._calendar import SESSION, business_days, local_time, session_days
 from ._checks import Check
-from ._reading import Part, local
+from ._reading import Part, gather, local
 
 _Rows = Callable[[Part], pl.DataFrame]
 
@@ -39,7 +38,6 @@ class Rule:
     source: str
     #: One row for each that is looked at: its `id` as bytes or text, and whether it `holds`.
     rows: _Rows
-    keys: ClassVar[tuple[str, ...]] = ("label",)
 
     def count(self, part: Part) -> pl.DataFrame:
         rows = self.rows(part).select("id", holds=pl.col("holds").fill_null(value=False))
@@ -47,15 +45,15 @@ class Rule:
         example = broken.bin.encode("hex") if broken.dtype == pl.Binary else broken
         return pl.DataFrame(
             {
-                "label": [""],
+                "name": [self.name],
                 "rows": [rows.height],
                 "broken": [rows.height - int(rows["holds"].sum())],
                 "example": pl.Series(example.to_list() or [None], dtype=pl.String),
             }
         )
 
-    def check(self, sums: pl.DataFrame, plan: Plan) -> Check:  # noqa: ARG002 - as a figure's
-        [(rows, broken, example)] = sums.select("rows", "broken", "example").iter_rows()
+    def check(self, counts: Sequence[pl.DataFrame], _plan: Plan) -> Check:
+        [(_, rows, broken, example)] = gather(counts, "name").iter_rows()
         return _checked(self, rows, broken, f", such as {example}" if broken else "")
 
 
@@ -66,15 +64,14 @@ class Distinct:
     name: str
     source: str
     values: Callable[[Part], pl.Series]
-    keys: ClassVar[tuple[str, ...]] = ("label",)
 
     def count(self, part: Part) -> pl.DataFrame:
-        values = self.values(part)
-        return values.hash().alias("label").to_frame().with_columns(n=pl.lit(1, pl.UInt32))
+        return self.values(part).hash().to_frame("value")
 
-    def check(self, sums: pl.DataFrame, plan: Plan) -> Check:  # noqa: ARG002 - as a figure's
-        rows = int(sums["n"].sum())
-        return _checked(self, rows, rows - sums.height, " that were there before")
+    def check(self, counts: Sequence[pl.DataFrame], _plan: Plan) -> Check:
+        values = pl.concat(counts)["value"]
+        twice = len(values) - values.n_unique()
+        return _checked(self, len(values), twice, " that were there before")
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,6 @@ class OnePrice:
 
     name: str
     source: str
-    keys: ClassVar[tuple[str, ...]] = ("ticker", "minute", "price")
 
     def count(self, part: Part) -> pl.DataFrame:
         return (
@@ -96,7 +92,8 @@ class OnePrice:
             .agg(n=pl.len())
         )
 
-    def check(self, sums: pl.DataFrame, plan: Plan) -> Check:  # noqa: ARG002 - as a figure's
+    def check(self, counts: Sequence[pl.DataFrame], _plan: Plan) -> Check:
+        sums = gather(counts, "ticker", "minute", "price")
         minutes = sums.group_by("ticker", "minute").len()["len"]
         return _checked(self, int(sums["n"].sum()), int((minutes > 1).sum()), " minutes with two")
 

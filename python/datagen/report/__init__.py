@@ -97,6 +97,7 @@ def write(report: Report, path: Path) -> int:
         unfinished.write_bytes(page)
         unfinished.replace(target)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise ConfigurationError(f"--out {path}: cannot be written ({error.strerror})") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
     return len(page)

@@ -491,7 +491,7 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
     Rule("Interest is the month's rate on what is owed", "SAC and Tabela Price", _interest),
     Rule(
         "Late fee is 2% and 1% a month by the day, and paid in full",
-        "Código de Defesa do Consumidor, art. 52; Código Civil, art. 406",
+        "Código de Defesa do Consumidor, art. 52 (2%); 1% ≈ usual in contracts",
         _late_fee,
     ),
     Rule("HOUSING ⇔ property; at most 80% of its value", CATALOGUE, _mortgages),

@@ -252,8 +252,10 @@ PYTHON: dict[str, Layer] = {
         frozenset({"_core", "check", "errors", "loader", "presets", "sinks", "types"}),
         lazily=frozenset({"confluent_kafka", "fastavro", "psycopg", "rich"}),
     ),
+    # Its door imports the rest once it is asked for a report.
+    "report": Layer(frozenset({"_core", "errors"}), outside=frozenset({"plotly", "polars"})),
     "cli": Layer(
-        frozenset({"_core", "benchmark", "errors", "loader", "local", "presets"}),
+        frozenset({"_core", "benchmark", "errors", "loader", "local", "presets", "report"}),
         outside=frozenset({"click"}),
         lazily=frozenset({"platformdirs", "rich"}),
     ),

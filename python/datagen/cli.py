@@ -477,6 +477,63 @@ def _benchmark(context: click.Context, /, **options: Any) -> None:
         benchmark.write(report, file)
 
 
+@_datagen.command(
+    name="report",
+    short_help="Draw the data, and check it against published figures.",
+    epilog="Example: datagen report --customers 10000 --out report.html",
+    params=[
+        *_as_in_load("customers", "seed", "as_of", "days"),
+        click.Option(
+            ["--out"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            default="report.html",
+            show_default=True,
+            help="The page; one that is there is replaced.",
+        ),
+    ],
+)
+def _report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
+    """Make the data of a seed and write one HTML page about it, which works without a network.
+
+    It shows volumes by day and hour, amounts, customers by state and age, balances, purchases by
+    category, prices of stocks and the loan book; then published figures (census, Banco Central, B3)
+    beside what was found, and what must hold for every row. Tolerances follow from the size of the
+    sample: 10 000 customers take seconds and show more than 100. Needs the extra `report`; ends
+    with exit code 6 if a check does not hold.
+    """
+    with _options_named({}):
+        plan = Plan(seed, customers, as_of=as_of, days=days)
+    if not os.access(out.parent, os.W_OK):
+        raise click.BadParameter(f"{out.parent} is no folder to write to", param_hint="--out")
+    if os.path.exists(out) and not os.path.isfile(out):  # noqa: PTH110, PTH113 - never raise
+        raise click.BadParameter(f"{out} is there and no file", param_hint="--out")
+    from . import report
+
+    click.echo(
+        f"Looking at {customers} customers (seed {seed}, {days} days up to "
+        f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ})"
+    )
+    console = _Console()
+    console.start("report", "customers", customers)
+    try:
+        found = report.measure(plan, console.advance)
+    finally:
+        console.close()
+    size = report.write(found, out)
+    failed, known = found.failed, found.known
+    for check in failed:
+        click.echo(f"  [FAIL] {check}")
+    click.echo(
+        f"Report: {out} ({size / 1e6:.1f} MB, {sum(found.rows.values())} rows in "
+        f"{found.seconds:.1f} s): {len(known) - len(failed)} of {len(known)} checks hold"
+    )
+    if failed:
+        raise VerificationError(
+            f"{len(failed)} of {len(known)} checks do not hold (see above, and {out} for all values)"
+        )
+
+
 @_datagen.group(name="local")
 def _local() -> None:
     """A stack to try datagen on: PostgreSQL, a Kafka broker and a registry, from pip alone."""
@@ -527,7 +584,12 @@ def _rate(rows: int, seconds: float) -> str:
 class _Console:
     """Says how a run goes: a bar on a terminal, a line a part in a log."""
 
-    _STAGES: Final = {"generate": "Generating", "postgres": "PostgreSQL", "kafka": "Kafka"}
+    _STAGES: Final = {
+        "generate": "Generating",
+        "postgres": "PostgreSQL",
+        "kafka": "Kafka",
+        "report": "Counting",
+    }
     _QUIET: Final = 5.0  # seconds between two lines about one part, in a log
 
     def __init__(self) -> None:

@@ -1,0 +1,64 @@
+"""The data as frames, a part of the customers at a time: what figures, rules and charts read.
+
+Frames come from the public batches by Arrow. Money is whole centavos in them, rates are millionths
+and areas hundredths, so that sums are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from datagen._core import Plan, catalogue
+
+from ._calendar import BRASILIA
+
+#: Customers in a part: what is in memory at a time.
+PART = 5_000
+NAMES = tuple(relation["name"] for kind in ("tables", "streams") for relation in catalogue()[kind])
+
+
+@dataclass(frozen=True)
+class Part:
+    """All that belongs to some of the customers, with every stock."""
+
+    plan: Plan
+    frames: Mapping[str, pl.DataFrame]
+
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        return self.frames[name]
+
+
+def parts(plan: Plan, size: int = PART) -> Iterator[Part]:
+    """The whole plan, in the order of its customers."""
+    for start in range(0, plan.customers, size):
+        stop = min(start + size, plan.customers)
+        yield Part(plan, {name: _read(plan, name, start, stop) for name in NAMES})
+
+
+def _read(plan: Plan, name: str, start: int, stop: int) -> pl.DataFrame:
+    frame = pl.DataFrame(plan.batches(name, start, stop))
+    decimals = [column for column, kind in frame.schema.items() if isinstance(kind, pl.Decimal)]
+    symbols = [column for column, kind in frame.schema.items() if isinstance(kind, pl.Categorical)]
+    return frame.with_columns(
+        pl.col(decimals).to_physical().cast(pl.Int64), pl.col(symbols).cast(pl.String)
+    )
+
+
+def local(instant: str) -> pl.Expr:
+    """A column of instants as Brazilian clocks show them."""
+    return pl.col(instant).dt.replace_time_zone(None).dt.offset_by(f"{BRASILIA}h")
+
+
+def gather(frames: Sequence[pl.DataFrame], *keys: str) -> pl.DataFrame:
+    """Sums of several parts: numbers of equal keys are added, of texts the first stays."""
+    whole = pl.concat(frames)
+    texts = [name for name, kind in whole.schema.items() if kind == pl.String and name not in keys]
+    numbers = [name for name in whole.columns if name not in {*keys, *texts}]
+    return (
+        whole.group_by(keys, maintain_order=True)
+        .agg(pl.col(numbers).sum(), pl.col(texts).drop_nulls().first())
+        .sort(keys)
+    )

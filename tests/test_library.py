@@ -292,11 +292,18 @@ def test_from_rows_reads_bytes_and_whole_numbers() -> None:
     assert Batch.from_rows("stocks", [given_row]).row(0) == expected
 
 
+def is_one_instant(local: datetime) -> bool:
+    """Not so where clocks were turned: Python calls such times unequal to any in another zone."""
+    return local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset()
+
+
 @given(
     st.decimals(
         min_value=Decimal("-9999999999999.99"), max_value=Decimal("9999999999999.99"), places=2
     ),
-    st.datetimes(timezones=st.timezones()).map(lambda t: t.replace(microsecond=417_000)),
+    st.datetimes(timezones=st.timezones())
+    .filter(is_one_instant)
+    .map(lambda t: t.replace(microsecond=417_000)),
     st.text().filter(lambda text: "\0" not in text),
 )
 def test_any_value_that_fits_comes_back(amount: Decimal, when: datetime, text: str) -> None:

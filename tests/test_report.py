@@ -548,7 +548,7 @@ TILTED: dict[str, Callable[[Part], Part]] = {
     "Order of men's given names": everywhere(
         "customers", name=pl.col("name").str.replace("^José ", "Felipe ")
     ),
-    "Surnames, among one another": everywhere(
+    "Last surnames, among one another": everywhere(
         "customers", name=pl.col("name").str.replace("Silva", "Santos")
     ),
     "Politically exposed customers": everywhere("customers", pep=FEW),

@@ -417,6 +417,11 @@ TAMPERED: dict[str, Tamper] = {
         {"occurred_at": SUNDAY},
         pl.col("transaction_type") == "TED",
     ),
+    "Installments are paid on business days": (
+        INSTALLMENTS,
+        {"paid_at": SUNDAY},
+        pl.col("paid_at").is_not_null(),
+    ),
     "Pix sent from 20:00 to 6:00 is at most R$ 1 000": (
         TRANSACTIONS,
         {"occurred_at": utc("2026-06-29T02:00"), "amount": 100_001},

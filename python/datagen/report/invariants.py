@@ -338,6 +338,15 @@ def _ted(part: Part) -> pl.DataFrame:
     return teds.select(id="transaction_id", holds=_within("occurred_at", (time(7), time(17)), days))
 
 
+def _paid(part: Part) -> pl.DataFrame:
+    # The oldest contracts are of fifteen years before the history.
+    last = local_time(part.plan.as_of).date()
+    first = last - timedelta(part.plan.days + 16 * 366)
+    paid = part[_INSTALLMENTS].filter(pl.col("paid_at").is_not_null())
+    holds = local("paid_at").dt.date().is_in(business_days(first, last))
+    return paid.select(id="installment_event_id", holds=holds)
+
+
 def _night(part: Part) -> pl.DataFrame:
     sent = (pl.col("transaction_type") == "PIX") & (pl.col("direction") == "DEBIT")
     day = local("occurred_at").dt.hour().is_between(6, 19)
@@ -552,6 +561,7 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
         )
     ),
     Rule("TED only on business days, from 7:00 to 17:00", "Banco Central, STR; FEBRABAN", _ted),
+    Rule("Installments are paid on business days", CATALOGUE, _paid),
     Rule("Pix sent from 20:00 to 6:00 is at most R$ 1 000", "Banco Central ≈", _night),
     Rule(
         "A Pix has an end_to_end_id with its minute, others none",

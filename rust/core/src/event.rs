@@ -12,6 +12,7 @@ pub mod transaction;
 use crate::brazil::calendar::{Days, Month, local_day};
 use crate::brazil::reference;
 use crate::entity::Context;
+use crate::entity::customer::LONGEST_TENURE;
 use crate::entity::stock::stock_id;
 use crate::plan::{DEFAULT_DAYS, Plan};
 use crate::rng::Half;
@@ -30,7 +31,7 @@ pub struct History {
     pub purchases: Timeline,
     /// When trades happen.
     pub session: Timeline,
-    /// Days of the history.
+    /// Days of the history, and those of the contracts before it.
     pub days: Days,
     /// Months of the history.
     pub months: Vec<Month>,
@@ -50,7 +51,11 @@ impl History {
             movements: Timeline::movements(&plan),
             purchases: Timeline::purchases(&plan),
             session: Timeline::session(&plan),
-            days: Days::new(local_day(plan.start()), local_day(plan.as_of())),
+            // From the first contract to the latest payment of what falls due at the end.
+            days: Days::new(
+                local_day(plan.start() - LONGEST_TENURE) - 1,
+                local_day(plan.as_of()) + 31,
+            ),
             months: Month::all(local_day(plan.start()), local_day(plan.as_of())),
             shopping: Shopping::new(),
             prices: Prices::new(&context),

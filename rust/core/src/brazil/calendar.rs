@@ -93,7 +93,7 @@ pub const fn opens_late(day: i32) -> bool {
     day - easter(year) == -46
 }
 
-/// A day of a history.
+/// A day of a history, or before it.
 #[derive(Debug, Clone, Copy)]
 pub struct Day {
     /// Banks settle.
@@ -132,6 +132,16 @@ impl Days {
     #[inline]
     pub fn at(&self, day: i32) -> Day {
         self.days[(day - self.first) as usize]
+    }
+
+    /// A day, or the first business day after it.
+    pub fn business_day_from(&self, day: i32) -> i32 {
+        (day..).find(|&day| self.at(day).business).expect("days have no end")
+    }
+
+    /// A day, or the last business day before it.
+    pub fn business_day_until(&self, day: i32) -> i32 {
+        (self.first..=day).rev().find(|&day| self.at(day).business).unwrap_or(day)
     }
 }
 

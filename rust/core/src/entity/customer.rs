@@ -38,7 +38,7 @@ columns! {
 /// are refused everywhere all the same.
 pub const CPF_ROOTS: u64 = 9 * 11_111_110;
 /// How long before the history the first customers joined.
-const LONGEST_TENURE: i64 = 15 * 365 * DAY;
+pub(crate) const LONGEST_TENURE: i64 = 15 * 365 * DAY;
 /// Minimum wage of 2026 in centavos.
 const MINIMUM_WAGE: u64 = 162_100;
 /// Percentage of the range of its income that an occupation opens by stage of life.

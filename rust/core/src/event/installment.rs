@@ -28,10 +28,11 @@ columns! {
 const PAID: u8 = 0;
 const PAID_LATE: u8 = 1;
 const OVERDUE: u8 = 2;
-/// Longest delay of a payment that comes late. With payments at most three days early and due dates at
-/// least 28 days apart, no payment is then later than the next.
-const LONGEST_DELAY: u32 = 24;
-const EARLIEST: u32 = 3;
+/// Delay and earliness that are drawn, in days; what falls on a day off moves on by four days at the most,
+/// to the next business day or, if it is to be in time, to the one before. Due dates are at least 28 days
+/// apart, so no payment is later than the next.
+const LONGEST_DELAY: u32 = 16;
+const EARLIEST: u32 = 2;
 
 /// The last arrears run of the history, at 06:00: it reports what is overdue.
 fn arrears_run(as_of: i64) -> i64 {
@@ -57,16 +58,15 @@ pub fn count(history: &History, loan: &Loan) -> u32 {
 fn payment(history: &History, loan: &Loan, k: u32, n: u32) -> (i32, Option<i64>) {
     let [late, time, ..] = history.context.rng.four(Domain::Installment, loan.row, u64::from(k), 0);
     let (late, days) = late.halves();
-    let delay = if late.chance(loan.lateness) {
-        1 + days.below(LONGEST_DELAY) as i32
+    let (due, calendar) = (loan.due_date(k), &history.days);
+    let paid_on = if late.chance(loan.lateness) {
+        calendar.business_day_from(due + 1 + days.below(LONGEST_DELAY) as i32)
     } else {
-        -(days.below(EARLIEST + 1) as i32)
+        calendar.business_day_until(due - days.below(EARLIEST + 1) as i32)
     };
-    // Between 07:00 and 23:00.
-    let time = 7 * HOUR + time.below(16 * HOUR as u64) as i64;
-    let paid_at = instant(loan.due_date(k) + delay, time);
+    let paid_at = instant(paid_on, history.movements.time_of_business_day(time));
     let first_unpaid = if n < loan.term { n.saturating_sub(loan.arrears) } else { n };
-    (delay, (k < first_unpaid && paid_at < history.context.plan.as_of()).then_some(paid_at))
+    (paid_on - due, (k < first_unpaid && paid_at < history.context.plan.as_of()).then_some(paid_at))
 }
 
 /// The time of event `k` of the `n` of a loan, in milliseconds; found without its other fields.

@@ -227,6 +227,13 @@ impl Timeline {
         self.days.start(day) + weight.value * (curve.slots.start(slot) + within)
     }
 
+    /// A time of a business day, in milliseconds since midnight.
+    pub fn time_of_business_day(&self, draw: Word) -> i64 {
+        let curve = &self.curves[0];
+        let (slot, into_slot) = curve.slots.find(draw.below(curve.slots.total()));
+        slot as i64 * SLOT + curve.weights[slot].divide(into_slot * SLOT as u64) as i64
+    }
+
     /// The parts of `n` events.
     #[inline]
     pub fn parts(&self, n: u32) -> Parts<'_> {

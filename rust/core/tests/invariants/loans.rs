@@ -256,6 +256,12 @@ fn payments_agree_with_their_status() {
             assert_eq!(paid[row], status != "OVERDUE");
             if paid[row] {
                 assert_eq!(events.longs("paid_at")[row], occurred);
+                assert!((-6..=20).contains(&late), "row {row}: {late} days late");
+                let day = days::local(occurred).0;
+                // The years whose holidays are listed.
+                if (2024..=2027).contains(&days::ymd(day).0) {
+                    assert!(days::is_business_day(day), "paid on {}", days::date_text(day));
+                }
                 assert_eq!(events.longs("amount_paid")[row], owed + fee);
             } else {
                 assert_eq!(events.longs("amount_paid")[row], 0);

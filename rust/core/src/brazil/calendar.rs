@@ -136,7 +136,7 @@ impl Days {
 
     /// A day, or the first business day after it.
     pub fn business_day_from(&self, day: i32) -> i32 {
-        (day..).find(|&day| self.at(day).business).expect("days have no end")
+        (day..day + 8).find(|&day| self.at(day).business).expect("no week is without one")
     }
 
     /// A day, or the last business day before it.

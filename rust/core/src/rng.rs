@@ -8,7 +8,7 @@ mod normal;
 mod weighted;
 
 pub use normal::{exp2_q16, log_normal, normal_q16};
-pub use weighted::{Search, Weighted};
+pub use weighted::{Search, Weighted, fit};
 
 /// What a draw is for. The numbers are part of every value: never reuse or change one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::documents::cnpj;
-use crate::rng::{Search, Weighted, Word};
+use crate::rng::{Search, Weighted, Word, fit};
 
 /// Things to choose from by weight.
 #[derive(Debug)]
@@ -355,30 +355,6 @@ fn adults_by_decade(sex: usize) -> [u64; DECADES] {
     born
 }
 
-/// Scales `cells` until every row has its sum and every column its share of all: iterative
-/// proportional fitting (Deming and Stephan, 1940).
-fn fit(cells: &mut [[u64; DECADES]], rows: &[u64], columns: [u64; DECADES]) {
-    let total = |sums: &[u64]| sums.iter().sum::<u64>();
-    let scaled = |cell: u64, wanted: u64, found: u64| {
-        (u128::from(cell) * u128::from(wanted) / u128::from(found)) as u64
-    };
-    for _ in 0..12 {
-        for column in 0..DECADES {
-            let found = cells.iter().map(|row| row[column]).sum();
-            let wanted = scaled(columns[column], total(rows), total(&columns));
-            for row in cells.iter_mut() {
-                row[column] = scaled(row[column], wanted, found);
-            }
-        }
-        for (row, wanted) in cells.iter_mut().zip(rows) {
-            let found = total(row);
-            for cell in row {
-                *cell = scaled(*cell, *wanted, found);
-            }
-        }
-    }
-}
-
 /// The second names of a first one in a decade of birth, of all that are `listed`.
 fn second_names(
     listed: &[Vec<&'static str>],
@@ -403,11 +379,11 @@ fn given_names(sex: usize) -> [Choice<GivenName>; DECADES] {
     let seconds: Vec<_> = lines(include_str!("../../data/second_names.csv")).collect();
     // A million to a thousand bearers, so that rounding down does not show.
     let weights: Vec<u64> = listed.iter().map(|f| number::<u64>(f[2]) * 1_000_000).collect();
-    let mut bearers: Vec<[u64; DECADES]> = listed
+    let mut bearers: Vec<Vec<u64>> = listed
         .iter()
-        .map(|f| std::array::from_fn(|decade| number::<u64>(f[3 + decade]) * 1_000_000))
+        .map(|f| f[3..3 + DECADES].iter().map(|cell| number::<u64>(cell) * 1_000_000).collect())
         .collect();
-    fit(&mut bearers, &weights, adults_by_decade(sex));
+    fit(&mut bearers, &weights, &adults_by_decade(sex));
     std::array::from_fn(|decade| {
         let names = listed.iter().zip(&bearers).map(|(f, bearers)| GivenName {
             label: Label::new(f[0]),

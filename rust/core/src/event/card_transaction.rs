@@ -9,7 +9,7 @@ use crate::brazil::reference;
 use crate::civil::to_days;
 use crate::column::{Nullable, Texts, columns};
 use crate::entity::card::{CreditCard, is_cancelled};
-use crate::rng::{Domain, Half, Weighted, Word, log_normal};
+use crate::rng::{Domain, Half, Weighted, Word, fit, log_normal};
 
 columns! {
     /// Columns of `banking.card-transactions`.
@@ -91,50 +91,26 @@ pub struct Shopping {
 }
 
 impl Shopping {
-    /// From the reference data alone. Over a year each category keeps its share of purchases, and each
-    /// hour its own: the weights by hour and category are fitted to both sums in turns (iterative
-    /// proportional fitting; Deming and Stephan, 1940), in integers.
+    /// From the reference data alone. Over a usual year each category keeps its share of purchases, and
+    /// each hour its own.
     #[expect(clippy::new_without_default, reason = "it reads files")]
     pub fn new() -> Self {
-        const ROUNDS: usize = 40;
-        /// What all weights sum to, about.
-        const TOTAL: u128 = 1 << 44;
         let reference = reference();
         let categories = &reference.categories.items;
-        let hours: Vec<u64> = purchases_of_a_year().concat();
+        // A billion to a part, so that rounding down does not show.
+        let fine = |part: u64| part * 1_000_000_000;
         let shares: Vec<u64> =
-            categories.iter().map(|c| c.weight * (100 - c.recurring_pct)).collect();
-        let scaled =
-            |part: u64, all: &[u64]| u128::from(part) * TOTAL / u128::from(all.iter().sum::<u64>());
-        // By hour (of both kinds of day) and category.
-        let mut weights: Vec<Vec<u128>> = (0..hours.len())
-            .map(|hour| {
-                let at =
-                    |category: &Category| reference.hours[category.profile][hour / 24][hour % 24];
-                categories.iter().map(|c| u128::from(at(c)) << 20).collect()
-            })
+            categories.iter().map(|c| fine(c.weight * (100 - c.recurring_pct))).collect();
+        // By category and hour, of both kinds of day.
+        let mut weights: Vec<Vec<u64>> = categories
+            .iter()
+            .map(|c| reference.hours[c.profile].iter().flatten().copied().map(fine).collect())
             .collect();
-        for _ in 0..ROUNDS {
-            for (row, hour) in weights.iter_mut().zip(&hours) {
-                let (sum, wanted) = (row.iter().sum::<u128>().max(1), scaled(*hour, &hours));
-                for weight in row {
-                    *weight = *weight * wanted / sum;
-                }
-            }
-            for (category, share) in shares.iter().enumerate() {
-                let sum = weights.iter().map(|row| row[category]).sum::<u128>().max(1);
-                let wanted = scaled(*share, &shares);
-                for row in &mut weights {
-                    row[category] = row[category] * wanted / sum;
-                }
-            }
-        }
-        let choices = |rows: &[Vec<u128>]| {
-            std::array::from_fn(|hour| Weighted::new(rows[hour].iter().map(|w| *w as u64)))
-        };
+        fit(&mut weights, &shares, &purchases_of_a_year().concat());
+        let at = |hour: usize| Weighted::new(weights.iter().map(|category| category[hour]));
         let recurring = (0..).zip(categories).filter(|(_, c)| c.recurring_pct > 0);
         Self {
-            by_hour: [choices(&weights[..24]), choices(&weights[24..])],
+            by_hour: [0, 24].map(|first| std::array::from_fn(|hour| at(first + hour))),
             recurring: recurring
                 .map(|(position, c)| {
                     let chance = c.weight * c.recurring_pct * MONTHLY_PURCHASES / 100;
@@ -171,11 +147,10 @@ impl Subscriptions {
     fn new(history: &History, card: &CreditCard) -> Self {
         let recurring = &history.shopping.recurring;
         let mut all = Vec::new();
-        // Which of them a card has: a draw of 32 bits for each.
-        let words: [[Word; 4]; 1] =
-            history.context.rng.fours(Domain::CardTransaction, card.row, u64::MAX - 1);
+        // Which of them a card has: a draw of 32 bits for each, of eight at the most.
+        let words = history.context.rng.four(Domain::CardTransaction, card.row, u64::MAX - 1, 0);
         for (place, (position, chance)) in recurring.iter().enumerate() {
-            let (high, low) = words[0][place / 2 % 4].halves();
+            let (high, low) = words[place / 2].halves();
             if !(if place % 2 == 0 { high } else { low }).chance(*chance) {
                 continue;
             }

@@ -80,7 +80,7 @@ const SALARY_FROM: u32 = 9;
 const BILLS_FROM: u32 = 15;
 /// How many of 10 000 payments to somebody drawn are to or from a firm.
 const FIRMS: u32 = 3_105;
-/// What is paid by one holder again and again: people and firms that each account knows.
+/// People and firms whom an account pays, and is paid by, again and again.
 const CONTACTS: u64 = 6;
 
 /// How many movements an account has.
@@ -173,7 +173,7 @@ impl Bill {
 /// Amount, day of the month, and time of day of each bill of an account; without an amount there is none.
 #[derive(Debug, Default)]
 struct Routine {
-    /// A draw for what else an account does again and again.
+    /// Chooses which movements are with whom the account knows.
     habits: u64,
     bills: [(i64, i32, i64); Bill::ALL.len()],
 }
@@ -415,8 +415,6 @@ struct Ledger<'a> {
     parts: Parts<'a>,
     routine: Routine,
     dues: Vec<Due>,
-    /// Chooses which movements are with whom the account knows.
-    habits: u64,
 }
 
 impl<'a> Ledger<'a> {
@@ -425,8 +423,7 @@ impl<'a> Ledger<'a> {
         let parts = history.movements.parts(n);
         let routine = Routine::new(history, account);
         let dues = routine.dues(history, &parts, n);
-        let habits = routine.habits;
-        Self { history, account, n, parts, routine, dues, habits }
+        Self { history, account, n, parts, routine, dues }
     }
 
     /// Where the draws of the other side are: for what comes back, and for every second of the other
@@ -440,7 +437,7 @@ impl<'a> Ledger<'a> {
                 - Bill::ALL[due.what].business(self.account.payer) as u64;
         }
         // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
-        let mut mixed = self.habits ^ u64::from(k);
+        let mut mixed = self.routine.habits ^ u64::from(k);
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
         let (one, another) = Word(mixed ^ mixed >> 31).halves();

@@ -45,6 +45,31 @@ impl Weighted {
     }
 }
 
+/// Scales `cells` until every row has its sum and every column its share of all: iterative
+/// proportional fitting (Deming and Stephan, 1940). Rows come out exact but for rounding down, and those
+/// that have nothing stay empty.
+pub fn fit(cells: &mut [Vec<u64>], rows: &[u64], columns: &[u64]) {
+    let total = |sums: &[u64]| sums.iter().sum::<u64>();
+    let scaled = |cell: u64, wanted: u64, found: u64| {
+        (u128::from(cell) * u128::from(wanted) / u128::from(found.max(1))) as u64
+    };
+    for _ in 0..12 {
+        for (column, share) in columns.iter().enumerate() {
+            let found = cells.iter().map(|row| row[column]).sum();
+            let wanted = scaled(*share, total(rows), total(columns));
+            for row in cells.iter_mut() {
+                row[column] = scaled(row[column], wanted, found);
+            }
+        }
+        for (row, wanted) in cells.iter_mut().zip(rows) {
+            let found = total(row);
+            for cell in row {
+                *cell = scaled(*cell, *wanted, found);
+            }
+        }
+    }
+}
+
 /// Finds the interval of a cumulative weight that holds a point.
 #[derive(Debug, Clone)]
 pub struct Search {

@@ -158,3 +158,52 @@ fn trades() {
     let vale = share(tickers.len(), |row| tickers[row].starts_with("VALE3"));
     check("VALE3 %", vale, 8.5..=14.5);
 }
+
+#[test]
+fn merchants_sell_at_their_hours() {
+    let events = &*PURCHASES;
+    let mccs = events.texts("mcc");
+    let times: Vec<(bool, i64)> = events
+        .longs("occurred_at")
+        .iter()
+        .map(|at| days::local(*at))
+        .map(|(day, time)| (days::is_business_day(day), time / days::HOUR))
+        .collect();
+    let within = |of: &[&str], when: &dyn Fn((bool, i64)) -> bool| {
+        let rows = where_is(&times, |row| of.is_empty() || of.contains(&mccs[row]));
+        share(rows.len(), |row| when(rows[row]))
+    };
+    let office = |(business, hour): (bool, i64)| business && (7..20).contains(&hour);
+    check("doctors in office hours %", within(&["8011", "8021"], &office), 93.0..=100.0);
+    check("all in office hours %", within(&[], &office), 40.0..=65.0);
+    let morning = |(_, hour): (bool, i64)| (6..10).contains(&hour);
+    check("bakeries in the morning %", within(&["5462"], &morning), 25.0..=60.0);
+    check("restaurants in the morning %", within(&["5812"], &morning), 0.5..=7.0);
+    // Days off begin later.
+    let of_kind = |wanted: bool| {
+        let hours = where_is(&times, |row| times[row].0 == wanted);
+        share(hours.len(), |row| (6..9).contains(&hours[row].1))
+    };
+    check("before nine, business days to days off", of_kind(true) / of_kind(false), 1.25..=3.0);
+}
+
+#[test]
+fn people_are_met_again() {
+    let events = &*TRANSACTIONS;
+    let (documents, texts) =
+        (events.some_texts("counterparty_document"), events.some_texts("description"));
+    // Bills come back anyway, and have these texts.
+    let bills = ["Sal", "Déc", "Ben", "Alu", "Conta de", "Int", "Mensalidade esc"];
+    let (mut all, mut again) = (0, 0);
+    for (_, rows) in events.groups("account_id") {
+        let mut seen = std::collections::BTreeSet::new();
+        for row in rows {
+            let bill = texts[row].is_some_and(|t| bills.iter().any(|start| t.starts_with(start)));
+            if let (Some(document), false) = (documents[row], bill) {
+                all += 1;
+                again += usize::from(!seen.insert(document));
+            }
+        }
+    }
+    check("with somebody met before %", 100.0 * again as f64 / f64::from(all), 15.0..=45.0);
+}

@@ -451,3 +451,51 @@ fn descriptions_are_listed_for_kind_and_direction() {
         }
     });
 }
+
+#[test]
+fn incomes_come_from_who_pays_the_occupation() {
+    let payers: BTreeMap<&str, &str> = data(include_str!("../../data/occupations.csv"))
+        .iter()
+        .map(|fields| (fields[0], fields[4]))
+        .collect();
+    let businesses: BTreeMap<&str, &str> = data(include_str!("../../data/companies.csv"))
+        .iter()
+        .map(|fields| (fields[0], fields[3]))
+        .collect();
+    let mut met = BTreeSet::new();
+    in_every_world(|world| {
+        let (events, customers) = (&world.transactions, &world.customers);
+        let holders = customers.rows_by_id("customer_id");
+        let accounts = world.accounts.rows_by_id("account_id");
+        let occupations = customers.texts("occupation");
+        let (texts, names) =
+            (events.some_texts("description"), events.some_texts("counterparty_name"));
+        for row in (0..events.rows()).filter(|row| is_salary(texts[*row])) {
+            let account = accounts[&events.ids("account_id")[row]];
+            let holder = holders[&world.accounts.ids("customer_id")[account]];
+            let payer = payers[occupations[holder]];
+            let business = businesses[names[row].expect("an employer")];
+            let fits = [("private", "firm"), ("public", "government"), ("inss", "inss")];
+            assert!(fits.contains(&(payer, business)), "{business} pays {}", occupations[holder]);
+            met.insert(payer);
+        }
+    });
+    assert_eq!(met.len(), 3, "only {met:?}");
+}
+
+#[test]
+fn a_large_pix_says_no_more_than_what_it_is() {
+    let mut met = 0;
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let (kinds, amounts) = (events.symbols("transaction_type"), events.longs("amount"));
+        let texts = events.some_texts("description");
+        for row in (0..events.rows()).filter(|row| kinds[*row] == "PIX" && amounts[*row] > 200_000)
+        {
+            let plain = ["Pix enviado", "Pix recebido", "Aluguel", "Mensalidade escolar"];
+            assert!(texts[row].is_some_and(|text| plain.contains(&text)), "{:?}", texts[row]);
+            met += 1;
+        }
+    });
+    assert!(met > 100, "only {met}");
+}

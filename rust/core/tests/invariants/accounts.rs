@@ -214,7 +214,7 @@ fn is_salary(description: Option<&str>) -> bool {
 
 #[test]
 fn salaries_come_on_the_fifth_business_day_from_one_employer() {
-    let mut paid = 0;
+    let (mut paid, mut halves) = (0, 0);
     in_every_world(|world| {
         let events = &world.transactions;
         let texts = events.some_texts("description");
@@ -250,14 +250,19 @@ fn salaries_come_on_the_fifth_business_day_from_one_employer() {
                 let (_, month, day_of_month) = days::ymd(day);
                 assert!(days::is_business_day(day) && matches!(month, 11 | 12));
                 assert!(day_of_month <= if month == 11 { 30 } else { 20 });
-                let halves = salaries.iter().all(|(_, salary)| amounts[row] == salary / 2);
-                assert!(halves, "{} of {salaries:?}", amounts[row]);
+                assert!(
+                    salaries.iter().all(|(_, salary)| amounts[row] == salary / 2),
+                    "{} of {salaries:?}",
+                    amounts[row]
+                );
+                halves += 1;
             }
         });
         let paid_here = texts.iter().filter(|text| **text == Some("Salário")).count();
         paid += paid_here;
     });
     assert!(paid > 200, "only {paid} salaries");
+    assert!(halves > 10, "only {halves} halves of a thirteenth");
 }
 
 #[test]
@@ -421,6 +426,7 @@ fn pix_keys_of_payments_have_their_format() {
 
 #[test]
 fn descriptions_are_listed_for_kind_and_direction() {
+    let mut own_teds = 0;
     let listed: BTreeSet<[&str; 4]> = data(include_str!("../../data/descriptions.csv"))
         .iter()
         .map(|fields| [fields[0], fields[1], fields[2], fields[3]])
@@ -440,7 +446,10 @@ fn descriptions_are_listed_for_kind_and_direction() {
             let own = format!("***.{}.{}-**", &cpf[3..6], &cpf[6..9]);
             let party = match documents[row] {
                 None => "NONE",
-                Some(document) if document == own && kinds[row] == "TED" => "OWN",
+                Some(document) if document == own && kinds[row] == "TED" => {
+                    own_teds += 1;
+                    "OWN"
+                }
                 Some(document) if document.starts_with('*') => "PERSON",
                 Some(_) => "FIRM",
             };
@@ -450,6 +459,8 @@ fn descriptions_are_listed_for_kind_and_direction() {
             assert!(known, "{text:?} of {} {} with {party}", kinds[row], directions[row]);
         }
     });
+    // The holder's own account elsewhere is the usual one of an INVESTIMENTOS account.
+    assert!(own_teds > 50, "only {own_teds}");
 }
 
 #[test]

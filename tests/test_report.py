@@ -17,7 +17,7 @@ import pytest
 
 from command import DATAGEN, Outcome, assert_failed, run
 from datagen import Plan, cli, report
-from datagen.report import _calendar, _charts, _reading, figures, invariants
+from datagen.report import _calendar, _charts, _measures, _reading, figures, invariants
 from datagen.report._checks import Check
 from datagen.report._reading import Part
 
@@ -222,14 +222,14 @@ def test_without_the_extra_its_name_is_told(package: str, tmp_path: Path) -> Non
 # --- tolerances
 
 
-def of_labels(labels: list[str], entities: list[int]) -> figures.Shares:
+def of_labels(labels: list[str], entities: list[int]) -> _measures.Shares:
     frame = pl.DataFrame({"label": labels, "entity": entities})
-    return figures.Shares(lambda _: frame)
+    return _measures.Shares(lambda _: frame)
 
 
-def found_by(measure: figures.Measure, part: Part, label: str, percent: float) -> figures.Found:
+def found_by(measure: _measures.Measure, part: Part, label: str, percent: float) -> _measures.Found:
     sums = _reading.gather([measure.count(part)], "label")
-    found = measure.found(label, figures.Range(percent, percent), sums)
+    found = measure.found(label, _measures.Range(percent, percent), sums)
     assert found is not None
     return found
 
@@ -251,11 +251,11 @@ def test_tolerance_of_a_share_is_that_of_its_sample(bank: Part) -> None:
 def test_tolerance_of_a_mean_and_of_a_median(bank: Part) -> None:
     values = [100 * (1 + row % 100) for row in range(10_000)]
     frame = pl.DataFrame({"y": values, "n": 1, "label": ""})
-    mean = found_by(figures.Means(lambda _: frame, spread=0.1, scale=100), bank, "", 50)
+    mean = found_by(_measures.Means(lambda _: frame, spread=0.1, scale=100), bank, "", 50)
     assert mean.value == pytest.approx(50.5)
     assert mean.tolerance == pytest.approx(4.5 * 28.87 / 100, rel=0.01)
     amounts = Part(bank.plan, {"t": pl.DataFrame({"v": values})})
-    median = found_by(figures.Median("t", "v", pl.lit(value=True)), amounts, "", 50)
+    median = found_by(_measures.Median("t", "v", pl.lit(value=True)), amounts, "", 50)
     # 225 of 10 000 ranks, of which each hundred is R$ 1.
     assert median.value == 50
     assert 2 <= median.tolerance <= 3
@@ -269,7 +269,7 @@ def test_rows_are_exact_for_whole_blocks(customers: int, rows: int, *, holds: bo
     sums = pl.DataFrame(
         {"label": ["CORRENTE", "credit_cards"], "y": [customers, rows], "n": [customers] * 2}
     )
-    found = figures.Rows().found("credit_cards", figures.Range(0.7, 0.7), sums)
+    found = _measures.Rows().found("credit_cards", _measures.Range(0.7, 0.7), sums)
     assert found is not None
     assert (abs(found.value - 0.7) <= found.tolerance) == holds
 
@@ -591,5 +591,5 @@ def town() -> Part:
 
 
 @pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: str(figure.name))
-def test_a_figure_notices(figure: figures.Figure, town: Part) -> None:
+def test_a_figure_notices(figure: _measures.Figure, town: Part) -> None:
     assert check(figure, TILTED[figure.name](town)).holds is False

@@ -3,14 +3,18 @@
 //! The first four draws of an event decide its time and what it does to the balance; the rest (who,
 //! which key) is drawn apart, so that a balance can be found without making them.
 
-use std::ops::Range;
+mod counterparty;
+mod routine;
 
-use super::recurring::{Due, due_at, dues, with_dues};
+use counterparty::{Counterparty, Other, counterparty, masked};
+use routine::{Bill, Routine};
+
+use super::recurring::{Due, due_at, with_dues};
 use super::timeline::Parts;
 use super::{History, scaled};
-use crate::brazil::calendar::{HOUR, instant, local_day, local_time};
-use crate::brazil::data::{Business, Company, Label, Party, Payer};
-use crate::brazil::documents::{cpf, write_digits};
+use crate::brazil::calendar::{HOUR, local_day, local_time};
+use crate::brazil::data::{Label, Party};
+use crate::brazil::documents::write_digits;
 use crate::brazil::reference;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
@@ -74,12 +78,6 @@ const LARGE_PIX: i64 = 200_000;
 const CHECKING: [u32; 16] = [2, 4, 6, 8, 9, 10, 12, 13, 15, 17, 19, 22, 25, 30, 38, 50];
 const SAVINGS: [u32; 8] = [1, 2, 2, 3, 4, 5, 6, 9];
 const INVESTMENTS: [u32; 8] = [2, 3, 4, 5, 6, 8, 10, 12];
-/// From so many movements on a CORRENTE account is the one into which a salary comes, and the one from
-/// which a household is paid.
-const SALARY_FROM: u32 = 9;
-const BILLS_FROM: u32 = 15;
-/// How many of 10 000 payments to somebody drawn are to or from a firm.
-const FIRMS: u32 = 3_105;
 /// People and firms whom an account pays, and is paid by, again and again.
 const CONTACTS: u64 = 6;
 
@@ -117,164 +115,6 @@ pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
     }
     let [when, ..] = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
     parts.time(k, when)
-}
-
-/// What comes back every month; the numbers are positions among the descriptions of bills.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Bill {
-    Salary = 0,
-    Thirteenth = 1,
-    Benefit = 2,
-    Rent = 3,
-    Energy = 4,
-    Water = 5,
-    Internet = 6,
-    School = 7,
-}
-
-impl Bill {
-    const ALL: [Self; 8] = [
-        Self::Salary,
-        Self::Thirteenth,
-        Self::Benefit,
-        Self::Rent,
-        Self::Energy,
-        Self::Water,
-        Self::Internet,
-        Self::School,
-    ];
-
-    const fn is_paid_in(self) -> bool {
-        matches!(self, Self::Salary | Self::Thirteenth | Self::Benefit)
-    }
-
-    /// Whether its amount depends on how much was used.
-    const fn is_metered(self) -> bool {
-        matches!(self, Self::Energy | Self::Water)
-    }
-
-    const fn business(self, payer: Payer) -> Business {
-        match self {
-            Self::Salary | Self::Thirteenth => match payer {
-                Payer::Public => Business::Government,
-                _ => Business::Firm,
-            },
-            Self::Benefit => Business::Inss,
-            Self::Rent => Business::Realty,
-            Self::Energy => Business::Energy,
-            Self::Water => Business::Water,
-            Self::Internet => Business::Telecom,
-            Self::School => Business::School,
-        }
-    }
-}
-
-/// Amount, day of the month, and time of day of each bill of an account; without an amount there is none.
-#[derive(Debug, Default)]
-struct Routine {
-    /// Chooses which movements are with whom the account knows.
-    habits: u64,
-    bills: [(i64, i32, i64); Bill::ALL.len()],
-}
-
-impl Routine {
-    fn new(history: &History, account: &Account) -> Self {
-        let [[draw, pay, rent, school], [energy, water, internet, payer]] =
-            history.context.rng.fours(Domain::Transaction, account.row, u64::MAX);
-        let mut routine = Self { habits: payer.0 ^ school.0.rotate_left(32), ..Self::default() };
-        if account.kind != AccountType::Checking {
-            return routine;
-        }
-        let usual = usual_count(account.kind, draw.halves().0);
-        if usual >= SALARY_FROM {
-            let (net, when) = pay.halves();
-            // At night, when banks run the files of those who pay.
-            let time = 5 * HOUR + i64::from(when.below(3 * HOUR as u32));
-            match account.payer {
-                Payer::Private | Payer::Public => {
-                    // After tax and social security.
-                    let salary = account.income * i64::from(78 + net.below(15)) / 100;
-                    routine.bills[Bill::Salary as usize] = (salary, 0, time);
-                    routine.bills[Bill::Thirteenth as usize] = (salary / 2, 0, time);
-                }
-                // On one of five days, by the last digit of its number.
-                Payer::Inss => {
-                    let day = net.below(5) as i32;
-                    routine.bills[Bill::Benefit as usize] = (account.income, day, time);
-                }
-                Payer::Nobody => {}
-            }
-        }
-        if usual >= BILLS_FROM {
-            let mut add =
-                |bill: Bill, word: Word, of_10_000: u32, days: Range<i32>, amount: i64| {
-                    let (has, when) = word.halves();
-                    if has.chance(of_10_000) {
-                        let day = days.start + (when.0 % (days.end - days.start) as u32) as i32;
-                        // Paid in the day, before the night cap.
-                        let time = 8 * HOUR + i64::from(when.below(11 * HOUR as u32));
-                        routine.bills[bill as usize] = (amount, day, time);
-                    }
-                };
-            let income = account.income;
-            let (share, fees) = payer.halves();
-            // Percent of the income, to R$ 10; R$ 3 000 and 6 000 at the most.
-            let of_income = |percent: i64, most: i64| {
-                ((income * percent / 100).min(most) / 1_000 * 1_000).max(20_000)
-            };
-            let size = i64::from(share.0 >> 8 & 0xFF);
-            // A fifth of all homes are rented (Census 2022: 20.9%).
-            add(
-                Bill::Rent,
-                rent,
-                2_090,
-                5..11,
-                of_income(18 + i64::from(share.below(13)), 600_000),
-            );
-            add(Bill::Energy, energy, 7_500, 5..26, 9_000 + size * 60);
-            add(Bill::Water, water, 5_500, 5..26, 5_000 + size * 30);
-            add(
-                Bill::Internet,
-                internet,
-                6_500,
-                5..26,
-                [7_990, 9_990, 11_990, 14_990][(fees.0 % 4) as usize],
-            );
-            add(
-                Bill::School,
-                school,
-                900,
-                5..11,
-                of_income(10 + i64::from(fees.below(6)), 300_000),
-            );
-        }
-        routine
-    }
-
-    /// Whether an income comes every month.
-    const fn is_paid(&self) -> bool {
-        self.bills[Bill::Salary as usize].0 > 0 || self.bills[Bill::Benefit as usize].0 > 0
-    }
-
-    fn dues(&self, history: &History, parts: &Parts<'_>, n: u32) -> Vec<Due> {
-        if self.bills.iter().all(|(amount, ..)| *amount == 0) {
-            return Vec::new();
-        }
-        dues(history, parts, n, |month| {
-            let month = *month;
-            Bill::ALL.into_iter().filter_map(move |bill| {
-                let (amount, day, time) = self.bills[bill as usize];
-                let day = match bill {
-                    Bill::Salary => month.payday(),
-                    Bill::Benefit => month.business_days[day as usize],
-                    Bill::Thirteenth => month.thirteenth?,
-                    _ => month.first_day + day - 1,
-                };
-                (amount > 0).then(|| (bill as usize, instant(day, time)))
-            })
-        })
-    }
 }
 
 /// What an event does to the account.
@@ -471,76 +311,6 @@ pub fn closing_balance(history: &History, account: &Account) -> i64 {
     })
 }
 
-static SPACE: Label = Label::new(" ");
-
-/// Who is on the other side.
-enum Other {
-    Company(&'static Company),
-    /// Given name, what joins it, surname; and CPF.
-    Person([&'static Label; 3], [u8; 11]),
-    /// The holder.
-    Own,
-}
-
-/// The other side of a movement.
-struct Counterparty {
-    other: Other,
-    ispb: [u8; 8],
-}
-
-impl Counterparty {
-    /// Someone drawn.
-    fn new([who, given, last, document]: [Word; 4]) -> Self {
-        let reference = reference();
-        let (firm, kind) = who.halves();
-        // With the bills 41% of Pix goes to firms (Banco Central).
-        let other = if firm.chance(FIRMS) {
-            // Shops more than others.
-            Other::Company(if kind.chance(8_000) {
-                reference.categories.pick(given).merchants.pick(last)
-            } else {
-                reference.companies[Business::Firm as usize].pick(given)
-            })
-        } else {
-            Self::person(given, last, document)
-        };
-        Self { other, ispb: reference.banks.pick(document).ispb }
-    }
-
-    fn person(given: Word, last: Word, document: Word) -> Other {
-        let reference = reference();
-        // Adults younger than most: born since the sixties.
-        let (sex, decade) = (document.0 & 1, (document.0 >> 1) % 5);
-        let names = &reference.given_names[sex as usize][decade as usize];
-        let surname = reference.surnames.pick(last);
-        let particle = last.0 % 100 < surname.particle_pct;
-        let between = if particle { &surname.particle } else { &SPACE };
-        let name = [&names.pick(given).label, between, &surname.label];
-        Other::Person(name, cpf(document.below(999_999_998) as u32 + 1))
-    }
-
-    /// Who sends or gets what comes back every month.
-    fn of_bill(account: &Account, bill: Bill, [who, given, last, document]: [Word; 4]) -> Self {
-        let reference = reference();
-        // Most landlords are people.
-        let other = if bill == Bill::Rent && who.halves().0.chance(6_500) {
-            Self::person(given, last, document)
-        } else {
-            Other::Company(reference.companies[bill.business(account.payer) as usize].pick(given))
-        };
-        let ispb = if bill.is_paid_in() { OWN_ISPB } else { reference.banks.pick(document).ispb };
-        Self { other, ispb }
-    }
-
-    const fn party(&self) -> Party {
-        match self.other {
-            Other::Company(_) => Party::Firm,
-            Other::Person(..) => Party::Person,
-            Other::Own => Party::Own,
-        }
-    }
-}
-
 const BASE_36: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// `E`, ISPB of the payer's bank, minute in UTC, eleven letters or digits (Banco Central, Pix).
@@ -714,28 +484,4 @@ impl TransactionColumns {
             }
         }
     }
-}
-
-/// The other side of a movement, if it has one.
-fn counterparty(account: &Account, movement: &Movement, draws: [Word; 4]) -> Option<Counterparty> {
-    if let Some(bill) = movement.bill {
-        return Some(Counterparty::of_bill(account, bill, draws));
-    }
-    if matches!(movement.kind, DEPOSIT | WITHDRAWAL) {
-        return None;
-    }
-    let mut other = Counterparty::new(draws);
-    let own_of_1024 = if account.kind == AccountType::Checking { 300 } else { 800 };
-    if movement.kind == TED && movement.draw.0 & 0x3FF < own_of_1024 {
-        other.other = Other::Own;
-    }
-    Some(other)
-}
-
-/// `***.456.789-**`, as banks show a CPF to others.
-fn masked(cpf: &[u8; 11]) -> [u8; 14] {
-    let mut masked = *b"***.000.000-**";
-    masked[4..7].copy_from_slice(&cpf[3..6]);
-    masked[8..11].copy_from_slice(&cpf[6..9]);
-    masked
 }

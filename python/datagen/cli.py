@@ -422,6 +422,12 @@ def _as_in_load(*names: str) -> list[click.Parameter]:
     return [option for option in _load.params if option.name in names]
 
 
+def _check_folder(file: Path, option: str) -> None:
+    """Refuses a file that could not be written, before any work is done for it."""
+    if not os.access(file.parent, os.W_OK):
+        raise click.BadParameter(f"{file.parent} is no folder to write to", param_hint=option)
+
+
 @_datagen.command(
     name="benchmark",
     short_help="Measure each stage beside a peer.",
@@ -466,8 +472,8 @@ def _benchmark(context: click.Context, /, **options: Any) -> None:
         usual = _load_parallel.make_context("load-parallel", []).params
         run = _run_from({**usual, **given}, **_PARALLEL)
     file: Path | None = options["json_file"]
-    if file is not None and not os.access(file.parent, os.W_OK):
-        raise click.BadParameter(f"{file.parent} is no folder to write to", param_hint="--json")
+    if file is not None:
+        _check_folder(file, "--json")
     if options["local"]:
         run = _on_local_stack(context, run)
     out = sys.stderr if file == Path("-") else sys.stdout
@@ -504,8 +510,7 @@ def _report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None
     """
     with _options_named({}):
         plan = Plan(seed, customers, as_of=as_of, days=days)
-    if not os.access(out.parent, os.W_OK):
-        raise click.BadParameter(f"{out.parent} is no folder to write to", param_hint="--out")
+    _check_folder(out, "--out")
     if os.path.exists(out) and not os.path.isfile(out):  # noqa: PTH110, PTH113 - never raise
         raise click.BadParameter(f"{out} is there and no file", param_hint="--out")
     from . import report

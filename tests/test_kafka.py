@@ -17,7 +17,11 @@ from urllib.parse import urlsplit
 import fastavro
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+)
 from confluent_kafka.cimpl import RESOURCE_TOPIC
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
@@ -326,6 +330,19 @@ def _retention(bootstrap: str, topic: str) -> int:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     (future,) = admin.describe_configs([ConfigResource(RESOURCE_TOPIC, topic)]).values()
     return int(future.result()["retention.ms"].value)
+
+
+def test_topics_take_events_as_soon_as_they_are_made(clean_kafka: str) -> None:
+    """A leader lists its partitions before it serves them; with many it takes a while."""
+    admin = AdminClient({"bootstrap.servers": clean_kafka})
+    admin.list_topics(timeout=10)
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    sink = KafkaSink(to(clean_kafka))
+    topics = sink.create_topics({TRANSACTIONS: 40, "banking.trades": 40}, 8)
+    asked = {TopicPartition(one.name, at): latest for one in topics for at in range(one.partitions)}
+    answers = admin.list_offsets(asked, request_timeout=10)
+    sink.close()
+    assert [answer.result().offset for answer in answers.values()] == [0] * 80
 
 
 def test_delete_takes_topics_and_subjects_and_no_others(topics: str, registry: Registry) -> None:

@@ -147,7 +147,8 @@ class ProducerConfig:
 
         Partitions follow Java's default partitioner, so that Kafka Streams and ksqlDB find a key
         where they expect it. Without idempotence there is one request in flight to a broker at a
-        time: with more, a repeated one would arrive behind its successors, out of order.
+        time: with more, a repeated one would arrive behind all its successors. It can still arrive
+        behind one, which librdkafka makes while it waits for the answer.
         """
         own = {
             "client.id": "datagen",

@@ -115,6 +115,10 @@ class Cluster:
             else:
                 created.add(name)
         found = self._leaders(partitions)
+        if created:
+            # A leader lists a partition before it takes events for it; librdkafka, refused, would
+            # send the next request before it repeats the first.
+            self._listed_ends([(name, each) for name in created for each in range(found[name])])
         return tuple(Topic(name, found[name], name in created) for name in partitions)
 
     def require_topics(self, topics: Iterable[str]) -> dict[str, int]:

@@ -148,17 +148,15 @@ def begin(session: psycopg.Connection[Any], lock_timeout: float) -> None:
     A load may be long and may pause between batches. All settings end with the transaction.
     """
     settings = {
-        "statement_timeout": "0",
-        "idle_in_transaction_session_timeout": "0",
-        "transaction_timeout": "0",  # from PostgreSQL 17
-        "lock_timeout": f"{max(1, round(lock_timeout * 1000))}ms",
+        "statement_timeout": 0,
+        "idle_in_transaction_session_timeout": 0,
+        "lock_timeout": max(1, round(lock_timeout * 1000)),  # milliseconds
     }
-    session.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-    session.execute(
-        b"SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) "
-        b"AS wanted (name, value) JOIN pg_settings USING (name)",
-        [[*settings], [*settings.values()]],
-    )
+    if session.info.server_version >= 170_000:
+        settings["transaction_timeout"] = 0
+    statements = [f"SET LOCAL {name} = {value}" for name, value in settings.items()]
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    session.execute("; ".join([begin, *statements]).encode())
 
 
 def _parse(url: str) -> dict[str, str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import DatagenError
@@ -17,7 +19,7 @@ from ._server import begin
 from ._wire import CopyIn, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import psycopg
 
@@ -199,7 +201,7 @@ class Staging:
                 if row and row[0]:
                     staging._make(main)
                     if not existing or not staging._attached(main, target):
-                        staging._empty()
+                        staging._of_each_table(staging._empty)
                         return staging
         except (DatagenError, psycopg.Error) as error:
             # Too few connections, for example.
@@ -278,8 +280,7 @@ class Staging:
             _log.warning("schema %s could not be dropped; the next load will do it", self.schema)
 
     def _make(self, main: psycopg.Connection[Any]) -> None:
-        for table in self._tables:
-            self._lanes[table.name] = _Lane(self._server.connect(beside=main))
+        self._of_each_table(partial(self._connect, main))
         first = self._lanes[self._tables[0].name].session
         begin(first, self._lock_timeout)
         first.execute(f"CREATE SCHEMA {self.schema}".encode())
@@ -297,20 +298,28 @@ class Staging:
             _log.info("tables are kept, for what they alone have: %s", "; ".join(found))
         return bool(found)
 
-    def _empty(self) -> None:
-        """Each session truncates its table in the transaction of the COPY, as FREEZE wants it."""
+    def _connect(self, main: psycopg.Connection[Any], table: TableShape) -> None:
+        self._lanes[table.name] = _Lane(self._server.connect(beside=main))
+
+    def _empty(self, table: TableShape) -> None:
+        """A session truncates its table in the transaction of the COPY, as FREEZE wants it."""
         import psycopg
 
-        for table in self._tables:
-            session = self._lanes[table.name].session
-            begin(session, self._lock_timeout)
-            # The commit that puts the tables into place makes all of it durable.
-            session.execute(b"SET LOCAL synchronous_commit = off")
-            # A server that builds an index would not miss a process that is gone; those on Windows
-            # cannot be asked to.
-            with suppress(psycopg.Error), session.transaction():
-                session.execute(b"SET LOCAL client_connection_check_interval = '1s'")
-            session.execute(f"TRUNCATE {self.schema}.{table.name}".encode())
+        session = self._lanes[table.name].session
+        begin(session, self._lock_timeout)
+        # The commit that puts the tables into place makes all of it durable.
+        session.execute(b"SET LOCAL synchronous_commit = off")
+        # A server that builds an index would not miss a process that is gone; those on Windows
+        # cannot be asked to.
+        with suppress(psycopg.Error), session.transaction():
+            session.execute(b"SET LOCAL client_connection_check_interval = '1s'")
+        session.execute(f"TRUNCATE {self.schema}.{table.name}".encode())
+
+    def _of_each_table(self, work: Callable[[TableShape], None]) -> None:
+        """Does it for all tables at once: mostly, the server is waited for."""
+        with ThreadPoolExecutor(len(self._tables)) as threads:
+            for _ in threads.map(work, self._tables):
+                pass
 
     def _advance(self) -> None:
         # With writers of several threads, one of them is enough.

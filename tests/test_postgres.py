@@ -470,6 +470,21 @@ def test_a_table_that_stays_locked_is_not_waited_for_for_ever(pg_dsn: str, paral
             sink.begin()
 
 
+def test_limits_of_a_session_do_not_end_a_load(pg_dsn: str, parallel: bool) -> None:
+    limits = ["statement_timeout", "idle_in_transaction_session_timeout"]
+    [(version,)] = query(pg_dsn, "SELECT current_setting('server_version_num')::int")
+    if version >= 170_000:
+        limits.append("transaction_timeout")
+    options = quote(" ".join(f"-c {limit}=300" for limit in limits))
+    with PostgresSink(f"{pg_dsn}?options={options}", parallel=parallel) as sink:
+        sink.begin()
+        for batch in plan(20).batches("customers", batch_rows=10):
+            sink.write(batch)
+            time.sleep(0.5)
+        sink.commit()
+        assert sink.counts()["customers"] == 20
+
+
 def test_two_loads_take_turns(
     pg_dsn: str, parallel: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from datagen._core import Batch
 from datagen.errors import RejectedError, UnreachableError
 from datagen.sinks._ddl import TableShape
+from datagen.sinks._staging import Staging
 from datagen.sinks.postgres import PostgresSink
 from services._net import free_port
 from tables import (
@@ -151,6 +152,19 @@ def test_tables_in_any_order_by_several_threads(pg_dsn: str, nothing_stays: None
         sink.commit()
         assert sink.rows_loaded == {name: plan().rows(name) for name in TABLES}
     assert (snapshot(pg_dsn), constraints(pg_dsn)) == wanted
+
+
+def test_tables_keep_their_order_whichever_connects_first(
+    pg_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Staging._connect
+
+    def late(self: Staging, main: Any, table: TableShape) -> None:
+        time.sleep(0.5 if table.name == TABLES[0] else 0)
+        connect(self, main, table)
+
+    monkeypatch.setattr(Staging, "_connect", late)
+    assert [*load(pg_dsn, 20, parallel=True).rows_loaded] == TABLES
 
 
 def test_a_finished_table_takes_no_more(pg_dsn: str) -> None:

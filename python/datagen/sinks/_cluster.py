@@ -115,10 +115,11 @@ class Cluster:
             else:
                 created.add(name)
         found = self._leaders(partitions)
-        if created:
-            # A leader lists a partition before it takes events for it; librdkafka, refused, would
-            # send the next request before it repeats the first.
-            self._listed_ends([(name, each) for name in created for each in range(found[name])])
+        # A leader is known before it takes events; librdkafka, refused, would send the next request
+        # before it repeats the first. Whoever made a topic, the leader lists its ends once it does.
+        new = [(one.topic, each) for one in missing for each in range(found[one.topic])]
+        if new:
+            self._listed_ends(new)
         return tuple(Topic(name, found[name], name in created) for name in partitions)
 
     def require_topics(self, topics: Iterable[str]) -> dict[str, int]:

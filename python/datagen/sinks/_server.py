@@ -152,7 +152,7 @@ def begin(session: psycopg.Connection[Any], lock_timeout: float) -> None:
         "idle_in_transaction_session_timeout": 0,
         "lock_timeout": max(1, round(lock_timeout * 1000)),  # milliseconds
     }
-    if session.info.server_version >= 170_000:
+    if session.info.server_version >= 170_000:  # PostgreSQL 17
         settings["transaction_timeout"] = 0
     statements = [f"SET LOCAL {name} = {value}" for name, value in settings.items()]
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"

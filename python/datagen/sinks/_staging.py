@@ -281,6 +281,8 @@ class Staging:
 
     def _make(self, main: psycopg.Connection[Any]) -> None:
         self._of_each_table(partial(self._connect, main))
+        # In the order of the tables, whichever connected first.
+        self._lanes = {table.name: self._lanes[table.name] for table in self._tables}
         first = self._lanes[self._tables[0].name].session
         begin(first, self._lock_timeout)
         first.execute(f"CREATE SCHEMA {self.schema}".encode())

@@ -6,9 +6,10 @@ After so many events it prints a line, and goes on when it is sent one.
 import sys
 
 from datagen import cli
+from datagen._console import Console
 
 
-class GatedConsole(cli._Console):
+class GatedConsole(Console):
     """What the command tells how a run goes, which holds the run up."""
 
     _left = int(sys.argv.pop(1))
@@ -22,5 +23,5 @@ class GatedConsole(cli._Console):
                 sys.stdin.readline()
 
 
-cli._Console = GatedConsole  # type: ignore[misc]
+cli.Console = GatedConsole  # type: ignore[attr-defined]
 cli.main()

@@ -30,6 +30,7 @@ from command import (
     wait_until,
 )
 from datagen import cli, loader
+from datagen._console import Console
 from records import TOPICS, end_offsets
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ def test_a_log_gets_a_line_now_and_then(
 ) -> None:
     now = iter([0.0, 1.0, 5.0, 6.0, 10.0, 20.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(now))
-    console = cli._Console()
+    console = Console()
     console.start("kafka", "banking.trades", 500)
     for _ in range(5):
         console.advance(100)

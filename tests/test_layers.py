@@ -254,10 +254,15 @@ PYTHON: dict[str, Layer] = {
     ),
     # Its door imports the rest once it is asked for a report.
     "report": Layer(frozenset({"_core", "errors"}), outside=frozenset({"plotly", "polars"})),
+    "_console": Layer(
+        frozenset({"loader"}), outside=frozenset({"click"}), lazily=frozenset({"rich"})
+    ),
     "cli": Layer(
-        frozenset({"_core", "benchmark", "errors", "loader", "local", "presets", "report"}),
+        frozenset(
+            {"_console", "_core", "benchmark", "errors", "loader", "local", "presets", "report"}
+        ),
         outside=frozenset({"click"}),
-        lazily=frozenset({"platformdirs", "rich"}),
+        lazily=frozenset({"platformdirs"}),
     ),
     "__main__": Layer(frozenset({"cli"})),
     "__init__": Layer(frozenset({"_core", "check", "errors", "presets", "types"})),

@@ -1,0 +1,143 @@
+"""What a run says: a bar on a terminal, lines in a log, the summary and the validation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.progress import TaskID
+
+    from . import loader
+
+__all__ = ["Console"]
+
+#: Tables in the order in which they are validated.
+_SHOWN: Final = ("customers", "accounts", "credit_cards", "loans", "properties", "stocks")
+
+
+def _rate(rows: int, seconds: float) -> str:
+    return f"{rows / max(seconds, 1e-6):,.0f}/s"
+
+
+class Console:
+    """Says how a run goes: a bar on a terminal, a line a part in a log."""
+
+    _STAGES: Final = {
+        "generate": "Generating",
+        "postgres": "PostgreSQL",
+        "kafka": "Kafka",
+        "report": "Counting",
+    }
+    _QUIET: Final = 5.0  # seconds between two lines about one part, in a log
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._done = 0
+        self._rows = 0
+        self._began = self._spoke = 0.0
+        self._name = ""
+
+    def head(self, run: loader.Load) -> None:
+        plan = run.plan
+        mode = "fast" if run.fast else "standard"
+        if run.workers != 1:
+            mode = f"{mode}, parallel"
+        click.echo(
+            f"Loading {plan.customers} customers (seed {plan.seed}, {plan.days} days up to "
+            f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}, {mode} mode)"
+        )
+
+    def start(self, stage: str, name: str, rows: int) -> None:
+        self._stage, self._name, self._rows, self._done = stage, name, rows, 0
+        self._began = self._spoke = time.perf_counter()
+        if not sys.stdout.isatty():
+            return
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            transient=True,
+        )
+        self._task = self._bar.add_task(self._label(), total=rows or None, rate="")
+        self._bar.start()
+
+    def advance(self, rows: int) -> None:
+        self._done += rows
+        now = time.perf_counter()
+        rate = _rate(self._done, now - self._began)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, rate=rate)
+        elif now - self._spoke >= self._QUIET and self._done < self._rows:
+            self._spoke = now
+            left = (self._rows - self._done) * (now - self._began) / self._done
+            click.echo(
+                f"  {self._label()}: {self._done} of {self._rows} ({rate}, {left:.0f} s left)"
+            )
+
+    def finish(self, part: loader.Part) -> None:
+        self.close()
+        rows = f"{part.rows} in " if self._rows or part.rows else ""
+        rate = f" ({_rate(part.rows, part.seconds)})" if part.rows else ""
+        # Of several parts that were begun as one, each is told by its own name.
+        click.echo(f"  {self._STAGES[self._stage]} {part.name}: {rows}{part.seconds:.2f} s{rate}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _label(self) -> str:
+        return f"{self._STAGES[self._stage]} {self._name}"
+
+    def tail(self, run: loader.Load, report: loader.Report) -> None:
+        """The summary and, as the guide shows it, the validation."""
+        click.echo("Summary:")
+        for label, unit, parts, stage in (
+            ("Generation", "rows", report.generated, "generate"),
+            ("PostgreSQL", "rows", report.tables, "postgres"),
+            (f"Kafka ({report.format}, {report.engine})", "events", report.topics, "kafka"),
+        ):
+            if parts:
+                rows, seconds = sum(p.rows for p in parts), report.seconds_of[stage]
+                click.echo(f"  {label}: {rows} {unit} in {seconds:.2f} s ({_rate(rows, seconds)})")
+        rows = sum(part.rows for part in (*report.tables, *report.topics))
+        click.echo(
+            f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})"
+        )
+        if run.postgres_url is not None:
+            click.echo("Validating PostgreSQL row counts...")
+            checks = sorted(report.table_checks, key=lambda check: _SHOWN.index(check.name))
+            self._checks(checks, "rows")
+        if run.producer is not None:
+            click.echo("Validating Kafka topic offsets...")
+            self._checks(report.topic_checks, "events")
+        click.echo(f"Validation: {'ALL OK' if report.ok else 'FAILED'}")
+
+    @staticmethod
+    def _checks(checks: Sequence[loader.Check], unit: str) -> None:
+        for check in checks:
+            note = f" ({check.note})" if check.note else ""
+            if check.ok:
+                click.echo(f"  [OK] {check.name}: {check.found} {unit}{note}")
+            else:
+                click.echo(
+                    f"  [FAIL] {check.name}: {check.found} {unit}, expected {check.expected}{note}"
+                )

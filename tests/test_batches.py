@@ -1,0 +1,382 @@
+"""Batches as their users read and make them: Arrow, buffers, rows."""
+
+from __future__ import annotations
+
+import collections
+import io
+import itertools
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datagen import Batch
+from datagen.errors import OptionError
+from relations import PLAN, RELATIONS, every_relation, fields_of, first, python_rows, some_row
+
+# --- Arrow ---------------------------------------------------------------------------------------
+
+
+@every_relation
+def test_pyarrow_reads_every_value(name: str) -> None:
+    batch = first(name)
+    record_batch = pa.record_batch(batch)
+    record_batch.validate(full=True)
+    assert record_batch.to_pylist() == python_rows(batch)
+    assert record_batch.schema == pa.schema(batch)
+    for field in RELATIONS[name]["fields"]:
+        arrow = record_batch.schema.field(field["name"])
+        assert arrow.nullable == field["nullable"]
+        match field["type"]:
+            case "uuid":
+                assert arrow.type == pa.uuid()
+            case "decimal":
+                assert arrow.type == pa.decimal128(field["precision"], field["scale"])
+            case "instant":
+                assert arrow.type == pa.timestamp("ms", "UTC")
+            case "date":
+                assert arrow.type == pa.date32()
+            case "enum":
+                assert arrow.type == pa.dictionary(pa.int8(), pa.string())
+                symbols = record_batch.column(field["name"]).dictionary.to_pylist()
+                assert symbols == field["symbols"]
+
+
+@every_relation
+def test_polars_reads_every_value(name: str) -> None:
+    batch = first(name)
+    expected = python_rows(batch)
+    for row, field in itertools.product(expected, fields_of(name, "uuid")):
+        row[field] = row[field] and row[field].bytes
+    assert pl.DataFrame(batch).rows(named=True) == expected
+
+
+@every_relation
+def test_pandas_reads_every_relation(name: str) -> None:
+    batch = first(name)
+    frame = pd.DataFrame.from_arrow(batch)  # type: ignore[attr-defined]
+    assert list(frame.columns) == batch.column_names
+    assert len(frame) == len(batch)
+    for field in RELATIONS[name]["fields"]:
+        column = frame[field["name"]]
+        assert column.isna().sum() == 0 or field["nullable"]
+        if field["type"] == "enum":
+            assert list(column.cat.categories) == field["symbols"]
+            assert [None if pd.isna(v) else v for v in column] == [
+                row[field["name"]] for row in python_rows(batch)
+            ]
+
+
+@every_relation
+def test_a_stream_has_all_rows_in_order(name: str) -> None:
+    parts = [pa.record_batch(batch) for batch in PLAN.batches(name, batch_rows=100)]
+    whole = pa.table(PLAN.batches(name, batch_rows=100))
+    assert whole == pa.Table.from_batches(parts, schema=pa.schema(PLAN.batches(name)))
+    assert whole.num_rows == PLAN.rows(name)
+    assert pl.DataFrame(PLAN.batches(name)).height == PLAN.rows(name)
+
+
+def test_a_stream_takes_what_iteration_left() -> None:
+    batches = PLAN.batches("banking.transactions", batch_rows=100)
+    taken = len(next(batches))
+    assert pa.table(batches).num_rows == PLAN.rows("banking.transactions") - taken
+    assert list(batches) == []
+    assert pa.table(batches).num_rows == 0
+
+
+def test_arrow_shares_the_memory_of_the_batch() -> None:
+    batch = first("banking.transactions")
+    arrow = pa.record_batch(batch)
+    for name in ("occurred_at", "channel"):
+        array = arrow.column(name)
+        values = array.indices if name == "channel" else array
+        view = np.asarray(batch.column(name))
+        assert values.buffers()[1].address == view.__array_interface__["data"][0]
+    first_row = batch.row(0)
+    del batch
+    assert arrow.slice(0, 1).to_pylist() == [first_row]
+
+
+def test_no_rows() -> None:
+    batch = Batch.from_rows("customers", [])
+    assert pa.record_batch(batch).num_rows == 0
+    assert np.asarray(batch.column("monthly_income")).shape == (0,)
+    encoded = batch.encode("json")
+    assert (len(encoded), bytes(encoded), list(encoded)) == (0, b"", [])
+    assert np.asarray(encoded.offsets).tolist() == [0]
+
+
+# --- Buffers -------------------------------------------------------------------------------------
+
+DTYPES = {
+    "decimal": np.dtype("int64"),
+    "instant": np.dtype("int64"),
+    "date": np.dtype("int32"),
+    "int": np.dtype("int32"),
+    "smallint": np.dtype("int16"),
+    "enum": np.dtype("uint8"),
+    "bool": np.dtype("bool"),
+}
+
+
+@every_relation
+def test_numeric_columns_are_views(name: str) -> None:
+    batch = first(name)
+    for field in RELATIONS[name]["fields"]:
+        if field["type"] not in DTYPES:
+            continue
+        column = batch.column(field["name"])
+        array = np.asarray(column)
+        assert array.dtype == DTYPES[field["type"]]
+        assert array.shape == (len(batch),) == (len(column),)
+        assert not array.flags.writeable
+        assert np.shares_memory(array, np.asarray(batch.column(field["name"])))
+        if field["type"] in {"int", "smallint", "bool"}:
+            expected = [row[field["name"]] or 0 for row in python_rows(batch)]
+            assert array.tolist() == expected
+
+
+def test_units_of_columns() -> None:
+    batch = first("banking.installments")
+    row = batch.row(0)
+    column = {name: np.asarray(batch.column(name))[0] for name in ("amount_paid", "due_date")}
+    assert Decimal(int(column["amount_paid"])).scaleb(-2) == row["amount_paid"]
+    assert date(1970, 1, 1) + timedelta(days=int(column["due_date"])) == row["due_date"]
+    millis = int(np.asarray(batch.column("occurred_at"))[0])
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert epoch + timedelta(milliseconds=millis) == row["occurred_at"]
+
+
+def test_a_view_outlives_its_batch() -> None:
+    batch = first("accounts")
+    view = memoryview(batch.column("balance"))
+    expected = np.asarray(batch.column("balance")).tolist()
+    del batch
+    assert (view.format, view.ndim, view.readonly, view.strides) == ("q", 1, True, (8,))
+    assert view.tolist() == expected
+    with pytest.raises(TypeError):
+        view[0] = 0
+
+
+def test_a_writable_view_is_refused() -> None:
+    batch = first("stocks")
+    for source in (batch.encode("json"), batch.column("lot_size")):
+        with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+            np.asarray(source).setflags(write=True)
+        with pytest.raises(TypeError, match="read-write bytes-like object"):
+            io.BytesIO(b"x").readinto(source)
+
+
+@pytest.mark.parametrize("encoding", ["avro", "json", "pgcopy"])
+@every_relation
+def test_encoded_rows_are_a_sequence_of_bytes(name: str, encoding: Any) -> None:
+    batch = first(name)
+    encoded = batch.encode(encoding)
+    rows = list(encoded)
+    assert len(rows) == len(encoded) == len(batch)
+    assert b"".join(rows) == bytes(encoded) == bytes(memoryview(encoded))
+    assert encoded.nbytes == len(bytes(encoded)) == memoryview(encoded).nbytes
+    offsets = np.asarray(encoded.offsets)
+    assert offsets.dtype == np.int64
+    assert np.diff(offsets).tolist() == [len(row) for row in rows]
+    assert [encoded[0], encoded[-1], encoded[np.int64(1)]] == [rows[0], rows[-1], rows[1]]
+    for index in (len(rows), -len(rows) - 1):
+        with pytest.raises(IndexError):
+            encoded[index]
+
+
+def test_schema_id_is_confluents_frame() -> None:
+    batch = first("banking.trades")
+    plain = list(batch.encode("avro"))
+    framed = list(batch.encode("avro", schema_id=2**32 - 1))
+    assert framed == [b"\x00\xff\xff\xff\xff" + row for row in plain]
+
+
+@every_relation
+def test_text(name: str) -> None:
+    batch = first(name)
+    for kind in ("uuid", "text", "char", "enum", "instant"):
+        for field in fields_of(name, kind):
+            texts = [text.decode() for text in batch.text(field)]
+            values = [row[field] for row in python_rows(batch)]
+            if kind == "instant":
+                read = [datetime.fromisoformat(text) if text else None for text in texts]
+                assert read == values
+            else:
+                assert texts == ["" if value is None else str(value) for value in values]
+
+
+# --- Rows ----------------------------------------------------------------------------------------
+
+
+@every_relation
+def test_from_rows_is_the_inverse_of_row(name: str) -> None:
+    batch = first(name)
+    again = Batch.from_rows(name, iter(python_rows(batch)))
+    assert pa.record_batch(again) == pa.record_batch(batch)
+    assert bytes(again.encode("avro")) == bytes(batch.encode("avro"))
+    assert bytes(again.encode("json")) == bytes(batch.encode("json"))
+    assert bytes(again.encode("pgcopy")) == bytes(batch.encode("pgcopy"))
+    single = Batch.from_rows(name, [batch.row(-1)])
+    assert single.encode("pgcopy")[0] == batch.encode("pgcopy")[-1]
+
+
+def as_text(value: object) -> object:
+    match value:
+        case datetime():
+            return value.astimezone(timezone(timedelta(hours=-3))).isoformat()
+        case date():
+            return value.isoformat()
+        case Decimal() | UUID():
+            return str(value).upper()
+        case _:
+            return value
+
+
+@every_relation
+def test_from_rows_reads_text(name: str) -> None:
+    rows = python_rows(first(name))
+    texts = [{key: as_text(value) for key, value in row.items()} for row in rows]
+    proxies = [collections.ChainMap(row) for row in texts]
+    assert python_rows(Batch.from_rows(name, proxies)) == rows
+
+
+def test_from_rows_reads_bytes_and_whole_numbers() -> None:
+    row = some_row("stocks")
+    given_row = row | {"stock_id": row["stock_id"].bytes, "reference_price": 7}
+    expected = row | {"reference_price": Decimal("7.00")}
+    assert Batch.from_rows("stocks", [given_row]).row(0) == expected
+
+
+def is_one_instant(local: datetime) -> bool:
+    """Not so where clocks were turned: Python calls such times unequal to any in another zone."""
+    return local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset()
+
+
+@given(
+    st.decimals(
+        min_value=Decimal("-9999999999999.99"), max_value=Decimal("9999999999999.99"), places=2
+    ),
+    st.datetimes(timezones=st.timezones())
+    .filter(is_one_instant)
+    .map(lambda t: t.replace(microsecond=417_000)),
+    st.text().filter(lambda text: "\0" not in text),
+)
+def test_any_value_that_fits_comes_back(amount: Decimal, when: datetime, text: str) -> None:
+    row = some_row("banking.transactions")
+    row |= {"amount": amount, "occurred_at": when, "description": text}
+    try:
+        when.astimezone(UTC)
+    except OverflowError:  # year 0 or 10000 there
+        with pytest.raises(OptionError):
+            Batch.from_rows("banking.transactions", [row])
+    else:
+        assert Batch.from_rows("banking.transactions", [row]).row(0) == row
+
+
+BAD_VALUES = [
+    ("customers", "customer_id", "0", "a UUID, its text or 16 bytes"),
+    ("customers", "customer_id", "{" + "0" * 36 + "}", "a UUID, its text or 16 bytes"),
+    ("customers", "customer_id", b"short", "a UUID, its text or 16 bytes"),
+    ("customers", "customer_id", 7, "a UUID, its text or 16 bytes"),
+    ("customers", "customer_id", None, "a UUID, its text or 16 bytes"),
+    ("customers", "name", 7, "text without NUL"),
+    ("customers", "name", "a\0b", "text without NUL"),
+    ("customers", "name", "\ud800", "text without NUL"),
+    ("customers", "complement", 7, "text without NUL, or None"),
+    ("customers", "cpf", "1234567890", "text of 11 printable ASCII characters"),
+    ("customers", "cpf", "1234567890é", "text of 11 printable ASCII characters"),
+    ("customers", "birth_date", datetime(2000, 1, 1, tzinfo=UTC), "a date or its ISO-8601 text"),
+    ("customers", "birth_date", "2000-02-30", "a date or its ISO-8601 text"),
+    ("customers", "birth_date", 7, "a date or its ISO-8601 text"),
+    ("customers", "credit_score", 2**15, "an int from -32768 to 32767"),
+    ("customers", "credit_score", 2**70, "an int from -32768 to 32767"),
+    ("customers", "credit_score", True, "an int from -32768 to 32767"),
+    ("customers", "credit_score", 1.0, "an int from -32768 to 32767"),
+    ("stocks", "lot_size", 2**31, "an int from -2147483648 to 2147483647"),
+    ("customers", "segment", "varejo", "VAREJO, EXCLUSIVO or PRIVATE"),
+    ("customers", "segment", 0, "VAREJO, EXCLUSIVO or PRIVATE"),
+    ("customers", "pep", 1, "True or False"),
+    *(
+        (
+            "customers",
+            "monthly_income",
+            value,
+            "a Decimal, int or text with at most 13 digits before the point and 2 after",
+        )
+        for value in (
+            Decimal("0.001"),
+            Decimal("1e13"),
+            Decimal("1e999999"),
+            Decimal("-1e-999999"),
+            Decimal("NaN"),
+            Decimal("-Infinity"),
+            "0.001",
+            "10000000000000",
+            "1e3",
+            "",
+            "-",
+            ".5",
+            "1.",
+            "1_0",
+            "1" * 40,
+            "\u0661",
+            10**13,
+            -(2**80),
+            1.5,
+            True,
+            None,
+        )
+    ),
+    *(
+        (
+            "customers",
+            "created_at",
+            value,
+            "an aware datetime or ISO-8601 text with an offset, in whole milliseconds",
+        )
+        for value in (
+            datetime(2026, 1, 1),  # noqa: DTZ001
+            datetime(2026, 1, 1, microsecond=1, tzinfo=UTC),
+            datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+            datetime.max.replace(microsecond=0, tzinfo=timezone(timedelta(hours=-1))),
+            "2026-01-01",
+            "2026-01-01T00:00:00",
+            "yesterday",
+            date(2026, 1, 1),
+            0,
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "value", "allowed"), BAD_VALUES)
+def test_from_rows_refuses(name: str, field: str, value: object, allowed: str) -> None:
+    row = some_row(name)
+    with pytest.raises(OptionError) as refusal:
+        Batch.from_rows(name, [row, row | {field: value}])
+    assert refusal.value.option == f"{name}.{field} row 1"
+    assert refusal.value.value is value
+    assert refusal.value.allowed == allowed
+
+
+def test_from_rows_names_missing_and_unknown_fields() -> None:
+    row = some_row("stocks")
+    with pytest.raises(OptionError, match=r"^stocks row 0: .*use a row that has isin$"):
+        Batch.from_rows("stocks", [{k: v for k, v in row.items() if k != "isin"}])
+    with pytest.raises(OptionError, match=r"^stocks row 1: 'colour' .*use stock_id, ticker.* or "):
+        Batch.from_rows("stocks", [row, row | {"colour": "blue"}])
+    with pytest.raises(OptionError, match=r"^stocks row 0: 7 is not allowed"):
+        Batch.from_rows("stocks", [row | {7: 7}])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="stocks row 0: not a mapping"):
+        Batch.from_rows("stocks", [7])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="not iterable"):
+        Batch.from_rows("stocks", 7)  # type: ignore[arg-type]

@@ -46,7 +46,6 @@ pub struct Batching {
 /// A producer; cheap to clone.
 #[derive(Clone)]
 pub struct Producer {
-    config: Arc<Config>,
     shared: Arc<Shared>,
     commands: UnboundedSender<Command>,
 }
@@ -81,12 +80,11 @@ impl Producer {
         if let Some(tls) = &config.tls {
             tls::connector(tls)?;
         }
-        let shared = Arc::new(Shared::new(batching.size, batching.codec, config.linger));
-        let config = Arc::new(config);
+        let shared = Arc::new(Shared::new(&config, batching));
         let (commands, received) = unbounded_channel();
-        let driver =
-            Driver { config: Arc::clone(&config), shared: Arc::clone(&shared), commands: received };
-        Ok((Self { config, shared, commands }, driver))
+        let (config, its) = (Arc::new(config), Arc::clone(&shared));
+        let driver = Driver { config, shared: its, commands: received };
+        Ok((Self { shared, commands }, driver))
     }
 
     /// Finds a topic, or nothing yet if the time is over first.
@@ -105,8 +103,7 @@ impl Producer {
 
     /// Waits until there is room for more; false if the time is over first.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        let (records, bytes) = (self.config.queue_records, self.config.queue_bytes);
-        self.shared.wait_for_room(records, bytes, Instant::now() + timeout)
+        self.shared.wait_for_room(Instant::now() + timeout)
     }
 
     /// Takes events, each for the partition of its key, without waiting for room.

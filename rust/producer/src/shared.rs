@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use datagen_core::encode::kafka::{Codec, Packed, Packer};
 
+use crate::Batching;
+use crate::config::Config;
 use crate::error::Error;
 use crate::line::Fate;
 use crate::report::Tally;
@@ -13,6 +15,8 @@ use crate::report::Tally;
 pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Records and bytes from which on callers have to wait.
+    room: (usize, usize),
     packing: Mutex<Packing>,
 }
 
@@ -45,9 +49,15 @@ struct Filling {
 }
 
 impl Shared {
-    pub(crate) fn new(batch_size: usize, codec: Codec, linger: Duration) -> Self {
-        let packing = Packing { batch_size, codec, linger, topics: BTreeMap::new() };
-        Self { state: Mutex::default(), changed: Condvar::new(), packing: Mutex::new(packing) }
+    pub(crate) fn new(config: &Config, batching: Batching) -> Self {
+        let Batching { size: batch_size, codec } = batching;
+        let packing = Packing { batch_size, codec, linger: config.linger, topics: BTreeMap::new() };
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            room: (config.queue_records, config.queue_bytes),
+            packing: Mutex::new(packing),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -80,12 +90,14 @@ impl Shared {
     }
 
     /// Whether there is room for more, or no point in waiting for it.
-    pub(crate) fn wait_for_room(&self, records: usize, bytes: usize, until: Instant) -> bool {
-        let has_room = |state: &State| {
-            (state.records < records && state.bytes < bytes || state.failure.is_some())
-                .then_some(())
-        };
-        self.wait(until, has_room).is_some()
+    pub(crate) fn wait_for_room(&self, until: Instant) -> bool {
+        let may_go_on =
+            |state: &State| (self.has_room(state) || state.failure.is_some()).then_some(());
+        self.wait(until, may_go_on).is_some()
+    }
+
+    const fn has_room(&self, state: &State) -> bool {
+        state.records < self.room.0 && state.bytes < self.room.1
     }
 
     /// Whether the fate of all that was handed over is known.
@@ -197,6 +209,7 @@ impl Shared {
 
     pub(crate) fn settle(&self, topic: &Arc<str>, partition: i32, fate: &Fate) {
         let mut state = self.state();
+        let was_full = !self.has_room(&state);
         let tally = state.tallies.entry((Arc::clone(topic), partition)).or_default();
         let (records, bytes) = match *fate {
             Fate::Acknowledged { records, bytes, perhaps_twice } => {
@@ -212,7 +225,10 @@ impl Shared {
         };
         state.records -= records;
         state.bytes -= bytes;
-        self.changed.notify_all();
+        // Nothing else is waited for, and to be woken by each batch costs more than the batch.
+        if state.records == 0 || (was_full && self.has_room(&state)) {
+            self.changed.notify_all();
+        }
     }
 
     pub(crate) fn found(&self, topic: &Arc<str>, partitions: u32) {

@@ -16,15 +16,9 @@ use pyo3::prelude::*;
 
 use crate::producer::{Stamp, TURN, in_turns, locked};
 
-/// Customers whose events one thread makes at a time. As many as fill a few batches of the largest
-/// topic, and few enough for the queue to hold batches of every partition: a request takes one of
-/// each, and the more it takes the less each costs.
-fn customers_at_once(batch_size: usize) -> u64 {
-    /// Bytes of a customer's events in one partition of six, about.
-    const BYTES_EACH: u64 = 1_000;
-    const BATCHES: u64 = 2;
-    (BATCHES * batch_size as u64 / BYTES_EACH).clamp(250, 1_000)
-}
+/// Customers whose events one thread makes at a time: each range ends with batches that are not full,
+/// and with as many customers those are few.
+const CUSTOMERS_AT_ONCE: u64 = 1_000;
 
 /// Rows made and encoded at a time, few enough to stay in the processor's cache.
 const ROWS_AT_ONCE: usize = 8_192;
@@ -129,8 +123,6 @@ pub struct Work {
     batching: Batching,
     stamp: Stamp,
     jobs: Vec<Job>,
-    /// What a range has.
-    customers_at_once: u64,
     progress: Mutex<Progress>,
     changed: Condvar,
 }
@@ -203,7 +195,6 @@ impl Work {
             batching,
             stamp,
             jobs,
-            customers_at_once: customers_at_once(batching.size),
             progress: Mutex::new(progress),
             changed: Condvar::new(),
         }
@@ -245,7 +236,7 @@ impl Work {
     }
 
     fn ranges(&self) -> u64 {
-        self.bank.plan().customers().div_ceil(self.customers_at_once)
+        self.bank.plan().customers().div_ceil(CUSTOMERS_AT_ONCE)
     }
 
     fn tasks(&self) -> u64 {
@@ -270,8 +261,8 @@ impl Work {
         packer: &mut Packer,
     ) -> Result<(Vec<Packed>, u64), Orphan> {
         let customers = self.bank.plan().customers();
-        let first = range * self.customers_at_once;
-        let customers = first..customers.min(first + self.customers_at_once);
+        let first = range * CUSTOMERS_AT_ONCE;
+        let customers = first..customers.min(first + CUSTOMERS_AT_ONCE);
         let batches = self.bank.batches(job.relation, customers, ROWS_AT_ONCE);
         let (mut out, mut count) = (Vec::new(), 0);
         packer.restart();

@@ -180,7 +180,7 @@ def test_the_native_producer_itself_is_refused_and_refuses(
     producer = _core.Producer(**_options(config))
     try:
         with pytest.raises(_core.ProducerError) as caught:
-            producer.partitions(STREAM, 8)
+            producer.partitions([STREAM], 8)
     finally:
         producer.close()
     code, text = caught.value.args

@@ -241,7 +241,8 @@ PYTHON: dict[str, Layer] = {
         frozenset({"_core", "errors", "presets", "types"}),
         lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
     ),
-    "loader": Layer(frozenset({"_core", "check", "errors", "presets", "sinks", "types"})),
+    "_ahead": Layer(frozenset()),
+    "loader": Layer(frozenset({"_ahead", "_core", "check", "errors", "presets", "sinks", "types"})),
     "local": Layer(
         frozenset({"errors"}),
         lazily=frozenset(

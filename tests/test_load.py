@@ -38,11 +38,13 @@ from command import (
     wait_until,
 )
 from datagen import Plan, loader
+from datagen.errors import UnreachableError
 from datagen.loader import Load
 from datagen.sinks.kafka import FAST, KafkaSink
 from datagen.types import Relation, catalogue
 from murmur2 import partition
 from records import TOPICS, AvroReader, Record, end_offsets, read_topics
+from services._net import free_port
 from services.kafka import delete_topics
 
 if TYPE_CHECKING:
@@ -439,6 +441,16 @@ class Silent:
     def start(self, stage: str, name: str, rows: int) -> None: ...
     def advance(self, rows: int) -> None: ...
     def finish(self, part: loader.Part) -> None: ...
+
+
+def test_a_fast_load_that_cannot_begin_makes_no_more_rows() -> None:
+    """They are made while it connects; more than it would take, so that the thread has to wait."""
+    running = threading.active_count()
+    nowhere = f"postgresql://127.0.0.1:{free_port()}/nowhere"
+    run = Load(plan=Plan(customers=1_000_000), postgres_url=nowhere, fast=True)
+    with pytest.raises(UnreachableError):
+        loader.load(run, Silent())
+    assert threading.active_count() == running
 
 
 def test_json_without_headers_in_event_time(

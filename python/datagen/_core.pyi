@@ -205,8 +205,8 @@ class Producer:
         content_type: bool = False,
         event_time: bool = False,
     ) -> Producer: ...
-    def partitions(self, topic: str, timeout: float) -> int | None:
-        """The number of partitions of a topic, or None if nobody says within so many seconds."""
+    def partitions(self, topics: list[str], timeout: float) -> list[int] | None:
+        """The number of partitions of each, or None if nobody says of all within so many seconds."""
     def send(self, batch: Batch, topic: str, *, schema_id: int | None = None) -> None:
         """Takes a stream's batch for a topic that was asked about, without waiting for room.
 

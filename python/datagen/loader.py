@@ -12,8 +12,9 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
+from ._ahead import Ahead
 from .check import FinancialDataStore, MasterDataStore
 from .errors import OptionError
 from .types import catalogue
@@ -57,6 +58,9 @@ MAX_WORKERS: Final = 1_024
 
 #: Rows of a batch: few enough to stay in the processor's cache on the way to a sink.
 _BATCH_ROWS: Final = 8192
+#: Batches of master rows that are made before a sink takes them: made while clients are imported,
+#: connect and wait.
+_BATCHES_AHEAD: Final = 32
 #: Seconds for events that nobody acknowledges to show up in their topic.
 _SETTLE: Final = 5.0
 
@@ -163,6 +167,7 @@ def load(run: Load, progress: Progress) -> Report:
     """
     began = time.perf_counter()
     with ExitStack() as stack:
+        master = stack.enter_context(_Master(run.plan)) if run.fast else None
         postgres, kafka = _sinks(run)
         if kafka is not None:
             stack.enter_context(kafka)
@@ -170,7 +175,7 @@ def load(run: Load, progress: Progress) -> Report:
             stack.enter_context(postgres)
         if kafka is not None:
             _prepare_topics(run, kafka)
-        return _Run(run, postgres, kafka, progress, began).report()
+        return _Run(run, master, postgres, kafka, progress, began).report()
 
 
 def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
@@ -204,12 +209,54 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
     kafka.register_schemas(streams)
 
 
+class _Master:
+    """The rows of all tables, made and checked on a thread of its own, some batches ahead.
+
+    ``store`` has the keys of a table once all of its batches were taken, and ``seconds`` what they
+    took.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.store = MasterDataStore()
+        self.seconds: dict[str, float] = {}
+        self._ahead = Ahead(self._made(plan), _BATCHES_AHEAD)
+        self._batches = iter(self._ahead)
+
+    def __enter__(self) -> Self:
+        self._ahead.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ahead.__exit__(*error)
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of the next table, in the catalogue's order."""
+        return iter(self._batches.__next__, None)
+
+    def _made(self, plan: Plan) -> Iterator[Batch | None]:
+        """Batches, and None after those of each table."""
+        for table in catalogue().tables:
+            seconds, began = 0.0, time.perf_counter()
+            for batch in _batches(plan, table.name):
+                self.store.add_batch(batch)
+                seconds += time.perf_counter() - began
+                yield batch
+                began = time.perf_counter()
+            self.seconds[table.name] = seconds
+            yield None
+
+
+def _batches(plan: Plan, name: str) -> Iterator[Batch]:
+    return plan.batches(name, batch_rows=_BATCH_ROWS)
+
+
 class _Run:
     """The stages of one run, in order."""
 
     def __init__(
         self,
         run: Load,
+        master: _Master | None,
         postgres: PostgresSink | None,
         kafka: KafkaSink | None,
         progress: Progress,
@@ -220,7 +267,8 @@ class _Run:
         self._kafka = kafka
         self._progress = progress
         self._began = began
-        self._store = MasterDataStore() if run.fast else FinancialDataStore()
+        self._master = master
+        self._store = master.store if master else FinancialDataStore()
         self._parts: dict[str, list[Part]] = {"generate": [], "postgres": [], "kafka": []}
         self._seconds: dict[str, float] = {}
         self._events = 0
@@ -231,7 +279,7 @@ class _Run:
         if isinstance(self._store, FinancialDataStore):
             with self._stage("generate"):
                 for name in (*tables, *streams):
-                    self._move("generate", name, self._batches(name), sink=None)
+                    self._move("generate", name, self._checked(name))
         # Before the tables too: where this cannot be done, nothing has been loaded yet.
         before = self._ends(self._kafka) if self._kafka else {}
         with ExitStack() as stack:
@@ -266,15 +314,15 @@ class _Run:
     def _load_tables(self, tables: list[str]) -> None:
         if self._postgres is None:
             # Events are checked against master rows, so these are handed over all the same.
-            if not isinstance(self._store, FinancialDataStore):
-                with self._stage("generate"):
-                    for name in tables:
-                        self._move("generate", name, self._batches(name), sink=None)
+            if self._master is not None:
+                for name in tables:
+                    self._skip(name, self._master)
             return
         with self._stage("postgres"):
             self._postgres.begin()
             for name in tables:
-                self._move("postgres", name, self._source(name), self._postgres)
+                rows = self._master.batches() if self._master else self._source(name)
+                self._move("postgres", name, rows, self._postgres)
                 self._postgres.finish(name)
 
     def _commit(self) -> None:
@@ -320,25 +368,29 @@ class _Run:
         """Batches to hand to a sink: every one has been through the store."""
         if isinstance(self._store, FinancialDataStore):
             return self._store.batches(name)
-        return map(self._store.add_batch, self._batches(name))
+        return self._checked(name)
 
-    def _batches(self, name: str) -> Iterator[Batch]:
-        return self._run.plan.batches(name, batch_rows=_BATCH_ROWS)
+    def _checked(self, name: str) -> Iterator[Batch]:
+        return map(self._store.add_batch, _batches(self._run.plan, name))
+
+    def _skip(self, name: str, master: _Master) -> None:
+        """Counts a table that no sink takes."""
+        self._progress.start("generate", name, self._run.plan.rows(name))
+        rows = 0
+        for batch in master.batches():
+            rows += len(batch)
+            self._progress.advance(len(batch))
+        self._finish("generate", Part(name, rows, master.seconds[name]))
+        self._seconds["generate"] = sum(master.seconds.values())
 
     def _move(
-        self,
-        stage: str,
-        name: str,
-        batches: Iterator[Batch],
-        sink: RowSink | None,
+        self, stage: str, name: str, batches: Iterator[Batch], sink: RowSink | None = None
     ) -> None:
         began = time.perf_counter()
         rows = 0
         self._progress.start(stage, name, self._run.plan.rows(name))
         for batch in batches:
-            if sink is None:
-                self._store.add_batch(batch)
-            else:
+            if sink is not None:
                 sink.write(batch)
             rows += len(batch)
             self._progress.advance(len(batch))

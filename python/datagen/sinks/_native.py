@@ -109,12 +109,28 @@ class NativeEngine:
 
     def find(self, topics: Iterable[str]) -> None:
         """Learns the partitions of topics, and who leads them."""
-        for topic in topics:
-            self._find(topic)
+        unknown = [topic for topic in topics if topic not in self._partitions]
+        if not unknown:
+            return
+        try:
+            found = self._connect().partitions(unknown, TIMEOUT)
+        except _core.ProducerError as error:
+            code, text = error.args
+            hint = " (or use --engine confluent)" if _name(code) == "_SSL" else ""
+            raise self._cluster.failed(_name(code), self._config.hide(text) + hint) from None
+        if found is None:
+            if absent := self._cluster.absent(unknown):
+                raise self._cluster.missing(absent)
+            cause = f" ({self.cause})" if self.cause else ""
+            raise UnreachableError(
+                f"Kafka at {self._cluster.address} did not tell the partitions of "
+                f"{', '.join(unknown)} within {TIMEOUT:g} s{cause}"
+            )
+        self._partitions.update(zip(unknown, found, strict=True))
 
     def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
         """Encodes every event and hands over the batches that are full; waits for room first."""
-        self._find(topic)
+        self.find([topic])
         self._wait_for_room()
         self._connect().send(batch, topic, schema_id=schema_id)
 
@@ -191,25 +207,6 @@ class NativeEngine:
             return self._final
         order = {topic: place for place, topic in enumerate(self._partitions)}
         return sorted(self._producer.report(), key=lambda row: (order[row[0]], row[1]))
-
-    def _find(self, topic: str) -> None:
-        if topic in self._partitions:
-            return
-        try:
-            found = self._connect().partitions(topic, TIMEOUT)
-        except _core.ProducerError as error:
-            code, text = error.args
-            hint = " (or use --engine confluent)" if _name(code) == "_SSL" else ""
-            raise self._cluster.failed(_name(code), self._config.hide(text) + hint) from None
-        if found is None:
-            if self._cluster.absent([topic]):
-                raise self._cluster.missing([topic])
-            cause = f" ({self.cause})" if self.cause else ""
-            raise UnreachableError(
-                f"Kafka at {self._cluster.address} did not tell the partitions of {topic} within "
-                f"{TIMEOUT:g} s{cause}"
-            )
-        self._partitions[topic] = found
 
     def _wait_for_room(self) -> None:
         timeout = self._config.delivery_timeout

@@ -87,16 +87,31 @@ impl Producer {
         Ok((Self { shared, commands }, driver))
     }
 
-    /// Finds a topic, or nothing yet if the time is over first.
+    /// Finds topics, or nothing yet if the time is over before all of them are found.
     ///
     /// # Errors
-    /// Where the brokers refuse the topic or us.
-    pub fn topic(&self, name: &str, timeout: Duration) -> Result<Option<Topic>, Error> {
+    /// Where the brokers refuse a topic or us.
+    pub fn find(&self, names: &[Arc<str>], timeout: Duration) -> Result<Option<Vec<Topic>>, Error> {
         let until = Instant::now() + timeout;
-        let name: Arc<str> = name.into();
-        if self.shared.partitions(&name, Instant::now()).is_none() {
-            self.order(Command::Topic(Arc::clone(&name)));
+        let known = |name: &_| self.shared.partitions(name, Instant::now()).is_some();
+        let unknown: Vec<_> = names.iter().filter(|name| !known(name)).cloned().collect();
+        if !unknown.is_empty() {
+            // Together, so that one answer has them all.
+            self.order(Command::Topics(unknown));
         }
+        let found = |name: &Arc<str>| self.found(Arc::clone(name), until).transpose();
+        names.iter().map(found).collect::<Option<_>>().transpose()
+    }
+
+    /// A topic, if it was found before.
+    ///
+    /// # Errors
+    /// Where the brokers refused it or us.
+    pub fn topic(&self, name: &str) -> Result<Option<Topic>, Error> {
+        self.found(name.into(), Instant::now())
+    }
+
+    fn found(&self, name: Arc<str>, until: Instant) -> Result<Option<Topic>, Error> {
         let found = self.shared.partitions(&name, until).transpose()?;
         Ok(found.map(|partitions| Topic { name, partitions }))
     }

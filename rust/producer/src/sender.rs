@@ -34,7 +34,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// What callers ask for.
 pub(crate) enum Command {
     /// Find out about a topic.
-    Topic(Arc<str>),
+    Topics(Vec<Arc<str>>),
     /// Send batches of a topic, after those that were handed over before.
     Batches(Arc<str>, Vec<Packed>),
     /// Finish batches that have waited for more records, at that moment.
@@ -139,10 +139,12 @@ impl Sender {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Topic(name) => {
-                let topic =
-                    || Topic { leaders: Vec::new(), unknown_since: None, lines: Vec::new() };
-                self.topics.entry(name).or_insert_with(topic);
+            Command::Topics(names) => {
+                for name in names {
+                    let topic =
+                        || Topic { leaders: Vec::new(), unknown_since: None, lines: Vec::new() };
+                    self.topics.entry(name).or_insert_with(topic);
+                }
                 self.metadata.wanted = true;
             }
             Command::Batches(name, batches) => self.queue(&name, batches),

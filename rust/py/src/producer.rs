@@ -1,7 +1,7 @@
 //! `Producer`: record batches to Kafka.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -145,11 +145,18 @@ impl PyProducer {
         })
     }
 
-    /// The number of partitions of a topic, or None if nobody says within so many seconds.
-    fn partitions(&self, py: Python<'_>, topic: &str, timeout: f64) -> PyResult<Option<u32>> {
+    /// The number of partitions of each topic, or None if nobody says of all within so many seconds.
+    fn partitions(
+        &self,
+        py: Python<'_>,
+        topics: Vec<String>,
+        timeout: f64,
+    ) -> PyResult<Option<Vec<u32>>> {
         let producer = self.producer()?;
-        let found = in_turns(py, timeout, |turn| producer.topic(topic, turn).transpose())?;
-        Ok(found.transpose().map_err(failed)?.map(|topic| topic.partitions()))
+        let names: Vec<Arc<str>> = topics.into_iter().map(Arc::from).collect();
+        let found = in_turns(py, timeout, |turn| producer.find(&names, turn).transpose())?;
+        let found = found.transpose().map_err(failed)?;
+        Ok(found.map(|topics| topics.iter().map(Topic::partitions).collect()))
     }
 
     /// Takes a stream's batch for a topic that was asked about, without waiting for room.
@@ -283,7 +290,7 @@ impl PyProducer {
 
     fn topic(&self, name: &str) -> PyResult<Topic> {
         let unknown = || PyRuntimeError::new_err(format!("ask for the partitions of {name} first"));
-        self.producer()?.topic(name, Duration::ZERO).map_err(failed)?.ok_or_else(unknown)
+        self.producer()?.topic(name).map_err(failed)?.ok_or_else(unknown)
     }
 }
 

@@ -18,15 +18,17 @@ from harness import TOPICS, Way
 
 from datagen import Plan
 from datagen.loader import PARALLEL_PARTITIONS
-from datagen.presets import BULK, ProducerConfig
+from datagen.presets import BULK, RELIABLE, ProducerConfig
 from datagen.sinks.kafka import KafkaSink
 from services._errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from harness import Contest, Sizes, Stack
+
+    Java = Callable[[str, Mapping[str, str]], Way]
 
 #: One of the loads that go to Kafka alone. Topics are made by it, as on the first run of a user.
 KAFKA = ("--skip-postgres", "--create-topics")
@@ -35,30 +37,32 @@ JAVA_WARM_UP = 3
 
 
 @pytest.fixture
-def java(tmp_path: Path, sizes: Sizes, stack: Stack) -> Iterator[list[Way]]:
-    """Kafka's own producer with one request in flight, as ours has, and with its own five.
-
-    Which of them is faster depends on the machine, so both are peers.
-    """
+def java(tmp_path: Path, sizes: Sizes, stack: Stack) -> Iterator[Java]:
+    """Kafka's own producer, by a name and its properties; each is a process that has been warmed."""
     records = ready.RecordFile(tmp_path / "records", sizes.plan, sizes.peer_customers)
-    ways = []
     with ExitStack() as stop:
-        for in_flight in (1, 5):
+
+        def way(name: str, properties: Mapping[str, str]) -> Way:
             try:
-                producer = ready.JavaProducer(records, _java_properties(stack, in_flight))
+                producer = ready.JavaProducer(records, properties)
             except ServiceUnavailableError as missing:
                 pytest.skip(str(missing))
             stop.callback(producer.close)
             for _ in range(JAVA_WARM_UP):
                 _topics(stack)
                 producer.send()
-            name = f"Java KafkaProducer, {in_flight} in flight, ready-made records"
-            ways.append(Way(name, records.events, producer.send, lambda: _topics(stack)))
-        yield ways
+            name = f"Java KafkaProducer, {name}, ready-made records"
+            return Way(name, records.events, producer.send, lambda: _topics(stack))
+
+        yield way
 
 
-def test_contest(contest: Contest, stack: Stack, sizes: Sizes, java: list[Way]) -> None:
-    """Ours makes, checks and encodes the events too, and includes the start of its process."""
+def test_contest(contest: Contest, stack: Stack, sizes: Sizes, java: Java) -> None:
+    """Ours makes, checks and encodes the events too, and includes the start of its process.
+
+    Java has one request in flight, as ours has for a partition, and its own five: which of them is
+    faster depends on the machine.
+    """
     records = ready.records(sizes.plan, sizes.peer_customers)
     contest(
         f"events of {sizes.plan.customers:,} customers",
@@ -68,7 +72,7 @@ def test_contest(contest: Contest, stack: Stack, sizes: Sizes, java: list[Way]) 
             lambda: stack.load(sizes.plan.customers, *KAFKA, job="load-parallel"),
             stack.empty,
         ),
-        *java,
+        *(java(f"{n} in flight", _java_properties(stack, BULK, n)) for n in (1, 5)),
         Way(
             "confluent-kafka produce(), ready-made records",
             len(records),
@@ -81,8 +85,11 @@ def test_contest(contest: Contest, stack: Stack, sizes: Sizes, java: list[Way]) 
     )
 
 
-def test_presets(contest: Contest, stack: Stack, sizes: Sizes) -> None:
-    """What it costs to be sure of every event: alone, and in the small batches of the preset."""
+def test_presets(contest: Contest, stack: Stack, sizes: Sizes, java: Java) -> None:
+    """What it costs to be sure of every event: alone, and in the small batches of the preset.
+
+    Kafka's own producer with the settings of both presets says what is the broker's share.
+    """
     sure = ["--kafka-option", "acks=all", "--kafka-option", "enable.idempotence=true"]
 
     def with_preset(name: str, *options: str) -> Way:
@@ -99,6 +106,10 @@ def test_presets(contest: Contest, stack: Stack, sizes: Sizes) -> None:
         with_preset("BULK"),
         with_preset("BULK", *sure),
         with_preset("RELIABLE"),
+        *(
+            java(f"preset {name}", _java_properties(stack, preset, 5))
+            for name, preset in (("BULK", BULK), ("RELIABLE", RELIABLE))
+        ),
         rounds=sizes.rounds,
         warm_up=True,
     )
@@ -140,15 +151,15 @@ def _config(stack: Stack) -> ProducerConfig:
     return replace(BULK, bootstrap_servers=stack.bootstrap, schema_registry_url=stack.registry_url)
 
 
-def _java_properties(stack: Stack, in_flight: int) -> dict[str, str]:
-    """Preset BULK in Java's words, with room for more than Java's own 32 MiB."""
+def _java_properties(stack: Stack, preset: ProducerConfig, in_flight: int) -> dict[str, str]:
+    """A preset in Java's words, with room for more than Java's own 32 MiB."""
     return {
         "bootstrap.servers": stack.bootstrap,
-        "acks": BULK.acks,
-        "compression.type": BULK.compression,
-        "batch.size": str(BULK.batch_size),
-        "linger.ms": str(BULK.linger_ms),
-        "enable.idempotence": "false",
+        "acks": preset.acks,
+        "compression.type": preset.compression,
+        "batch.size": str(preset.batch_size),
+        "linger.ms": str(preset.linger_ms),
+        "enable.idempotence": str(preset.enable_idempotence).lower(),
         "max.in.flight.requests.per.connection": str(in_flight),
         "buffer.memory": str(256 * 2**20),
     }

@@ -48,7 +48,7 @@ class Contest:
     def __call__(
         self, title: str, ours: Way, *peers: Way, rounds: int = 3, warm_up: bool = False
     ) -> Comparison:
-        """``warm_up`` runs ours once before it counts: servers are slow until they have worked."""
+        """``warm_up`` runs each once before it counts: servers are slow until they have worked."""
         sides = {way.name: Side(way.name) for way in (ours, *peers)}
 
         def others() -> None:
@@ -60,9 +60,9 @@ class Contest:
         def us() -> None:
             sides[ours.name].rounds.append(timed(ours))
 
-        if warm_up:
-            ours.prepare()
-            ours.run()
+        for way in (ours, *peers) if warm_up else ():
+            way.prepare()
+            way.run()
         self._benchmark.pedantic(us, setup=others, rounds=rounds)
         result = Comparison(title, sides[ours.name], [sides[way.name] for way in peers])
         self._benchmark.extra_info["rows/s"] = round(result.ours.rate)

@@ -55,12 +55,13 @@ class Plan:
         Raises ``OptionError`` for a name that the catalogue lacks, or a range outside the plan.
         """
     def batches(
-        self, name: str, start: int = 0, stop: int | None = None, *, batch_rows: int = 65536
+        self, name: str, start: int = 0, stop: int | None = None, *, batch_rows: int = 16384
     ) -> Batches:
         """The rows of a table or stream that belong to customers ``start`` to ``stop``.
 
-        Batches have about ``batch_rows`` rows (1 to 1 048 576); all events of one account, card or
-        loan are in one batch, in order of time. Parts concatenate to the whole.
+        Batches have about ``batch_rows`` rows (1 to 1 048 576), by default as many as stay in a
+        processor's cache on their way into an encoder; all events of one account, card or loan are in
+        one batch, in order of time. Parts concatenate to the whole.
         """
 
 @final

@@ -125,8 +125,8 @@ impl PyPlan {
 
     /// The rows of a table or stream that belong to customers ``start`` to ``stop``.
     #[pyo3(
-        signature = (name, start = Number::new(0), stop = None, *, batch_rows = Number::new(65536)),
-        text_signature = "($self, name, start=0, stop=None, *, batch_rows=65536)"
+        signature = (name, start = Number::new(0), stop = None, *, batch_rows = Number::new(16384)),
+        text_signature = "($self, name, start=0, stop=None, *, batch_rows=16384)"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn batches(

@@ -32,7 +32,7 @@ pub fn events_as_avro(criterion: &mut Criterion) {
     let format = Format::Avro { schema_id: Some(1) };
     let mut group = criterion.benchmark_group("all streams as avro");
     group.throughput(Throughput::Elements(STREAMS.into_iter().map(|s| rows(&bank, s)).sum()));
-    for size in [4_096, 16_384, BATCH_ROWS] {
+    for size in [4_096, BATCH_ROWS, 65_536] {
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter(|| {
                 for stream in STREAMS {

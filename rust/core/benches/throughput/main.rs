@@ -16,7 +16,7 @@ use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
 /// They have about 150 000 events: several batches, as in a long run.
 const CUSTOMERS: u64 = 2_000;
 /// The default of the Python binding.
-const BATCH_ROWS: usize = 65_536;
+const BATCH_ROWS: usize = 16_384;
 
 fn main() {
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();

@@ -264,3 +264,84 @@ impl Filling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::Acks;
+
+    /// Longer than any wake-up takes, and not too long for a test that fails.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn with_room_for(queue_records: usize, queue_bytes: usize) -> Shared {
+        let config = Config {
+            bootstrap: Vec::new(),
+            client_id: String::new(),
+            acks: Acks::All,
+            idempotent: true,
+            retries: 0,
+            retry_backoff: (LIMIT, LIMIT),
+            request_timeout: LIMIT,
+            delivery_timeout: LIMIT,
+            linger: LIMIT,
+            max_in_flight: 1,
+            max_request_bytes: 1,
+            queue_records,
+            queue_bytes,
+            tls: None,
+            sasl: None,
+        };
+        Shared::new(&config, Batching { size: 1, codec: Codec::None })
+    }
+
+    fn hand_over(shared: &Shared, batches: usize, records: usize, bytes: usize) {
+        for _ in 0..batches {
+            shared.attempt(&"topic".into(), [(0, records)].into_iter());
+            shared.queue(&[Packed { partition: 0, records, bytes: vec![0; bytes] }]);
+        }
+    }
+
+    fn acknowledge(shared: &Shared, records: usize, bytes: usize) {
+        let fate = Fate::Acknowledged { records, bytes, perhaps_twice: false };
+        shared.settle(&"topic".into(), 0, &fate);
+    }
+
+    /// Whether `wait` comes back by itself while `batches` are acknowledged.
+    fn is_woken(
+        shared: &Shared,
+        wait: impl Fn(&Shared, Instant) -> bool + Send,
+        batches: usize,
+        (records, bytes): (usize, usize),
+    ) -> bool {
+        thread::scope(|scope| {
+            let began = Instant::now();
+            let waiting = scope.spawn(move || wait(shared, began + LIMIT));
+            thread::sleep(Duration::from_millis(50));
+            for _ in 0..batches {
+                assert!(!waiting.is_finished(), "it came back too early");
+                acknowledge(shared, records, bytes);
+            }
+            waiting.join().expect("no panic") && began.elapsed() < LIMIT
+        })
+    }
+
+    #[test]
+    fn the_batch_that_makes_room_wakes_whoever_waits_for_it() {
+        for (records, bytes) in [(10, 1_000_000), (1_000_000, 1_000)] {
+            let shared = with_room_for(records, bytes);
+            hand_over(&shared, 12, 1, 100);
+            assert!(!shared.wait_for_room(Instant::now()));
+            // At nine of twelve there is room; the first two acknowledgements leave it full.
+            assert!(is_woken(&shared, Shared::wait_for_room, 3, (1, 100)));
+        }
+    }
+
+    #[test]
+    fn the_last_batch_wakes_whoever_waits_for_all() {
+        let shared = with_room_for(10, 1_000);
+        hand_over(&shared, 3, 1, 100);
+        assert!(is_woken(&shared, Shared::wait_until_settled, 3, (1, 100)));
+    }
+}

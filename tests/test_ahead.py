@@ -30,12 +30,13 @@ def test_nobody_has_to_take_for_the_first_to_be_made_and_no_more_than_the_limit_
                 full.set()
             yield number
 
-    with Ahead(items(), limit=3) as ahead:
-        # Three are ready, and the thread holds the fourth.
+    with Ahead(items(), limit=4) as ahead:
+        assert not made
+        ahead.start()
         assert full.wait(10)
         taken = iter(ahead)
         assert [next(taken) for _ in range(10)] == list(range(10))
-        assert len(made) <= 10 + 3 + 1
+        assert len(made) <= 10 + 4
     assert len(made) < 100
 
 
@@ -58,6 +59,8 @@ def test_the_thread_ends_with_the_block_whatever_was_taken(limit: int) -> None:
             assert next(iter(ahead)) == 0
             raise KeyboardInterrupt
 
+    with Ahead(count(), limit):
+        pass  # nothing was asked for
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         interrupted()

@@ -17,7 +17,7 @@ from datagen.check import MasterDataStore
 from datagen.errors import ConfigurationError, OptionError, ReferentialIntegrityError
 from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerConfig
 from datagen.sinks._cluster import Cluster
-from datagen.sinks._native import _options
+from datagen.sinks._native import NativeEngine, _options
 from datagen.sinks.kafka import KafkaSink, _engine
 from datagen.types import catalogue
 from services.kafka import KafkaBroker, delete_topics
@@ -289,3 +289,24 @@ def test_options_are_read_as_librdkafka_reads_them(
 def test_names_in_certificates_are_checked_whatever_the_case(given: str, checked: bool) -> None:
     options = {"security.protocol": "SSL", "ssl.endpoint.identification.algorithm": given}
     assert _options(ProducerConfig(client_options=options))["tls"]["verify_name"] is checked
+
+
+def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing(
+    clean_kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datagen.sinks._native.TIMEOUT", 1.0)
+    there = {"banking.trades": 2, "banking.installments": 4}
+    config = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None, engine="native")
+    cluster = Cluster(config)
+    engine = NativeEngine(config, cluster)
+    try:
+        cluster.create_topics(there, 8)
+        engine.find(there)
+        assert engine._producer is not None
+        assert engine._producer.partitions([*there], 0) == [2, 4]
+        with pytest.raises(ConfigurationError) as caught:
+            engine.find(["banking.nobody", "banking.trades", "banking.nothing"])
+    finally:
+        engine.close()
+        cluster.disconnect()
+    assert "topics banking.nobody, banking.nothing do not exist" in str(caught.value)

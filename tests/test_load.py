@@ -38,9 +38,10 @@ from command import (
     wait_until,
 )
 from datagen import Plan, loader
-from datagen.errors import UnreachableError
+from datagen.check import MasterDataStore
+from datagen.errors import ReferentialIntegrityError, UnreachableError
 from datagen.loader import Load
-from datagen.sinks.kafka import FAST, KafkaSink
+from datagen.sinks.kafka import BULK, FAST, KafkaSink
 from datagen.types import Relation, catalogue
 from murmur2 import partition
 from records import TOPICS, AvroReader, Record, end_offsets, read_topics
@@ -50,6 +51,7 @@ from services.kafka import delete_topics
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from datagen import Batch
     from services.kafka import Kafka
     from services.postgres import Postgres
     from services.registry import Registry
@@ -451,6 +453,42 @@ def test_a_fast_load_that_cannot_begin_makes_no_more_rows() -> None:
     with pytest.raises(UnreachableError):
         loader.load(run, Silent())
     assert threading.active_count() == running
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["standard", "fast"])
+def test_a_load_without_postgresql_tells_what_it_generated(clean_kafka: str, fast: bool) -> None:
+    plan = Plan(customers=20)
+    producer = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None)
+    run = Load(plan=plan, producer=producer, create_topics=True, fast=fast)
+    report = loader.load(run, Silent())
+    assert report.ok
+    # Events pass through in a fast load, and are counted as sent.
+    made = TABLES if fast else (*TABLES, *TOPICS)
+    assert {part.name: part.rows for part in report.generated} == {
+        name: plan.rows(name) for name in made
+    }
+    assert report.seconds_of["generate"] > 0
+    assert sum(part.rows for part in report.topics) == sum(map(plan.rows, TOPICS))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_row_that_is_refused_on_its_way_ends_a_fast_load(
+    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    add_batch = MasterDataStore.add_batch
+
+    def without_customers(store: MasterDataStore, batch: Batch) -> Batch:
+        return batch if batch.name == "customers" else add_batch(store, batch)
+
+    monkeypatch.setattr(MasterDataStore, "add_batch", without_customers)
+    running = threading.active_count()
+    run = Load(plan=Plan(customers=20), postgres_url=pg_dsn, fast=True)
+    with pytest.raises(ReferentialIntegrityError, match="customer"):
+        loader.load(run, Silent(), ahead=ahead)
+    assert threading.active_count() == running
+    with psycopg.connect(pg_dsn) as connection:
+        found = connection.execute("SELECT to_regclass('customers')").fetchone()
+    assert found == (None,)
 
 
 def test_json_without_headers_in_event_time(

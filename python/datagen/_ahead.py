@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from queue import Queue
-from threading import Event, Thread
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -17,30 +17,39 @@ T = TypeVar("T")
 class Ahead(Generic[T]):
     """Iterates ``items`` by a thread, so many ahead at most; what it raises is raised in its place.
 
-    The thread begins at once, and ends when the ``with`` block does, whether all was taken or not.
+    The thread begins with ``start``, or when the first is asked for, and ends when the ``with`` block
+    does, whether all was taken or not.
     """
 
     def __init__(self, items: Iterable[T], limit: int) -> None:
         self._items = items
-        self._ready: Queue[T | _End] = Queue(limit)
-        self._left = Event()
+        # Neither has a lock in Python that an interrupt could leave locked.
+        self._ready: SimpleQueue[T | _End] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()
+        for _ in range(limit - 1):
+            self._room.put(None)
+        self._left = False
         # Nobody waits for it where the process has to end.
         self._thread = Thread(target=self._run, name="datagen-ahead", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._left.set()
-        while self._thread.is_alive():
-            # Whatever is ready makes room for the last item that the thread had begun.
-            while not self._ready.empty():
-                self._ready.get()
-            self._thread.join(0.01)
+        self._left = True
+        self._room.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def start(self) -> None:
+        """Begins, unless it has."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def __iter__(self) -> Iterator[T]:
+        self.start()
         while not isinstance(item := self._ready.get(), _End):
+            self._room.put(None)
             yield item
         if item.error is not None:
             raise item.error
@@ -49,9 +58,10 @@ class Ahead(Generic[T]):
         error: BaseException | None = None
         try:
             for item in self._items:
-                if self._left.is_set():
-                    return
                 self._ready.put(item)
+                self._room.get()
+                if self._left:
+                    return
         except BaseException as raised:  # noqa: BLE001  # it is raised again where items are taken
             error = raised
         self._ready.put(_End(error))

@@ -128,7 +128,8 @@ class Check:
 class Report:
     """What a run did.
 
-    ``seconds_of`` has the seconds of each stage that there was: generate, postgres and kafka.
+    ``seconds_of`` has the seconds of each stage that there was: generate, postgres and kafka. A fast
+    load makes master rows before the stage that takes them and meanwhile.
     ``format`` is avro or json and ``engine`` native or confluent, both None without Kafka.
     ``doubled`` counts events that were sent again after an acknowledgement got lost, and whose
     topic has grown by more than was acknowledged: they are likely to be there twice.
@@ -158,8 +159,11 @@ class Progress(Protocol):
     def finish(self, part: Part) -> None: ...
 
 
-def load(run: Load, progress: Progress) -> Report:
+def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
     """Carries out a run.
+
+    A fast one makes master rows from its first moment on; without ``ahead`` none before the sinks are
+    ready, so that the seconds of a stage have all that it takes.
 
     Raises ``ConfigurationError`` and ``UnreachableError`` before anything is loaded; a sink's
     ``RejectedError`` or ``UnreachableError`` while it is, and then PostgreSQL holds either all of
@@ -168,6 +172,8 @@ def load(run: Load, progress: Progress) -> Report:
     began = time.perf_counter()
     with ExitStack() as stack:
         master = stack.enter_context(_Master(run.plan)) if run.fast else None
+        if master is not None and ahead:
+            master.start()
         postgres, kafka = _sinks(run)
         if kafka is not None:
             stack.enter_context(kafka)
@@ -212,8 +218,8 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
 class _Master:
     """The rows of all tables, made and checked on a thread of its own, some batches ahead.
 
-    ``store`` has the keys of a table once all of its batches were taken, and ``seconds`` what they
-    took.
+    ``store`` has the keys of a table once all of its batches were taken, and ``seconds`` the time that
+    the thread worked on them.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -223,11 +229,14 @@ class _Master:
         self._batches = iter(self._ahead)
 
     def __enter__(self) -> Self:
-        self._ahead.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._ahead.__exit__(*error)
+
+    def start(self) -> None:
+        """Begins to make rows, which else begins when the first are asked for."""
+        self._ahead.start()
 
     def batches(self) -> Iterator[Batch]:
         """The batches of the next table, in the catalogue's order."""
@@ -236,13 +245,10 @@ class _Master:
     def _made(self, plan: Plan) -> Iterator[Batch | None]:
         """Batches, and None after those of each table."""
         for table in catalogue().tables:
-            seconds, began = 0.0, time.perf_counter()
+            began = time.thread_time()
             for batch in _batches(plan, table.name):
-                self.store.add_batch(batch)
-                seconds += time.perf_counter() - began
-                yield batch
-                began = time.perf_counter()
-            self.seconds[table.name] = seconds
+                yield self.store.add_batch(batch)
+            self.seconds[table.name] = time.thread_time() - began
             yield None
 
 

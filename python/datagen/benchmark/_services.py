@@ -89,7 +89,7 @@ def kafka(load: loader.Load, config: ProducerConfig) -> Way:
 
 def _load(run: loader.Load, stage: str, rows: int) -> Round:
     watch, cpu = _Stopwatch(stage), cpu_seconds()
-    loader.load(run, watch)
+    loader.load(run, watch, ahead=False)
     return Round(rows, watch.seconds, cpu_seconds() - cpu)
 
 

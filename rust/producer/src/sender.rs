@@ -33,7 +33,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// What callers ask for.
 pub(crate) enum Command {
-    /// Find out about a topic.
+    /// Find out about topics.
     Topics(Vec<Arc<str>>),
     /// Send batches of a topic, after those that were handed over before.
     Batches(Arc<str>, Vec<Packed>),

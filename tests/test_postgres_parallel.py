@@ -415,14 +415,15 @@ def test_a_refusal_names_its_table(pg_dsn: str, nothing_stays: None) -> None:
     accounts = next(plan(200).batches("accounts"))
 
     def go_on(sink: PostgresSink) -> None:
+        # Whenever the refusal comes, which is mostly while accounts are on their way.
+        sink.write(Batch.from_rows("customers", [row]))
+        sink.finish("customers")
         for _ in range(200):
             sink.write(accounts)
             time.sleep(0.01)
 
     with PostgresSink(pg_dsn, parallel=True) as sink:
         sink.begin()
-        sink.write(Batch.from_rows("customers", [row]))
-        sink.finish("customers")
         with pytest.raises(RejectedError, match=r"refused customers: .*customers_phone_format"):
             go_on(sink)
 

@@ -61,7 +61,9 @@ class JavaProducer:
 
     def __init__(self, records: RecordFile, properties: Mapping[str, str]) -> None:
         self._events = records.events
-        options = ["-Xms4g", "-Xmx4g", "-XX:+UseParallelGC", "--enable-native-access=ALL-UNNAMED"]
+        # A third of the memory, so that the records leave its garbage collector room.
+        options = ["-XX:InitialRAMPercentage=33", "-XX:MaxRAMPercentage=33", "-XX:+UseParallelGC"]
+        options += ["--enable-native-access=ALL-UNNAMED"]
         options += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
         options += ["-cp", f"{_jar()}:{PROJECT / 'target' / 'lib'}/*"]
         settings = [f"{name}={value}" for name, value in properties.items()]

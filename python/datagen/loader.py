@@ -12,7 +12,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ._ahead import Ahead
 from .check import FinancialDataStore, MasterDataStore
@@ -171,9 +171,11 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
     """
     began = time.perf_counter()
     with ExitStack() as stack:
-        master = stack.enter_context(_Master(run.plan)) if run.fast else None
-        if master is not None and ahead:
-            master.start()
+        master = _Master(run.plan) if run.fast else None
+        if master is not None:
+            stack.enter_context(master.ahead)
+            if ahead:
+                master.ahead.start()
         postgres, kafka = _sinks(run)
         if kafka is not None:
             stack.enter_context(kafka)
@@ -225,18 +227,8 @@ class _Master:
     def __init__(self, plan: Plan) -> None:
         self.store = MasterDataStore()
         self.seconds: dict[str, float] = {}
-        self._ahead = Ahead(self._made(plan), _BATCHES_AHEAD)
-        self._batches = iter(self._ahead)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ahead.__exit__(*error)
-
-    def start(self) -> None:
-        """Begins to make rows, which else begins when the first are asked for."""
-        self._ahead.start()
+        self.ahead = Ahead(self._made(plan), _BATCHES_AHEAD)
+        self._batches = iter(self.ahead)
 
     def batches(self) -> Iterator[Batch]:
         """The batches of the next table, in the catalogue's order."""

@@ -267,6 +267,7 @@ impl Filling {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
     use super::*;
@@ -322,6 +323,7 @@ mod tests {
             for _ in 0..batches {
                 assert!(!waiting.is_finished(), "it came back too early");
                 acknowledge(shared, records, bytes);
+                thread::sleep(Duration::from_millis(5));
             }
             waiting.join().expect("no panic") && began.elapsed() < LIMIT
         })
@@ -336,6 +338,23 @@ mod tests {
             // At nine of twelve there is room; the first two acknowledgements leave it full.
             assert!(is_woken(&shared, Shared::wait_for_room, 3, (1, 100)));
         }
+    }
+
+    #[test]
+    fn batches_that_make_no_room_wake_nobody() {
+        let shared = with_room_for(10, 1_000_000);
+        hand_over(&shared, 20, 1, 100);
+        let looked = AtomicUsize::new(0);
+        let wait = |shared: &Shared, until| {
+            let has_room = |state: &State| {
+                looked.fetch_add(1, Ordering::Relaxed);
+                shared.has_room(state).then_some(())
+            };
+            shared.wait(until, has_room).is_some()
+        };
+        assert!(is_woken(&shared, wait, 11, (1, 100)));
+        // Once before it slept, once when there was room, and the system may wake it for nothing.
+        assert!(looked.into_inner() <= 4);
     }
 
     #[test]

@@ -1,0 +1,120 @@
+"""`loader.load`, as the command and the benchmark call it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from datagen import Batch, Plan, loader
+from datagen.check import MasterDataStore
+from datagen.errors import ReferentialIntegrityError, UnreachableError
+from datagen.loader import Load
+from datagen.sinks.kafka import BULK, FAST, KafkaSink
+from datagen.types import catalogue
+from records import TOPICS
+from services._net import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TABLES = [table.name for table in catalogue().tables]
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def start(self, stage: str, name: str, rows: int) -> None: ...
+    def advance(self, rows: int) -> None: ...
+    def finish(self, part: loader.Part) -> None: ...
+
+
+@pytest.mark.parametrize(("lag", "ok"), [(1, True), (10**6, False)], ids=["late", "lost"])
+def test_events_that_nobody_acknowledged(
+    monkeypatch: pytest.MonkeyPatch, clean_kafka: str, lag: int, ok: bool
+) -> None:
+    """With acks=0 they count once they are in the topic, and they may be late."""
+    ends = KafkaSink.end_offsets
+    asked = 0
+
+    def late(sink: KafkaSink, topics: Iterable[str]) -> dict[str, dict[int, int]]:
+        nonlocal asked
+        asked += 1
+        found = ends(sink, topics)
+        if 1 < asked <= 1 + lag:
+            found[TOPICS[0]] = dict.fromkeys(found[TOPICS[0]], 0)
+        return found
+
+    monkeypatch.setattr(KafkaSink, "end_offsets", late)
+    monkeypatch.setattr(loader, "_SETTLE", 1.0)
+    plan = Plan(customers=20)
+    producer = replace(FAST, bootstrap_servers=clean_kafka, schema_registry_url=None)
+    report = loader.load(Load(plan=plan, producer=producer, create_topics=True), Silent())
+    assert report.ok is ok
+    rows = plan.rows(TOPICS[0])
+    assert report.topic_checks[0] == (
+        loader.Check(TOPICS[0], rows, rows)
+        if ok
+        else loader.Check(TOPICS[0], rows, 0, "offsets moved by 0")
+    )
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_fast_load_makes_rows_before_it_connects_and_none_after_it_could_not(
+    monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    """There are more rows than may be made ahead, so that the thread has to be ended."""
+    add_batch, made = MasterDataStore.add_batch, 0
+
+    def counted(store: MasterDataStore, batch: Batch) -> Batch:
+        nonlocal made
+        made += 1
+        return add_batch(store, batch)
+
+    monkeypatch.setattr(MasterDataStore, "add_batch", counted)
+    running = threading.active_count()
+    nowhere = f"postgresql://127.0.0.1:{free_port()}/nowhere"
+    run = Load(plan=Plan(customers=1_000_000), postgres_url=nowhere, fast=True)
+    with pytest.raises(UnreachableError):
+        loader.load(run, Silent(), ahead=ahead)
+    assert threading.active_count() == running
+    assert (made > 0) is ahead
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["standard", "fast"])
+def test_a_load_without_postgresql_tells_what_it_generated(clean_kafka: str, fast: bool) -> None:
+    plan = Plan(customers=20)
+    producer = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None)
+    run = Load(plan=plan, producer=producer, create_topics=True, fast=fast)
+    report = loader.load(run, Silent())
+    assert report.ok
+    # Events pass through in a fast load, and are counted as sent.
+    made = TABLES if fast else (*TABLES, *TOPICS)
+    assert {part.name: part.rows for part in report.generated} == {
+        name: plan.rows(name) for name in made
+    }
+    assert report.seconds_of["generate"] > 0
+    assert sum(part.rows for part in report.topics) == sum(map(plan.rows, TOPICS))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_row_that_is_refused_on_its_way_ends_a_fast_load(
+    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    add_batch = MasterDataStore.add_batch
+
+    def without_customers(store: MasterDataStore, batch: Batch) -> Batch:
+        return batch if batch.name == "customers" else add_batch(store, batch)
+
+    monkeypatch.setattr(MasterDataStore, "add_batch", without_customers)
+    running = threading.active_count()
+    run = Load(plan=Plan(customers=20), postgres_url=pg_dsn, fast=True)
+    with pytest.raises(ReferentialIntegrityError, match="customer"):
+        loader.load(run, Silent(), ahead=ahead)
+    assert threading.active_count() == running
+    with psycopg.connect(pg_dsn) as connection:
+        found = connection.execute("SELECT to_regclass('customers')").fetchone()
+    assert found == (None,)

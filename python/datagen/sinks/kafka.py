@@ -70,6 +70,7 @@ class KafkaSink:
         self._config = config or ProducerConfig()
         self._cluster = Cluster(self._config)
         self._engine = _engine(self._config, self._cluster)
+        self._sending: Sending | None = None
         # By subject. None: events are JSON.
         wants_avro = _registry.check_options(self._config)
         self._schema_ids: dict[str, int] | None = {} if wants_avro else None
@@ -212,7 +213,8 @@ class KafkaSink:
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
         sending = self._engine.send_plan(plan, topics, parents, workers)
-        return Sending(self._engine, sending, self._stop_on_failure)
+        self._sending = Sending(self._engine, sending, self._stop_on_failure)
+        return self._sending
 
     def report(self) -> DeliveryReport:
         """What became of the events so far, as far as acknowledgements have come in."""
@@ -255,7 +257,9 @@ class KafkaSink:
     def _abandon(self, kind: type[BaseException]) -> None:
         """Drops what is queued, gives what is on its way a moment, and says what arrived."""
         with suppress(DatagenError):  # the exception that got us here says more
-            if self._engine.abandon(_GRACE):
+            dropped = self._engine.abandon(_GRACE)
+            # Threads that end may give the queue the time to drain: the load is broken off all the same.
+            if dropped or (self._sending is not None and self._sending.broken_off):
                 how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
                 _log.warning("Kafka: %s; acknowledged: %s", how, self.report())
         self._engine.close()
@@ -292,7 +296,12 @@ class Sending:
         self._sending = sending
         self._check = check
         self._began = time.perf_counter()
-        self._opened = False
+        self._opened = self._finished = False
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether events may have been sent, but not all of them."""
+        return self._opened and not self._finished
 
     def __enter__(self) -> Self:
         return self
@@ -325,6 +334,7 @@ class Sending:
             before = total
             self._check()
             if done:
+                self._finished = True
                 sent, seconds = self._sending.sent(), self._sending.seconds()
                 names = (stream.name for stream in catalogue().streams)
                 return {name: (sent[name], max(seconds[name] - held, 0)) for name in names}

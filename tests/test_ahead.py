@@ -40,6 +40,19 @@ def test_nobody_has_to_take_for_the_first_to_be_made_and_no_more_than_the_limit_
     assert len(made) < 100
 
 
+def test_without_a_limit_all_are_made_though_nobody_takes_any() -> None:
+    done = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield from range(1_000)
+        done.set()
+
+    with Ahead(items(), limit=None) as ahead:
+        ahead.start()
+        assert done.wait(10)
+        assert list(ahead) == list(range(1_000))
+
+
 def test_what_making_raises_is_raised_after_what_was_made_before() -> None:
     def items() -> Iterator[int]:
         yield 1
@@ -52,8 +65,8 @@ def test_what_making_raises_is_raised_after_what_was_made_before() -> None:
             next(numbers)
 
 
-@pytest.mark.parametrize("limit", [1, 8])
-def test_the_thread_ends_with_the_block_whatever_was_taken(limit: int) -> None:
+@pytest.mark.parametrize("limit", [1, 8, None])
+def test_the_thread_ends_with_the_block_whatever_was_taken(limit: int | None) -> None:
     def interrupted() -> None:
         with Ahead(count(), limit) as ahead:
             assert next(iter(ahead)) == 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import psycopg
 import pytest
@@ -82,6 +83,28 @@ def test_a_fast_load_makes_rows_before_it_connects_and_none_after_it_could_not(
         loader.load(run, Silent(), ahead=ahead)
     assert threading.active_count() == running
     assert (made > 0) is ahead
+
+
+def test_master_rows_that_no_sink_takes_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are made and checked before Kafka is asked for anything, though there are many batches."""
+    plan, stores = Plan(customers=100_000), []
+    init = MasterDataStore.__init__
+
+    def kept(store: MasterDataStore) -> None:
+        init(store)
+        stores.append(store)
+
+    def not_before_all_are_made(run: Load) -> NoReturn:
+        end = time.monotonic() + 60
+        while stores[0].counts["loans"] < plan.rows("loans"):
+            assert time.monotonic() < end, f"only {stores[0].counts} in 60 s"
+            time.sleep(0.01)
+        raise UnreachableError("far enough")
+
+    monkeypatch.setattr(MasterDataStore, "__init__", kept)
+    monkeypatch.setattr(loader, "_sinks", not_before_all_are_made)
+    with pytest.raises(UnreachableError, match="far enough"):
+        loader.load(Load(plan=plan, producer=BULK, fast=True), Silent())
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["standard", "fast"])

@@ -17,16 +17,17 @@ T = TypeVar("T")
 class Ahead(Generic[T]):
     """Iterates ``items`` by a thread, so many ahead at most; what it raises is raised in its place.
 
-    The thread begins with ``start``, or when the first is asked for, and ends when the ``with`` block
+    Without a ``limit`` it waits for nobody. The thread begins with ``start``, or when the first is asked for, and ends when the ``with`` block
     does, whether all was taken or not.
     """
 
-    def __init__(self, items: Iterable[T], limit: int) -> None:
+    def __init__(self, items: Iterable[T], limit: int | None) -> None:
         self._items = items
         # Neither has a lock in Python that an interrupt could leave locked.
         self._ready: SimpleQueue[T | _End] = SimpleQueue()
         self._room: SimpleQueue[None] = SimpleQueue()
-        for _ in range(limit - 1):
+        self._limited = limit is not None
+        for _ in range((limit or 1) - 1):
             self._room.put(None)
         self._left = False
         # Nobody waits for it where the process has to end.
@@ -59,7 +60,8 @@ class Ahead(Generic[T]):
         try:
             for item in self._items:
                 self._ready.put(item)
-                self._room.get()
+                if self._limited:
+                    self._room.get()
                 if self._left:
                     return
         except BaseException as raised:  # noqa: BLE001  # it is raised again where items are taken

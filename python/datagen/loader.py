@@ -12,7 +12,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._ahead import Ahead
 from .check import FinancialDataStore, MasterDataStore
@@ -171,7 +171,7 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
     """
     began = time.perf_counter()
     with ExitStack() as stack:
-        master = _Master(run.plan) if run.fast else None
+        master = _Master(run.plan, taken=run.postgres_url is not None) if run.fast else None
         if master is not None:
             stack.enter_context(master.ahead)
             if ahead:
@@ -218,21 +218,30 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
 
 
 class _Master:
-    """The rows of all tables, made and checked on a thread of its own, some batches ahead.
+    """The rows of all tables, made and checked on a thread of its own, ahead of who asks for them.
 
-    ``store`` has the keys of a table once all of its batches were taken, and ``seconds`` the time that
-    the thread worked on them.
+    Where a sink takes them, they come as batches, some of them ahead; else they are gone once they are
+    checked, so that only their numbers come and the thread waits for nobody. ``store`` has the keys of
+    a table once all that comes of it has, and ``seconds`` the time that the thread worked on it.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, taken: bool) -> None:
         self.store = MasterDataStore()
         self.seconds: dict[str, float] = {}
-        self.ahead = Ahead(self._made(plan), _BATCHES_AHEAD)
-        self._batches = iter(self.ahead)
+        self.ahead = (
+            Ahead[Any](self._made(plan), _BATCHES_AHEAD)
+            if taken
+            else Ahead[Any](map(_rows, self._made(plan)), None)
+        )
+        self._made_ahead = iter(self.ahead)
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of the next table, in the catalogue's order."""
-        return iter(self._batches.__next__, None)
+        """The batches of the next table, in the catalogue's order, where a sink takes them."""
+        return iter(self._made_ahead.__next__, None)
+
+    def rows(self) -> Iterator[int]:
+        """The number of rows of each batch of the next table, where none does."""
+        return iter(self._made_ahead.__next__, None)
 
     def _made(self, plan: Plan) -> Iterator[Batch | None]:
         """Batches, and None after those of each table."""
@@ -242,6 +251,10 @@ class _Master:
                 yield self.store.add_batch(batch)
             self.seconds[table.name] = time.thread_time() - began
             yield None
+
+
+def _rows(batch: Batch | None) -> int | None:
+    return None if batch is None else len(batch)
 
 
 def _batches(plan: Plan, name: str) -> Iterator[Batch]:
@@ -375,9 +388,9 @@ class _Run:
         """Counts a table that no sink takes."""
         self._progress.start("generate", name, self._run.plan.rows(name))
         rows = 0
-        for batch in master.batches():
-            rows += len(batch)
-            self._progress.advance(len(batch))
+        for made in master.rows():
+            rows += made
+            self._progress.advance(made)
         self._finish("generate", Part(name, rows, master.seconds[name]))
         self._seconds["generate"] = sum(master.seconds.values())
 

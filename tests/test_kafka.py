@@ -628,6 +628,23 @@ def test_an_exception_is_not_held_up(
 
 
 @pytest.mark.usefixtures("each_engine")
+@pytest.mark.parametrize("flushed", [False, True])
+def test_what_arrived_is_told_unless_all_was_known_to_have(
+    topics: str, caplog: pytest.LogCaptureFixture, flushed: bool
+) -> None:
+    """Nothing is left to drop, but only whoever has flushed has been told so."""
+    batch = batch_of()
+    with pytest.raises(KeyboardInterrupt), KafkaSink(to(topics)) as sink:  # noqa: PT012
+        sink.send_batch(batch)
+        assert sink._engine.flush(30)
+        if flushed:
+            sink.flush()
+        raise KeyboardInterrupt
+    told = f"Kafka: interrupted; acknowledged: {TRANSACTIONS} {len(batch)} of {len(batch)}"
+    assert (told in caplog.text) is not flushed
+
+
+@pytest.mark.usefixtures("each_engine")
 def test_ctrl_c_in_the_middle(topics: str, caplog: pytest.LogCaptureFixture) -> None:
     batch = batch_of()
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])

@@ -232,8 +232,6 @@ class Producer:
         Attempted, acknowledged, of these perhaps there twice, failed by the number of the error,
         and of these perhaps there.
         """
-    def queued(self) -> tuple[int, int]:
-        """Records and bytes in the queue."""
     def failure(self) -> tuple[int, str] | None:
         """Why nothing can be sent at all: a number of librdkafka's, and what happened."""
     def trouble(self) -> str | None:

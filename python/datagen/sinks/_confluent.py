@@ -123,17 +123,15 @@ class ConfluentEngine:
             if not left or time.monotonic() >= end:
                 return not left
 
-    def abandon(self, grace: float) -> bool:
-        """Drops what is queued, gives what is on its way a moment; whether there was anything."""
+    def abandon(self, grace: float) -> None:
+        """Drops what is queued, and gives what is on its way a moment."""
         producer = self._cluster.producer
         if producer is None:
-            return False
-        queued = len(producer)
+            return
         producer.purge(in_queue=True, in_flight=False, blocking=False)
         if not self.flush(grace):
             producer.purge(in_queue=True, in_flight=True, blocking=False)
             self.flush(grace)
-        return bool(queued and self._streams)  # the queue also holds the client's own requests
 
     def close(self) -> None:
         """The client is the cluster's, and ends with it."""

@@ -175,16 +175,14 @@ class NativeEngine:
     def flush(self, timeout: float) -> bool:
         return self._producer is None or self._producer.flush(min(timeout, _FOREVER_MS / 1_000))
 
-    def abandon(self, grace: float) -> bool:
-        """Drops what is queued, gives what is on its way a moment; whether there was anything."""
+    def abandon(self, grace: float) -> None:
+        """Drops what is queued, and gives what is on its way a moment."""
         if self._producer is None:
-            return False
-        queued, _ = self._producer.queued()
+            return
         self._producer.give_up(also_sent=False)
         if not self._producer.flush(grace):
             self._producer.give_up(also_sent=True)
             self._producer.flush(grace)
-        return bool(queued)
 
     def close(self) -> None:
         if self._producer is not None:

@@ -70,6 +70,8 @@ class KafkaSink:
         self._config = config or ProducerConfig()
         self._cluster = Cluster(self._config)
         self._engine = _engine(self._config, self._cluster)
+        # Whether anything was handed over since all was last acknowledged.
+        self._handed_over = False
         self._sending: Sending | None = None
         # By subject. None: events are JSON.
         wants_avro = _registry.check_options(self._config)
@@ -192,6 +194,7 @@ class KafkaSink:
         self._cluster.connect()
         schema_id = self._schema_id(batch.name)
         self._stop_on_failure()
+        self._handed_over = True
         try:
             self._engine.send(batch, topic, schema_id)
         except Stalled as stalled:
@@ -231,6 +234,7 @@ class KafkaSink:
         report = self.report()
         if not report.complete or self._engine.failure:
             raise self._incomplete()
+        self._handed_over, self._sending = False, None
         return report
 
     def close(self) -> DeliveryReport:
@@ -257,9 +261,9 @@ class KafkaSink:
     def _abandon(self, kind: type[BaseException]) -> None:
         """Drops what is queued, gives what is on its way a moment, and says what arrived."""
         with suppress(DatagenError):  # the exception that got us here says more
-            dropped = self._engine.abandon(_GRACE)
-            # Threads that end may give the queue the time to drain: the load is broken off all the same.
-            if dropped or (self._sending is not None and self._sending.broken_off):
+            self._engine.abandon(_GRACE)
+            # Whether there was anything to drop or not: the queue may have had the time to drain.
+            if self._handed_over or (self._sending is not None and self._sending.opened):
                 how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
                 _log.warning("Kafka: %s; acknowledged: %s", how, self.report())
         self._engine.close()
@@ -296,12 +300,12 @@ class Sending:
         self._sending = sending
         self._check = check
         self._began = time.perf_counter()
-        self._opened = self._finished = False
+        self._opened = False
 
     @property
-    def broken_off(self) -> bool:
-        """Whether events may have been sent, but not all of them."""
-        return self._opened and not self._finished
+    def opened(self) -> bool:
+        """Whether events may have been sent."""
+        return self._opened
 
     def __enter__(self) -> Self:
         return self
@@ -334,7 +338,6 @@ class Sending:
             before = total
             self._check()
             if done:
-                self._finished = True
                 sent, seconds = self._sending.sent(), self._sending.seconds()
                 names = (stream.name for stream in catalogue().streams)
                 return {name: (sent[name], max(seconds[name] - held, 0)) for name in names}

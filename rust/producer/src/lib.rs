@@ -196,11 +196,6 @@ impl Producer {
         self.shared.trouble()
     }
 
-    /// Records and bytes that wait or are on their way.
-    pub fn queued(&self) -> (usize, usize) {
-        self.shared.queued()
-    }
-
     fn order(&self, command: Command) {
         // Without a driver nobody would answer, and the caller's own time limit says so.
         let _ = self.commands.send(command);

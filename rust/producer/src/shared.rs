@@ -136,11 +136,6 @@ impl Shared {
         self.state().trouble.clone()
     }
 
-    pub(crate) fn queued(&self) -> (usize, usize) {
-        let state = self.state();
-        (state.records, state.bytes)
-    }
-
     /// Packs, and hands over what is full while nobody else can pack: so batches keep their order.
     pub(crate) fn pack(
         &self,

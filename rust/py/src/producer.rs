@@ -224,11 +224,6 @@ impl PyProducer {
         Ok(rows.collect())
     }
 
-    /// Records and bytes in the queue.
-    fn queued(&self) -> PyResult<(usize, usize)> {
-        Ok(self.producer()?.queued())
-    }
-
     /// Why nothing can be sent at all: a number of librdkafka's, and what happened.
     fn failure(&self) -> PyResult<Option<(i32, String)>> {
         Ok(self.producer()?.failure().map(|error| (error.code, error.text)))

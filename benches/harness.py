@@ -46,9 +46,9 @@ class Contest:
         self._benchmark = benchmark
 
     def __call__(
-        self, title: str, ours: Way, *peers: Way, rounds: int = 3, warm_up: bool = False
+        self, title: str, ours: Way, *peers: Way, rounds: int = 3, warm_up: int = 0
     ) -> Comparison:
-        """``warm_up`` runs each once before it counts: servers are slow until they have worked."""
+        """``warm_up`` rounds of each do not count: servers are slow until they have worked."""
         sides = {way.name: Side(way.name) for way in (ours, *peers)}
 
         def others() -> None:
@@ -60,7 +60,7 @@ class Contest:
         def us() -> None:
             sides[ours.name].rounds.append(timed(ours))
 
-        for way in (ours, *peers) if warm_up else ():
+        for way in (ours, *peers) * warm_up:
             way.prepare()
             way.run()
         self._benchmark.pedantic(us, setup=others, rounds=rounds)

@@ -645,6 +645,16 @@ def test_what_arrived_is_told_unless_all_was_known_to_have(
 
 
 @pytest.mark.usefixtures("each_engine")
+def test_nothing_is_told_where_nothing_was_sent(
+    topics: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KeyboardInterrupt), KafkaSink(to(topics)) as sink:  # noqa: PT012
+        sink.require_topics([TRANSACTIONS])
+        raise KeyboardInterrupt
+    assert "interrupted" not in caplog.text
+
+
+@pytest.mark.usefixtures("each_engine")
 def test_ctrl_c_in_the_middle(topics: str, caplog: pytest.LogCaptureFixture) -> None:
     batch = batch_of()
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])

@@ -70,8 +70,8 @@ class KafkaSink:
         self._config = config or ProducerConfig()
         self._cluster = Cluster(self._config)
         self._engine = _engine(self._config, self._cluster)
-        # Whether anything was handed over since all was last acknowledged.
-        self._handed_over = False
+        # What whoever calls knows already: by a flush, or by an exception that says so.
+        self._told = DeliveryReport({})
         self._sending: Sending | None = None
         # By subject. None: events are JSON.
         wants_avro = _registry.check_options(self._config)
@@ -194,7 +194,6 @@ class KafkaSink:
         self._cluster.connect()
         schema_id = self._schema_id(batch.name)
         self._stop_on_failure()
-        self._handed_over = True
         try:
             self._engine.send(batch, topic, schema_id)
         except Stalled as stalled:
@@ -234,7 +233,7 @@ class KafkaSink:
         report = self.report()
         if not report.complete or self._engine.failure:
             raise self._incomplete()
-        self._handed_over, self._sending = False, None
+        self._told = report
         return report
 
     def close(self) -> DeliveryReport:
@@ -262,15 +261,17 @@ class KafkaSink:
         """Drops what is queued, gives what is on its way a moment, and says what arrived."""
         with suppress(DatagenError):  # the exception that got us here says more
             self._engine.abandon(_GRACE)
-            # Whether there was anything to drop or not: the queue may have had the time to drain.
-            if self._handed_over or (self._sending is not None and self._sending.opened):
+            report = self.report()
+            # Of a plan that was not opened nothing has left.
+            held = self._sending is not None and not self._sending.opened
+            if report != self._told and not held:
                 how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
-                _log.warning("Kafka: %s; acknowledged: %s", how, self.report())
+                _log.warning("Kafka: %s; acknowledged: %s", how, report)
         self._engine.close()
         self._cluster.disconnect()
 
     def _incomplete(self, when: str = "") -> DatagenError:
-        report = self.report()
+        report = self._told = self.report()
         if self._engine.failure:
             name, text = self._engine.failure
             return self._cluster.failed(name, f"{text}; acknowledged: {report}")

@@ -313,27 +313,46 @@ def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing
 
 
 def test_what_arrived_of_a_plan_is_told_even_if_nothing_was_left_to_drop(
-    clean_kafka: str, caplog: pytest.LogCaptureFixture
+    where: KafkaBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None, engine="native")
-    plan, store = Plan(customers=20), MasterDataStore()
-    events = sum(plan.rows(stream.name) for stream in catalogue().streams)
-    for table in catalogue().tables:
-        for batch in plan.batches(table.name):
-            store.add_batch(batch)
+    store, events = filled(FEW), sum(map(FEW.rows, STREAMS))
 
     def interrupted() -> None:
-        with KafkaSink(config) as sink:
-            sink.create_topics({stream.name: 1 for stream in catalogue().streams}, 8)
+        with KafkaSink(config_of(where)) as sink:
+            sink.create_topics(dict.fromkeys(STREAMS, 1), 876_000)
 
             def after_all_has_arrived(_: int) -> None:
                 if sink.report().attempted == events:
                     assert sink._engine.flush(30)
                     raise KeyboardInterrupt
 
-            with sink.begin_plan(plan, store.parents, 1) as sending:
+            with sink.begin_plan(FEW, store.parents, 1) as sending:
                 sending.finish(after_all_has_arrived)
 
-    with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert "Kafka: interrupted; acknowledged: banking.transactions" in caplog.text
+
+
+@pytest.mark.parametrize("sent_before", [False, True])
+def test_of_a_plan_that_was_never_sent_nothing_is_told(
+    where: KafkaBroker, caplog: pytest.LogCaptureFixture, sent_before: bool
+) -> None:
+    """But what was sent before it is: it had arrived when the plan was begun."""
+    store = filled(FEW)
+    (batch,) = FEW.batches("banking.trades")
+
+    def broken_off() -> None:
+        with KafkaSink(config_of(where)) as sink:
+            sink.create_topics(dict.fromkeys(STREAMS, 1), 876_000)
+            if sent_before:
+                sink.send_batch(batch)
+            with sink.begin_plan(FEW, store.parents, 1) as sending:
+                assert sending._sending.wait(30)
+                raise LookupError
+
+    with pytest.raises(LookupError):
+        broken_off()
+    told = f"Kafka: broken off; acknowledged: banking.trades {len(batch)} of {len(batch)}\n"
+    assert caplog.text.endswith(told) if sent_before else "acknowledged" not in caplog.text
+    assert len(consume(where.bootstrap, "banking.trades")) == sent_before * len(batch)

@@ -17,8 +17,8 @@ T = TypeVar("T")
 class Ahead(Generic[T]):
     """Iterates ``items`` by a thread, so many ahead at most; what it raises is raised in its place.
 
-    Without a ``limit`` it waits for nobody. The thread begins with ``start``, or when the first is asked for, and ends when the ``with`` block
-    does, whether all was taken or not.
+    Without a ``limit`` it waits for nobody. The thread begins with ``start``, or when the first is
+    asked for, and ends when the ``with`` block does, whether all was taken or not.
     """
 
     def __init__(self, items: Iterable[T], limit: int | None) -> None:
@@ -26,8 +26,8 @@ class Ahead(Generic[T]):
         # Neither has a lock in Python that an interrupt could leave locked.
         self._ready: SimpleQueue[T | _End] = SimpleQueue()
         self._room: SimpleQueue[None] = SimpleQueue()
-        self._limited = limit is not None
-        for _ in range((limit or 1) - 1):
+        self._limit = limit
+        for _ in range(0 if limit is None else limit - 1):
             self._room.put(None)
         self._left = False
         # Nobody waits for it where the process has to end.
@@ -60,7 +60,7 @@ class Ahead(Generic[T]):
         try:
             for item in self._items:
                 self._ready.put(item)
-                if self._limited:
+                if self._limit is not None:
                     self._room.get()
                 if self._left:
                     return

@@ -12,6 +12,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._ahead import Ahead
@@ -282,6 +283,8 @@ class _Run:
         self._store = master.store if master else FinancialDataStore()
         self._parts: dict[str, list[Part]] = {"generate": [], "postgres": [], "kafka": []}
         self._seconds: dict[str, float] = {}
+        # Counting the events of many customers takes a while.
+        self._planned = cache(run.plan.rows)
         self._events = 0
 
     def report(self) -> Report:
@@ -349,10 +352,11 @@ class _Run:
         """Makes events in the background, where the engine can and they need not be kept."""
         if self._kafka is None or not self._run.fast or self._kafka.engine != "native":
             return None
-        self._events = sum(self._run.plan.rows(stream.name) for stream in catalogue().streams)
         workers = self._run.workers or len(os.sched_getaffinity(0))
         sending = self._kafka.begin_plan(self._run.plan, self._store.parents, workers)
-        return stack.enter_context(sending)
+        stack.enter_context(sending)
+        self._events = sum(self._planned(stream.name) for stream in catalogue().streams)
+        return sending
 
     def _finish_streams(self, sending: Sending) -> None:
         with self._stage("kafka"):
@@ -386,7 +390,7 @@ class _Run:
 
     def _skip(self, name: str, master: _Master) -> None:
         """Counts a table that no sink takes."""
-        self._progress.start("generate", name, self._run.plan.rows(name))
+        self._progress.start("generate", name, self._planned(name))
         rows = 0
         for made in master.rows():
             rows += made
@@ -399,7 +403,7 @@ class _Run:
     ) -> None:
         began = time.perf_counter()
         rows = 0
-        self._progress.start(stage, name, self._run.plan.rows(name))
+        self._progress.start(stage, name, self._planned(name))
         for batch in batches:
             if sink is not None:
                 sink.write(batch)
@@ -416,7 +420,7 @@ class _Run:
             return
         counts, before = self._postgres.counts(), self._postgres.rows_before
         for name, loaded in self._postgres.rows_loaded.items():
-            planned = self._run.plan.rows(name)
+            planned = self._planned(name)
             # Reference data that was there before counts as loaded: it is the same rows.
             found = counts[name] - before[name] + (planned - loaded)
             yield Check(name, planned, found)
@@ -441,7 +445,7 @@ class _Run:
             # records that are not there at all were lost (acks=0 acknowledges nothing).
             found = min(count, moved[name])
             note = f"offsets moved by {moved[name]}" if moved[name] != count else ""
-            yield Check(topics[name], self._run.plan.rows(name), found, note)
+            yield Check(topics[name], self._planned(name), found, note)
 
     def _doubled(self, checks: Iterable[Check]) -> int:
         """Events that may be there twice, in topics that have more than was acknowledged."""

@@ -206,16 +206,19 @@ class KafkaSink:
 
         ``with sink.begin_plan(…) as sending``, then ``sending.finish(…)``. Every event is checked
         against the keys that ``parents`` gives for its stream, one set for each foreign key. What
-        is made before ``finish`` waits in the queue. Only the native engine can do this.
+        is made before ``finish`` waits in the queue; what was sent before is waited for here. Only
+        the native engine can do this.
         """
         if not isinstance(self._engine, NativeEngine):
             raise TypeError("the engine confluent takes batches only")
         self._cluster.connect()
+        # What is still on its way would be held too.
+        before = self._settled()
         names = [stream.name for stream in catalogue().streams]
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
         sending = self._engine.send_plan(plan, topics, parents, workers)
-        self._sending = Sending(self._engine, sending, self._stop_on_failure)
+        self._sending = Sending(self._engine, sending, before, self._stop_on_failure)
         return self._sending
 
     def report(self) -> DeliveryReport:
@@ -227,14 +230,8 @@ class KafkaSink:
 
         ``timeout`` is in seconds, by default ``flush_timeout`` of what was sent.
         """
-        wait = flush_timeout(self.report().attempted) if timeout is None else timeout
-        if not self._engine.flush(wait):
-            raise self._incomplete(f" within {wait:.3g} s")
-        report = self.report()
-        if not report.complete or self._engine.failure:
-            raise self._incomplete()
-        self._told = report
-        return report
+        self._told = self._settled(timeout)
+        return self._told
 
     def close(self) -> DeliveryReport:
         """Flushes and disconnects; does nothing the second time."""
@@ -243,6 +240,16 @@ class KafkaSink:
         finally:
             self._engine.close()
             self._cluster.disconnect()
+
+    def _settled(self, timeout: float | None = None) -> DeliveryReport:
+        """The report once every event has arrived; whoever calls the sink need not see it."""
+        wait = flush_timeout(self.report().attempted) if timeout is None else timeout
+        if not self._engine.flush(wait):
+            raise self._incomplete(f" within {wait:.3g} s")
+        report = self.report()
+        if not report.complete or self._engine.failure:
+            raise self._incomplete()
+        return report
 
     def _schema_id(self, stream: str) -> int | None:
         if self._schema_ids is not None and self._subject(stream) not in self._schema_ids:
@@ -261,10 +268,8 @@ class KafkaSink:
         """Drops what is queued, gives what is on its way a moment, and says what arrived."""
         with suppress(DatagenError):  # the exception that got us here says more
             self._engine.abandon(_GRACE)
-            report = self.report()
-            # Of a plan that was not opened nothing has left.
-            held = self._sending is not None and not self._sending.opened
-            if report != self._told and not held:
+            report = self._sending.report() if self._sending else self.report()
+            if report != self._told:
                 how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
                 _log.warning("Kafka: %s; acknowledged: %s", how, report)
         self._engine.close()
@@ -296,17 +301,23 @@ class Sending:
     Leaving the block before ``finish`` has returned makes and sends no more.
     """
 
-    def __init__(self, engine: NativeEngine, sending: Any, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: NativeEngine,
+        sending: Any,
+        before: DeliveryReport,
+        check: Callable[[], None],
+    ) -> None:
         self._engine = engine
         self._sending = sending
+        self._before = before
         self._check = check
         self._began = time.perf_counter()
         self._opened = False
 
-    @property
-    def opened(self) -> bool:
-        """Whether events may have been sent."""
-        return self._opened
+    def report(self) -> DeliveryReport:
+        """What became of the events, without those that were made and never sent."""
+        return self._engine.report() if self._opened else self._before
 
     def __enter__(self) -> Self:
         return self

@@ -95,7 +95,14 @@ def one_core() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaBroker]:
-    with _started(KafkaBroker) as service:
+    """A broker that drops the files of a deleted topic after a second, not after a minute.
+
+    In a minute the disk has to write what rounds before have deleted, and the rounds of whoever comes
+    next wait for it.
+    """
+    with _started(
+        lambda: KafkaBroker(properties={"log.segment.delete.delay.ms": "1000"})
+    ) as service:
         yield service
 
 
@@ -112,8 +119,8 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def _started(kind: Callable[[], Any]) -> Iterator[Any]:
-    service = kind()
+def _started(make: Callable[[], Any]) -> Iterator[Any]:
+    service = make()
     try:
         service.start()
         yield service

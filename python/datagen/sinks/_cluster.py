@@ -269,7 +269,7 @@ class Cluster:
                 # This client would go on asking with the epoch that it remembers.
                 self._admin_client = None
             if asked:
-                time.sleep(0.1 if fenced else 0.02)
+                time.sleep(0.1 if fenced else 0.01)
         return found
 
     def _check_options(self) -> None:

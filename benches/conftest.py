@@ -97,8 +97,7 @@ def one_core() -> Iterator[None]:
 def kafka() -> Iterator[KafkaBroker]:
     """A broker that drops the files of a deleted topic after a second, not after a minute.
 
-    In a minute the disk has to write what rounds before have deleted, and the rounds of whoever comes
-    next wait for it.
+    In that minute the disk has to write what is deleted, and the rounds of whoever comes next wait.
     """
     with _started(
         lambda: KafkaBroker(properties={"log.segment.delete.delay.ms": "1000"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -81,13 +82,16 @@ class Stack:
     ) -> None:
         self._postgres = postgres
         self._database = ""
+        self._logs = kafka.directory / "data"
         self.bootstrap = kafka.bootstrap
         self.registry_url = registry.url
         self.dsn = ""
 
     def empty(self) -> None:
-        """No topics, and a database without tables."""
+        """No topics, none of their files, and a database without tables."""
         delete_topics(self.bootstrap, TOPICS)
+        while any(self._logs.glob("banking.*")):
+            time.sleep(0.05)
         self.drop()
         self._database = f"datagen_bench_{secrets.token_hex(6)}"
         self.dsn = self._postgres.database(self._database)

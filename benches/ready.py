@@ -7,6 +7,7 @@ headers that datagen sends. Making them is not timed.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -126,6 +127,8 @@ def _write(path: Path, plan: Plan, stop: int) -> int:
                 for parts in _columns(stream, batch):
                     file.write(bytes([number]) + b"".join(map(_short, parts)))
                 count += len(batch)
+        # Now, since later the disk would write it while somebody is timed.
+        os.fsync(file)
     return count
 
 

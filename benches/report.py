@@ -38,7 +38,7 @@ def markdown(found: Iterable[Comparison | Figure]) -> str:
     for one in comparisons:
         for side in (one.ours, *one.peers):
             title = one.title if side is one.ours else ""
-            times = "" if side is one.ours else f"**{one.ratio(side):.1f}×**"
+            times = "" if side is one.ours else f"**{one.ratio(side):.3g}×**"
             lines.append(
                 f"| {title} | {side.name} | {side.rounds[0].rows:,} | {side.rate:,.0f} | {side.cpu:.2f} "
                 f"| {len(side.rounds)}, {side.spread:.0f}% | {times} |"

@@ -14,22 +14,17 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+import sending
 from engines import ENGINES, Engine
+from records import TOPICS
 from running import CI, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.kafka import Kafka
+    from services.kafka import Kafka, KafkaBroker
     from services.postgres import Postgres
     from services.registry import Registry
-
-TOPICS = (
-    "banking.transactions",
-    "banking.card-transactions",
-    "banking.trades",
-    "banking.installments",
-)
 
 settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=200 if CI else 1_000, deadline=None)
@@ -114,6 +109,26 @@ def clean_kafka(kafka: Kafka) -> str:
     return kafka.bootstrap
 
 
+@pytest.fixture
+def topics(clean_kafka: str) -> str:
+    """The address of a cluster with the four topics, three partitions each, empty."""
+    from datagen.sinks.kafka import KafkaSink
+
+    KafkaSink(sending.to(clean_kafka)).create_topics(dict.fromkeys(TOPICS, 3), 8)
+    return clean_kafka
+
+
+@pytest.fixture
+def broker(kafka: Kafka) -> Iterator[KafkaBroker]:
+    """The broker as something to be stopped; it goes on afterwards."""
+    from services.kafka import KafkaBroker
+
+    if not isinstance(kafka, KafkaBroker):
+        pytest.skip("the broker is not the tests' own to stop")
+    yield kafka
+    kafka.resume()
+
+
 def _instead(option: str) -> str:
     return f"; or name a running service with {option}"
 
@@ -121,3 +136,9 @@ def _instead(option: str) -> str:
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     return ENGINES[request.param]
+
+
+@pytest.fixture
+def each_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has what `sending.to` configures sent by one engine and then by the other."""
+    monkeypatch.setitem(sending.USUAL, "engine", engine.name)

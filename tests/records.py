@@ -44,6 +44,9 @@ class Record:
     value: bytes
     headers: tuple[tuple[str, bytes], ...] | None
 
+    def header(self, name: str) -> bytes:
+        return dict(self.headers or ())[name]
+
     @property
     def content(self) -> tuple[Any, ...]:
         """What two runs with the same options have in common: all but offset and timestamp."""
@@ -78,6 +81,11 @@ def read_topics(
     for records in found.values():
         records.sort(key=lambda record: (record.partition, record.offset))
     return found
+
+
+def read_topic(bootstrap: str, topic: str) -> list[Record]:
+    """All records of one topic, by partition and offset."""
+    return read_topics(bootstrap, [topic])[topic]
 
 
 def end_offsets(bootstrap: str, topics: Iterable[str] = TOPICS) -> dict[str, int]:

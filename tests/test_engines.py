@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from datagen import KeySet, Plan
@@ -20,8 +19,8 @@ from datagen.sinks._cluster import Cluster
 from datagen.sinks._native import NativeEngine, _options
 from datagen.sinks.kafka import KafkaSink, _engine
 from datagen.types import catalogue
+from records import Record, read_topic
 from services.kafka import KafkaBroker, delete_topics
-from test_kafka import consume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,11 +84,11 @@ def filled(plan: Plan) -> MasterDataStore:
     return store
 
 
-def by_partition(messages: list[Message]) -> dict[int | None, list[tuple[Any, ...]]]:
+def by_partition(messages: list[Record]) -> dict[int, list[tuple[Any, ...]]]:
     """Everything of each record, in the order of its partition."""
     found = defaultdict(list)
     for one in messages:
-        found[one.partition()].append((one.key(), one.value(), one.headers(), one.timestamp()))
+        found[one.partition].append((one.key, one.value, one.headers, one.timestamp))
     return found
 
 
@@ -119,7 +118,7 @@ def test_both_engines_send_the_same_records(
         send(config_of(where, PRESETS[name], **changes), FEW)
     for stream in STREAMS:
         native, other = (
-            consume(where.bootstrap, f"{one}.{stream}") for one in ("native", "confluent")
+            read_topic(where.bootstrap, f"{one}.{stream}") for one in ("native", "confluent")
         )
         # Subjects are different, so schema ids may be too; what follows them is the same.
         found, expected = (
@@ -138,7 +137,7 @@ def test_threads_send_the_same_records_as_one_after_the_other(where: KafkaBroker
     send_by_threads(config_of(where, topic_prefix="three."), PLAN, 3)
     for stream in STREAMS:
         found, expected = (
-            by_partition(consume(where.bootstrap, f"{prefix}.{stream}"))
+            by_partition(read_topic(where.bootstrap, f"{prefix}.{stream}"))
             for prefix in ("three", "one")
         )
         assert found == expected
@@ -197,7 +196,7 @@ def test_an_event_without_its_parent_ends_the_run(where: KafkaBroker) -> None:
     assert raised.value.field in {"account_id", "card_id", "loan_id"}
     assert raised.value.parent in {"account", "credit card", "loan", "INVESTIMENTOS account"}
     # Only whole ranges of customers before it were sent.
-    sent = consume(where.bootstrap, raised.value.stream)
+    sent = read_topic(where.bootstrap, raised.value.stream)
     assert len(sent) <= PLAN.rows(raised.value.stream, 0, 2_000)
 
 
@@ -261,7 +260,7 @@ def test_event_by_event_sends_one_event_to_a_request(where: KafkaBroker) -> None
             batches += 1
             place += 12 + int.from_bytes(log[place + 8 : place + 12], "big")
         topic, _, number = name.rpartition("-")
-        records = by_partition(consume(where.bootstrap, f"single.{topic}"))
+        records = by_partition(read_topic(where.bootstrap, f"single.{topic}"))
         assert batches == len(records[int(number)])
 
 
@@ -355,4 +354,4 @@ def test_of_a_plan_that_was_never_sent_nothing_is_told(
         broken_off()
     told = f"Kafka: broken off; acknowledged: banking.trades {len(batch)} of {len(batch)}\n"
     assert caplog.text.endswith(told) if sent_before else "acknowledged" not in caplog.text
-    assert len(consume(where.bootstrap, "banking.trades")) == sent_before * len(batch)
+    assert len(read_topic(where.bootstrap, "banking.trades")) == sent_before * len(batch)

@@ -200,7 +200,7 @@ def partitions_of(bootstrap: str, stream: str = STREAM) -> list[Partition]:
         for key, ident in zip(keys, ids, strict=True):
             sent[partition(key, PARTITIONS)].append(ident)
     for record in read_topics(bootstrap, [stream])[stream]:
-        there[record.partition].append(dict(record.headers or ())["ce_id"])
+        there[record.partition].append(record.header("ce_id"))
     return [Partition(sent[number], there[number]) for number in range(PARTITIONS)]
 
 
@@ -424,7 +424,7 @@ def load_through(bootstrap: str, fault: AbstractContextManager[None], *options: 
 def ids_of(bootstrap: str) -> dict[str, list[bytes]]:
     """The ids of the events that are there, by topic."""
     records = read_topics(bootstrap)
-    return {name: [dict(one.headers or ())["ce_id"] for one in records[name]] for name in TOPICS}
+    return {name: [one.header("ce_id") for one in records[name]] for name in TOPICS}
 
 
 def test_a_run_says_what_may_be_double(engine: Engine, broker: KafkaBroker, proxy: Proxy) -> None:

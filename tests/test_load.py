@@ -222,9 +222,7 @@ def test_events_of_one_key_are_in_order_of_time(bank: Bank, topic: str) -> None:
 
 
 def test_event_ids_are_unique_over_all_topics(bank: Bank) -> None:
-    ids = Counter(
-        dict(one.headers or ())["ce_id"] for each in bank.records.values() for one in each
-    )
+    ids = Counter(one.header("ce_id") for each in bank.records.values() for one in each)
     assert max(ids.values()) == 1
 
 

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 #: One of the loads that go to Kafka alone. Topics are made by it, as on the first run of a user.
 KAFKA = ("--skip-postgres", "--create-topics")
-#: Rounds that the Java process runs before its contest: after one more, in which all are warmed, its
-#: compiler has little left to do.
+#: Rounds that the Java process runs before those of its contest, since its compiler has work to do too.
 JAVA_WARM_UP = 2
 #: Rounds of each side before those that count: a broker takes four times as long for its first load as
 #: for its fourth, since its compiler works too, and anew for each codec and for many small batches.

@@ -13,6 +13,7 @@ from report import Figure
 
 from datagen.benchmark import Comparison, Side, Way, timed
 from datagen.types import catalogue
+from services._errors import ServiceError
 from services.kafka import delete_topics
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ class Stack:
     def empty(self) -> None:
         """No topics, none of their files, and a database without tables."""
         delete_topics(self.bootstrap, TOPICS)
-        while any(self._logs.glob("banking.*")):
+        end = time.monotonic() + 60
+        while left := [one.name for one in self._logs.glob("banking.*")]:
+            if time.monotonic() >= end:
+                raise ServiceError(f"the broker keeps {', '.join(left)}")
             time.sleep(0.05)
         self.drop()
         self._database = f"datagen_bench_{secrets.token_hex(6)}"

@@ -128,6 +128,7 @@ def _write(path: Path, plan: Plan, stop: int) -> int:
                     file.write(bytes([number]) + b"".join(map(_short, parts)))
                 count += len(batch)
         # Now, since later the disk would write it while somebody is timed.
+        file.flush()
         os.fsync(file)
     return count
 

@@ -38,7 +38,7 @@ def markdown(found: Iterable[Comparison | Figure]) -> str:
     for one in comparisons:
         for side in (one.ours, *one.peers):
             title = one.title if side is one.ours else ""
-            times = "" if side is one.ours else f"**{one.ratio(side):.3g}×**"
+            times = "" if side is one.ours else f"**{_three_digits(one.ratio(side))}×**"
             lines.append(
                 f"| {title} | {side.name} | {side.rounds[0].rows:,} | {side.rate:,.0f} | {side.cpu:.2f} "
                 f"| {len(side.rounds)}, {side.spread:.0f}% | {times} |"
@@ -47,6 +47,10 @@ def markdown(found: Iterable[Comparison | Figure]) -> str:
         lines += ["", "| what | found |", "|---|--:|"]
         lines += [f"| {one.title} | {one.value} |" for one in figures]
     return "\n".join(lines)
+
+
+def _three_digits(ratio: float) -> str:
+    return f"{ratio:.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}"
 
 
 def _commit() -> str:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 import sending
+from datagen.sinks.kafka import KafkaSink
 from engines import ENGINES, Engine
 from records import TOPICS
 from running import CI, running
@@ -112,8 +113,6 @@ def clean_kafka(kafka: Kafka) -> str:
 @pytest.fixture
 def topics(clean_kafka: str) -> str:
     """The address of a cluster with the four topics, three partitions each, empty."""
-    from datagen.sinks.kafka import KafkaSink
-
     KafkaSink(sending.to(clean_kafka)).create_topics(dict.fromkeys(TOPICS, 3), 8)
     return clean_kafka
 

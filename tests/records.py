@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastavro
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 if TYPE_CHECKING:
@@ -40,12 +41,15 @@ class Record:
     partition: int
     offset: int
     timestamp: int
+    timestamp_type: int
     key: bytes
     value: bytes
-    headers: tuple[tuple[str, bytes], ...] | None
+    headers: tuple[tuple[str, bytes | None], ...] | None
 
     def header(self, name: str) -> bytes:
-        return dict(self.headers or ())[name]
+        value = dict(self.headers or ())[name]
+        assert value is not None
+        return value
 
     @property
     def content(self) -> tuple[Any, ...]:
@@ -84,7 +88,8 @@ def read_topics(
 
 
 def read_topic(bootstrap: str, topic: str) -> list[Record]:
-    """All records of one topic, by partition and offset."""
+    """All records of one topic, which must exist, by partition and offset."""
+    assert topic in AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics
     return read_topics(bootstrap, [topic])[topic]
 
 
@@ -156,12 +161,7 @@ def _record(message: Message) -> Record:
     assert offset is not None
     assert isinstance(key, bytes)
     assert isinstance(value, bytes)
-    headers = message.headers()
-    pairs = None
-    if headers is not None:
-        pairs = tuple((name, bytes(content or b"")) for name, content in _pairs(headers))
-    return Record(topic, partition, offset, message.timestamp()[1], key, value, pairs)
-
-
-def _pairs(headers: Any) -> list[tuple[str, bytes | None]]:
-    return list(headers)
+    headers: Any = message.headers()
+    pairs = None if headers is None else tuple(headers)
+    kind, timestamp = message.timestamp()
+    return Record(topic, partition, offset, timestamp, kind, key, value, pairs)

@@ -21,7 +21,7 @@ from .errors import OptionError
 from .types import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ._core import Batch, Plan
     from .presets import ProducerConfig
@@ -182,8 +182,9 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
             stack.enter_context(kafka)
         if postgres is not None:
             stack.enter_context(postgres)
-        new: Container[str] = _prepare_topics(run, kafka) if kafka is not None else ()
-        return _Run(run, master, postgres, kafka, progress, began).report(new)
+        if kafka is not None:
+            _prepare_topics(run, kafka)
+        return _Run(run, master, postgres, kafka, progress, began).report()
 
 
 def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
@@ -201,10 +202,8 @@ def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
     return postgres, kafka
 
 
-def _prepare_topics(run: Load, kafka: KafkaSink) -> set[str]:
-    """Has topics and schemas ready; returns the topics that were made."""
+def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
     streams = [stream.name for stream in catalogue().streams]
-    new = set()
     if run.create_topics:
         partitions = {kafka.topic(name): run.partitions[name] for name in streams}
         for topic in kafka.create_topics(partitions, run.retention_hours):
@@ -214,12 +213,9 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> set[str]:
                 "created" if topic.created else "is there",
                 topic.partitions,
             )
-            if topic.created:
-                new.add(topic.name)
     else:
         kafka.require_topics(map(kafka.topic, streams))
     kafka.register_schemas(streams)
-    return new
 
 
 class _Master:
@@ -291,20 +287,19 @@ class _Run:
         self._planned = cache(run.plan.rows)
         self._events = 0
 
-    def report(self, new_topics: Container[str]) -> Report:
-        """Carries the run out; it has made ``new_topics`` itself."""
+    def report(self) -> Report:
         tables = [table.name for table in catalogue().tables]
         streams = [stream.name for stream in catalogue().streams] if self._kafka else []
         if isinstance(self._store, FinancialDataStore):
             with self._stage("generate"):
                 for name in (*tables, *streams):
                     self._move("generate", name, self._checked(name))
-        # Before the tables too: where this cannot be done, nothing has been loaded yet.
-        before = self._ends(self._kafka, new_topics) if self._kafka else {}
         with ExitStack() as stack:
             self._load_tables(tables)
             # Events are made while PostgreSQL adds its keys, and sent once it has them.
             sending = self._begin_streams(stack)
+            # Where this cannot be done, nothing is committed and nothing is sent.
+            before = self._ends(self._kafka) if self._kafka else {}
             self._commit()
             if sending is not None:
                 self._finish_streams(sending)
@@ -461,11 +456,10 @@ class _Run:
         return sum(deliveries[topic].perhaps_twice for topic in grown)
 
     @staticmethod
-    def _ends(kafka: KafkaSink, empty: Container[str] = ()) -> dict[str, int]:
-        """The ends of all partitions of each stream's topic, together; 0 of those in ``empty``."""
+    def _ends(kafka: KafkaSink) -> dict[str, int]:
+        """The ends of all partitions of each stream's topic, together."""
         topics = {stream.name: kafka.topic(stream.name) for stream in catalogue().streams}
-        asked = [topic for topic in topics.values() if topic not in empty]
-        ends = kafka.end_offsets(asked) if asked else {}
+        ends = kafka.end_offsets(topics.values())
         return {name: sum(ends.get(topic, {}).values()) for name, topic in topics.items()}
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,44 +200,45 @@ class Cluster:
         """
         from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-        consumer = Consumer(
-            {
-                **{name: str(value) for name, value in self._config.client_options.items()},
-                "bootstrap.servers": self._config.bootstrap,
-                "client.id": "datagen",
-                "group.id": "datagen",  # the client wants a name; nothing is committed
-                "enable.auto.commit": "false",
-                "enable.partition.eof": "true",  # so that poll returns when there is nothing to read
-                "fetch.wait.max.ms": "10",
-                "logger": self.events,
-                "error_cb": self.events.on_error,
-            }
-        )
+        options = {
+            **{name: str(value) for name, value in self._config.client_options.items()},
+            "bootstrap.servers": self._config.bootstrap,
+            "client.id": "datagen",
+            "group.id": "datagen",  # the client wants a name; nothing is committed
+            "enable.auto.commit": "false",
+            "enable.partition.eof": "true",  # so that poll returns when there is nothing to read
+            "fetch.wait.max.ms": "10",
+            "logger": self.events,
+            "error_cb": self.events.on_error,
+        }
         met: dict[tuple[str, int], int] = {}
         end = time.monotonic() + TIMEOUT
         try:
-            consumer.assign([TopicPartition(*where, offset) for where, offset in listed.items()])
-            while len(met) < len(listed):
-                with HeldInterrupt():
-                    message: Any = consumer.poll(0.05)
-                error = message.error() if message is not None else None
-                if error and kind_of(error.name()) is ConfigurationError:
-                    return {}
-                for where in listed.keys() - met.keys():
-                    # What a fetch said last; negative before the first one.
-                    _, high = consumer.get_watermark_offsets(TopicPartition(*where), cached=True)
-                    if high >= 0:
-                        met[where] = high
-                if time.monotonic() >= end and len(met) < len(listed):
-                    name, partition = min(listed.keys() - met.keys())
-                    raise UnreachableError(
-                        f"Kafka at {self.address} did not tell the end of {name} partition "
-                        f"{partition} within {TIMEOUT:g} s"
-                    )
+            with closing(Consumer(options)) as consumer:
+                consumer.assign(
+                    [TopicPartition(*where, offset) for where, offset in listed.items()]
+                )
+                while len(met) < len(listed):
+                    with HeldInterrupt():
+                        message: Any = consumer.poll(0.05)
+                    error = message.error() if message is not None else None
+                    if error and kind_of(error.name()) is ConfigurationError:
+                        return {}
+                    for where in listed.keys() - met.keys():
+                        # What a fetch said last; negative before the first one.
+                        _, high = consumer.get_watermark_offsets(
+                            TopicPartition(*where), cached=True
+                        )
+                        if high >= 0:
+                            met[where] = high
+                    if time.monotonic() >= end and len(met) < len(listed):
+                        name, partition = min(listed.keys() - met.keys())
+                        raise UnreachableError(
+                            f"Kafka at {self.address} did not tell the end of {name} partition "
+                            f"{partition} within {TIMEOUT:g} s"
+                        )
         except KafkaException as error:
             raise self.failure("Cannot read the offsets of the topics", error) from None
-        finally:
-            consumer.close()
         return met
 
     def _listed_ends(self, wanted: list[tuple[str, int]]) -> dict[tuple[str, int], int]:

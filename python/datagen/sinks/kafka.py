@@ -268,15 +268,19 @@ class KafkaSink:
         """Drops what is queued, gives what is on its way a moment, and says what arrived."""
         with suppress(DatagenError):  # the exception that got us here says more
             self._engine.abandon(_GRACE)
-            report = self._sending.report() if self._sending else self.report()
+            report = self._sent()
             if report != self._told:
                 how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
                 _log.warning("Kafka: %s; acknowledged: %s", how, report)
         self._engine.close()
         self._cluster.disconnect()
 
+    def _sent(self) -> DeliveryReport:
+        """The report, without the events of a plan that were made and never sent."""
+        return self._sending.report() if self._sending else self.report()
+
     def _incomplete(self, when: str = "") -> DatagenError:
-        report = self._told = self.report()
+        report, self._told = self.report(), self._sent()
         if self._engine.failure:
             name, text = self._engine.failure
             return self._cluster.failed(name, f"{text}; acknowledged: {report}")

@@ -99,6 +99,29 @@ def test_where_topics_cannot_be_read_nothing_is_loaded(
     assert found == (None,)
 
 
+def test_where_the_ends_of_topics_are_not_told_nothing_is_loaded(
+    clean_kafka: str, pg_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows are copied and events made by then, and neither is there."""
+
+    def untold(_: KafkaSink, __: Iterable[str]) -> NoReturn:
+        raise UnreachableError("not told")
+
+    monkeypatch.setattr(KafkaSink, "end_offsets", untold)
+    producer = replace(
+        BULK, bootstrap_servers=clean_kafka, schema_registry_url=None, engine="native"
+    )
+    plan = Plan(customers=20)
+    run = Load(plan=plan, postgres_url=pg_dsn, producer=producer, create_topics=True, fast=True)
+    with pytest.raises(UnreachableError, match="not told"):
+        loader.load(run, Silent())
+    assert set(end_offsets(clean_kafka).values()) == {0}
+    with psycopg.connect(pg_dsn) as connection:
+        found = connection.execute("SELECT to_regclass('customers')").fetchone()
+    assert found == (None,)
+    assert "acknowledged" not in caplog.text
+
+
 @pytest.mark.parametrize("ahead", [True, False])
 def test_a_fast_load_makes_rows_before_it_connects_and_none_after_it_could_not(
     monkeypatch: pytest.MonkeyPatch, ahead: bool

@@ -285,7 +285,6 @@ class _Run:
         self._seconds: dict[str, float] = {}
         # Counting the events of many customers takes a while.
         self._planned = cache(run.plan.rows)
-        self._events = 0
 
     def report(self) -> Report:
         tables = [table.name for table in catalogue().tables]
@@ -354,13 +353,12 @@ class _Run:
             return None
         workers = self._run.workers or len(os.sched_getaffinity(0))
         sending = self._kafka.begin_plan(self._run.plan, self._store.parents, workers)
-        stack.enter_context(sending)
-        self._events = sum(self._planned(stream.name) for stream in catalogue().streams)
-        return sending
+        return stack.enter_context(sending)
 
     def _finish_streams(self, sending: Sending) -> None:
         with self._stage("kafka"):
-            self._progress.start("kafka", "events", self._events)
+            events = sum(self._planned(stream.name) for stream in catalogue().streams)
+            self._progress.start("kafka", "events", events)
             for name, (count, seconds) in sending.finish(self._progress.advance).items():
                 self._store.count(name, count)
                 self._finish("kafka", Part(name, count, seconds))

@@ -86,6 +86,8 @@ class ProducerConfig:
     cloudevents: bool = True
     content_type: bool = False
     avro: bool = True
+    json_fallback: bool | None = None
+    """Whether events may be JSON where no registry answers; None: at the default address only."""
     record_timestamp: RecordTimestamp = "production"
     engine: EngineChoice = "auto"
     topic_prefix: str = ""

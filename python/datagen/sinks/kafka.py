@@ -93,7 +93,7 @@ class KafkaSink:
         if kind is None:
             self.close()
         else:
-            self._abandon(kind)
+            self._abandon()
 
     @property
     def config(self) -> ProducerConfig:
@@ -118,10 +118,17 @@ class KafkaSink:
         self._cluster.connect(timeout)
 
     def create_topics(
-        self, partitions: Mapping[str, int], retention_hours: int
+        self,
+        partitions: Mapping[str, int],
+        retention_hours: int | None = 8,
+        *,
+        replication_factor: int | None = None,
+        config: Mapping[str, str] | None = None,
     ) -> tuple[Topic, ...]:
-        """Makes the topics that are missing, on one replica each; others stay as they are."""
-        topics = self._cluster.create_topics(partitions, retention_hours)
+        """Makes the topics that are missing; others stay as they are."""
+        topics = self._cluster.create_topics(
+            partitions, retention_hours, replication_factor=replication_factor, config=config
+        )
         self._engine.find(partitions)
         return topics
 
@@ -200,7 +207,11 @@ class KafkaSink:
             raise self._incomplete(stalled.when) from None
 
     def begin_plan(
-        self, plan: Plan, parents: Callable[[str], list[KeySet]], workers: int
+        self,
+        plan: Plan,
+        parents: Callable[[str], list[KeySet]],
+        workers: int,
+        first_customer: int = 0,
     ) -> Sending:
         """Begins to make all events of ``plan`` by so many threads, and sends them once told to.
 
@@ -217,6 +228,8 @@ class KafkaSink:
         names = [stream.name for stream in catalogue().streams]
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
+        if first_customer:
+            raise NotImplementedError
         sending = self._engine.send_plan(plan, topics, parents, workers)
         self._sending = Sending(self._engine, sending, before, self._stop_on_failure)
         return self._sending
@@ -264,14 +277,10 @@ class KafkaSink:
         if self._engine.has_failures:
             raise self._incomplete()
 
-    def _abandon(self, kind: type[BaseException]) -> None:
-        """Drops what is queued, gives what is on its way a moment, and says what arrived."""
+    def _abandon(self) -> None:
+        """Drops what is queued, and gives what is on its way a moment: `report` says what arrived."""
         with suppress(DatagenError):  # the exception that got us here says more
             self._engine.abandon(_GRACE)
-            report = self._sent()
-            if report != self._told:
-                how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
-                _log.warning("Kafka: %s; acknowledged: %s", how, report)
         self._engine.close()
         self._cluster.disconnect()
 

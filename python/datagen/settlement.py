@@ -176,20 +176,21 @@ _TABLES = {
 
 def _all_there(settlement: Settlement) -> str:
     if settlement.topics is None:
-        return "Every row is committed; there is nothing to do again."
+        return "Every row is committed: nothing is left to do."
     what = "committed and acknowledged" if settlement.tables else "acknowledged"
     return f"Everything was {what}; do not repeat: each event would be there twice."
 
 
 def _nothing_arrived(settlement: Settlement) -> str:
     if settlement.repeatable:
-        return "No event arrived: the same command can be repeated."
+        what = "No event arrived" if settlement.rows_stay else "Nothing was loaded"
+        return f"{what}: the same command can be repeated."
     if settlement.tables == "committed":
         return "The rows are there: run the same command with --skip-postgres for the events."
-    return (
-        "Look whether the rows are there: if so, run the same command with --skip-postgres; if not, "
-        "run it as it was."
-    )
+    done = "run the same command with --skip-postgres for the events"
+    if settlement.topics is None:
+        done = "nothing is left to do"
+    return f"Look whether the rows are there: if so, {done}; if not, run it as it was."
 
 
 def attach(error: BaseException, settlement: Settlement) -> None:

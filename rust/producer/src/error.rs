@@ -84,6 +84,11 @@ impl Error {
         Self { code: self.code, text: format!("{place}: {}", self.text) }
     }
 
+    /// Whether the name of a host is not known.
+    pub fn is_unknown_name(&self) -> bool {
+        self.code == Local::Resolve.code()
+    }
+
     /// Whether no other attempt can help: what is wrong is what we were told.
     pub(crate) fn is_final(&self) -> bool {
         [Local::InvalidArgument, Local::Ssl, Local::Authentication, Local::UnsupportedFeature]

@@ -467,7 +467,8 @@ def test_both_services_that_are_down_are_named_in_one_run() -> None:
     ["DATAGEN_POSTGRES_URL", "DATAGEN_KAFKA_BOOTSTRAP", "DATAGEN_SCHEMA_REGISTRY"],
 )
 def test_an_empty_variable_is_no_address(name: str) -> None:
-    outcome = run(*LOAD, "--truncate", "--create-topics", **dict.fromkeys([name], ""))
+    empty: dict[str, Any] = {name: ""}
+    outcome = load("--truncate", "--create-topics", **empty)
     assert_failed(outcome, 2, name, "empty")
 
 

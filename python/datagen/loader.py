@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._ahead import Ahead
 from .check import FinancialDataStore, MasterDataStore
-from .errors import CountingError, DatagenError, OptionError, UnreachableError
+from .errors import DatagenError, OptionError, UnreachableError
 from .settlement import Settlement, TopicSettlement, attach
 from .types import catalogue
 
@@ -241,6 +241,7 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
     """
     began = time.perf_counter()
     loading: _Run | None = None
+    report: Report | None = None
     try:
         with ExitStack() as stack:
             master = _Master(run, taken=run.postgres_url is not None) if run.fast else None
@@ -253,12 +254,17 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
             if kafka is not None:
                 _prepare_topics(run, kafka)
             loading = _Run(run, master, postgres, kafka, progress, began)
-            return loading.report()
+            report = loading.report()
     except BaseException as error:
+        if report is not None and isinstance(error, DatagenError):
+            # Everything is there and counted: a farewell that fails is no failure of the run.
+            _log.warning("%s", error)
+            return report
         # The sinks are closed by now, and what they say is final.
         if loading is not None:
             attach(error, loading.settlement())
         raise
+    return report
 
 
 def _connect(stack: ExitStack, *sinks: KafkaSink | PostgresSink | None) -> None:
@@ -451,7 +457,7 @@ class _Run:
     def _counted(count: Callable[[], Iterable[Check]], uncounted: list[str]) -> tuple[Check, ...]:
         try:
             return tuple(count())
-        except CountingError as error:
+        except DatagenError as error:
             uncounted.append(str(error))
             return ()
 

@@ -119,10 +119,11 @@ class Load:
         if factor is not None and not 1 <= factor <= MAX_REPLICATION:
             raise OptionError("replication_factor", factor, f"1 to {MAX_REPLICATION}")
         for stream, count in self.partitions.items():
+            given = f"{stream}={count}"
             if stream not in PARTITIONS:
-                raise OptionError("partitions", stream, "one of " + ", ".join(PARTITIONS))
+                raise OptionError("partitions", given, "one of " + ", ".join(PARTITIONS))
             if not 1 <= count <= MAX_PARTITIONS:
-                raise OptionError("partitions", count, f"1 to {MAX_PARTITIONS}")
+                raise OptionError("partitions", given, f"1 to {MAX_PARTITIONS}")
         if not 0 <= self.from_customer < self.plan.customers:
             raise OptionError(
                 "from_customer", self.from_customer, f"0 to {self.plan.customers - 1}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -68,6 +69,7 @@ class KafkaSink:
 
     def __init__(self, config: ProducerConfig | None = None) -> None:
         self._config = config or ProducerConfig()
+        _check_names(self._config.topic_prefix)
         self._cluster = Cluster(self._config)
         self._engine = _engine(self._config, self._cluster)
         # What whoever calls knows already: by a flush, or by an exception that says so.
@@ -366,6 +368,17 @@ class Sending:
                 sent, seconds = self._sending.sent(), self._sending.seconds()
                 names = (stream.name for stream in catalogue().streams)
                 return {name: (sent[name], max(seconds[name] - held, 0)) for name in names}
+
+
+def _check_names(prefix: str) -> None:
+    """What a name of a topic may be: Kafka's ``org.apache.kafka.common.internals.Topic``."""
+    for stream in catalogue().streams:
+        topic = prefix + stream.name
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
+            raise ConfigurationError(
+                f"topic {topic[:80]!r}{'…' if len(topic) > 80 else ''} cannot be: a topic has 1 to "
+                "249 letters, digits, '.', '_' and '-'; correct --topic-prefix"
+            )
 
 
 def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | ConfluentEngine:

@@ -86,6 +86,8 @@ class ProducerConfig:
     cloudevents: bool = True
     content_type: bool = False
     avro: bool = True
+    json_fallback: bool | None = None
+    """Whether events may be JSON where no registry answers; None: at the default address only."""
     record_timestamp: RecordTimestamp = "production"
     engine: EngineChoice = "auto"
     topic_prefix: str = ""
@@ -116,9 +118,8 @@ class ProducerConfig:
             raise OptionError("enable_idempotence", True, "it with acks='all' only")
         if self.enable_idempotence and self.retries == 0:
             raise OptionError("retries", 0, "1 or more with enable_idempotence")
-        if not re.fullmatch(r"[\w.-]{0,200}", self.topic_prefix, re.ASCII):
-            allowed = "up to 200 letters, digits, '.', '_' and '-'"
-            raise OptionError("topic_prefix", self.topic_prefix, allowed)
+        if not isinstance(self.topic_prefix, str):
+            raise OptionError("topic_prefix", self.topic_prefix, "text, such as 'team.'")
         _check_bootstrap(self.bootstrap_servers)
         if self.schema_registry_url is not None:
             check_url(self.schema_registry_url)

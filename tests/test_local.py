@@ -507,7 +507,7 @@ def served(tmp_path: Path) -> Iterator[int]:
     """The port of a registry with a socket."""
     with registry.make_server(0, tmp_path / "registry.json") as server:
         assert server.server_address[0] == "127.0.0.1"
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield server.server_port

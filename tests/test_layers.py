@@ -248,7 +248,11 @@ PYTHON: dict[str, Layer] = {
         lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
     ),
     "_ahead": Layer(frozenset()),
-    "loader": Layer(frozenset({"_ahead", "_core", "check", "errors", "presets", "sinks", "types"})),
+    "settlement": Layer(frozenset({"sinks"})),
+    "loader": Layer(
+        frozenset({"_ahead", "_core", "check", "errors", "presets", "settlement", "sinks", "types"})
+    ),
+    "_signals": Layer(frozenset()),
     "local": Layer(
         frozenset({"errors"}),
         lazily=frozenset(
@@ -262,16 +266,18 @@ PYTHON: dict[str, Layer] = {
     # Its door imports the rest once it is asked for a report.
     "report": Layer(frozenset({"_core", "errors"}), outside=frozenset({"plotly", "polars"})),
     "_console": Layer(
-        frozenset({"loader"}), outside=frozenset({"click"}), lazily=frozenset({"rich"})
+        frozenset({"loader", "settlement"}),
+        outside=frozenset({"click"}),
+        lazily=frozenset({"rich"}),
     ),
     "cli": Layer(
         frozenset(
             {
-                *("_console", "_core", "benchmark", "errors", "loader", "local", "presets"),
-                *("properties", "report"),
+                *("_console", "_core", "_signals", "benchmark", "errors", "loader", "local"),
+                *("presets", "properties", "report", "settlement"),
             }
         ),
-        outside=frozenset({"click"}),
+        outside=frozenset({"click", "cloup"}),
         lazily=frozenset({"platformdirs"}),
     ),
     "__main__": Layer(frozenset({"cli"})),

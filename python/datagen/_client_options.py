@@ -89,14 +89,14 @@ def canonical(options: Mapping[str, Value]) -> dict[str, Value]:
     Raises ``ConfigurationError`` for what only Java can do, saying what to do instead.
     """
     found: dict[str, Value] = {}
-    for given, value in options.items():
-        name = name_of(given)
+    for given, said in options.items():
+        name, value = name_of(given), said
         if name == "buffer.memory":
             if (size := number(value)) is None:
                 raise ConfigurationError(f"Kafka option {name}: it is no number of bytes.")
             name, value = "queue.buffering.max.kbytes", _kibibytes(size)
         elif name == "ssl.endpoint.identification.algorithm" and value == "":
-            value = "none"  # Java's word for it
+            value = "none"  # empty is Java's word for it
         elif name.endswith("callback.handler.class") or name == "sasl.login.class":
             raise ConfigurationError(
                 f"Kafka option {name} names {_JAVA}. Remove it, and give sasl.* by librdkafka's "
@@ -159,10 +159,12 @@ def _kibibytes(size: float) -> int:
 
 
 def _take_login(options: dict[str, Value]) -> None:
-    """User and password out of ``sasl.jaas.config``; explicit ones win."""
-    login = options.pop("sasl.jaas.config", None)
-    if login is None:
+    """User and password out of ``sasl.jaas.config``, unless they are given after it."""
+    if "sasl.jaas.config" not in options:
         return
+    names = list(options)
+    after = set(names[names.index("sasl.jaas.config") :])
+    login = options.pop("sasl.jaas.config")
     # No part of it gets into an error but the name of the module: the rest may be the password.
     found = _LOGIN.fullmatch(str(login))
     module = found["module"] if found else ""
@@ -196,8 +198,9 @@ def _take_login(options: dict[str, Value]) -> None:
             f"{mechanism or '(none)'}. Use PLAIN, or SCRAM-SHA-256 or SCRAM-SHA-512 with "
             "ScramLoginModule."
         )
-    options.setdefault("sasl.username", said["username"])
-    options.setdefault("sasl.password", said["password"])
+    for name in ("username", "password"):
+        if f"sasl.{name}" not in after:
+            options[f"sasl.{name}"] = said[name]
 
 
 def _unquoted(text: str) -> str:
@@ -225,8 +228,7 @@ def _take_store(options: dict[str, Value], store: str, *places: str) -> None:
     if kind == "PKCS12" and store == "keystore":
         return  # librdkafka reads it
     if kind != "PEM":
-        password = "-passin env:STORE_PASSWORD"
-        how = f"openssl pkcs12 -in {place} -nodes {password} -out {store}.pem"
+        how = f"openssl pkcs12 -in {place} -nodes -out {store}.pem"
         if kind != "PKCS12":
             how = f"keytool -importkeystore -srckeystore {place} -destkeystore {store}.p12 "
             how += f"-deststoretype PKCS12, then openssl pkcs12 -in {store}.p12 -nodes"

@@ -56,7 +56,7 @@ class ReferentialIntegrityError(RejectedError, ValueError):
 
 
 class UnreachableError(DatagenError):
-    """A service cannot be reached or did not answer in time; the run can be repeated."""
+    """A service cannot be reached, or did not answer in time."""
 
     exit_code = 5
 
@@ -65,3 +65,7 @@ class VerificationError(DatagenError):
     """What a service holds is not what was handed over."""
 
     exit_code = 6
+
+
+class CountingError(VerificationError):
+    """What was handed over has arrived, but could not be counted."""

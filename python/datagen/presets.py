@@ -53,7 +53,8 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _FLAGS: Final = ("enable_idempotence", "cloudevents", "content_type", "avro")
 _SECRET: Final = re.compile(
-    r"password|secret|key|token|user\.info|jaas|oauthbearer\.config|assertion|\.pem|proxy", re.IGNORECASE
+    r"password|secret|key|token|user\.info|jaas|oauthbearer\.config|assertion|\.pem|proxy",
+    re.IGNORECASE,
 )
 #: Where a file or a service is, is no secret, and a message about it has to name it.
 _PLACE: Final = re.compile(r"\.(location|file|url)$|^proxy$", re.IGNORECASE)
@@ -104,6 +105,8 @@ class ProducerConfig:
     cloudevents: bool = True
     content_type: bool = False
     avro: bool = True
+    json_fallback: bool | None = None
+    """Whether events may be JSON where no registry answers; None: at the default address only."""
     record_timestamp: RecordTimestamp = "production"
     engine: EngineChoice = "auto"
     topic_prefix: str = ""
@@ -111,7 +114,6 @@ class ProducerConfig:
     registry_options: Mapping[str, str | int | float | bool] = field(
         default_factory=dict, hash=False
     )
-    json_fallback: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("client_options", "registry_options"):
@@ -140,9 +142,8 @@ class ProducerConfig:
             raise OptionError("enable_idempotence", True, "it with acks='all' only")
         if self.enable_idempotence and self.retries == 0:
             raise OptionError("retries", 0, "1 or more with enable_idempotence")
-        if not re.fullmatch(r"[\w.-]{0,200}", self.topic_prefix, re.ASCII):
-            allowed = "up to 200 letters, digits, '.', '_' and '-'"
-            raise OptionError("topic_prefix", self.topic_prefix, allowed)
+        if not isinstance(self.topic_prefix, str):
+            raise OptionError("topic_prefix", self.topic_prefix, "text, such as 'team.'")
         _check_bootstrap(self.bootstrap_servers)
         if "bootstrap.servers" in self.client_options:
             _check_bootstrap(self.bootstrap, "client_options bootstrap.servers")

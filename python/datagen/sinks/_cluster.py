@@ -90,18 +90,26 @@ class Cluster:
         return kind(f"Kafka: {text}.{hint if kind is ConfigurationError else ''}")
 
     def create_topics(
-        self, partitions: Mapping[str, int], retention_hours: int
+        self,
+        partitions: Mapping[str, int],
+        retention_hours: int | None,
+        *,
+        replication_factor: int | None = None,
+        config: Mapping[str, str] | None = None,
     ) -> tuple[Topic, ...]:
-        """Makes the topics that are missing, on one replica each; others stay as they are."""
+        """Makes the topics that are missing; others stay as they are."""
         from confluent_kafka import KafkaException
         from confluent_kafka.cimpl import NewTopic
 
-        if not 1 <= retention_hours <= _MAX_RETENTION_HOURS:
+        if retention_hours not in (None, -1) and not 1 <= retention_hours <= _MAX_RETENTION_HOURS:
             raise OptionError("retention_hours", retention_hours, f"1 to {_MAX_RETENTION_HOURS}")
         existing = self._metadata().topics
-        config = {"retention.ms": str(retention_hours * 3_600_000)}
+        settings = dict(config or {})
+        if retention_hours is not None:
+            span = str(-1 if retention_hours == -1 else retention_hours * 3_600_000)
+            settings.setdefault("retention.ms", span)
         missing = [
-            NewTopic(name, count, replication_factor=1, config=config)
+            NewTopic(name, count, replication_factor=replication_factor or -1, config=settings)
             for name, count in partitions.items()
             if name not in existing
         ]

@@ -6,6 +6,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import UnreachableError
+from ._librdkafka import kind_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -27,8 +30,8 @@ class PartitionDelivery:
     """The events of one partition whose fate is known; ``failed`` by librdkafka's error name.
 
     ``perhaps_twice`` of the acknowledged ones were sent again after an answer got lost, without
-    idempotence. ``perhaps_there`` of the failed ones may have arrived all the same. Only the native
-    engine can tell; the other counts none.
+    idempotence, which only the native engine can tell. ``perhaps_there`` of the failed ones may have
+    arrived all the same.
     """
 
     acknowledged: int
@@ -39,6 +42,12 @@ class PartitionDelivery:
     @property
     def attempted(self) -> int:
         return self.acknowledged + sum(self.failed.values())
+
+    @property
+    def refused(self) -> int:
+        """Failed events that a broker answered with an error, and does not have."""
+        answered = (n for name, n in self.failed.items() if kind_of(name) is not UnreachableError)
+        return min(sum(answered), sum(self.failed.values()) - self.perhaps_there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,16 @@ class TopicDelivery:
     def pending(self) -> int:
         """Events that are neither acknowledged nor given up."""
         return self.attempted - sum(one.attempted for one in self.partitions.values())
+
+    @property
+    def refused(self) -> int:
+        """Failed events that a broker answered with an error, and does not have."""
+        return sum(one.refused for one in self.partitions.values())
+
+    @property
+    def unknown(self) -> int:
+        """Events that were sent and not answered: they may be in the topic."""
+        return self.pending + self.perhaps_there
 
     def __str__(self) -> str:
         notes = [f"{name} {count}" for name, count in self.failed.items()]
@@ -144,7 +163,10 @@ class Tally:
         for partition in sorted({*self._acknowledged, *(p for p, _ in self._failed)}):
             failed = {name: n for (p, name), n in self._failed.items() if p == partition}
             acknowledged = self._acknowledged.get(partition, 0)
-            partitions[partition] = PartitionDelivery(acknowledged, failed)
+            # Of what the client gave up it tells no more than whether it was still in its queue.
+            lost = (n for name, n in failed.items() if kind_of(name) is UnreachableError)
+            there = sum(lost) - failed.get("_PURGE_QUEUE", 0)
+            partitions[partition] = PartitionDelivery(acknowledged, failed, perhaps_there=there)
         known = sum(one.attempted for one in partitions.values())
         # While a batch is being sent, its first reports may come before its events are counted.
         return TopicDelivery(self.topic, max(self.attempted, known), partitions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -68,6 +69,7 @@ class KafkaSink:
 
     def __init__(self, config: ProducerConfig | None = None) -> None:
         self._config = config or ProducerConfig()
+        _check_names(self._config.topic_prefix)
         self._cluster = Cluster(self._config)
         self._engine = _engine(self._config, self._cluster)
         # What whoever calls knows already: by a flush, or by an exception that says so.
@@ -93,7 +95,7 @@ class KafkaSink:
         if kind is None:
             self.close()
         else:
-            self._abandon(kind)
+            self._abandon()
 
     @property
     def config(self) -> ProducerConfig:
@@ -118,10 +120,17 @@ class KafkaSink:
         self._cluster.connect(timeout)
 
     def create_topics(
-        self, partitions: Mapping[str, int], retention_hours: int
+        self,
+        partitions: Mapping[str, int],
+        retention_hours: int | None = 8,
+        *,
+        replication_factor: int | None = None,
+        config: Mapping[str, str] | None = None,
     ) -> tuple[Topic, ...]:
-        """Makes the topics that are missing, on one replica each; others stay as they are."""
-        topics = self._cluster.create_topics(partitions, retention_hours)
+        """Makes the topics that are missing; others stay as they are."""
+        topics = self._cluster.create_topics(
+            partitions, retention_hours, replication_factor=replication_factor, config=config
+        )
         self._engine.find(partitions)
         return topics
 
@@ -200,7 +209,11 @@ class KafkaSink:
             raise self._incomplete(stalled.when) from None
 
     def begin_plan(
-        self, plan: Plan, parents: Callable[[str], list[KeySet]], workers: int
+        self,
+        plan: Plan,
+        parents: Callable[[str], list[KeySet]],
+        workers: int,
+        first_customer: int = 0,
     ) -> Sending:
         """Begins to make all events of ``plan`` by so many threads, and sends them once told to.
 
@@ -217,6 +230,8 @@ class KafkaSink:
         names = [stream.name for stream in catalogue().streams]
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
+        if first_customer:
+            raise NotImplementedError
         sending = self._engine.send_plan(plan, topics, parents, workers)
         self._sending = Sending(self._engine, sending, before, self._stop_on_failure)
         return self._sending
@@ -264,14 +279,10 @@ class KafkaSink:
         if self._engine.has_failures:
             raise self._incomplete()
 
-    def _abandon(self, kind: type[BaseException]) -> None:
-        """Drops what is queued, gives what is on its way a moment, and says what arrived."""
+    def _abandon(self) -> None:
+        """Drops what is queued, and gives what is on its way a moment: `report` says what arrived."""
         with suppress(DatagenError):  # the exception that got us here says more
             self._engine.abandon(_GRACE)
-            report = self._sent()
-            if report != self._told:
-                how = "interrupted" if issubclass(kind, KeyboardInterrupt) else "broken off"
-                _log.warning("Kafka: %s; acknowledged: %s", how, report)
         self._engine.close()
         self._cluster.disconnect()
 
@@ -357,6 +368,17 @@ class Sending:
                 sent, seconds = self._sending.sent(), self._sending.seconds()
                 names = (stream.name for stream in catalogue().streams)
                 return {name: (sent[name], max(seconds[name] - held, 0)) for name in names}
+
+
+def _check_names(prefix: str) -> None:
+    """What a name of a topic may be: Kafka's ``org.apache.kafka.common.internals.Topic``."""
+    for stream in catalogue().streams:
+        topic = prefix + stream.name
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
+            raise ConfigurationError(
+                f"topic {topic[:80]!r}{'…' if len(topic) > 80 else ''} cannot be: a topic has 1 to "
+                "249 letters, digits, '.', '_' and '-'; correct --topic-prefix"
+            )
 
 
 def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | ConfluentEngine:

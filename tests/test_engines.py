@@ -22,6 +22,7 @@ from datagen.errors import (
 from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerConfig
 from datagen.sinks._cluster import Cluster
 from datagen.sinks._native import NativeEngine, _options
+from datagen.sinks._topics import Topics
 from datagen.sinks.kafka import KafkaSink, _engine
 from datagen.types import catalogue
 from records import Record, read_topic
@@ -306,7 +307,7 @@ def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing
     cluster = Cluster(config)
     engine = NativeEngine(config, cluster)
     try:
-        cluster.create_topics(there, 8)
+        Topics(cluster).create(there, 8, None, {})
         engine.find(there)
         assert engine._producer is not None
         assert engine._producer.partitions([*there], 0) == [2, 4]

@@ -6,11 +6,17 @@ what the command returns when the error ends it. No message ever holds a passwor
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DatagenError(Exception):
-    """The root of every error that datagen raises on purpose."""
+    """The root of every error that datagen raises on purpose.
+
+    ``delivery`` is a ``DeliveryReport`` where a Kafka sink failed after it had been given events.
+    """
 
     exit_code = 1
+    delivery: Any = None
 
 
 class OptionError(DatagenError, ValueError):
@@ -56,7 +62,7 @@ class ReferentialIntegrityError(RejectedError, ValueError):
 
 
 class UnreachableError(DatagenError):
-    """A service cannot be reached or did not answer in time; the run can be repeated."""
+    """A service cannot be reached or did not answer in time."""
 
     exit_code = 5
 
@@ -65,3 +71,7 @@ class VerificationError(DatagenError):
     """What a service holds is not what was handed over."""
 
     exit_code = 6
+
+
+class CountingError(VerificationError):
+    """What was acknowledged cannot be counted in Kafka; ``__cause__`` says why."""

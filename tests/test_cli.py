@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -34,8 +37,6 @@ from datagen._console import Console
 from records import TOPICS, end_offsets
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from engines import Engine
     from services.registry import Registry
 
@@ -90,11 +91,25 @@ def described(*command: object) -> dict[str, str]:
 
 def test_help_has_the_guides_options_and_defaults() -> None:
     options = described(*LOAD)
-    assert list(options)[: len(GUIDE)] == list(GUIDE)
+    assert set(GUIDE) <= set(options)
     for name, default in GUIDE.items():
         shown = re.search(r"default:([^;\]]+)", options[name])
         assert (shown and shown[1]) == default, options[name]
     assert described(*SCRIPT) == options
+
+
+@pytest.mark.parametrize("command", ["load", "load-parallel"])
+def test_help_is_in_groups_that_have_each_option_once(command: str) -> None:
+    text = run(*DATAGEN, command, "--help").out
+    groups = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
+    assert groups == [
+        *("What", "Where to", "PostgreSQL", "Kafka", "Schema Registry", "How it runs"),
+        "Other options",
+    ]
+    names = re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE)
+    assert len(names) == len(set(names))
+    declared = {one.opts[-1] for one in cli._datagen.commands[command].params}
+    assert set(names) == declared | {"--help"}
 
 
 def test_help_of_everything() -> None:
@@ -314,21 +329,54 @@ def test_a_log_gets_a_line_now_and_then(
     ]
 
 
-def test_a_reader_that_goes_away(pg_dsn: str) -> None:
+def test_a_reader_that_goes_away_stops_no_load(pg_dsn: str) -> None:
     options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 2_000)
     with started(*LOAD, *options) as process:
         assert process.stdout is not None
         process.stdout.close()
         process.stdout = None
         outcome = outcome_of(process)
-    assert outcome.err == ""
-    assert outcome.code == 1
+    assert outcome.code == 0, outcome.err
+    first, *rest = outcome.err.splitlines()
+    assert first.startswith("WARNING: the output takes no more lines")
+    assert rest[-1] == "Validation: ALL OK"
+    assert tables(pg_dsn) == 6
 
 
-# --- Ctrl-C
+def test_an_output_that_is_full_stops_no_load(pg_dsn: str) -> None:
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 20, "--json")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [str(word) for word in (*LOAD, *options)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+            env=environment_of({}),
+        )
+    assert done.returncode == 0, done.stderr
+    assert tables(pg_dsn) == 6
 
 
-def test_ctrl_c_while_copying_leaves_nothing(pg_dsn: str) -> None:
+def test_neither_output_has_a_reader(pg_dsn: str) -> None:
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 2_000)
+    with started(*LOAD, *options) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(60) == 0
+    assert tables(pg_dsn) == 6
+
+
+# --- Ctrl-C, SIGTERM and SIGHUP
+
+ENDS = {"SIGINT": (130, "interrupted"), "SIGTERM": (143, "ended by SIGTERM"), "SIGHUP": (129, "")}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_signal_while_copying_leaves_nothing(pg_dsn: str, name: str) -> None:
     def copies() -> bool:
         with psycopg.connect(pg_dsn) as connection:
             statement = "SELECT query FROM pg_stat_activity WHERE application_name = 'datagen'"
@@ -338,48 +386,125 @@ def test_ctrl_c_while_copying_leaves_nothing(pg_dsn: str) -> None:
     options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 200_000)
     with started(*LOAD, *options) as process:
         assert wait_until(copies)
-        assert interrupted(process).err.strip().startswith("Error: interrupted")
+        outcome = interrupted(process, name)
+    assert outcome.lines[-2:] == [
+        "PostgreSQL: nothing committed.",
+        "No event arrived: the same command can be repeated.",
+    ]
+    assert tables(pg_dsn) == 0
+    with psycopg.connect(pg_dsn) as connection:
+        statement = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^datagen_loading'"
+        assert connection.execute(statement).fetchall() == []
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_signal_while_sending_says_what_arrived(
+    engine: Engine, clean_kafka: str, registry: Registry, pg_dsn: str, name: str
+) -> None:
+    services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
+    more = ("--postgres-url", pg_dsn, "--create-topics", *engine.options)
+    options = (*services[0], *services[1], *more)
+    with started(*LOAD, *options, "--customers", 100_000) as process:
+        assert wait_until(lambda: end_offsets(clean_kafka)[TOPICS[0]] > 0, 60)
+        outcome = interrupted(process, name)
+    told = re.search(
+        r"^PostgreSQL: all rows committed\. Kafka: (\d+) of (\d+) planned events acknowledged\.$",
+        outcome.out,
+        re.MULTILINE,
+    )
+    assert told, str(outcome)
+    acknowledged = int(told[1])
+    unknown = sum(int(one) for one in re.findall(r"unknown (\d+)", outcome.out))
+    arrived = sum(end_offsets(clean_kafka).values())
+    assert acknowledged <= arrived <= acknowledged + unknown
+    assert arrived < int(told[2])
+    assert "repeated" not in outcome.out + outcome.err
+    assert "Do not run it again as it is" in outcome.out
+
+
+def test_process_1_of_a_container_ends_by_sigterm(pg_dsn: str) -> None:
+    """The kernel hands process 1 only signals that it listens to."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("a namespace of processes takes root and unshare")
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 400_000)
+    with started("unshare", "--pid", "--fork", "--kill-child", *LOAD, *options) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        assert wait_until(lambda: children.read_text().strip() != "")
+        child = int(children.read_text())
+        assert "NSpid" in (status := Path(f"/proc/{child}/status").read_text())
+        assert re.search(r"NSpid:\s+\d+\s+1$", status, re.MULTILINE)
+        time.sleep(1)
+        os.kill(child, signal.SIGTERM)
+        outcome = outcome_of(process)
+    assert outcome.code == 143, str(outcome)
+    assert "PostgreSQL: nothing committed." in outcome.out
     assert tables(pg_dsn) == 0
 
 
-def test_ctrl_c_while_sending_says_what_arrived(
-    engine: Engine, clean_kafka: str, registry: Registry
-) -> None:
-    services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
-    more = ("--skip-postgres", "--create-topics", *engine.options)
-    options = (*services[0], *services[1], *more)
-    with started(*LOAD, *options, "--customers", 200_000) as process:
-        assert wait_until(lambda: end_offsets(clean_kafka)[TOPICS[0]] > 0, 60)
-        outcome = interrupted(process)
-    warning, error = filter(None, outcome.err.splitlines())
-    told = re.fullmatch(
-        r"WARNING: Kafka: interrupted; acknowledged: banking\.transactions (\d+) of (\d+).*",
-        warning,
-    )
-    assert told, outcome.err
-    assert error.startswith("Error: interrupted")
-    arrived = end_offsets(clean_kafka)[TOPICS[0]]
-    assert int(told[1]) <= arrived <= int(told[2])
-
-
 def test_ctrl_c_while_nobody_answers() -> None:
-    with started(*LOAD, *nowhere(), "--skip-postgres") as process:
+    # An address of a network for documentation: nobody refuses, and nobody answers.
+    where = ("--kafka-bootstrap", "192.0.2.1:9092")
+    with started(*LOAD, *nowhere(), *where, "--skip-postgres") as process:
         time.sleep(2)
         assert process.poll() is None
-        interrupted(process)
+        assert "before anything was loaded" in interrupted(process).err
 
 
-def interrupted(process: subprocess.Popen[str]) -> Outcome:
-    """Press Ctrl-C; the prompt is back within five seconds."""
+def interrupted(process: subprocess.Popen[str], name: str = "SIGINT") -> Outcome:
+    """Send a signal; the prompt is back within five seconds."""
+    code, said = ENDS[name]
     began = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     outcome = outcome_of(process)
     assert time.monotonic() - began < 5
-    assert outcome.code == 130, str(outcome)
-    assert "Traceback" not in outcome.err
-    # An empty one, so that ours does not start behind the terminal's ^C.
-    assert sum(line != "" for line in outcome.err.splitlines()) <= 2, outcome.err
+    assert outcome.code == code, str(outcome)
+    # An empty line, so that ours does not start behind the terminal's ^C.
+    (error,) = filter(None, outcome.err.splitlines())
+    assert error.startswith(f"Error: {said}"), outcome.err
     return outcome
+
+
+# --- one JSON object
+
+
+def test_json_has_what_the_lines_say(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+    services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
+    options = (*services[0], *services[1], "--postgres-url", pg_dsn, "--create-topics", "--json")
+    outcome = load(*options, "--customers", 20)
+    found = json.loads(outcome.out)
+    assert outcome.err.splitlines()[-1] == "Validation: ALL OK"
+    assert (found["exit_code"], found["error"], found["ok"]) == (0, None, True)
+    assert found["postgres"]["outcome"] == "committed"
+    assert found["postgres"]["rows"]["customers"] == 20
+    kafka = found["kafka"]
+    assert kafka["acknowledged"] == kafka["planned"] == sum(end_offsets(clean_kafka).values())
+    assert set(kafka["topics"]) == set(TOPICS)
+    assert found["repeatable"] is False
+
+
+def test_json_of_a_run_that_could_not_begin() -> None:
+    outcome = load(*nowhere(), "--json")
+    found = json.loads(outcome.out)
+    assert outcome.code == found["exit_code"] == 5
+    assert f"Error: {found['error']}\n" in outcome.err
+    assert found["seed"] == 42
+
+
+def test_both_services_that_are_down_are_named_in_one_run() -> None:
+    began = time.monotonic()
+    outcome = load(*nowhere())
+    assert_failed(outcome, 5, "Kafka at 127.0.0.1:1", "PostgreSQL at 127.0.0.1:1/bank")
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DATAGEN_POSTGRES_URL", "DATAGEN_KAFKA_BOOTSTRAP", "DATAGEN_SCHEMA_REGISTRY"],
+)
+def test_an_empty_variable_is_no_address(name: str) -> None:
+    empty: dict[str, Any] = {name: ""}
+    outcome = load("--truncate", "--create-topics", **empty)
+    assert_failed(outcome, 2, name, "empty")
 
 
 # --- client properties

@@ -32,6 +32,7 @@ CORE: dict[str, frozenset[str] | None] = {
     "plan": frozenset({"error"}),
     "column": frozenset({"catalog"}),
     "keys": frozenset({"column"}),
+    "order": frozenset({"catalog", "column"}),
     "brazil": frozenset({"civil", "rng"}),
     "entity": frozenset({"brazil", "catalog", "civil", "column", "id", "plan", "rng"}),
     "event": frozenset({"brazil", "catalog", "civil", "column", "entity", "id", "plan", "rng"}),
@@ -235,15 +236,24 @@ class Layer:
 
 PYTHON: dict[str, Layer] = {
     "errors": Layer(frozenset()),
+    "_secrets": Layer(frozenset()),
+    "_client_options": Layer(frozenset({"errors"})),
     "types": Layer(frozenset({"_core", "errors"})),
-    "presets": Layer(frozenset({"errors"})),
+    "presets": Layer(frozenset({"_client_options", "_secrets", "errors"})),
+    "properties": Layer(
+        frozenset({"_client_options", "errors"}), lazily=frozenset({"javaproperties"})
+    ),
     "check": Layer(frozenset({"_core", "errors", "types"})),
     "sinks": Layer(
-        frozenset({"_core", "errors", "presets", "types"}),
+        frozenset({"_core", "_secrets", "errors", "presets", "types"}),
         lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
     ),
     "_ahead": Layer(frozenset()),
-    "loader": Layer(frozenset({"_ahead", "_core", "check", "errors", "presets", "sinks", "types"})),
+    "settlement": Layer(frozenset({"sinks"})),
+    "loader": Layer(
+        frozenset({"_ahead", "_core", "check", "errors", "presets", "settlement", "sinks", "types"})
+    ),
+    "_signals": Layer(frozenset()),
     "local": Layer(
         frozenset({"errors"}),
         lazily=frozenset(
@@ -257,13 +267,18 @@ PYTHON: dict[str, Layer] = {
     # Its door imports the rest once it is asked for a report.
     "report": Layer(frozenset({"_core", "errors"}), outside=frozenset({"plotly", "polars"})),
     "_console": Layer(
-        frozenset({"loader"}), outside=frozenset({"click"}), lazily=frozenset({"rich"})
+        frozenset({"loader", "settlement"}),
+        outside=frozenset({"click"}),
+        lazily=frozenset({"rich"}),
     ),
     "cli": Layer(
         frozenset(
-            {"_console", "_core", "benchmark", "errors", "loader", "local", "presets", "report"}
+            {
+                *("_console", "_core", "_signals", "benchmark", "errors", "loader", "local"),
+                *("presets", "properties", "report", "settlement"),
+            }
         ),
-        outside=frozenset({"click"}),
+        outside=frozenset({"click", "cloup"}),
         lazily=frozenset({"platformdirs"}),
     ),
     "__main__": Layer(frozenset({"cli"})),

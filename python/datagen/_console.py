@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.progress import TaskID
 
     from . import loader
+    from .settlement import Settlement
 
 __all__ = ["Console"]
 
@@ -25,8 +29,16 @@ def _rate(rows: int, seconds: float) -> str:
     return f"{rows / max(seconds, 1e-6):,.0f}/s"
 
 
+_log = logging.getLogger(__name__)
+
+
 class Console:
-    """Says how a run goes: a bar on a terminal, a line a part in a log."""
+    """Says how a run goes: a bar on a terminal, a line a part in a log.
+
+    With ``as_json`` all that goes to stderr, and stdout has the one object given to ``result``. A
+    reader that goes away (``| head``), or a disk that is full, stops no run: what is left to say goes
+    to stderr.
+    """
 
     _STAGES: Final = {
         "generate": "Generating",
@@ -36,7 +48,8 @@ class Console:
     }
     _QUIET: Final = 5.0  # seconds between two lines about one part, in a log
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._err = as_json
         self._bar: Any = None
         self._task: TaskID | None = None
         self._stage = ""
@@ -50,16 +63,19 @@ class Console:
         mode = "fast" if run.fast else "standard"
         if run.workers != 1:
             mode = f"{mode}, parallel"
-        click.echo(
-            f"Loading {plan.customers} customers (seed {plan.seed}, {plan.days} days up to "
+        first = f" from customer {run.from_customer} on" if run.from_customer else ""
+        self.say(
+            f"Loading {run.customers} customers{first} (seed {plan.seed}, {plan.days} days up to "
             f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}, {mode} mode)"
         )
 
     def start(self, stage: str, name: str, rows: int) -> None:
         self._stage, self._name, self._rows, self._done = stage, name, rows, 0
         self._began = self._spoke = time.perf_counter()
-        if not sys.stdout.isatty():
+        stream = self._stream()
+        if not stream.isatty():
             return
+        from rich.console import Console as Terminal
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -74,6 +90,7 @@ class Console:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
+            console=Terminal(file=stream),
             transient=True,
         )
         self._task = self._bar.add_task(self._label(), total=rows or None, rate="")
@@ -88,16 +105,50 @@ class Console:
         elif now - self._spoke >= self._QUIET and self._done < self._rows:
             self._spoke = now
             left = (self._rows - self._done) * (now - self._began) / self._done
-            click.echo(
-                f"  {self._label()}: {self._done} of {self._rows} ({rate}, {left:.0f} s left)"
-            )
+            self.say(f"  {self._label()}: {self._done} of {self._rows} ({rate}, {left:.0f} s left)")
 
     def finish(self, part: loader.Part) -> None:
         self.close()
         rows = f"{part.rows} in " if self._rows or part.rows else ""
         rate = f" ({_rate(part.rows, part.seconds)})" if part.rows else ""
         # Of several parts that were begun as one, each is told by its own name.
-        click.echo(f"  {self._STAGES[self._stage]} {part.name}: {rows}{part.seconds:.2f} s{rate}")
+        self.say(f"  {self._STAGES[self._stage]} {part.name}: {rows}{part.seconds:.2f} s{rate}")
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        if not self._err:
+            try:
+                click.echo(text)
+            except OSError:
+                self._output_is_gone()
+            else:
+                return
+        try:
+            click.echo(text, err=True)
+        except OSError:
+            _forget(sys.stderr)
+
+    def result(self, found: Mapping[str, Any]) -> None:
+        """Prints the one JSON object of a run."""
+        try:
+            click.echo(json.dumps(found, ensure_ascii=False))
+        except OSError:
+            self._output_is_gone()
+
+    def settle(self, settlement: Settlement) -> None:
+        """Says how a run ended that did not come to its validation."""
+        self.close()
+        for line in settlement.lines():
+            self.say(line)
+
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._err else sys.stdout
+
+    def _output_is_gone(self) -> None:
+        # What is still in the buffer must not fail once more when the process ends.
+        _forget(sys.stdout)
+        self._err = True
+        _log.warning("the output takes no more lines (its reader has gone); the run goes on")
 
     def close(self) -> None:
         if self._bar is not None:
@@ -109,7 +160,7 @@ class Console:
 
     def tail(self, run: loader.Load, report: loader.Report) -> None:
         """The summary and, as the guide shows it, the validation."""
-        click.echo("Summary:")
+        self.say("Summary:")
         for label, unit, parts, stage in (
             ("Generation", "rows", report.generated, "generate"),
             ("PostgreSQL", "rows", report.tables, "postgres"),
@@ -117,27 +168,36 @@ class Console:
         ):
             if parts:
                 rows, seconds = sum(p.rows for p in parts), report.seconds_of[stage]
-                click.echo(f"  {label}: {rows} {unit} in {seconds:.2f} s ({_rate(rows, seconds)})")
+                self.say(f"  {label}: {rows} {unit} in {seconds:.2f} s ({_rate(rows, seconds)})")
         rows = sum(part.rows for part in (*report.tables, *report.topics))
-        click.echo(
-            f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})"
-        )
+        self.say(f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})")
         if run.postgres_url is not None:
-            click.echo("Validating PostgreSQL row counts...")
+            self.say("Validating PostgreSQL row counts...")
             checks = sorted(report.table_checks, key=lambda check: _SHOWN.index(check.name))
             self._checks(checks, "rows")
         if run.producer is not None:
-            click.echo("Validating Kafka topic offsets...")
+            self.say("Validating Kafka topic offsets...")
             self._checks(report.topic_checks, "events")
-        click.echo(f"Validation: {'ALL OK' if report.ok else 'FAILED'}")
+        if report.uncounted:
+            self.say("Validation: NOT DONE")
+        else:
+            self.say(f"Validation: {'ALL OK' if report.ok else 'FAILED'}")
 
-    @staticmethod
-    def _checks(checks: Sequence[loader.Check], unit: str) -> None:
+    def _checks(self, checks: Sequence[loader.Check], unit: str) -> None:
+        if not checks:
+            self.say("  not counted")
         for check in checks:
             note = f" ({check.note})" if check.note else ""
             if check.ok:
-                click.echo(f"  [OK] {check.name}: {check.found} {unit}{note}")
+                self.say(f"  [OK] {check.name}: {check.found} {unit}{note}")
             else:
-                click.echo(
+                self.say(
                     f"  [FAIL] {check.name}: {check.found} {unit}, expected {check.expected}{note}"
                 )
+
+
+def _forget(stream: TextIO) -> None:
+    """Lets all that is still written to a pipe without a reader go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

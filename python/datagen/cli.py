@@ -1,7 +1,8 @@
 """The ``datagen`` command: options in, calls out.
 
 Exit codes: 0 done, 2 wrong usage, 3 configuration or authentication, 4 a sink rejected data,
-5 unreachable or timed out, 6 verification failed, 130 interrupted.
+5 unreachable or timed out, 6 verification failed or could not be done, 130 interrupted, 143 and 129
+ended by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
 
 import click
+import cloup
 
-from . import Plan, loader
+from . import Plan, _signals, loader
 from ._console import Console
 from .errors import (
-    ConfigurationError,
     DatagenError,
     OptionError,
-    UnreachableError,
     VerificationError,
 )
 from .presets import PRESETS, EngineChoice, ProducerConfig
+from .properties import Properties, read_properties
+from .settlement import settlement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +43,7 @@ _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _OPTIONS: Final = {
     "bootstrap_servers": "--kafka-bootstrap",
     "schema_registry_url": "--schema-registry",
+    "schema": "--postgres-schema",
 }
 #: What makes a load a parallel one.
 _PARALLEL: Final[dict[str, Any]] = {
@@ -61,6 +64,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def _run(args: Sequence[str] | None) -> int:
     debug = False
     try:
+        _signals.listen()
         debug = _set_up_logging() == "DEBUG"
         _datagen.main(args, prog_name="datagen", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last to see any
@@ -70,6 +74,8 @@ def _run(args: Sequence[str] | None) -> int:
 
 def _explain(error: BaseException, *, debug: bool) -> int:
     """Says what ended the run; returns the exit code for it."""
+    if isinstance(error, click.Abort) and error.__cause__ is not None:
+        error = error.__cause__  # click hides the signal that it was
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return _EXIT_USAGE
@@ -79,8 +85,11 @@ def _explain(error: BaseException, *, debug: bool) -> int:
             click.echo(f"Try: {error.ctx.command_path} --help", err=True)
         return _EXIT_USAGE
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        _fail("interrupted; what was not committed or acknowledged is not loaded", debug=debug)
-        return _EXIT_INTERRUPTED
+        begun = settlement_of(error) is not None
+        _fail(
+            f"{_interruption(error)}{'' if begun else ' before anything was loaded'}", debug=debug
+        )
+        return _exit_code(error)
     if isinstance(error, DatagenError):
         _fail(str(error), debug=debug)
         return error.exit_code
@@ -91,6 +100,21 @@ def _explain(error: BaseException, *, debug: bool) -> int:
     # A mistake of ours. Its text is not shown: nobody has made sure that it holds no password.
     _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)
     return 1
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, click.UsageError):
+        return _EXIT_USAGE
+    if isinstance(error, click.Abort):
+        return _EXIT_INTERRUPTED
+    usual = _EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    return int(getattr(error, "exit_code", usual))
+
+
+def _interruption(error: BaseException) -> str:
+    if isinstance(error, _signals.Terminated):
+        return f"ended by {error}"
+    return "interrupted"
 
 
 def _fail(message: str, *, debug: bool) -> None:
@@ -128,150 +152,298 @@ def _datagen() -> None:
     """
 
 
+class _Option(cloup.Option):
+    """An option whose variable of the environment, where it is set, must say something."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        if isinstance(self.envvar, str) and os.environ.get(self.envvar, "-").strip() == "":
+            raise click.UsageError(
+                f"{self.envvar} is set and empty; give it a value, or unset it for the default."
+            )
+        return super().resolve_envvar_value(ctx)
+
+
+class _KeyValue(click.ParamType[Any]):
+    """``KEY=VALUE``; a complaint does not repeat the value, which may be a password."""
+
+    name = "KEY=VALUE"
+    # One to a line of the environment's variable.
+    envvar_list_splitter = "\n"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return [line for line in rv.split(self.envvar_list_splitter) if line.strip()]
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not equals or not name.strip():
+            self.fail(f"{name!r}: write KEY=VALUE", param, ctx)
+        return name.strip(), text
+
+
+class _Retention(click.ParamType[Any]):
+    """Hours, -1 for no limit, or ``broker`` for what the broker has."""
+
+    name = "HOURS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value is None or str(value).lower() == "broker":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            allowed = f"1 to {loader.MAX_RETENTION_HOURS}, -1 or broker"
+            self.fail(f"{value!r} is not allowed; use {allowed}", param, ctx)
+
+
+class _Partitions(click.ParamType[Any]):
+    """A number for all topics, or ``TOPIC=NUMBER`` for one."""
+
+    name = "[TOPIC=]NUMBER"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        topic, _, number = str(value).rpartition("=")
+        if not number.isascii() or not number.isdigit():
+            allowed = f"1 to {loader.MAX_PARTITIONS}, or TOPIC=NUMBER"
+            self.fail(f"{value!r} is not allowed; use {allowed}", param, ctx)
+        return topic, int(number)
+
+
+def _option(*names: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return cloup.option(*names, cls=_Option, **settings)
+
+
 def _load_options(
     *, customers: int, parallel: bool
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The options of a command that loads, in the order of the guide."""
-    workers = click.option(
+    """The options of a command that loads, in groups."""
+    workers = _option(
         "--workers",
         type=int,
         default=0,
         show_default=True,
         help="Threads that make events; 0 is one a core. The values do not depend on it.",
     )
-    fast = click.option(
+    fast = _option(
         "--fast",
         is_flag=True,
         help="Keep no events in memory and use the preset BULK "
         f"(by itself from {loader.FAST_CUSTOMERS} customers on).",
     )
-    options = [
-        click.option(
-            "--customers",
-            type=int,
-            default=customers,
-            show_default=True,
-            help="Customers to generate.",
+    groups = [
+        cloup.option_group(
+            "What",
+            _option(
+                "--customers",
+                type=int,
+                default=customers,
+                show_default=True,
+                help="Customers to load.",
+            ),
+            _option("--seed", type=int, default=42, show_default=True, help="Seed of every value."),
+            _option(
+                "--from-customer",
+                type=int,
+                metavar="N",
+                default=0,
+                show_default=True,
+                help="The first customer to load. A bank grows by ranges of one seed: "
+                "--from-customer 1000 goes on behind 1000 customers.",
+            ),
+            _option(
+                "--as-of",
+                default="2026-07-01T00:00:00Z",
+                show_default=True,
+                help="Where the history ends.",
+            ),
+            _option(
+                "--days",
+                type=int,
+                default=90,
+                show_default=True,
+                help="Days of history; volumes grow with them.",
+            ),
         ),
-        click.option(
-            "--seed",
-            type=int,
-            default=42,
-            show_default=True,
-            help="Seed of every value.",
+        cloup.option_group(
+            "Where to",
+            _option(
+                "--postgres-url",
+                metavar="URL",
+                envvar="DATAGEN_POSTGRES_URL",
+                default="postgresql://postgres:postgres@localhost:5432/datagen",
+                show_default=True,
+                show_envvar=True,
+                help="Where master data goes.",
+            ),
+            _option(
+                "--kafka-bootstrap",
+                metavar="HOST:PORT,...",
+                envvar="DATAGEN_KAFKA_BOOTSTRAP",
+                default="localhost:9092",
+                show_default=True,
+                show_envvar=True,
+                help="Where events go.",
+            ),
+            _option(
+                "--schema-registry",
+                metavar="URL",
+                envvar="DATAGEN_SCHEMA_REGISTRY",
+                default="http://localhost:8081",
+                show_default=True,
+                show_envvar=True,
+                help="Where Avro schemas are registered. Only where it is left to the default, "
+                "events are JSON if none answers.",
+            ),
+            _option("--skip-postgres", is_flag=True, help="Load nothing into PostgreSQL."),
+            _option("--skip-kafka", is_flag=True, help="Send nothing to Kafka."),
+            _option("--local", is_flag=True, help="Use the local stack; start it if need be."),
         ),
-        *([workers] if parallel else []),
-        click.option(
-            "--postgres-url",
-            metavar="URL",
-            envvar="DATAGEN_POSTGRES_URL",
-            default="postgresql://postgres:postgres@localhost:5432/datagen",
-            show_default=True,
-            show_envvar=True,
-            help="Where master data goes.",
+        cloup.option_group(
+            "PostgreSQL",
+            _option(
+                "--truncate",
+                is_flag=True,
+                help="Replace the rows that are there, all or nothing.",
+            ),
+            _option(
+                "--postgres-schema",
+                metavar="NAME",
+                envvar="DATAGEN_POSTGRES_SCHEMA",
+                show_envvar=True,
+                help="Schema of the tables [default: the first of search_path].",
+            ),
         ),
-        click.option(
-            "--kafka-bootstrap",
-            metavar="HOST:PORT,...",
-            envvar="DATAGEN_KAFKA_BOOTSTRAP",
-            default="localhost:9092",
-            show_default=True,
-            show_envvar=True,
-            help="Where events go.",
+        cloup.option_group(
+            "Kafka",
+            _option("--create-topics", is_flag=True, help="Create the topics that are missing."),
+            _option(
+                "--topic-prefix",
+                metavar="TEXT",
+                envvar="DATAGEN_TOPIC_PREFIX",
+                default="",
+                show_envvar=True,
+                help="Text before the name of each topic, and of its subject.",
+            ),
+            _option(
+                "--partitions",
+                type=_Partitions(),
+                multiple=True,
+                help="Partitions of topics that are created [default: "
+                f"{'6 for transactions and card-transactions, ' if parallel else ''}3]; "
+                "TOPIC=NUMBER for one of them.",
+            ),
+            _option(
+                "--replication-factor",
+                type=int,
+                metavar="N",
+                help="Replicas of topics that are created [default: the broker's].",
+            ),
+            _option(
+                "--retention-hours",
+                type=_Retention(),
+                default=8,
+                show_default=True,
+                help="Retention of topics that are created; -1 is without limit, broker leaves it "
+                "to the cluster.",
+            ),
+            _option(
+                "--topic-config",
+                type=_KeyValue(),
+                multiple=True,
+                help="One more setting of topics that are created.",
+            ),
+            _option("--no-cloudevents", is_flag=True, help="Send no CloudEvents headers."),
+            _option(
+                "--record-timestamp",
+                type=click.Choice(["production", "event"]),
+                default="production",
+                show_default=True,
+                help="Time that Kafka stamps records with; it deletes those past the retention.",
+            ),
+            _option(
+                "--preset",
+                type=click.Choice(sorted(PRESETS), case_sensitive=False),
+                help="Producer settings [default: RELIABLE, with --fast BULK].",
+            ),
+            _option(
+                "--engine",
+                type=click.Choice(get_args(EngineChoice)),
+                default="auto",
+                show_default=True,
+                help="Who sends: native is several times faster, confluent knows every option of "
+                "librdkafka; auto takes native where it can.",
+            ),
+            _option(
+                "--kafka-config",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                envvar="DATAGEN_KAFKA_CONFIG",
+                show_envvar=True,
+                help="File of client properties, as Java reads it (TLS, SASL, registry, ...).",
+            ),
+            _option(
+                "--kafka-option",
+                type=_KeyValue(),
+                multiple=True,
+                envvar="DATAGEN_KAFKA_OPTION",
+                show_envvar=True,
+                help="One client property; wins over the file.",
+            ),
         ),
-        click.option(
-            "--schema-registry",
-            metavar="URL",
-            envvar="DATAGEN_SCHEMA_REGISTRY",
-            default="http://localhost:8081",
-            show_default=True,
-            show_envvar=True,
-            help="Where Avro schemas are registered.",
+        cloup.option_group(
+            "Schema Registry",
+            _option("--no-avro", is_flag=True, help="Send JSON, three to four times as large."),
+            _option(
+                "--registry-user",
+                metavar="USER:PASSWORD",
+                envvar="DATAGEN_REGISTRY_USER",
+                show_envvar=True,
+                help="User of the Schema Registry.",
+            ),
+            _option(
+                "--registry-ca",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                help="Certificate authority of the Schema Registry (PEM).",
+            ),
+            _option(
+                "--registry-option",
+                type=_KeyValue(),
+                multiple=True,
+                envvar="DATAGEN_REGISTRY_OPTION",
+                show_envvar=True,
+                help="One property of the registry's client (mTLS, bearer token, ...).",
+            ),
         ),
-        click.option("--skip-postgres", is_flag=True, help="Load nothing into PostgreSQL."),
-        click.option("--skip-kafka", is_flag=True, help="Send nothing to Kafka."),
-        click.option("--create-topics", is_flag=True, help="Create the topics that are missing."),
-        click.option(
-            "--truncate", is_flag=True, help="Replace the rows that are there, all or nothing."
+        cloup.option_group(
+            "How it runs",
+            workers if parallel else fast,
+            _option(
+                "--json",
+                "as_json",
+                is_flag=True,
+                help="Print the result as one JSON object; all else goes to stderr.",
+            ),
         ),
-        click.option("--no-cloudevents", is_flag=True, help="Send no CloudEvents headers."),
-        *([] if parallel else [fast]),
-        click.option("--no-avro", is_flag=True, help="Send JSON, three to four times as large."),
-        click.option(
-            "--retention-hours",
-            type=int,
-            default=8,
-            show_default=True,
-            help="Retention of the topics that are created.",
-        ),
-        click.option(
-            "--as-of",
-            default="2026-07-01T00:00:00Z",
-            show_default=True,
-            help="Where the history ends.",
-        ),
-        click.option(
-            "--days",
-            type=int,
-            default=90,
-            show_default=True,
-            help="Days of history; volumes grow with them.",
-        ),
-        click.option(
-            "--preset",
-            type=click.Choice(sorted(PRESETS), case_sensitive=False),
-            help="Producer settings [default: RELIABLE, with --fast BULK].",
-        ),
-        click.option(
-            "--record-timestamp",
-            type=click.Choice(["production", "event"]),
-            default="production",
-            show_default=True,
-            help="Time that Kafka stamps records with; it deletes those past the retention.",
-        ),
-        click.option(
-            "--kafka-config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="File of client properties, one key=value a line (TLS, SASL, ...).",
-        ),
-        click.option(
-            "--kafka-option",
-            metavar="KEY=VALUE",
-            multiple=True,
-            help="One client property; wins over the file.",
-        ),
-        click.option(
-            "--registry-user",
-            metavar="USER:PASSWORD",
-            envvar="DATAGEN_REGISTRY_USER",
-            show_envvar=True,
-            help="User of the Schema Registry.",
-        ),
-        click.option(
-            "--registry-ca",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Certificate authority of the Schema Registry (PEM).",
-        ),
-        click.option(
-            "--engine",
-            type=click.Choice(get_args(EngineChoice)),
-            default="auto",
-            show_default=True,
-            help="Who sends: native is several times faster, confluent knows every option of "
-            "librdkafka; auto takes native where it can.",
-        ),
-        click.option("--local", is_flag=True, help="Use the local stack; start it if need be."),
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
+        for group in reversed(groups):
+            command = group(command)
         return command
 
     return decorate
 
 
 @_datagen.command(
+    cls=cloup.Command,
     name="load",
     short_help="Load a bank into PostgreSQL and Kafka.",
     epilog="Example: datagen load --customers 100 --seed 42 --create-topics --truncate",
@@ -285,6 +457,7 @@ def _load(context: click.Context, /, **options: Any) -> None:
 
 
 @_datagen.command(
+    cls=cloup.Command,
     name="load-parallel",
     short_help="The same by several threads, for 100 000 customers and more.",
     epilog="Example: datagen load-parallel --customers 1000000 --create-topics --truncate",
@@ -301,29 +474,81 @@ def _load_parallel(context: click.Context, /, **options: Any) -> None:
 
 
 def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> None:
+    console = Console(as_json=options["as_json"])
+    said: dict[str, Any] = {}
+    try:
+        _load_and_judge(context, options, console, said, **more)
+    except BaseException as error:
+        settlement = settlement_of(error)
+        if settlement is not None:
+            console.settle(settlement)
+            said.update(settlement.as_json())
+        said.update(exit_code=_exit_code(error), error=_text(error))
+        raise
+    finally:
+        console.close()
+        if options["as_json"]:
+            console.result({"exit_code": 0, "error": None, **said})
+
+
+def _load_and_judge(
+    context: click.Context,
+    options: dict[str, Any],
+    console: Console,
+    said: dict[str, Any],
+    **more: Any,
+) -> None:
+    """Loads, and raises ``VerificationError`` where the outcome is not what was planned."""
     if options["skip_postgres"] and options["skip_kafka"]:
         raise click.UsageError("--skip-postgres and --skip-kafka together leave nothing to load.")
     with _options_named(_OPTIONS):
-        run = _run_from(options, **more)
+        run = _run_from(context, options, **more)
     if options["local"]:
-        run = _on_local_stack(context, run)
-    console = Console()
+        run = _on_local_stack(context, run, console)
     console.head(run)
-    try:
-        report = loader.load(run, console)
-    finally:
-        console.close()
+    said.update(_as_json(run))
+    report = loader.load(run, console)
     console.tail(run, report)
+    said.update(report.settlement.as_json(), **report.as_json())
+    if report.uncounted:
+        sides = [run.postgres_url is not None and "committed", run.producer and "acknowledged"]
+        what = " and ".join(str(side) for side in reversed(sides) if side)
+        raise VerificationError(
+            f"everything was {what}; counting failed: {report.uncounted.rstrip('.')}; do not repeat"
+        )
     if not report.ok:
         raise VerificationError(
             "what the services hold is not what was loaded (see above); "
             "is something else writing to these tables or topics?"
         )
     if report.doubled:
-        raise UnreachableError(
+        raise VerificationError(
             f"{report.doubled} events were sent again since their acknowledgements were lost, and "
             "may be there twice (ce_id tells). The preset RELIABLE rules that out."
         )
+
+
+def _as_json(run: loader.Load) -> dict[str, Any]:
+    """What was asked for."""
+    plan = run.plan
+    return {
+        "seed": plan.seed,
+        "customers": run.customers,
+        "from_customer": run.from_customer,
+        "days": plan.days,
+        "as_of": f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _text(error: BaseException) -> str:
+    """What the line `Error:` says."""
+    if isinstance(error, click.UsageError):
+        return _without_secrets(error.format_message())
+    if isinstance(error, DatagenError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return _interruption(error)
+    return f"unexpected {type(error).__name__}"
 
 
 @contextmanager
@@ -337,40 +562,74 @@ def _options_named(names: Mapping[str, str]) -> Iterator[None]:
         raise click.BadParameter(allowed, param_hint=hint) from None
 
 
-def _run_from(options: dict[str, Any], *, fast: bool, **more: Any) -> loader.Load:
-    producer = None if options["skip_kafka"] else _producer(options, fast=fast)
+def _run_from(
+    context: click.Context, options: dict[str, Any], *, fast: bool, **more: Any
+) -> loader.Load:
+    producer = None if options["skip_kafka"] else _producer(context, options, fast=fast)
     return loader.Load(
-        plan=Plan(
-            options["seed"], options["customers"], as_of=options["as_of"], days=options["days"]
-        ),
+        plan=_plan(options),
+        from_customer=options["from_customer"],
         postgres_url=None if options["skip_postgres"] else options["postgres_url"],
+        postgres_schema=options["postgres_schema"],
         producer=producer,
         truncate=options["truncate"],
         create_topics=options["create_topics"],
         retention_hours=options["retention_hours"],
+        replication_factor=options["replication_factor"],
+        topic_config=dict(options["topic_config"]),
+        partitions=_partitions(options, more.pop("partitions", loader.PARTITIONS)),
         fast=fast,
         **more,
     )
 
 
-def _producer(options: dict[str, Any], *, fast: bool) -> ProducerConfig:
+def _plan(options: dict[str, Any]) -> Plan:
+    """The plan with every customer up to the last that is loaded."""
+    settings = {"as_of": options["as_of"], "days": options["days"]}
+    plan = Plan(options["seed"], options["customers"], **settings)
+    first = options["from_customer"]
+    if first <= 0:
+        return plan
+    try:
+        return Plan(options["seed"], first + options["customers"], **settings)
+    except OptionError as error:
+        most = int(error.allowed.rpartition(" ")[2]) - options["customers"]
+        raise OptionError("from_customer", first, f"0 to {most}") from None
+
+
+def _partitions(options: dict[str, Any], usual: Mapping[str, int]) -> dict[str, int]:
+    for_all = [count for topic, count in options["partitions"] if not topic]
+    found = dict.fromkeys(usual, for_all[-1]) if for_all else dict(usual)
+    return found | {topic: count for topic, count in options["partitions"] if topic}
+
+
+def _producer(context: click.Context, options: dict[str, Any], *, fast: bool) -> ProducerConfig:
     preset = PRESETS[options["preset"] or ("BULK" if fast else "RELIABLE")]
-    client = _properties(options["kafka_config"]) if options["kafka_config"] else {}
-    for option in options["kafka_option"]:
-        name, equals, value = option.partition("=")
-        if not equals or not name.strip():
-            # The value may be a password, so it is not repeated.
-            raise click.UsageError(f"--kafka-option {name!r}: write KEY=VALUE.")
-        client[name.strip()] = value
-    registry: dict[str, str] = {}
+    file = read_properties(options["kafka_config"]) if options["kafka_config"] else Properties()
+    if file.ignored:
+        names = ", ".join(file.ignored)
+        warning = "%s: ignored, being of no use here: %s"
+        logging.getLogger(__name__).warning(warning, options["kafka_config"], names)
+    client = {**file.client, **dict(options["kafka_option"])}
+    bootstrap, url = options["kafka_bootstrap"], options["schema_registry"]
+    if file.bootstrap is not None and not _is_given(context, "kafka_bootstrap"):
+        bootstrap = file.bootstrap
+    named = _is_given(context, "schema_registry")
+    # The secrets of one registry are not for another.
+    registry = dict(file.registry) if not named or file.registry_url in {None, url} else {}
+    if file.registry_url is not None and not named:
+        url, named = file.registry_url, True
+    registry.update(options["registry_option"])
     if options["registry_user"]:
         registry["basic.auth.user.info"] = options["registry_user"]
     if options["registry_ca"]:
         registry["ssl.ca.location"] = str(options["registry_ca"])
     return replace(
         preset,
-        bootstrap_servers=options["kafka_bootstrap"],
-        schema_registry_url=options["schema_registry"],
+        bootstrap_servers=bootstrap,
+        schema_registry_url=url,
+        json_fallback=not named,
+        topic_prefix=options["topic_prefix"],
         cloudevents=not options["no_cloudevents"],
         avro=not options["no_avro"],
         record_timestamp=options["record_timestamp"],
@@ -380,38 +639,26 @@ def _producer(options: dict[str, Any], *, fast: bool) -> ProducerConfig:
     )
 
 
-def _properties(path: Path) -> dict[str, str]:
-    """Reads ``key=value`` lines; blank lines and those that start with # or ! are skipped."""
-    properties = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--kafka-config {path}: cannot be read ({error})") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip()[0] in "#!":
-            continue
-        name, equals, value = line.partition("=")
-        if not equals or not name.strip():
-            raise ConfigurationError(f"--kafka-config {path}, line {number}: write key=value")
-        properties[name.strip()] = value.strip()
-    return properties
+def _is_given(context: click.Context, name: str) -> bool:
+    """Whether the user has set an option, on the command line or in the environment."""
+    return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
 
 
-def _on_local_stack(context: click.Context, run: loader.Load) -> loader.Load:
+def _on_local_stack(context: click.Context, run: loader.Load, console: Console) -> loader.Load:
     for name in ("postgres_url", "kafka_bootstrap", "schema_registry"):
-        source = context.get_parameter_source(name)
-        if source is not click.core.ParameterSource.DEFAULT:
+        if _is_given(context, name):
             option = "--" + name.replace("_", "-")
-            if source is click.core.ParameterSource.ENVIRONMENT:
+            if context.get_parameter_source(name) is click.core.ParameterSource.ENVIRONMENT:
                 option = f"DATAGEN_{name.upper()}"
             raise click.UsageError(f"--local says where the services are; leave out {option}.")
     from . import local
 
-    stack = local.up(report=click.echo)
+    stack = local.up(report=console.say)
     producer = run.producer and replace(
         run.producer,
         bootstrap_servers=stack.kafka_bootstrap,
         schema_registry_url=stack.schema_registry,
+        json_fallback=False,
     )
     # A sandbox that was just started has no topics yet.
     return replace(
@@ -474,12 +721,12 @@ def _benchmark(context: click.Context, /, **options: Any) -> None:
     given = {**options, "customers": options["scale"]}
     with _options_named({**_OPTIONS, "customers": "--scale"}):
         usual = _load_parallel.make_context("load-parallel", []).params
-        run = _run_from({**usual, **given}, **_PARALLEL)
+        run = _run_from(context, {**usual, **given}, **_PARALLEL)
     file: Path | None = options["json_file"]
     if file is not None:
         _check_folder(file, "--json")
     if options["local"]:
-        run = _on_local_stack(context, run)
+        run = _on_local_stack(context, run, Console(as_json=file == Path("-")))
     out = sys.stderr if file == Path("-") else sys.stdout
     report = benchmark.measure(run, options["rounds"], lambda text: click.echo(text, file=out))
     benchmark.show(report, out)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._ahead import Ahead
 from .check import FinancialDataStore, MasterDataStore
-from .errors import OptionError
+from .errors import DatagenError, OptionError, UnreachableError
+from .settlement import Settlement, TopicSettlement, attach
 from .types import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ._core import Batch, Plan
     from .presets import ProducerConfig
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAST_CUSTOMERS",
+    "MAX_PARTITIONS",
+    "MAX_REPLICATION",
     "MAX_RETENTION_HOURS",
     "MAX_WORKERS",
     "PARALLEL_PARTITIONS",
@@ -54,6 +57,11 @@ PARALLEL_PARTITIONS: Final = PARTITIONS | {
     "banking.transactions": 6,
     "banking.card-transactions": 6,
 }
+#: Tables whose rows belong to no customer.
+REFERENCE: Final = frozenset({"stocks"})
+#: What a cluster of any size can bear, and Kafka's 16 bits.
+MAX_PARTITIONS: Final = 10_000
+MAX_REPLICATION: Final = 32_767
 #: More threads than any machine has cores.
 MAX_WORKERS: Final = 1_024
 
@@ -72,6 +80,14 @@ _log = logging.getLogger(__name__)
 class Load:
     """What to load, and where to. ``postgres_url`` or ``producer`` None skips that side.
 
+    ``from_customer`` is the first customer of the plan to load, counted from 0: a bank grows by
+    ranges of one seed, whose ids never collide. Reference rows (stocks) belong to every range.
+
+    ``postgres_schema`` None is the first schema of the session's search_path that exists.
+    ``partitions`` (by stream), ``retention_hours`` (-1: no limit, None: the broker's default),
+    ``replication_factor`` (None: the broker's default) and ``topic_config`` are those of topics that
+    the run creates.
+
     ``fast`` forgets events once they are sent (``MasterDataStore``); otherwise the whole load is
     made and checked in memory before the first row leaves (``FinancialDataStore``). ``workers`` is
     the number of threads that make events of a fast load for the native engine, 0 for one a core;
@@ -79,11 +95,16 @@ class Load:
     """
 
     plan: Plan
-    postgres_url: str | None = None
+    from_customer: int = 0
+    # A password may stand in it.
+    postgres_url: str | None = field(default=None, repr=False)
+    postgres_schema: str | None = None
     producer: ProducerConfig | None = None
     truncate: bool = False
     create_topics: bool = False
-    retention_hours: int = 8
+    retention_hours: int | None = 8
+    replication_factor: int | None = None
+    topic_config: Mapping[str, str] = field(default_factory=dict)
     partitions: Mapping[str, int] = field(default_factory=lambda: dict(PARTITIONS))
     fast: bool = False
     workers: int = 1
@@ -91,9 +112,35 @@ class Load:
     def __post_init__(self) -> None:
         if not 0 <= self.workers <= MAX_WORKERS:
             raise OptionError("workers", self.workers, f"0 (one a core) to {MAX_WORKERS}")
-        if not 1 <= self.retention_hours <= MAX_RETENTION_HOURS:
-            allowed = f"1 to {MAX_RETENTION_HOURS}"
-            raise OptionError("retention_hours", self.retention_hours, allowed)
+        hours, factor = self.retention_hours, self.replication_factor
+        if hours not in (None, -1) and not 1 <= hours <= MAX_RETENTION_HOURS:
+            allowed = f"1 to {MAX_RETENTION_HOURS}, -1 for no limit, or the broker's own"
+            raise OptionError("retention_hours", hours, allowed)
+        if factor is not None and not 1 <= factor <= MAX_REPLICATION:
+            raise OptionError("replication_factor", factor, f"1 to {MAX_REPLICATION}")
+        for stream, count in self.partitions.items():
+            given = f"{stream}={count}"
+            if stream not in PARTITIONS:
+                raise OptionError("partitions", given, "one of " + ", ".join(PARTITIONS))
+            if not 1 <= count <= MAX_PARTITIONS:
+                raise OptionError("partitions", given, f"1 to {MAX_PARTITIONS}")
+        if not 0 <= self.from_customer < self.plan.customers:
+            raise OptionError(
+                "from_customer", self.from_customer, f"0 to {self.plan.customers - 1}"
+            )
+
+    @property
+    def customers(self) -> int:
+        """How many customers are loaded."""
+        return self.plan.customers - self.from_customer
+
+    def rows(self, name: str) -> int:
+        """The rows of a table or stream that the run loads; counting events takes a while."""
+        return self.plan.rows(name, self.first(name))
+
+    def first(self, name: str) -> int:
+        """The first customer whose rows are loaded; reference rows are loaded whole."""
+        return 0 if name in REFERENCE else self.from_customer
 
 
 @dataclass(frozen=True)
@@ -134,6 +181,7 @@ class Report:
     ``format`` is avro or json and ``engine`` native or confluent, both None without Kafka.
     ``doubled`` counts events that were sent again after an acknowledgement got lost, and whose
     topic has grown by more than was acknowledged: they are likely to be there twice.
+    ``uncounted`` says why a service could not be counted after everything had arrived, or is empty.
     """
 
     generated: tuple[Part, ...]
@@ -145,11 +193,31 @@ class Report:
     format: str | None
     engine: str | None
     doubled: int
+    uncounted: str
+    settlement: Settlement
     seconds: float
 
     @property
     def ok(self) -> bool:
-        return all(check.ok for check in (*self.table_checks, *self.topic_checks))
+        checked = all(check.ok for check in (*self.table_checks, *self.topic_checks))
+        return checked and not self.uncounted
+
+    def as_json(self) -> dict[str, Any]:
+        """Checks, times and how events were sent, as values that JSON has."""
+        checks = {
+            one.name: {"expected": one.expected, "found": one.found, "ok": one.ok}
+            for one in (*self.table_checks, *self.topic_checks)
+        }
+        return {
+            "ok": self.ok,
+            "checks": checks,
+            "uncounted": self.uncounted or None,
+            "doubled": self.doubled,
+            "format": self.format,
+            "engine": self.engine,
+            "seconds": round(self.seconds, 3),
+            "seconds_of": {name: round(each, 3) for name, each in self.seconds_of.items()},
+        }
 
 
 class Progress(Protocol):
@@ -168,23 +236,53 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
 
     Raises ``ConfigurationError`` and ``UnreachableError`` before anything is loaded; a sink's
     ``RejectedError`` or ``UnreachableError`` while it is, and then PostgreSQL holds either all of
-    the run's rows or none. What the sinks hold in the end is compared in the report, not raised.
+    the run's rows or none. Whatever ends a run that had begun to load (also Ctrl-C) carries its
+    settlement: see ``settlement_of``. What the sinks hold in the end is compared in the report, not
+    raised, and so is that they could not be counted.
     """
     began = time.perf_counter()
-    with ExitStack() as stack:
-        master = _Master(run.plan, taken=run.postgres_url is not None) if run.fast else None
-        if master is not None:
-            stack.enter_context(master.ahead)
-            if ahead:
-                master.ahead.start()
-        postgres, kafka = _sinks(run)
-        if kafka is not None:
-            stack.enter_context(kafka)
-        if postgres is not None:
-            stack.enter_context(postgres)
-        if kafka is not None:
-            _prepare_topics(run, kafka)
-        return _Run(run, master, postgres, kafka, progress, began).report()
+    loading: _Run | None = None
+    report: Report | None = None
+    try:
+        with ExitStack() as stack:
+            master = _Master(run, taken=run.postgres_url is not None) if run.fast else None
+            if master is not None:
+                stack.enter_context(master.ahead)
+                if ahead:
+                    master.ahead.start()
+            postgres, kafka = _sinks(run)
+            _connect(stack, kafka, postgres)
+            if kafka is not None:
+                _prepare_topics(run, kafka)
+            loading = _Run(run, master, postgres, kafka, progress, began)
+            report = loading.report()
+    except BaseException as error:
+        if report is not None and isinstance(error, DatagenError):
+            # Everything is there and counted: a farewell that fails is no failure of the run.
+            _log.warning("%s", error)
+            return report
+        # The sinks are closed by now, and what they say is final.
+        if loading is not None:
+            attach(error, loading.settlement())
+        raise
+    return report
+
+
+def _connect(stack: ExitStack, *sinks: KafkaSink | PostgresSink | None) -> None:
+    """Connects all, so that one run names every service that cannot be reached."""
+    failures: list[DatagenError] = []
+    for sink in sinks:
+        if sink is not None:
+            try:
+                stack.enter_context(sink)
+            except DatagenError as error:
+                failures.append(error)
+    if len(failures) > 1:
+        kinds = {type(error) for error in failures}
+        kind = kinds.pop() if len(kinds) == 1 else UnreachableError
+        raise kind("\n".join(map(str, failures)))
+    if failures:
+        raise failures[0]
 
 
 def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
@@ -194,7 +292,12 @@ def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
     if run.postgres_url is not None:
         from .sinks.postgres import PostgresSink
 
-        postgres = PostgresSink(run.postgres_url, truncate=run.truncate, parallel=run.fast)
+        postgres = PostgresSink(
+            run.postgres_url,
+            truncate=run.truncate,
+            parallel=run.fast,
+            schema=run.postgres_schema,
+        )
     if run.producer is not None:
         from .sinks.kafka import KafkaSink
 
@@ -206,7 +309,13 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
     streams = [stream.name for stream in catalogue().streams]
     if run.create_topics:
         partitions = {kafka.topic(name): run.partitions[name] for name in streams}
-        for topic in kafka.create_topics(partitions, run.retention_hours):
+        topics = kafka.create_topics(
+            partitions,
+            run.retention_hours,
+            replication_factor=run.replication_factor,
+            config=run.topic_config,
+        )
+        for topic in topics:
             _log.info(
                 "topic %s: %s with %d partitions",
                 topic.name,
@@ -226,13 +335,13 @@ class _Master:
     a table once all that comes of it has, and ``seconds`` the time that the thread worked on it.
     """
 
-    def __init__(self, plan: Plan, *, taken: bool) -> None:
+    def __init__(self, run: Load, *, taken: bool) -> None:
         self.store = MasterDataStore()
         self.seconds: dict[str, float] = {}
         self.ahead = (
-            Ahead[Any](self._made(plan), _BATCHES_AHEAD)
+            Ahead[Any](self._made(run), _BATCHES_AHEAD)
             if taken
-            else Ahead[Any](map(_rows, self._made(plan)), None)
+            else Ahead[Any](map(_rows, self._made(run)), None)
         )
         self._made_ahead = iter(self.ahead)
 
@@ -244,11 +353,11 @@ class _Master:
         """The number of rows of each batch of the next table, where none does."""
         return iter(self._made_ahead.__next__, None)
 
-    def _made(self, plan: Plan) -> Iterator[Batch | None]:
+    def _made(self, run: Load) -> Iterator[Batch | None]:
         """Batches, and None after those of each table."""
         for table in catalogue().tables:
             began = time.thread_time()
-            for batch in _batches(plan, table.name):
+            for batch in _batches(run, table.name):
                 yield self.store.add_batch(batch)
             self.seconds[table.name] = time.thread_time() - began
             yield None
@@ -258,8 +367,14 @@ def _rows(batch: Batch | None) -> int | None:
     return None if batch is None else len(batch)
 
 
-def _batches(plan: Plan, name: str) -> Iterator[Batch]:
-    return plan.batches(name, batch_rows=_BATCH_ROWS)
+def _batches(run: Load, name: str) -> Iterator[Batch]:
+    return iter(run.plan.batches(name, run.first(name), batch_rows=_BATCH_ROWS))
+
+
+def _cores() -> int:
+    """Cores that this process may use; not every system tells which."""
+    mine = getattr(os, "sched_getaffinity", None)
+    return len(mine(0)) if mine else os.cpu_count() or 1
 
 
 class _Run:
@@ -284,7 +399,7 @@ class _Run:
         self._parts: dict[str, list[Part]] = {"generate": [], "postgres": [], "kafka": []}
         self._seconds: dict[str, float] = {}
         # Counting the events of many customers takes a while.
-        self._planned = cache(run.plan.rows)
+        self._planned = cache(run.rows)
 
     def report(self) -> Report:
         tables = [table.name for table in catalogue().tables]
@@ -304,19 +419,48 @@ class _Run:
                 self._finish_streams(sending)
             elif self._kafka is not None:
                 self._send_streams(streams, self._kafka)
-        checks = tuple(self._check_topics(before))
+        # Everything has arrived: from here on nothing is raised that could be taken for a failure.
+        uncounted: list[str] = []
+        topic_checks = self._counted(lambda: self._check_topics(before), uncounted)
+        table_checks = self._counted(self._check_tables, uncounted)
         return Report(
             generated=tuple(self._parts["generate"]),
             tables=tuple(self._parts["postgres"]),
             topics=tuple(self._parts["kafka"]),
             seconds_of=self._seconds,
-            table_checks=tuple(self._check_tables()),
-            topic_checks=checks,
+            table_checks=table_checks,
+            topic_checks=topic_checks,
             format=self._kafka.format if self._kafka else None,
             engine=self._kafka.engine if self._kafka else None,
-            doubled=self._doubled(checks),
+            doubled=self._doubled(topic_checks),
+            uncounted="; ".join(uncounted),
+            settlement=self.settlement(),
             seconds=time.perf_counter() - self._began,
         )
+
+    def settlement(self) -> Settlement:
+        """What the sinks have of the run, as far as they have said."""
+        topics = None
+        if self._kafka is not None:
+            deliveries = self._kafka.report().topics
+            topics = tuple(
+                TopicSettlement.of(topic, self._planned(stream), deliveries.get(topic))
+                for stream, topic in self._topics(self._kafka).items()
+            )
+        return Settlement(
+            tables=self._postgres.outcome if self._postgres else None,
+            truncate=self._run.truncate,
+            topics=topics,
+            rows=self._postgres.rows_loaded if self._postgres else {},
+        )
+
+    @staticmethod
+    def _counted(count: Callable[[], Iterable[Check]], uncounted: list[str]) -> tuple[Check, ...]:
+        try:
+            return tuple(count())
+        except DatagenError as error:
+            uncounted.append(str(error))
+            return ()
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -351,8 +495,10 @@ class _Run:
         """Makes events in the background, where the engine can and they need not be kept."""
         if self._kafka is None or not self._run.fast or self._kafka.engine != "native":
             return None
-        workers = self._run.workers or len(os.sched_getaffinity(0))
-        sending = self._kafka.begin_plan(self._run.plan, self._store.parents, workers)
+        workers = self._run.workers or _cores()
+        sending = self._kafka.begin_plan(
+            self._run.plan, self._store.parents, workers, self._run.from_customer
+        )
         return stack.enter_context(sending)
 
     def _finish_streams(self, sending: Sending) -> None:
@@ -366,9 +512,27 @@ class _Run:
 
     def _send_streams(self, streams: list[str], kafka: KafkaSink) -> None:
         with self._stage("kafka"):
-            for name in streams:
-                self._move("kafka", name, self._source(name), kafka)
+            if isinstance(self._store, FinancialDataStore):
+                self._send_in_time(streams, self._store, kafka)
+            else:
+                for name in streams:
+                    self._move("kafka", name, self._source(name), kafka)
             self._flush()
+
+    def _send_in_time(
+        self, streams: list[str], store: FinancialDataStore, kafka: KafkaSink
+    ) -> None:
+        """Sends all topics side by side, in order of time: each one's seconds are to its end."""
+        began = time.perf_counter()
+        rows, seconds = dict.fromkeys(streams, 0), dict.fromkeys(streams, 0.0)
+        self._progress.start("kafka", "events", sum(map(self._planned, streams)))
+        for batch in store.in_time(streams):
+            kafka.write(batch)
+            rows[batch.name] += len(batch)
+            seconds[batch.name] = time.perf_counter() - began
+            self._progress.advance(len(batch))
+        for name in streams:
+            self._finish("kafka", Part(name, rows[name], seconds[name]))
 
     def _flush(self) -> None:
         assert self._kafka is not None  # noqa: S101  # for the type checker
@@ -384,7 +548,7 @@ class _Run:
         return self._checked(name)
 
     def _checked(self, name: str) -> Iterator[Batch]:
-        return map(self._store.add_batch, _batches(self._run.plan, name))
+        return map(self._store.add_batch, _batches(self._run, name))
 
     def _skip(self, name: str, master: _Master) -> None:
         """Counts a table that no sink takes."""
@@ -427,7 +591,7 @@ class _Run:
         if self._kafka is None:
             return
         deliveries = self._kafka.report().topics
-        topics = {stream.name: self._kafka.topic(stream.name) for stream in catalogue().streams}
+        topics = self._topics(self._kafka)
         acknowledged = {
             name: deliveries[topic].acknowledged if topic in deliveries else 0
             for name, topic in topics.items()
@@ -454,9 +618,13 @@ class _Run:
         return sum(deliveries[topic].perhaps_twice for topic in grown)
 
     @staticmethod
+    def _topics(kafka: KafkaSink) -> dict[str, str]:
+        return {stream.name: kafka.topic(stream.name) for stream in catalogue().streams}
+
+    @staticmethod
     def _ends(kafka: KafkaSink) -> dict[str, int]:
         """The ends of all partitions of each stream's topic, together."""
-        topics = {stream.name: kafka.topic(stream.name) for stream in catalogue().streams}
+        topics = _Run._topics(kafka)
         ends = kafka.end_offsets(topics.values())
         return {name: sum(ends.get(topic, {}).values()) for name, topic in topics.items()}
 

@@ -42,7 +42,6 @@ _LOST: Final = 8.0
 _TURN: Final = 0.05
 #: What would take away something that the sink rests on: its counts, or the order of events.
 _RESERVED: Final = frozenset({"delivery.report.only.error", "queuing.strategy", "transactional.id"})
-_MESSAGE_TIMEOUT: Final = frozenset({"message.timeout.ms", "delivery.timeout.ms"})
 
 
 class Cluster:
@@ -55,12 +54,11 @@ class Cluster:
     def __init__(self, config: ProducerConfig) -> None:
         self.config = config
         self.events = ClientEvents(config)
-        given = config.librdkafka()
         #: Those of every client. Without a limit of the user's, an event has none: the sink gives up
         #: once nothing is acknowledged any more, which a slow broker's full queue is no sign of.
         self.options: dict[str, Any] = {
-            **given,
-            **({} if _MESSAGE_TIMEOUT & given.keys() else {"message.timeout.ms": "0"}),
+            "message.timeout.ms": "0",
+            **config.librdkafka(),
             "logger": self.events,
             "error_cb": self.events.on_error,
             "throttle_cb": self.events.on_throttle,
@@ -76,8 +74,7 @@ class Cluster:
     @property
     def acks(self) -> str:
         """``0``, ``1`` or ``all``."""
-        given = self.options.get("request.required.acks", self.options["acks"])
-        return str(given).lower().replace("-1", "all")
+        return str(self.options["acks"]).lower().replace("-1", "all")
 
     @property
     def admin(self) -> AdminClient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..errors import UnreachableError
 from ._librdkafka import kind_of
@@ -16,25 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DeliveryReport", "PartitionDelivery", "Stalled", "Tally", "TopicDelivery"]
 
-#: What librdkafka's events fail with that certainly are in no topic, though a broker refused none.
-_UNSENT: Final = frozenset(
-    {
-        "_PURGE_QUEUE",
-        "_QUEUE_FULL",
-        "_TIMED_OUT_QUEUE",
-        "LEADER_NOT_AVAILABLE",
-        "NOT_ENOUGH_REPLICAS",
-        "NOT_LEADER_FOR_PARTITION",
-    }
-)
-
 
 class Stalled(Exception):  # noqa: N818  # never leaves the sink
     """An engine can take no more: events have failed, or there was no room for so many seconds."""
 
     def __init__(self, seconds: float | None = None) -> None:
         super().__init__(seconds)
-        self.when = "" if seconds is None else f" for {seconds:.3g} s"
+        self.when = "" if seconds is None else f" within {seconds:.3g} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +30,8 @@ class PartitionDelivery:
     """The events of one partition whose fate is known; ``failed`` by librdkafka's error name.
 
     ``perhaps_twice`` of the acknowledged ones were sent again after an answer got lost, without
-    idempotence; only the native engine can tell, the other counts none. ``perhaps_there`` of the
-    failed ones may have arrived all the same.
+    idempotence, which only the native engine can tell. ``perhaps_there`` of the failed ones may have
+    arrived all the same.
     """
 
     acknowledged: int
@@ -54,6 +42,12 @@ class PartitionDelivery:
     @property
     def attempted(self) -> int:
         return self.acknowledged + sum(self.failed.values())
+
+    @property
+    def refused(self) -> int:
+        """Failed events that a broker answered with an error, and does not have."""
+        answered = (n for name, n in self.failed.items() if kind_of(name) is not UnreachableError)
+        return min(sum(answered), sum(self.failed.values()) - self.perhaps_there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +87,13 @@ class TopicDelivery:
 
     @property
     def refused(self) -> int:
-        """Failed events that a broker, or the client for it, refused: they are not there."""
-        return sum(n for name, n in self.failed.items() if kind_of(name) is not UnreachableError)
+        """Failed events that a broker answered with an error, and does not have."""
+        return sum(one.refused for one in self.partitions.values())
 
     @property
     def unknown(self) -> int:
-        """Events that may be in the topic or not: sent, and without an answer that says."""
+        """Events that were sent and not answered: they may be in the topic."""
         return self.pending + self.perhaps_there
-
-    @property
-    def unsent(self) -> int:
-        """Failed events that were given up before they were sent: they are not there."""
-        return self.attempted - self.acknowledged - self.refused - self.unknown
 
     def __str__(self) -> str:
         notes = [f"{name} {count}" for name, count in self.failed.items()]
@@ -173,9 +162,11 @@ class Tally:
         partitions = {}
         for partition in sorted({*self._acknowledged, *(p for p, _ in self._failed)}):
             failed = {name: n for (p, name), n in self._failed.items() if p == partition}
-            perhaps = sum(n for name, n in failed.items() if _may_be_there(name))
             acknowledged = self._acknowledged.get(partition, 0)
-            partitions[partition] = PartitionDelivery(acknowledged, failed, 0, perhaps)
+            # Of what the client gave up it tells no more than whether it was still in its queue.
+            lost = (n for name, n in failed.items() if kind_of(name) is UnreachableError)
+            there = sum(lost) - failed.get("_PURGE_QUEUE", 0)
+            partitions[partition] = PartitionDelivery(acknowledged, failed, perhaps_there=there)
         known = sum(one.attempted for one in partitions.values())
         # While a batch is being sent, its first reports may come before its events are counted.
         return TopicDelivery(self.topic, max(self.attempted, known), partitions)
@@ -192,10 +183,6 @@ def _counter(
             failed[_partition(message), error.name()] += 1
 
     return on_delivery
-
-
-def _may_be_there(name: str) -> bool:
-    return name not in _UNSENT and kind_of(name) is UnreachableError
 
 
 def _partition(message: Message) -> int:

@@ -1,19 +1,24 @@
-"""Ctrl-C, held back while the Kafka client runs."""
+"""Ctrl-C and the signals that end a run, held back while the Kafka client runs."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
 __all__ = ["HeldInterrupt"]
 
+_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
 
 class HeldInterrupt:
-    """While it is entered, SIGINT waits; ``release`` and leaving deliver it to its handler.
+    """While it is entered, signals with a handler wait; ``release`` and leaving deliver them.
 
     A signal's handler may run, and raise, inside any call of confluent-kafka that reads Python
     objects or calls back, and the client then loses the exception or turns it into another. Only the
@@ -21,12 +26,14 @@ class HeldInterrupt:
     """
 
     def __enter__(self) -> Self:
-        self._pressed = False
-        self._before = signal.getsignal(signal.SIGINT)
-        main = threading.current_thread() is threading.main_thread()
-        self._holds = main and callable(self._before)
-        if self._holds:
-            signal.signal(signal.SIGINT, self._hold)
+        self._came: int | None = None
+        self._before: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._before[number] = handler
+                    signal.signal(number, self._hold)
         return self
 
     def __exit__(
@@ -35,15 +42,15 @@ class HeldInterrupt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._holds:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         self.release()
 
     def release(self) -> None:
-        """Delivers a Ctrl-C that came in the meantime, which usually raises KeyboardInterrupt."""
-        if self._pressed and callable(self._before):
-            self._pressed = False
-            self._before(signal.SIGINT, None)
+        """Delivers the signal that came in the meantime, whose handler usually raises."""
+        if self._came is not None:
+            number, self._came = self._came, None
+            self._before[number](number, None)
 
-    def _hold(self, _number: int, _frame: FrameType | None) -> None:
-        self._pressed = True
+    def _hold(self, number: int, _frame: FrameType | None) -> None:
+        self._came = number

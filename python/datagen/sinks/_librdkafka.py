@@ -155,9 +155,7 @@ def is_authorization(name: str) -> bool:
 def hint(name: str, topic: str, config: ProducerConfig) -> str:
     """What to do about an error of a topic, as the end of a sentence; empty if nothing is known."""
     text = _HINTS.get(name, "")
-    options = config.librdkafka()
-    codec = options.get("compression.codec", options["compression.type"])
-    return text.format(topic=topic, codec=codec)
+    return text.format(topic=topic, codec=config.librdkafka()["compression.type"])
 
 
 def kind_of(name: str) -> type[ConfigurationError | RejectedError | UnreachableError]:

@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
     from ._cluster import Cluster
 
-__all__ = ["Settings", "Topic", "Topics", "retention"]
+__all__ = ["Settings", "Topic", "Topics", "check_name", "retention"]
 
 _log = logging.getLogger(__name__)
 
 _HOUR_MS: Final = 3_600_000
 _MAX_RETENTION_HOURS: Final = 2**63 // _HOUR_MS
 _MAX_REPLICAS: Final = 2**15 - 1
-_MAX_NAME: Final = 249
 _NO_LIMIT: Final = 2**63 - 1
 #: Seconds for descriptions of configurations, which not every broker gives.
 _DESCRIBE: Final = 5.0
@@ -85,7 +84,8 @@ class Topics:
         asked = retention(retention_hours) | {name: str(text) for name, text in config.items()}
         if replication_factor is not None and not 1 <= replication_factor <= _MAX_REPLICAS:
             raise OptionError("replication_factor", replication_factor, f"1 to {_MAX_REPLICAS}")
-        self._check_names(partitions)
+        for name in partitions:
+            check_name(name)
         metadata = self._cluster.metadata()
         missing = {name: n for name, n in partitions.items() if name not in metadata.topics}
         if not missing:
@@ -102,7 +102,8 @@ class Topics:
     def require(self, topics: Iterable[str]) -> dict[str, int]:
         """The number of partitions of each topic; raises ``ConfigurationError`` if one is missing."""
         wanted = list(topics)
-        self._check_names(wanted)
+        for name in wanted:
+            check_name(name)
         existing = self._cluster.metadata().topics
         missing = [name for name in wanted if name not in existing]
         if missing:
@@ -255,18 +256,6 @@ class Topics:
         if kind is RejectedError or code in {"UNSUPPORTED_VERSION", "_UNSUPPORTED_FEATURE"}:
             kind = ConfigurationError
         return kind(self._cluster.config.hide(f"{what}; {advice}{after}."))
-
-    def _check_names(self, topics: Iterable[str]) -> None:
-        for name in topics:
-            if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name in {".", ".."}:
-                raise ConfigurationError(
-                    f"Topic {name!r} is no legal name: Kafka takes letters, digits, '.', '_' and '-'"
-                )
-            if len(name) > _MAX_NAME:
-                raise ConfigurationError(
-                    f"Topic {name[:40]}… is {len(name)} characters long; Kafka takes {_MAX_NAME}, so "
-                    "use a shorter --topic-prefix"
-                )
 
     def _check_plans(
         self, missing: Iterable[str], metadata: Any, factor: int | None, config: Mapping[str, str]
@@ -441,6 +430,15 @@ class Topics:
                     f"({option}={limit}). Set its {option} to {_NO_LIMIT} (--topic-config where the "
                     f"run creates it), {otherwise}"
                 )
+
+
+def check_name(topic: str) -> None:
+    """What a name of a topic may be: Kafka's ``org.apache.kafka.common.internals.Topic``."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic) or topic in {".", ".."}:
+        raise ConfigurationError(
+            f"topic {topic[:80]!r}{'…' if len(topic) > 80 else ''} cannot be: a topic has 1 to 249 "
+            "letters, digits, '.', '_' and '-'; correct --topic-prefix"
+        )
 
 
 def retention(hours: int | None) -> dict[str, str]:

@@ -25,7 +25,7 @@ from ._delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
 from ._ends import Ends
 from ._librdkafka import hint, kind_of
 from ._native import NativeEngine, UnsupportedError
-from ._topics import Topic, Topics
+from ._topics import Topic, Topics, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -88,6 +88,8 @@ class KafkaSink:
 
     def __init__(self, config: ProducerConfig | None = None) -> None:
         self._config = config or ProducerConfig()
+        for stream in catalogue().streams:
+            check_name(self.topic(stream.name))
         self._cluster = Cluster(self._config)
         self._topics = Topics(self._cluster)
         self._ends = Ends(self._cluster)
@@ -257,7 +259,11 @@ class KafkaSink:
                 raise self._incomplete(stalled.when) from None
 
     def begin_plan(
-        self, plan: Plan, parents: Callable[[str], list[KeySet]], workers: int
+        self,
+        plan: Plan,
+        parents: Callable[[str], list[KeySet]],
+        workers: int,
+        first_customer: int = 0,
     ) -> Sending:
         """Begins to make all events of ``plan`` by so many threads, and sends them once told to.
 
@@ -275,7 +281,7 @@ class KafkaSink:
         before = self.flush()
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
-        sending = self._engine.send_plan(plan, topics, parents, workers)
+        sending = self._engine.send_plan(plan, topics, parents, workers, first_customer)
         self._sending = Sending(self._engine, sending, before, self._stop_on_failure)
         return self._sending
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..errors import ConfigurationError, OptionError, RejectedError
 from ..types import catalogue
@@ -82,11 +82,14 @@ class PostgresSink:
         *,
         truncate: bool = False,
         parallel: bool = False,
+        schema: str | None = None,
         lock_timeout: float = 60.0,
     ) -> None:
         self._server = Server(url)
         self._truncate = truncate
         self._parallel = parallel
+        self._wanted_schema = schema
+        self._outcome: Literal["nothing", "committed", "unknown"] = "nothing"
         self._lock_timeout = lock_timeout
         self._connection: psycopg.Connection[Any] | None = None
         self._schema = ""
@@ -114,6 +117,11 @@ class PostgresSink:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def outcome(self) -> Literal["nothing", "committed", "unknown"]:
+        """What became of the rows; unknown where the answer to COMMIT got lost."""
+        return self._outcome
 
     @property
     def rows_before(self) -> Mapping[str, int]:
@@ -245,7 +253,9 @@ class PostgresSink:
         else:
             self._add_keys()
         with self._errors(committing=True):
+            self._outcome = "unknown"
             self._execute("COMMIT")
+            self._outcome = "committed"
         self._began = False
         if self._staging is not None:
             self._staging.disconnect()

@@ -1,0 +1,78 @@
+"""What the end of a run says of itself, for every way in which a run can end."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+
+import pytest
+
+from datagen.settlement import Settlement, Tables, TopicSettlement, attach, settlement_of
+from datagen.sinks.kafka import PartitionDelivery, TopicDelivery
+
+NOTHING = TopicSettlement("t", 10)
+ENDS = {
+    "nothing": NOTHING,
+    "refused": TopicSettlement("t", 10, refused=10),
+    "unknown": TopicSettlement("t", 10, unknown=1),
+    "some": TopicSettlement("t", 10, acknowledged=3, refused=2, unknown=1),
+    "all": TopicSettlement("t", 10, acknowledged=10),
+}
+TABLES: tuple[Tables | None, ...] = (None, "nothing", "unknown", "committed")
+
+
+def every() -> list[Settlement]:
+    """Every combination of what tables and topics can have of a run."""
+    return [
+        Settlement(tables, truncate, None if topic is None else (ENDS[topic],))
+        for tables, truncate, topic in product(TABLES, (False, True), (None, *ENDS))
+        if tables is not None or topic is not None
+    ]
+
+
+@pytest.mark.parametrize("settlement", every(), ids=str)
+def test_repeated_is_said_only_where_nothing_can_be_there_twice(settlement: Settlement) -> None:
+    text = "\n".join(settlement.lines())
+    harmless = settlement.arrived == 0 and (
+        settlement.truncate or settlement.tables in (None, "nothing")
+    )
+    if "repeated" in text:
+        assert harmless
+        assert not settlement.complete
+    assert settlement.repeatable == ("repeated" in text)
+    # Whoever may not repeat it is told what to do instead.
+    assert settlement.advice.endswith(".")
+    found = json.loads(json.dumps(settlement.as_json()))
+    assert found["repeatable"] == settlement.repeatable
+    assert found["advice"] in text
+
+
+def test_plain_words() -> None:
+    topics = (
+        TopicSettlement("banking.transactions", 2_000_000, acknowledged=280_313, unknown=7),
+        TopicSettlement("banking.trades", 404_695),
+    )
+    assert Settlement("committed", False, topics).lines()[:3] == [
+        "PostgreSQL: all rows committed. Kafka: 280313 of 2404695 planned events acknowledged.",
+        "  banking.transactions: planned 2000000, acknowledged 280313, refused 0, unknown 7",
+        "  banking.trades: planned 404695, acknowledged 0, refused 0, unknown 0",
+    ]
+
+
+def test_the_counts_of_a_topic_are_its_plan() -> None:
+    partitions = {
+        0: PartitionDelivery(5, {"MSG_SIZE_TOO_LARGE": 2, "_PURGE_QUEUE": 4}),
+        1: PartitionDelivery(1, {"_PURGE_INFLIGHT": 3}, perhaps_there=3),
+    }
+    one = TopicSettlement.of("t", 30, TopicDelivery("t", 17, partitions))
+    assert (one.acknowledged, one.refused, one.unknown) == (6, 2, 3 + 2)
+    assert one.not_sent == 30 - 6 - 2 - 5
+    assert TopicSettlement.of("t", 30, None).not_sent == 30
+
+
+def test_whatever_ends_a_run_carries_its_settlement() -> None:
+    settlement = Settlement("nothing", False, None)
+    error = KeyboardInterrupt()
+    assert settlement_of(error) is None
+    attach(error, settlement)
+    assert settlement_of(error) is settlement

@@ -32,6 +32,7 @@ CORE: dict[str, frozenset[str] | None] = {
     "plan": frozenset({"error"}),
     "column": frozenset({"catalog"}),
     "keys": frozenset({"column"}),
+    "order": frozenset({"catalog", "column"}),
     "brazil": frozenset({"civil", "rng"}),
     "entity": frozenset({"brazil", "catalog", "civil", "column", "id", "plan", "rng"}),
     "event": frozenset({"brazil", "catalog", "civil", "column", "entity", "id", "plan", "rng"}),

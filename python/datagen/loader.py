@@ -512,9 +512,27 @@ class _Run:
 
     def _send_streams(self, streams: list[str], kafka: KafkaSink) -> None:
         with self._stage("kafka"):
-            for name in streams:
-                self._move("kafka", name, self._source(name), kafka)
+            if isinstance(self._store, FinancialDataStore):
+                self._send_in_time(streams, self._store, kafka)
+            else:
+                for name in streams:
+                    self._move("kafka", name, self._source(name), kafka)
             self._flush()
+
+    def _send_in_time(
+        self, streams: list[str], store: FinancialDataStore, kafka: KafkaSink
+    ) -> None:
+        """Sends all topics side by side, in order of time: each one's seconds are to its end."""
+        began = time.perf_counter()
+        rows, seconds = dict.fromkeys(streams, 0), dict.fromkeys(streams, 0.0)
+        self._progress.start("kafka", "events", sum(map(self._planned, streams)))
+        for batch in store.in_time(streams):
+            kafka.write(batch)
+            rows[batch.name] += len(batch)
+            seconds[batch.name] = time.perf_counter() - began
+            self._progress.advance(len(batch))
+        for name in streams:
+            self._finish("kafka", Part(name, rows[name], seconds[name]))
 
     def _flush(self) -> None:
         assert self._kafka is not None  # noqa: S101  # for the type checker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +158,23 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(where: KafkaBroker) ->
     assert all(alone.values())
     assert segments(where, "by2.") == alone
     assert segments(where, "by5.") == alone
+
+
+def test_a_range_of_customers_is_sent_alone(where: KafkaBroker) -> None:
+    first = 2_400  # so that the ranges of the threads begin in the midst of those of the whole plan
+    store = filled(PLAN)
+    config = config_of(where)
+    with KafkaSink(config) as sink:
+        sink.create_topics(dict.fromkeys(STREAMS, 3), 876_000)
+        with sink.begin_plan(PLAN, store.parents, 2, first_customer=first) as sending:
+            sent = sending.finish(lambda _: None)
+        assert sink.flush().complete
+    for name in STREAMS:
+        ident = catalogue()[name].primary_key
+        expected = Counter(one for batch in PLAN.batches(name, first) for one in batch.text(ident))
+        assert sent[name][0] == sum(expected.values()) == PLAN.rows(name, first)
+        found = Counter(one.header("ce_id") for one in read_topic(where.bootstrap, name))
+        assert found == expected
 
 
 def test_nothing_is_sent_before_it_is_told_to(where: KafkaBroker) -> None:

@@ -236,11 +236,16 @@ class Layer:
 
 PYTHON: dict[str, Layer] = {
     "errors": Layer(frozenset()),
+    "_secrets": Layer(frozenset()),
+    "_client_options": Layer(frozenset({"errors"})),
     "types": Layer(frozenset({"_core", "errors"})),
-    "presets": Layer(frozenset({"errors"})),
+    "presets": Layer(frozenset({"_client_options", "_secrets", "errors"})),
+    "properties": Layer(
+        frozenset({"_client_options", "errors"}), lazily=frozenset({"javaproperties"})
+    ),
     "check": Layer(frozenset({"_core", "errors", "types"})),
     "sinks": Layer(
-        frozenset({"_core", "errors", "presets", "types"}),
+        frozenset({"_core", "_secrets", "errors", "presets", "types"}),
         lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
     ),
     "_ahead": Layer(frozenset()),
@@ -270,7 +275,7 @@ PYTHON: dict[str, Layer] = {
         frozenset(
             {
                 *("_console", "_core", "_signals", "benchmark", "errors", "loader", "local"),
-                *("presets", "report", "settlement"),
+                *("presets", "properties", "report", "settlement"),
             }
         ),
         outside=frozenset({"click", "cloup"}),

@@ -257,6 +257,8 @@ class Producer:
         """
     def failure(self) -> tuple[int, str] | None:
         """Why nothing can be sent at all: a number of librdkafka's, and what happened."""
+    def has_failures(self) -> bool:
+        """Whether an event has failed, or nothing can be sent at all."""
     def trouble(self) -> str | None:
         """What last went wrong and may pass."""
     def send_plan(
@@ -264,9 +266,12 @@ class Producer:
         plan: Plan,
         streams: list[tuple[str, str, int | None, list[KeySet]]],
         workers: int,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Sending:
         """Sends all events of streams by so many threads, in the order of the plan for each key.
 
+        Those of customers ``start`` to ``stop``, by default of all.
         ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
         and the key set of each foreign key in the catalogue's order. Every event is checked against
         these before its batch is handed over. The batches do not depend on ``workers``.

@@ -19,10 +19,19 @@ class OptionError(DatagenError, ValueError):
     exit_code = 2
 
     def __init__(self, option: str, value: object, allowed: str) -> None:
-        super().__init__(f"{option}: {value!r} is not allowed; use {allowed}")
+        super().__init__(f"{option}: {_shown(value)} is not allowed; use {allowed}")
         self.option = option
         self.value = value
         self.allowed = allowed
+
+
+def _shown(value: object) -> str:
+    """A value of any class as an error shows it: not longer than a line or two."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a class may do anything, and 10**5000 has no digits
+        return f"a value of class {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 class ConfigurationError(DatagenError):

@@ -105,7 +105,8 @@ class NativeEngine:
 
     @property
     def has_failures(self) -> bool:
-        return self.failure is not None or bool(self.report().failed)
+        """Whether an event has failed, or nothing can be sent at all."""
+        return self._producer is not None and self._producer.has_failures()
 
     def find(self, topics: Iterable[str]) -> None:
         """Learns the partitions of topics, and who leads them."""
@@ -140,8 +141,10 @@ class NativeEngine:
         topics: Mapping[str, tuple[str, int | None]],
         parents: Callable[[str], list[KeySet]],
         workers: int,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Sending:
-        """Begins to make every event of ``plan``; none is sent before ``open``.
+        """Begins to make the events of customers ``start`` to ``stop``; none is sent before ``open``.
 
         ``topics`` has the topic and the schema id of each stream, ``parents`` the keys that its
         events are checked against.
@@ -150,7 +153,7 @@ class NativeEngine:
         producer = self._connect()
         producer.hold()
         streams = [(name, topic, ident, parents(name)) for name, (topic, ident) in topics.items()]
-        return producer.send_plan(plan, streams, workers)
+        return producer.send_plan(plan, streams, workers, start, stop)
 
     def open(self) -> None:
         """Sends what ``send_plan`` has made so far, and goes on."""

@@ -230,9 +230,7 @@ class KafkaSink:
         names = [stream.name for stream in catalogue().streams]
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
-        if first_customer:
-            raise NotImplementedError
-        sending = self._engine.send_plan(plan, topics, parents, workers)
+        sending = self._engine.send_plan(plan, topics, parents, workers, first_customer)
         self._sending = Sending(self._engine, sending, before, self._stop_on_failure)
         return self._sending
 

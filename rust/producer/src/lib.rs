@@ -191,6 +191,11 @@ impl Producer {
         self.shared.failure()
     }
 
+    /// Whether a record has failed, or nothing can be sent at all.
+    pub fn has_failures(&self) -> bool {
+        self.shared.has_failures()
+    }
+
     /// What last went wrong and may pass.
     pub fn trouble(&self) -> Option<String> {
         self.shared.trouble()

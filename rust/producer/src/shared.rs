@@ -28,6 +28,8 @@ struct State {
     bytes: usize,
     tallies: BTreeMap<(Arc<str>, i32), Tally>,
     topics: BTreeMap<Arc<str>, Result<u32, Error>>,
+    /// Whether a record has failed.
+    has_failed: bool,
     failure: Option<Error>,
     trouble: Option<String>,
 }
@@ -132,6 +134,11 @@ impl Shared {
         self.state().failure.clone()
     }
 
+    pub(crate) fn has_failures(&self) -> bool {
+        let state = self.state();
+        state.has_failed || state.failure.is_some()
+    }
+
     pub(crate) fn trouble(&self) -> Option<String> {
         self.state().trouble.clone()
     }
@@ -215,6 +222,7 @@ impl Shared {
             Fate::Failed { records, bytes, code, perhaps_arrived } => {
                 *tally.failed.entry(code).or_default() += records as u64;
                 tally.perhaps_arrived += if perhaps_arrived { records as u64 } else { 0 };
+                state.has_failed = true;
                 (records, bytes)
             }
         };

@@ -180,7 +180,13 @@ impl PyPlan {
         Ok(text.replace("+00:00", "Z"))
     }
 
-    fn range(&self, py: Python<'_>, start: &Number, stop: Option<&Number>) -> PyResult<Range<u64>> {
+    /// Customers ``start`` to ``stop``, by default to the last.
+    pub fn range(
+        &self,
+        py: Python<'_>,
+        start: &Number,
+        stop: Option<&Number>,
+    ) -> PyResult<Range<u64>> {
         let customers = self.bank.plan().customers();
         let start = start.within(py, "start", &(0..=customers))?;
         let stop = match stop {

@@ -229,16 +229,24 @@ impl PyProducer {
         Ok(self.producer()?.failure().map(|error| (error.code, error.text)))
     }
 
+    /// Whether an event has failed, or nothing can be sent at all.
+    fn has_failures(&self) -> PyResult<bool> {
+        Ok(self.producer()?.has_failures())
+    }
+
     /// What last went wrong and may pass.
     fn trouble(&self) -> PyResult<Option<String>> {
         Ok(self.producer()?.trouble())
     }
 
-    /// Sends all events of streams by so many threads, in the order of the plan for each key.
+    /// Sends all events of streams by so many threads, in the order of the plan for each key: those
+    /// of customers ``start`` to ``stop``, by default all.
     ///
     /// ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
     /// and the key set of each foreign key in the catalogue's order. Every event is checked against
     /// these before its batch is handed over.
+    #[allow(clippy::too_many_arguments, reason = "as Python has them")]
+    #[pyo3(signature = (plan, streams, workers, start = Number::new(0), stop = None))]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn send_plan(
         &self,
@@ -246,7 +254,10 @@ impl PyProducer {
         plan: &PyPlan,
         streams: Vec<StreamArguments>,
         workers: Number,
+        start: Number,
+        stop: Option<Number>,
     ) -> PyResult<PySending> {
+        let customers = plan.range(py, &start, stop.as_ref())?;
         let workers = workers.within(py, "workers", &(1..=1024_usize))?;
         let jobs: PyResult<Vec<_>> = streams
             .into_iter()
@@ -261,7 +272,8 @@ impl PyProducer {
                 Ok(Job { relation, topic: self.topic(&topic)?, schema_id, parents })
             })
             .collect();
-        let work = Work::new(plan.bank(), self.producer()?, self.batching, self.stamp, jobs?);
+        let (producer, how) = (self.producer()?, (self.batching, self.stamp));
+        let work = Work::new(plan.bank(), customers, producer, how, jobs?);
         PySending::start(work, workers)
     }
 

@@ -1,6 +1,7 @@
 //! `Sending`: all events of whole streams, made and handed over by several threads.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,6 +120,7 @@ pub struct Job {
 /// range, and what comes of them is handed over in the order of the ranges.
 pub struct Work {
     bank: Arc<Bank>,
+    customers: Range<u64>,
     producer: Producer,
     batching: Batching,
     stamp: Stamp,
@@ -174,12 +176,15 @@ impl Orphan {
 }
 
 impl Work {
-    /// All events of a plan.
+    /// The events of these customers of a plan, in batches and with headers as it is said.
+    ///
+    /// # Panics
+    /// Later, if the customers are not those of the plan.
     pub fn new(
         bank: Arc<Bank>,
+        customers: Range<u64>,
         producer: Producer,
-        batching: Batching,
-        stamp: Stamp,
+        (batching, stamp): (Batching, Stamp),
         jobs: Vec<Job>,
     ) -> Self {
         let progress = Progress {
@@ -191,6 +196,7 @@ impl Work {
         };
         Self {
             bank,
+            customers,
             producer,
             batching,
             stamp,
@@ -236,7 +242,7 @@ impl Work {
     }
 
     fn ranges(&self) -> u64 {
-        self.bank.plan().customers().div_ceil(CUSTOMERS_AT_ONCE)
+        (self.customers.end - self.customers.start).div_ceil(CUSTOMERS_AT_ONCE)
     }
 
     fn tasks(&self) -> u64 {
@@ -260,9 +266,8 @@ impl Work {
         job: &Job,
         packer: &mut Packer,
     ) -> Result<(Vec<Packed>, u64), Orphan> {
-        let customers = self.bank.plan().customers();
-        let first = range * CUSTOMERS_AT_ONCE;
-        let customers = first..customers.min(first + CUSTOMERS_AT_ONCE);
+        let first = self.customers.start + range * CUSTOMERS_AT_ONCE;
+        let customers = first..self.customers.end.min(first + CUSTOMERS_AT_ONCE);
         let batches = self.bank.batches(job.relation, customers, ROWS_AT_ONCE);
         let (mut out, mut count) = (Vec::new(), 0);
         packer.restart();

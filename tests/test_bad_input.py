@@ -104,6 +104,21 @@ def load_into(trap: socket.socket, *options: object) -> Outcome:
         ("--retention-hours", -8, "1 to 876000"),
         ("--retention-hours", 876_001, "1 to 876000"),
         ("--retention-hours", HUGE, "1 to 876000"),
+        ("--retention-hours", "ever", "-1 or broker"),
+        ("--from-customer", -1, "0 to 99"),
+        ("--from-customer", 99_999_891, "0 to 99999890"),
+        ("--from-customer", HUGE, "0 to 99999890"),
+        ("--partitions", 0, "1 to 10000"),
+        ("--partitions", 10_001, "1 to 10000"),
+        ("--partitions", HUGE, "1 to 10000"),
+        ("--partitions", "many", "1 to 10000"),
+        ("--partitions", "banking.trades=0", "1 to 10000"),
+        ("--partitions", "trades=3", "banking.trades"),
+        ("--replication-factor", 0, "1 to 32767"),
+        ("--replication-factor", -1, "1 to 32767"),
+        ("--replication-factor", HUGE, "1 to 32767"),
+        ("--topic-config", "compact", "KEY=VALUE"),
+        ("--registry-option", "token", "KEY=VALUE"),
         ("--days", 0, "1 to 3660"),
         ("--days", 100_000, "1 to 3660"),
         ("--days", HUGE, "1 to 3660"),
@@ -130,6 +145,12 @@ def test_an_option_out_of_range(
     shown = "***" if value == "localhost:kafka" else str(value)
     assert_failed(outcome, 2, option, shown, allowed)
     assert outcome.out == ""
+
+
+@pytest.mark.parametrize("prefix", ["team one.", "bank/", "x" * 225, "ação."])
+def test_a_prefix_that_no_topic_can_have(trap: socket.socket, prefix: str) -> None:
+    outcome = load_into(trap, "--topic-prefix", prefix)
+    assert_failed(outcome, 3, "banking" if len(prefix) < 80 else "x" * 80, "--topic-prefix", "249")
 
 
 @pytest.mark.parametrize(

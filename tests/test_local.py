@@ -13,7 +13,9 @@ import threading
 import time
 import urllib.request
 from contextlib import ExitStack, suppress
+from http.client import HTTPResponse
 from pathlib import Path
+from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +24,7 @@ from datagen import local
 from datagen.errors import ConfigurationError, UnreachableError
 from datagen.local import registry
 from datagen.local._avro import InvalidSchemaError, Schema, incompatibilities
-from datagen.local._process import is_listening, started_at
+from datagen.local._process import is_listening, started_at, stop
 from datagen.local._subjects import Subjects
 
 if TYPE_CHECKING:
@@ -239,8 +241,7 @@ def test_busy_ports_are_left_alone(home: Path) -> None:
 
 def test_up_starts_only_what_is_missing(home: Path) -> None:
     before = {service.name: service for service in local.up(home).services}
-    os.kill(before["kafka"].pid, 9)
-    os.waitpid(before["kafka"].pid, 0)
+    assert stop(before["kafka"].pid, started_at(before["kafka"].pid) or "", [(SIGKILL, 5.0)])
     partly = local.status(home)
     assert partly is not None
     assert [service.running for service in partly.services] == [True, False, True]
@@ -267,8 +268,10 @@ def test_two_ups_at_once_make_one_stack_which_outlives_them(home: Path) -> None:
     assert [service.pid for service in stack.services if service.running] == pids[0]
 
 
-def test_one_failure_stops_the_rest(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = home / "broken"
+def test_one_failure_stops_the_rest(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "broken"
     program.write_text("#!/bin/sh\necho starting\necho out of luck\nexit 3\n")
     program.chmod(0o755)
     monkeypatch.setenv("CALF_TANSU_BIN", str(program))
@@ -501,17 +504,178 @@ def test_invalid_schemas(schema: object) -> None:
         Schema(json.dumps(schema))
 
 
-def test_http_answers_on_loopback(tmp_path: Path) -> None:
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[int]:
+    """The port of a registry with a socket."""
     with registry.make_server(0, tmp_path / "registry.json") as server:
         assert server.server_address[0] == "127.0.0.1"
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            url = f"http://127.0.0.1:{server.server_address[1]}/"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                assert answer.status == 200
-                assert answer.headers["Content-Type"] == registry.CONTENT_TYPE
-                assert json.load(answer) == {}
+            yield server.server_port
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_http_answers_on_loopback(served: int) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        with urllib.request.urlopen(f"http://{host}:{served}/", timeout=5) as answer:
+            assert answer.status == 200
+            assert answer.headers["Content-Type"] == registry.CONTENT_TYPE
+            assert json.load(answer) == {}
+
+
+SCHEMA = json.dumps({"schema": '"string"'}).encode()
+JSON_TYPE = "application/json; charset=utf-8"
+
+
+def ask(port: int, raw: bytes) -> tuple[int, Any]:
+    """What the registry answers to these bytes: the status, and the JSON it explains it by."""
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as client:
+        with suppress(ConnectionError):
+            client.sendall(raw)
+            client.shutdown(socket.SHUT_WR)
+        answer = HTTPResponse(client, method="HEAD" if raw.startswith(b"HEAD ") else None)
+        answer.begin()
+        text = answer.read()
+        return answer.status, json.loads(text) if text else None
+
+
+def post(
+    port: int, body: bytes = SCHEMA, *, target: str = "/subjects/s/versions", **headers: str | None
+) -> tuple[int, Any]:
+    """A request to register a schema with some of its headers replaced, or left out by None."""
+    every: dict[str, str | None] = {
+        "Host": f"127.0.0.1:{port}",
+        "Content-Type": registry.CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    lines = [f"{name}: {value}" for name, value in every.items() if value is not None]
+    head = "\r\n".join([f"POST {target} HTTP/1.1", *lines, "", ""])
+    return ask(port, head.encode() + body)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
+@pytest.mark.parametrize("kind", [*registry.BODY_TYPES, JSON_TYPE])
+def test_clients_may_register(served: int, host: str, kind: str) -> None:
+    assert post(served, Host=f"{host}:{served}", Content_Type=kind)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content_Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content_Type": "text/plain"}, 415),
+        ({"Content_Type": "multipart/form-data; boundary=x"}, 415),
+        ({"Content_Type": "text/plain; application/json"}, 415),
+        ({"Content_Type": None}, 415),
+        ({"Host": "bank.example"}, 403),
+        ({"Host": "127.0.0.1"}, 403),
+        ({"Host": "127.0.0.1.bank.example:{port}"}, 403),
+        ({"Host": "localhost:{port}@bank.example"}, 403),
+        ({"Host": "127.0.0.1:1"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": None}, 403),
+        ({"host": "bank.example"}, 403),  # beside the right one
+        ({"Transfer_Encoding": "chunked"}, 411),
+        ({"Content_Length": "-1"}, 400),
+        ({"Content_Length": "+5"}, 400),
+        ({"Content_Length": "1e3"}, 400),
+        ({"Content_Length": "9" * 5000}, 400),
+        ({"Content_Length": "1000001"}, 413),
+        ({"Content_Length": "1000001", "Expect": "100-continue"}, 413),
+        ({"target": "http://bank.example/subjects/s/versions"}, 400),
+        ({"target": "/subjects/%1b%5b2J/versions"}, 422),
+    ],
+)
+def test_what_a_web_page_sends_is_refused(
+    served: int, headers: dict[str, str | None], status: int
+) -> None:
+    filled = {
+        name: value and value.replace("{port}", str(served)) for name, value in headers.items()
+    }
+    answer = post(served, **filled)  # type: ignore[arg-type]
+    assert answer[0] == status
+    assert answer[1]["message"]
+    assert ask(served, get(served, "/subjects")) == (200, [])
+
+
+def get(port: int, target: str, method: str = "GET") -> bytes:
+    return f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "[" * 20_000 + "]" * 20_000,
+        '{"type":"array","items":' * 5_000 + '"int"' + "}" * 5_000,
+        '{"type":"fixed","name":"F","size":' + "9" * 5_000 + "}",
+        '{"type":"fixed","name":"F","size":1e999}',
+        '{"type":"fixed","name":"F","size":1,"doc":NaN}',
+        '{"type":"fixed","name":"F","size":1,"doc":"\\ud800"}',
+        '{"type":"fixed","name":"F","namespace":5,"size":1}',
+        '{"type":{"type":{}}}',
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_hostile_schema_is_refused(served: int, schema: str) -> None:
+    answer = post(served, json.dumps({"schema": schema}).encode())
+    assert (answer[0], answer[1]["error_code"]) == (422, 42201)
+    assert post(served)[1]["id"] == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"BREW / HTTP/1.1\r\n\r\n", 405),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+    ],
+)
+def test_what_is_no_request_is_refused(
+    served: int, raw: bytes, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(served, raw)[0] == status
+    for method in ("HEAD", "OPTIONS", "PATCH"):
+        assert ask(served, get(served, "/subjects", method))[0] == 405
+    digits = "9" * 5000
+    assert ask(served, get(served, f"/schemas/ids/{digits}"))[0] == 404
+    assert post(served)[0] == 200
+    assert ask(served, get(served, f"/subjects/s/versions/{digits}"))[0] == 422
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_slow_and_idle_clients_do_not_keep_others_waiting(
+    served: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "REQUEST_SECONDS", 1.0)
+    with ExitStack() as held:
+        address = ("127.0.0.1", served)
+        slow = held.enter_context(socket.create_connection(address, timeout=15))
+        slow.sendall(get(served, "/subjects")[:-4] + b"\r\nX: ")
+        begin = time.monotonic()
+        crowd = [held.enter_context(socket.create_connection(address)) for _ in range(62)]
+        assert ask(served, get(served, "/subjects")) == (200, [])
+        assert time.monotonic() - begin < 0.9
+        slow.settimeout(0.2)
+        text = b""
+        while not text:  # a byte now and then does not keep it from the limit
+            with suppress(TimeoutError):
+                text = slow.recv(4096)
+            if not text:
+                slow.sendall(b"x")
+            assert time.monotonic() - begin < 3
+        assert text.startswith(b"HTTP/1.1 408 ")
+        # Those that say nothing are hung up on, and more than there is room for make room.
+        crowd += [held.enter_context(socket.create_connection(address)) for _ in range(100)]
+        begin = time.monotonic()
+        assert post(served)[0] == 200
+        assert time.monotonic() - begin < 0.9
+        for client in crowd:
+            client.settimeout(5)
+            assert client.recv(1) == b""

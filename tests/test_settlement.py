@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from datagen.settlement import Settlement, TopicSettlement, attach, settlement_of
+from datagen.settlement import Settlement, Tables, TopicSettlement, attach, settlement_of
 from datagen.sinks.kafka import PartitionDelivery, TopicDelivery
 
 NOTHING = TopicSettlement("t", 10)
@@ -18,7 +18,7 @@ ENDS = {
     "some": TopicSettlement("t", 10, acknowledged=3, refused=2, unknown=1),
     "all": TopicSettlement("t", 10, acknowledged=10),
 }
-TABLES = (None, "nothing", "unknown", "committed")
+TABLES: tuple[Tables | None, ...] = (None, "nothing", "unknown", "committed")
 
 
 def every() -> list[Settlement]:

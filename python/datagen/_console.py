@@ -36,7 +36,8 @@ class Console:
     """Says how a run goes: a bar on a terminal, a line a part in a log.
 
     With ``as_json`` all that goes to stderr, and stdout has the one object given to ``result``. A
-    reader that goes away (``| head``) stops no run: what is left to say goes to stderr.
+    reader that goes away (``| head``), or a disk that is full, stops no run: what is left to say goes
+    to stderr.
     """
 
     _STAGES: Final = {
@@ -118,21 +119,21 @@ class Console:
         if not self._err:
             try:
                 click.echo(text)
-            except BrokenPipeError:
-                self._reader_is_gone()
+            except OSError:
+                self._output_is_gone()
             else:
                 return
         try:
             click.echo(text, err=True)
-        except BrokenPipeError:
+        except OSError:
             _forget(sys.stderr)
 
     def result(self, found: Mapping[str, Any]) -> None:
         """Prints the one JSON object of a run."""
         try:
             click.echo(json.dumps(found, ensure_ascii=False))
-        except BrokenPipeError:
-            self._reader_is_gone()
+        except OSError:
+            self._output_is_gone()
 
     def settle(self, settlement: Settlement) -> None:
         """Says how a run ended that did not come to its validation."""
@@ -143,11 +144,11 @@ class Console:
     def _stream(self) -> TextIO:
         return sys.stderr if self._err else sys.stdout
 
-    def _reader_is_gone(self) -> None:
+    def _output_is_gone(self) -> None:
         # What is still in the buffer must not fail once more when the process ends.
         _forget(sys.stdout)
         self._err = True
-        _log.warning("the reader of the output has gone; the run goes on")
+        _log.warning("the output takes no more lines (its reader has gone); the run goes on")
 
     def close(self) -> None:
         if self._bar is not None:

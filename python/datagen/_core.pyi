@@ -14,6 +14,7 @@ __all__ = [
     "Producer",
     "ProducerError",
     "Sending",
+    "TimeOrder",
     "catalogue",
     "is_debug_build",
 ]
@@ -66,9 +67,11 @@ class Plan:
 
 @final
 class Batches:
-    """Iterates batches; also an Arrow stream (``pyarrow.table(plan.batches("customers"))``).
+    """Iterates batches, or is an Arrow stream (``pyarrow.table(plan.batches("customers"))``): once.
 
-    Each batch comes once, whether iterated or streamed, and may be asked for by any thread.
+    Batches may be asked for by any thread. Each comes once: iteration after the end, a second
+    stream, and iteration as well as a stream raise ``RuntimeError``. Call ``plan.batches`` again
+    for the same rows.
     """
 
     @property
@@ -77,6 +80,23 @@ class Batches:
     def __next__(self) -> Batch: ...
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class TimeOrder:
+    """Iterates the events of batches of streams in order of time, all streams side by side.
+
+    The order is (event time, stream in the catalogue's order, place among the stream's rows as they
+    were handed over), so that the events of one key stay in order. Each batch is of one stream. The
+    streams take turns: all events of one slice of time come before any of the next. A slice is an hour
+    of event time, or longer where fewer than 8 192 events are in it.
+
+    Batches have at most ``batch_rows`` rows (1 to 1 048 576) and are made one by one. Beside these
+    it takes 16 bytes of memory for each event. Raises ``OptionError`` for a batch of a table.
+    """
+
+    def __new__(cls, batches: Iterable[Batch], *, batch_rows: int = 8192) -> TimeOrder: ...
+    def __iter__(self) -> TimeOrder: ...
+    def __next__(self) -> Batch: ...
 
 @final
 class Batch:
@@ -99,6 +119,9 @@ class Batch:
     def name(self) -> str: ...
     @property
     def num_rows(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the rows take, room that was kept for more included."""
     @property
     def column_names(self) -> list[str]: ...
     def __len__(self) -> int: ...

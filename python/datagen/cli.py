@@ -23,12 +23,12 @@ import cloup
 from . import Plan, _signals, loader
 from ._console import Console
 from .errors import (
-    ConfigurationError,
     DatagenError,
     OptionError,
     VerificationError,
 )
 from .presets import PRESETS, EngineChoice, ProducerConfig
+from .properties import Properties, read_properties
 from .settlement import settlement_of
 
 if TYPE_CHECKING:
@@ -605,18 +605,30 @@ def _partitions(options: dict[str, Any], usual: Mapping[str, int]) -> dict[str, 
 
 def _producer(context: click.Context, options: dict[str, Any], *, fast: bool) -> ProducerConfig:
     preset = PRESETS[options["preset"] or ("BULK" if fast else "RELIABLE")]
-    client = _properties(options["kafka_config"]) if options["kafka_config"] else {}
-    client.update(options["kafka_option"])
-    registry: dict[str, str] = dict(options["registry_option"])
+    file = read_properties(options["kafka_config"]) if options["kafka_config"] else Properties()
+    if file.ignored:
+        names = ", ".join(file.ignored)
+        warning = "%s: ignored, being of no use here: %s"
+        logging.getLogger(__name__).warning(warning, options["kafka_config"], names)
+    client = {**file.client, **dict(options["kafka_option"])}
+    bootstrap, url = options["kafka_bootstrap"], options["schema_registry"]
+    if file.bootstrap is not None and not _is_given(context, "kafka_bootstrap"):
+        bootstrap = file.bootstrap
+    named = _is_given(context, "schema_registry")
+    # The secrets of one registry are not for another.
+    registry = dict(file.registry) if not named or file.registry_url in {None, url} else {}
+    if file.registry_url is not None and not named:
+        url, named = file.registry_url, True
+    registry.update(options["registry_option"])
     if options["registry_user"]:
         registry["basic.auth.user.info"] = options["registry_user"]
     if options["registry_ca"]:
         registry["ssl.ca.location"] = str(options["registry_ca"])
     return replace(
         preset,
-        bootstrap_servers=options["kafka_bootstrap"],
-        schema_registry_url=options["schema_registry"],
-        json_fallback=not _is_given(context, "schema_registry"),
+        bootstrap_servers=bootstrap,
+        schema_registry_url=url,
+        json_fallback=not named,
         topic_prefix=options["topic_prefix"],
         cloudevents=not options["no_cloudevents"],
         avro=not options["no_avro"],
@@ -625,23 +637,6 @@ def _producer(context: click.Context, options: dict[str, Any], *, fast: bool) ->
         client_options=client,
         registry_options=registry,
     )
-
-
-def _properties(path: Path) -> dict[str, str]:
-    """Reads ``key=value`` lines; blank lines and those that start with # or ! are skipped."""
-    properties = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--kafka-config {path}: cannot be read ({error})") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip()[0] in "#!":
-            continue
-        name, equals, value = line.partition("=")
-        if not equals or not name.strip():
-            raise ConfigurationError(f"--kafka-config {path}, line {number}: write key=value")
-        properties[name.strip()] = value.strip()
-    return properties
 
 
 def _is_given(context: click.Context, name: str) -> bool:

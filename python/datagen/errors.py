@@ -6,11 +6,17 @@ what the command returns when the error ends it. No message ever holds a passwor
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DatagenError(Exception):
-    """The root of every error that datagen raises on purpose."""
+    """The root of every error that datagen raises on purpose.
+
+    ``delivery`` is a ``DeliveryReport`` where a Kafka sink failed after it had been given events.
+    """
 
     exit_code = 1
+    delivery: Any = None
 
 
 class OptionError(DatagenError, ValueError):
@@ -19,10 +25,19 @@ class OptionError(DatagenError, ValueError):
     exit_code = 2
 
     def __init__(self, option: str, value: object, allowed: str) -> None:
-        super().__init__(f"{option}: {value!r} is not allowed; use {allowed}")
+        super().__init__(f"{option}: {_shown(value)} is not allowed; use {allowed}")
         self.option = option
         self.value = value
         self.allowed = allowed
+
+
+def _shown(value: object) -> str:
+    """A value of any class as an error shows it: not longer than a line or two."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a class may do anything, and 10**5000 has no digits
+        return f"a value of class {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 class ConfigurationError(DatagenError):

@@ -6,14 +6,18 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
+from . import _client_options
+from ._secrets import HIDDEN, Secrets
 from .errors import OptionError
 
 __all__ = [
     "BULK",
+    "DEFAULT_REGISTRY",
     "EVENT_BY_EVENT",
     "FAST",
     "PRESETS",
@@ -27,6 +31,9 @@ Acks = Literal["0", "1", "all"]
 Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 RecordTimestamp = Literal["production", "event"]
 EngineChoice = Literal["auto", "native", "confluent"]
+
+#: Where a schema registry is looked for when nobody named one.
+DEFAULT_REGISTRY: Final = "http://localhost:8081"
 
 _INT32_MAX = 2**31 - 1
 # What librdkafka's CONFIGURATION.md allows, by the name that the property has here.
@@ -45,21 +52,33 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "engine": get_args(EngineChoice),
 }
 _FLAGS: Final = ("enable_idempotence", "cloudevents", "content_type", "avro")
-_SECRET = re.compile(r"password|secret|key|token|user\.info|jaas|oauthbearer\.config|\.pem|proxy")
-_HIDDEN: Final = "***"
+_SECRET: Final = re.compile(
+    r"password|secret|key|token|user\.info|jaas|oauthbearer\.config|assertion|\.pem|proxy",
+    re.IGNORECASE,
+)
+#: Where a file or a service is, is no secret, and a message about it has to name it.
+_PLACE: Final = re.compile(r"\.(location|file|url)$|^proxy$", re.IGNORECASE)
+_PROTOCOL: Final = re.compile(r"(plaintext|ssl|sasl_plaintext|sasl_ssl)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ProducerConfig:
-    """Where events go, and how. Raises ``OptionError`` for a value that cannot work.
+    """Where events go, and how.
+
+    Raises ``OptionError`` for a value that cannot work, and ``ConfigurationError`` for options of
+    clients that cannot work together, or anywhere but in Java.
 
     Sizes are bytes, times milliseconds. Without ``enable_idempotence`` a request whose answer got
     lost is sent again, so an event may arrive twice; ``ce_id`` tells. The order of the events of
     one key holds with every configuration.
 
     ``schema_registry_url`` may list several with commas; None means no registry, hence JSON, as
-    ``avro=False`` does. ``client_options`` are librdkafka's own properties (TLS, SASL, …) and win
-    over the fields here; ``registry_options`` those of confluent-kafka's ``SchemaRegistryClient``.
+    ``avro=False`` does. ``json_fallback`` tells whether events may be JSON where no registry
+    answers; None: only while ``schema_registry_url`` is the default address, which nobody named.
+    ``client_options`` are librdkafka's own properties (TLS, SASL, …) by any of their names, Java's
+    too, and win over the fields here; ``registry_options`` those of confluent-kafka's
+    ``SchemaRegistryClient``, and of its serializers ``auto.register.schemas``,
+    ``normalize.schemas`` and ``use.latest.version``.
     ``record_timestamp`` stamps records with the time of production or with that of their event:
     a record older than the topic's retention is deleted at once. ``topic_prefix`` goes before the
     name of each stream to make that of its topic, and of its subject.
@@ -72,7 +91,7 @@ class ProducerConfig:
     """
 
     bootstrap_servers: str = "localhost:9092"
-    schema_registry_url: str | None = "http://localhost:8081"
+    schema_registry_url: str | None = DEFAULT_REGISTRY
     acks: Acks = "all"
     batch_size: int = 16_384
     linger_ms: int = 5
@@ -99,6 +118,9 @@ class ProducerConfig:
     def __post_init__(self) -> None:
         for name in ("client_options", "registry_options"):
             object.__setattr__(self, name, _options(name, getattr(self, name)))
+        client = _client_options.canonical(self.client_options)
+        _client_options.check(client)
+        object.__setattr__(self, "client_options", client)
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
                 allowed = ", ".join(repr(word) for word in words)
@@ -106,6 +128,8 @@ class ProducerConfig:
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(name, getattr(self, name), "True or False")
+        if self.json_fallback is not None and not isinstance(self.json_fallback, bool):
+            raise OptionError("json_fallback", self.json_fallback, "True, False or None")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is None and name == "message_timeout_ms":
@@ -118,10 +142,14 @@ class ProducerConfig:
             raise OptionError("enable_idempotence", True, "it with acks='all' only")
         if self.enable_idempotence and self.retries == 0:
             raise OptionError("retries", 0, "1 or more with enable_idempotence")
-        if not re.fullmatch(r"[\w.-]{0,200}", self.topic_prefix, re.ASCII):
-            allowed = "up to 200 letters, digits, '.', '_' and '-'"
-            raise OptionError("topic_prefix", self.topic_prefix, allowed)
+        if not isinstance(self.topic_prefix, str):
+            raise OptionError("topic_prefix", self.topic_prefix, "text, such as 'team.'")
         _check_bootstrap(self.bootstrap_servers)
+        if "bootstrap.servers" in self.client_options:
+            _check_bootstrap(self.bootstrap, "client_options bootstrap.servers")
+        for name, given in self.registry_options.items():
+            if given == "":
+                raise OptionError(f"registry_options {name}", given, "a value, or leave it out")
         if self.schema_registry_url is not None:
             check_url(self.schema_registry_url)
 
@@ -132,17 +160,21 @@ class ProducerConfig:
     @property
     def bootstrap(self) -> str:
         """Where the client really goes: ``client_options`` may say something else."""
-        servers = self.bootstrap_servers
-        for name in ("metadata.broker.list", "bootstrap.servers"):
-            servers = str(self.client_options.get(name, servers))
-        return servers
+        return str(self.client_options.get("bootstrap.servers", self.bootstrap_servers))
+
+    @property
+    def may_be_json(self) -> bool:
+        """Whether events may be JSON where no registry answers."""
+        if self.json_fallback is None:
+            return self.schema_registry_url == DEFAULT_REGISTRY
+        return self.json_fallback
 
     @property
     def delivery_timeout(self) -> float:
         """Seconds after which the client gives an event up."""
         options = self.librdkafka()
-        limit = options.get("delivery.timeout.ms") or options.get("message.timeout.ms") or "300000"
-        return int(limit, 0) / 1000 or math.inf  # 0 is librdkafka's word for no limit
+        limit = _client_options.number(options.get("message.timeout.ms", "300000"))
+        return (300_000 if limit is None else limit) / 1000 or math.inf  # 0 means no limit
 
     def librdkafka(self) -> dict[str, str]:
         """The producer's properties for librdkafka, ``client_options`` last.
@@ -174,23 +206,29 @@ class ProducerConfig:
         return own | {name: _text(value) for name, value in self.client_options.items()}
 
     def hide(self, text: str) -> str:
-        """``text`` without any password that this configuration holds."""
-        for secret in sorted(self._secrets(), key=len, reverse=True):
-            text = text.replace(secret, _HIDDEN)
-        return re.sub(r"//[^\s/]*@", f"//{_HIDDEN}@", text)
+        """``text`` of others on one line, without control characters and without any secret."""
+        return self._hide(text)
+
+    @cached_property
+    def _hide(self) -> Secrets:
+        return Secrets(self._secrets())
 
     def _secrets(self) -> Iterator[str]:
         users = [str(self.registry_options.get("basic.auth.user.info", ""))]
-        if self.schema_registry_url is not None:
-            urls = self.schema_registry_url.split(",")
-            users += (urlsplit(url).netloc.rpartition("@")[0] for url in urls)
+        urls = (self.schema_registry_url or "").split(",")
+        urls.append(str(self.registry_options.get("proxy", "")))
+        for url in urls:
+            # Not by `urlsplit`, which refuses some.
+            user = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+            users += {user, unquote(user)}
         for user in users:
             password = user.partition(":")[2]
-            yield from {password, unquote(password)} - {""}
+            yield from {password, unquote(password)}
+            if password:
+                yield user
         for options in (self.client_options, self.registry_options):
             for name, value in options.items():
-                # A path is no secret, and a message about a missing file has to name it.
-                if value != "" and _SECRET.search(name) and not name.endswith(".location"):
+                if _is_secret(name):
                     yield str(value)
 
     def _shown(self, name: str) -> object:
@@ -198,8 +236,12 @@ class ProducerConfig:
         if name == "schema_registry_url" and value is not None:
             return _without_user(value)
         if isinstance(value, Mapping):
-            return {k: _HIDDEN if _SECRET.search(k) else v for k, v in value.items()}
+            return {k: HIDDEN if _SECRET.search(k) else v for k, v in value.items()}
         return value
+
+
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET.search(name)) and not _PLACE.search(name)
 
 
 def check_url(url: str, option: str = "schema_registry_url") -> None:
@@ -217,15 +259,15 @@ def check_url(url: str, option: str = "schema_registry_url") -> None:
             raise OptionError(option, _without_user(url), allowed)
 
 
-def _check_bootstrap(servers: str) -> None:
+def _check_bootstrap(servers: str, option: str = "bootstrap_servers") -> None:
     for server in servers.split(","):
-        host, colon, port = server.strip().rpartition(":")
+        place = _PROTOCOL.sub("", server.strip(), count=1)
+        host, colon, port = place.rpartition(":")
         if not colon or port.endswith("]"):  # no port, librdkafka takes 9092
-            host, port = server.strip(), "9092"
-        host = re.sub(r"^[A-Za-z_]+://", "", host)
+            host, port = place, "9092"
         good = re.fullmatch(r"[^\s:@/\[\]]+|\[[0-9a-fA-F:.]+(%\w+)?\]", host)
-        if not good or not port.isdecimal() or not 1 <= int(port) <= 65_535:
-            raise OptionError("bootstrap_servers", _without_user(servers), "HOST:PORT,HOST:PORT,…")
+        if not good or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65_535:
+            raise OptionError(option, _without_user(servers), "HOST:PORT,HOST:PORT,…")
 
 
 def _options(name: str, options: Mapping[Any, Any]) -> dict[str, str | int | float | bool]:
@@ -248,9 +290,9 @@ def _text(value: object) -> str:
 
 def _without_user(url: str) -> str:
     """``url`` without user and password; of a broken one it hides too much, not too little."""
-    url = re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", rf"\1{_HIDDEN}@", url, flags=re.DOTALL)
+    url = re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", rf"\1{HIDDEN}@", url, flags=re.DOTALL)
     # What stands where a port should may be a password whose host was forgotten.
-    return re.sub(r":(?!//)(?!\d+(?:[/?#,]|$))[^/?#,]*", f":{_HIDDEN}", url)
+    return re.sub(r":(?!//)(?!\d+(?:[/?#,]|$))[^/?#,]*", f":{HIDDEN}", url)
 
 
 RELIABLE: Final = ProducerConfig(

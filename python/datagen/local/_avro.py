@@ -32,9 +32,13 @@ class Schema:
     def __init__(self, text: str) -> None:
         try:
             declared = json.loads(text)
+            # No NaN, which JSON does not have, and no half of a character, which UTF-8 does not.
+            self.text = json.dumps(
+                declared, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            )
+            self.text.encode()
         except ValueError as error:
             raise InvalidSchemaError(f"not JSON: {error}") from None
-        self.text = json.dumps(declared, separators=(",", ":"), ensure_ascii=False)
         self.named: dict[str, dict[str, Any]] = {}
         self.root = self._resolve(declared, "")
 
@@ -71,7 +75,10 @@ class Schema:
     def _resolve_named(self, node: dict[str, Any], namespace: str) -> str:
         if not isinstance(node.get("name"), str):
             raise InvalidSchemaError(f"{node['type']} without a name")
-        name = _full_name(node["name"], node.get("namespace", namespace))
+        within = node.get("namespace", namespace)
+        if not isinstance(within, str):
+            raise InvalidSchemaError(f"{node['name']!r}: the namespace is no text")
+        name = _full_name(node["name"], within)
         if not all(_NAME.fullmatch(part) for part in name.split(".")):
             raise InvalidSchemaError(f"illegal name {name!r}")
         if name in self.named:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from typing import TYPE_CHECKING, Any
+
+from datagen._files import open_own
 
 from ._avro import InvalidSchemaError, Schema, incompatibilities
 
@@ -208,16 +211,17 @@ class Subjects:
         entries = self._subject(subject, deleted=deleted)
         if wanted in ("latest", "-1"):
             return entries[-1]
-        if not wanted.isascii() or not wanted.isdigit() or int(wanted) == 0:
+        number = int(wanted) if re.fullmatch("[0-9]{1,10}", wanted) else 0
+        if not 0 < number < 2**31:
             raise RegistryError(
                 42202,
-                f"The specified version '{wanted}' is not a valid version id. Allowed values are "
+                f"The specified version '{wanted[:40]}' is not a valid version id. Allowed values are "
                 'between [1, 2^31-1] and the string "latest"',
             )
         for entry in entries:
-            if entry["version"] == int(wanted):
+            if entry["version"] == number:
                 return entry
-        raise RegistryError(40402, f"Version {wanted} not found.")
+        raise RegistryError(40402, f"Version {number} not found.")
 
     def _described(self, subject: str, entry: Json) -> Json:
         return {
@@ -253,7 +257,8 @@ class Subjects:
             "compatibility": self._levels,
         }
         temporary = self._file.with_name(self._file.name + ".new")
-        with temporary.open("w", encoding="utf-8") as file:
+        descriptor = open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1, ensure_ascii=False)
             file.flush()
             os.fsync(file.fileno())

@@ -3,6 +3,8 @@
 //! A generator fills one typed column per field ([`columns!`]); `finish` turns them into a
 //! [`Batch`] after checking them against the catalogue. Encoders and the Arrow export read them.
 
+use std::sync::Arc;
+
 use crate::catalog::{self, FieldType, Relation};
 
 /// Bytes of a usual text, for a first guess at the room that a column needs.
@@ -75,6 +77,18 @@ impl Texts {
     pub fn get(&self, row: usize) -> &[u8] {
         &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
+
+    fn gather(parts: &[&Self], rows: &[(u32, u32)]) -> Self {
+        let mut texts: Self = Build::with_capacity(rows.len());
+        // Found first and copied then, so that many are waited for at once.
+        let found: Vec<&[u8]> =
+            rows.iter().map(|&(part, row)| parts[part as usize].get(row as usize)).collect();
+        for text in found {
+            texts.bytes.extend_from_slice(text);
+            texts.end_row();
+        }
+        texts
+    }
 }
 
 /// The values of a column.
@@ -115,6 +129,49 @@ impl Values {
         self.len() == 0
     }
 
+    /// Bytes of memory, room for more rows included.
+    fn nbytes(&self) -> usize {
+        const fn of<T>(values: &Vec<T>) -> usize {
+            values.capacity() * size_of::<T>()
+        }
+        match self {
+            Self::Uuid(v) => of(v),
+            Self::Text(v) => of(&v.offsets) + of(&v.bytes),
+            Self::I64(v) => of(v),
+            Self::I32(v) => of(v),
+            Self::I16(v) => of(v),
+            Self::Bool(v) => of(v),
+            Self::Code(v) => of(v),
+        }
+    }
+
+    /// These rows of columns of one type, each the number of a column and a row there.
+    fn gather<'a>(columns: impl Iterator<Item = &'a Self> + Clone, rows: &[(u32, u32)]) -> Self {
+        macro_rules! gathered {
+            ($($variant:ident => $gather:path),*) => {
+                match columns.clone().next() {
+                    $(Some(Self::$variant(_)) => {
+                        let columns: Vec<_> = columns.map(|column| match column {
+                            Self::$variant(values) => values,
+                            _ => panic!("columns of one type"),
+                        }).collect();
+                        Self::$variant($gather(&columns, rows))
+                    })*
+                    None => panic!("a column at least"),
+                }
+            };
+        }
+        gathered! {
+            Uuid => copied,
+            Text => Texts::gather,
+            I64 => copied,
+            I32 => copied,
+            I16 => copied,
+            Bool => copied,
+            Code => copied
+        }
+    }
+
     fn fits(&self, ty: FieldType) -> bool {
         matches!(
             (self, ty),
@@ -127,6 +184,10 @@ impl Values {
                 | (Self::Code(_), FieldType::Enum(_))
         )
     }
+}
+
+fn copied<T: Copy>(columns: &[&Vec<T>], rows: &[(u32, u32)]) -> Vec<T> {
+    rows.iter().map(|&(column, row)| columns[column as usize][row as usize]).collect()
 }
 
 /// A column: values, and which of them are there.
@@ -189,6 +250,31 @@ impl Batch {
     /// The column of the field called `name`.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.relation.position(name).map(|i| &self.columns[i])
+    }
+
+    /// Bytes of memory that the columns take, room for more rows included.
+    pub fn nbytes(&self) -> usize {
+        let validity = |column: &Column| column.validity.as_ref().map_or(0, Vec::capacity);
+        self.columns.iter().map(|column| column.values.nbytes() + validity(column)).sum()
+    }
+
+    /// These rows of batches of one relation, in this order: each the number of a batch and a row there.
+    ///
+    /// # Panics
+    /// If a row is not there, or there are no batches, or of several relations.
+    pub fn gather(batches: &[Arc<Self>], rows: &[(u32, u32)]) -> Self {
+        let relation = batches[0].relation;
+        let gathered = |position: usize| {
+            let columns = batches.iter().map(|batch| &batch.columns[position]);
+            let values = Values::gather(columns.clone().map(|column| &column.values), rows);
+            let validity = relation.fields[position].nullable.then(|| {
+                let validity = columns.map(|column| column.validity.as_ref().expect("nullable"));
+                copied(&validity.collect::<Vec<_>>(), rows)
+            });
+            Column { values, validity }
+        };
+        let columns = (0..relation.fields.len()).map(gathered).collect();
+        Self { relation, columns, rows: rows.len() }
     }
 }
 

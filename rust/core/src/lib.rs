@@ -14,5 +14,6 @@ pub mod error;
 pub mod event;
 pub mod id;
 pub mod keys;
+pub mod order;
 pub mod plan;
 pub mod rng;

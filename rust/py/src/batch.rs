@@ -1,13 +1,14 @@
-//! `Batch`, and `Batches` that iterates them.
+//! `Batch`, `Batches` that iterates those of a plan, and `TimeOrder` that iterates events in time.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use datagen_core::batch::Batches;
+use datagen_core::batch::{Batches, MAX_BATCH_ROWS};
 use datagen_core::catalog::{FieldType, Relation};
 use datagen_core::column::Batch;
 use datagen_core::encode::{self, Format};
-use pyo3::exceptions::PyIndexError;
+use datagen_core::order::TimeOrder;
+use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
@@ -17,17 +18,46 @@ use crate::buffer::{PyColumn, PyEncodedRows};
 use crate::error::{field_position, option_error};
 use crate::{plan, rows};
 
-/// Iterates batches; also an Arrow stream.
+/// Iterates batches, or is an Arrow stream: once.
 #[pyclass(frozen, name = "Batches", module = "datagen._core")]
 pub struct PyBatches {
     relation: &'static Relation,
-    /// Shared with the Arrow streams handed out: all of them draw from the same rest.
+    /// Shared with the Arrow stream handed out.
     rest: Arc<Mutex<Batches>>,
+    /// The lock is held for a moment, with the GIL.
+    usage: Mutex<Usage>,
+}
+
+/// What batches were used for so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    Unused,
+    Iterated,
+    IteratedToTheEnd,
+    Streamed,
 }
 
 impl PyBatches {
     pub fn new(relation: &'static Relation, batches: Batches) -> Self {
-        Self { relation, rest: Arc::new(Mutex::new(batches)) }
+        let usage = Mutex::new(Usage::Unused);
+        Self { relation, rest: Arc::new(Mutex::new(batches)), usage }
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().expect("no change has failed before")
+    }
+
+    /// The exception where batches are used that are gone, or going, another way.
+    fn used(&self, usage: Usage) -> PyErr {
+        let how = match usage {
+            Usage::Streamed => "streamed",
+            _ => "iterated",
+        };
+        let name = self.relation.name;
+        PyRuntimeError::new_err(format!(
+            "these batches of {name} were {how} before, and each comes once; \
+             call plan.batches({name:?}) again"
+        ))
     }
 }
 
@@ -38,14 +68,27 @@ impl PyBatches {
         self.relation.name
     }
 
-    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
+    fn __iter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        let usage = *slf.usage();
+        match usage {
+            Usage::Unused | Usage::Iterated => Ok(slf),
+            Usage::IteratedToTheEnd | Usage::Streamed => Err(slf.used(usage)),
+        }
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
+        let usage = *self.usage();
+        match usage {
+            Usage::Unused => *self.usage() = Usage::Iterated,
+            Usage::Iterated | Usage::IteratedToTheEnd => {}
+            Usage::Streamed => return Err(self.used(usage)),
+        }
         // The lock is taken without the GIL, so that two threads cannot wait for each other.
         let next =
             detached(py, || Ok(self.rest.lock().expect("no batch has failed before").next()))?;
+        if next.is_none() {
+            *self.usage() = Usage::IteratedToTheEnd;
+        }
         Ok(next.map(PyBatch::from))
     }
 
@@ -61,6 +104,11 @@ impl PyBatches {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // A request is a wish, which a producer of one layout may leave unmet.
         let _ = requested_schema;
+        let before = std::mem::replace(&mut *self.usage(), Usage::Streamed);
+        if before != Usage::Unused {
+            *self.usage() = before;
+            return Err(self.used(before));
+        }
         let reader = Reader::new(self.relation, Arc::clone(&self.rest));
         let stream = FFI_ArrowArrayStream::new(Box::new(reader));
         PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
@@ -68,6 +116,46 @@ impl PyBatches {
 
     fn __repr__(&self) -> String {
         format!("<Batches of {}>", self.relation.name)
+    }
+}
+
+/// Iterates the events of batches in order of time, all streams side by side.
+#[pyclass(frozen, name = "TimeOrder", module = "datagen._core")]
+pub struct PyTimeOrder {
+    rest: Mutex<TimeOrder>,
+}
+
+#[pymethods]
+impl PyTimeOrder {
+    #[new]
+    #[pyo3(
+        signature = (batches, *, batch_rows = Number::new(8192)),
+        text_signature = "(batches, *, batch_rows=8192)"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn new(py: Python<'_>, batches: &Bound<'_, PyAny>, batch_rows: Number) -> PyResult<Self> {
+        let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
+        let mut given = Vec::new();
+        for batch in batches.try_iter()? {
+            let batch = batch?.cast_into::<PyBatch>()?;
+            let batch = &batch.get().batch;
+            if batch.relation().topic().is_none() {
+                let name = batch.relation().name;
+                return Err(option_error(py, "batches", name, "batches of streams"));
+            }
+            given.push(Arc::clone(batch));
+        }
+        Ok(Self { rest: Mutex::new(TimeOrder::new(given, batch_rows)) })
+    }
+
+    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
+        let rest = || self.rest.lock().expect("no batch has failed before");
+        while detached(py, || Ok(rest().sort_some()))? {}
+        Ok(detached(py, || Ok(rest().next()))?.map(PyBatch::from))
     }
 }
 
@@ -105,6 +193,12 @@ impl PyBatch {
     #[getter]
     fn num_rows(&self) -> usize {
         self.batch.rows()
+    }
+
+    /// Bytes of memory that the rows take.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.batch.nbytes()
     }
 
     #[getter]

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use datagen_core::error::Error;
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 
 use crate::error::{from_core, option_error};
 
@@ -62,13 +63,23 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Number {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        let value =
-            match object.extract::<i128>() {
-                Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
-                    if object.lt(0)? { i128::MIN } else { i128::MAX }
+        let py = object.py();
+        // An int without the operators of its own that a subclass may have.
+        let plain = if object.is_instance_of::<PyInt>() {
+            py.get_type::<PyInt>().call_method1("__index__", (object,))?
+        } else {
+            object.to_owned()
+        };
+        let value = match plain.extract::<i128>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(py) => {
+                if plain.lt(0)? {
+                    i128::MIN
+                } else {
+                    i128::MAX
                 }
-                other => other?,
-            };
+            }
+            other => other?,
+        };
         Ok(Self { value, given: Some(object.to_owned().unbind()) })
     }
 }

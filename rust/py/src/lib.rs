@@ -24,7 +24,7 @@ mod _core {
     use super::pyfunction;
 
     #[pymodule_export]
-    use crate::batch::{PyBatch, PyBatches};
+    use crate::batch::{PyBatch, PyBatches, PyTimeOrder};
     #[pymodule_export]
     use crate::buffer::{PyColumn, PyEncodedRows};
     #[pymodule_export]

@@ -154,8 +154,10 @@ pub fn date_from_python(object: &Bound<'_, PyAny>) -> PyResult<Option<i32>> {
     } else {
         return Ok(None);
     };
-    let ordinal: i32 = date.call_method0("toordinal")?.extract()?;
-    Ok(Some(ordinal - EPOCH_ORDINAL))
+    // By the class: a subclass may say what it likes of itself.
+    let class = object.py().get_type::<PyDate>();
+    let ordinal: i32 = class.call_method1("toordinal", (date,))?.extract()?;
+    Ok(ordinal.checked_sub(EPOCH_ORDINAL))
 }
 
 pub fn instant_to_python(py: Python<'_>, millis: i64) -> PyResult<Bound<'_, PyAny>> {
@@ -182,10 +184,13 @@ pub fn instant_from_python(object: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
     } else {
         return Ok(None);
     };
-    if datetime.call_method0("utcoffset")?.is_none() {
+    // By the class, as for dates.
+    let class = object.py().get_type::<PyDateTime>();
+    if class.call_method1("utcoffset", (&datetime,))?.is_none() {
         return Ok(None);
     }
-    let since = datetime.sub(epoch(object.py())?)?.cast_into::<PyDelta>()?;
+    let since = class.call_method1("__sub__", (&datetime, epoch(object.py())?))?;
+    let since = since.cast_into::<PyDelta>()?;
     let micros = i64::from(since.get_days()) * MICROS_PER_DAY
         + i64::from(since.get_seconds()) * 1_000_000
         + i64::from(since.get_microseconds());

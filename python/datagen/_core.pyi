@@ -266,8 +266,11 @@ class Producer:
         Attempted, acknowledged, of these perhaps there twice, failed by the number of the error,
         and of these perhaps there.
         """
-    def idle(self) -> float:
-        """Seconds since the last acknowledgement, without pauses that brokers have asked for."""
+    def idle(self) -> float | None:
+        """Seconds since the last acknowledgement, or None before the first.
+
+        Negative during a pause that a broker has asked for, which counts from its end.
+        """
     def failure(self) -> tuple[int, str] | None:
         """Why nothing can be sent at all: a number of librdkafka's, and what happened."""
     def has_failures(self) -> bool:

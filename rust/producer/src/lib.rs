@@ -139,10 +139,10 @@ impl Producer {
         self.shared.most(&topic.name)
     }
 
-    /// How long nothing has been acknowledged, without any time that a broker has asked to be left
-    /// alone for; without limit before the first acknowledgement.
-    pub fn idle(&self) -> Duration {
-        self.shared.idle()
+    /// When something was acknowledged last; the end of the pause that a broker has asked for if that
+    /// is later.
+    pub fn progress(&self) -> Option<Instant> {
+        self.shared.last_progress()
     }
 
     /// Waits until there is room for more; false if the time is over first.

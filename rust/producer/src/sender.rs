@@ -628,7 +628,8 @@ impl Sender {
             for (partition, leader) in (0..).zip(&topic.leaders) {
                 let Some(broker) = self.brokers.get_mut(leader) else {
                     let text = format!("{name} partition {partition} has no leader");
-                    unreached.entry((-1, partition)).or_insert(Error::new(Local::TimedOut, text));
+                    let error = Error::of_broker(ResponseError::LeaderNotAvailable, text);
+                    unreached.entry((-1, partition)).or_insert(error);
                     self.metadata.wanted = true;
                     continue;
                 };

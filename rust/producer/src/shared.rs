@@ -152,10 +152,9 @@ impl Shared {
         state.rejection.as_ref().or(state.trouble.as_ref()).cloned()
     }
 
-    /// How long nothing has been acknowledged.
-    pub(crate) fn idle(&self) -> Duration {
-        let progress = self.state().progress;
-        progress.map_or(Duration::MAX, |moment| moment.elapsed())
+    /// When something was acknowledged last; later than now if a broker has asked for a pause.
+    pub(crate) fn last_progress(&self) -> Option<Instant> {
+        self.state().progress
     }
 
     /// The longest batch that a topic takes, as far as is known.

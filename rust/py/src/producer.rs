@@ -258,9 +258,14 @@ impl PyProducer {
         Ok(rows.collect())
     }
 
-    /// Seconds since the last acknowledgement, without pauses that brokers have asked for.
-    fn idle(&self) -> PyResult<f64> {
-        Ok(self.producer()?.idle().as_secs_f64())
+    /// Seconds since the last acknowledgement, or None before the first; negative during a pause that
+    /// a broker has asked for, which counts from its end.
+    fn idle(&self) -> PyResult<Option<f64>> {
+        let now = Instant::now();
+        Ok(self.producer()?.progress().map(|moment| {
+            let ahead = moment.saturating_duration_since(now).as_secs_f64();
+            now.saturating_duration_since(moment).as_secs_f64() - ahead
+        }))
     }
 
     /// Why nothing can be sent at all: a number of librdkafka's, and what happened.

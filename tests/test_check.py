@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from datagen._core import Batch, Plan
-from datagen.check import FinancialDataStore, MasterDataStore
+from datagen.check import FinancialDataStore, MasterDataStore, memory_needed
 from datagen.errors import OptionError, ReferentialIntegrityError, RejectedError
 from datagen.types import catalogue
 
@@ -218,6 +219,75 @@ def test_single_rows_are_read_as_batches_are() -> None:
 def test_an_unknown_relation_is_named() -> None:
     with pytest.raises(OptionError, match=r"banking.trade'.*banking.trades"):
         FinancialDataStore().batches("banking.trade")
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from datagen import FinancialDataStore, Plan
+from datagen.types import catalogue
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+customers, days, start, stop = map(int, sys.argv[1:])
+plan, store = Plan(customers=customers, days=days), FinancialDataStore()
+sum(len(batch) for name in ("customers", "loans") for batch in plan.batches(name, 0, 1))
+before = resident()
+for relation in catalogue():
+    for batch in plan.batches(relation.name, start, stop, batch_rows=8192):
+        store.add_batch(batch)
+order = store.in_time()
+next(order)
+print(resident() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("customers", "days", "start", "stop"),
+    [
+        (2_000, 90, 0, 2_000),
+        (9_999, 90, 0, 9_999),
+        (4_000, 400, 0, 4_000),
+        (50_000, 30, 9_000, 16_000),
+    ],
+)
+def test_memory_is_told_before(customers: int, days: int, start: int, stop: int) -> None:
+    arguments = map(str, (customers, days, start, stop))
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    told = memory_needed(Plan(customers=customers, days=days), start, stop)
+    assert 0.75 < told / int(run.stdout) < 1.25
+
+
+def test_memory_of_a_plan_that_is_too_large_is_told_at_once() -> None:
+    began = time.perf_counter()
+    everything = memory_needed(Plan(customers=99_999_990, days=3_660))
+    assert time.perf_counter() - began < 5
+    assert 30 * 10**12 < everything < 100 * 10**12
+    # In proportion, but for the powers of two of the sets.
+    plan = Plan(customers=40_000)
+    halves = memory_needed(plan, 0, 20_000) + memory_needed(plan, 20_000)
+    assert memory_needed(plan) == pytest.approx(halves, rel=0.1)
+
+
+def test_memory_of_some_relations() -> None:
+    plan = Plan(customers=1_000)
+    names = [relation.name for relation in catalogue()]
+    alone = [memory_needed(plan, names=[name]) for name in names]
+    assert min(alone) > 0
+    assert sum(alone) == pytest.approx(memory_needed(plan), abs=len(names))
+    assert memory_needed(plan, names=[]) == 0
+    assert memory_needed(plan, 1_000) < 10_000  # the stocks alone
+    with pytest.raises(OptionError, match="'accountants'"):
+        memory_needed(plan, names=["accountants"])
+    with pytest.raises(OptionError, match="stop"):
+        memory_needed(plan, 7, 1_001)
 
 
 def test_no_driver_is_imported() -> None:

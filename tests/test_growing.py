@@ -33,9 +33,8 @@ def test_ranges_together_are_the_larger_load(
     kafka: Kafka, registry: Registry, pg_dsn: str, engine: str, mode: str
 ) -> None:
     where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", kafka.bootstrap)
-    options = (*where, "--schema-registry", registry.url, "--create-topics", "--engine", engine)
-    if mode == "fast":
-        options = (*options, "--fast")
+    services = (*where, "--schema-registry", registry.url, "--create-topics")
+    options = [*services, "--engine", engine, *(["--fast"] if mode == "fast" else [])]
     parts, whole = f"parts-{engine}-{mode}.", f"whole-{engine}-{mode}."
     done = load(*options, "--truncate", "--topic-prefix", whole, "--customers", 70)
     assert done.code == 0, str(done)

@@ -15,6 +15,7 @@ import urllib.request
 from contextlib import ExitStack, suppress
 from http.client import HTTPResponse
 from pathlib import Path
+from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +24,7 @@ from datagen import local
 from datagen.errors import ConfigurationError, UnreachableError
 from datagen.local import registry
 from datagen.local._avro import InvalidSchemaError, Schema, incompatibilities
-from datagen.local._process import is_listening, started_at
+from datagen.local._process import is_listening, started_at, stop
 from datagen.local._subjects import Subjects
 
 if TYPE_CHECKING:
@@ -240,8 +241,7 @@ def test_busy_ports_are_left_alone(home: Path) -> None:
 
 def test_up_starts_only_what_is_missing(home: Path) -> None:
     before = {service.name: service for service in local.up(home).services}
-    os.kill(before["kafka"].pid, 9)
-    os.waitpid(before["kafka"].pid, 0)
+    assert stop(before["kafka"].pid, started_at(before["kafka"].pid) or "", [(SIGKILL, 5.0)])
     partly = local.status(home)
     assert partly is not None
     assert [service.running for service in partly.services] == [True, False, True]
@@ -268,8 +268,10 @@ def test_two_ups_at_once_make_one_stack_which_outlives_them(home: Path) -> None:
     assert [service.pid for service in stack.services if service.running] == pids[0]
 
 
-def test_one_failure_stops_the_rest(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = home / "broken"
+def test_one_failure_stops_the_rest(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "broken"
     program.write_text("#!/bin/sh\necho starting\necho out of luck\nexit 3\n")
     program.chmod(0o755)
     monkeypatch.setenv("CALF_TANSU_BIN", str(program))

@@ -198,6 +198,42 @@ def test_a_refused_batch_is_not_kept() -> None:
     assert content(store) == before
 
 
+def handed_over(
+    store: MasterDataStore, plan: Plan, start: int = 0
+) -> dict[str, dict[bytes, bytes]]:
+    """The rows of a load of customers from `start` on, as JSON, by id; its store checks them."""
+    rows: dict[str, dict[bytes, bytes]] = {}
+    for relation in catalogue():
+        rows[relation.name] = {}
+        for batch in plan.batches(relation.name, start, batch_rows=1_000):
+            assert store.add_batch(batch) is batch
+            ids = batch.text(relation.primary_key)
+            rows[relation.name].update(zip(ids, batch.encode("json"), strict=True))
+    assert store.counts == {name: len(those) for name, those in rows.items()}
+    assert store.counts == {name: plan.rows(name, start) for name in rows}
+    return rows
+
+
+@STORES
+@pytest.mark.parametrize(("first", "last"), [(1_000, 1_500), (7, 33), (20, 40)])
+def test_ranges_of_one_seed_are_loads_of_their_own(
+    new_store: type[MasterDataStore], first: int, last: int
+) -> None:
+    """Each has all parents that its rows need, and together they are the larger load."""
+    before = handed_over(new_store(), Plan(7, first, days=30))
+    # A store that has seen nothing of the customers before.
+    more = handed_over(new_store(), Plan(7, last, days=30), first)
+    whole = handed_over(new_store(), Plan(7, last, days=30))
+    for name in whole:
+        if name == "stocks":
+            # They belong to the whole bank, so that every range has all of them.
+            assert before[name] == more[name] == whole[name]
+            continue
+        assert not before[name].keys() & more[name].keys()
+        # In the same order, too.
+        assert [*(before[name] | more[name]).items()] == [*whole[name].items()]
+
+
 def test_add_batch_returns_the_batch() -> None:
     def checked(store: MasterDataStore) -> Iterator[Batch]:
         for batch in plan().batches("customers"):

@@ -243,7 +243,9 @@ def assert_told(delivery: Delivery) -> None:
     assert delivery.error.exit_code in {4, 5}
     report = delivery.report
     assert report.acknowledged < report.attempted
-    assert f"{delivery.stream} {report.acknowledged} of {report.attempted} (" in str(delivery.error)
+    assert delivery.error.delivery == report
+    assert f"acknowledged: {report}" in delivery.error.__notes__
+    assert f"topic {delivery.stream}" in str(delivery.error)
     assert report.topics[delivery.stream].pending == 0
 
 
@@ -508,7 +510,8 @@ def test_events_too_large_for_their_topic(engine: Engine, broker: KafkaBroker) -
     report = sink.report()
     assert (report.attempted, report.acknowledged) == (20, 17)
     assert report.failed == {TOO_LARGE: 3}
-    assert f"{STREAM} 17 of 20 ({TOO_LARGE} 3)" in str(caught.value)
+    assert f"topic {STREAM}: {TOO_LARGE}; max.message.bytes" in str(caught.value)
+    assert caught.value.delivery == report
     assert caught.value.exit_code == 4
     for one in report.topics[STREAM].partitions.values():
         assert one.attempted == one.acknowledged + sum(one.failed.values())

@@ -6,11 +6,17 @@ what the command returns when the error ends it. No message ever holds a passwor
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DatagenError(Exception):
-    """The root of every error that datagen raises on purpose."""
+    """The root of every error that datagen raises on purpose.
+
+    ``delivery`` is a ``DeliveryReport`` where a Kafka sink failed after it had been given events.
+    """
 
     exit_code = 1
+    delivery: Any = None
 
 
 class OptionError(DatagenError, ValueError):

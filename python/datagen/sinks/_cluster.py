@@ -1,169 +1,120 @@
-"""One Kafka cluster: the clients that talk to it, and what can be asked of it besides events."""
+"""One Kafka cluster: the client that asks it questions, and what its silence means."""
 
 from __future__ import annotations
 
+import http.client
+import logging
+import threading
 import time
-from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..errors import ConfigurationError, DatagenError, OptionError, UnreachableError
+from ..errors import ConfigurationError, DatagenError, UnreachableError
 from ._interrupt import HeldInterrupt
-from ._librdkafka import ClientEvents, failure, kind_of
+from ._librdkafka import ClientEvents, failure, is_authorization, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
 
-    from confluent_kafka import KafkaException, Producer
+    from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     from ..presets import ProducerConfig
 
-__all__ = ["TIMEOUT", "Cluster", "Topic"]
+    T = TypeVar("T")
+
+__all__ = ["TIMEOUT", "Cluster"]
+
+_log = logging.getLogger(__name__)
 
 #: How long the cluster may take to answer, in seconds.
 TIMEOUT: Final = 10.0
-#: What a broker answers that has not heard of a partition, or has only just become its leader.
-_NOT_YET: Final = frozenset(
-    {"OFFSET_NOT_AVAILABLE", "UNKNOWN_LEADER_EPOCH", "UNKNOWN_TOPIC_OR_PART"}
-)
-
-_MAX_RETENTION_HOURS: Final = 2**63 // 3_600_000
+#: How long an address that refuses connections is tried, in seconds: a name may have several.
+_REFUSED: Final = 1.5
+#: How long a port may accept connections and say nothing before it is asked what it is.
+_SILENT: Final = 1.5
+#: How long a leader's host may be missing: a name that does not exist, any other cause.
+_NAMELESS: Final = 3.0
+_LOST: Final = 8.0
+#: Seconds between two looks at a client's callbacks while an answer is awaited.
+_TURN: Final = 0.05
 #: What would take away something that the sink rests on: its counts, or the order of events.
 _RESERVED: Final = frozenset({"delivery.report.only.error", "queuing.strategy", "transactional.id"})
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A topic as it is in the cluster; ``created`` tells whether this run made it."""
-
-    name: str
-    partitions: int
-    created: bool
-
-
 class Cluster:
-    """Checks the options when made; connects when first asked for something."""
+    """Checks the options when made; connects when first asked for something.
+
+    The client here asks and never sends, so that a sink can look at a topic before its producer is
+    set up.
+    """
 
     def __init__(self, config: ProducerConfig) -> None:
-        self._config = config
+        self.config = config
         self.events = ClientEvents(config)
-        self._options: dict[str, Any] = {
+        #: Those of every client. Without a limit of the user's, an event has none: the sink gives up
+        #: once nothing is acknowledged any more, which a slow broker's full queue is no sign of.
+        self.options: dict[str, Any] = {
+            "message.timeout.ms": "0",
             **config.librdkafka(),
             "logger": self.events,
             "error_cb": self.events.on_error,
+            "throttle_cb": self.events.on_throttle,
         }
-        self._producer: Producer | None = None
-        self._admin_client: AdminClient | None = None
+        self._admin: AdminClient | None = None
+        self._answered = False
         self._check_options()
 
     @property
     def address(self) -> str:
-        return self._config.bootstrap
+        return self.config.bootstrap
 
     @property
-    def producer(self) -> Producer | None:
-        """None as long as there is no connection."""
-        return self._producer
+    def acks(self) -> str:
+        """``0``, ``1`` or ``all``."""
+        return str(self.options["acks"]).lower().replace("-1", "all")
 
-    def connect(self, timeout: float = TIMEOUT) -> Producer:
+    @property
+    def admin(self) -> AdminClient:
+        if self._admin is None:
+            self._admin = self.new_admin()
+        return self._admin
+
+    def new_admin(self) -> AdminClient:
+        """Another client, which knows nothing yet."""
+        from confluent_kafka.admin import AdminClient
+
+        return AdminClient({**self.options, "enable.idempotence": "false"})
+
+    def renew(self) -> None:
+        """Forgets what the client remembers of the cluster, such as a leader's former epoch."""
+        self._admin = None
+
+    def connect(self, timeout: float = TIMEOUT) -> None:
         """Waits until the cluster has answered once, unless it has before."""
-        if self._producer is None:
-            self._metadata(timeout)
-        assert self._producer is not None  # noqa: S101  # for the type checker
-        return self._producer
+        if not self._answered:
+            self.metadata(timeout)
 
     def disconnect(self) -> None:
-        """Drops the clients, which ends their threads, and whatever is still queued."""
-        if self._producer is not None:
-            self._producer.purge(blocking=False)
-        self._producer = self._admin_client = None
+        """Drops the client, which ends its threads."""
+        self._admin = None
+        self._answered = False
 
     def failure(self, what: str, error: KafkaException) -> DatagenError:
         """The exception to raise for a client's, saying first what failed."""
-        return failure(what, error.args[0], self._config)
+        return failure(what, error.args[0], self.config)
 
     def failed(self, name: str, text: str) -> DatagenError:
         """The exception for an error of the native engine, by librdkafka's name for it."""
-        hint = " Check security.protocol, sasl.* and ssl.* (--kafka-option)."
         kind = kind_of(name)
-        return kind(f"Kafka: {text}.{hint if kind is ConfigurationError else ''}")
+        advice = ""
+        if kind is ConfigurationError and not is_authorization(name):
+            advice = " Check security.protocol, sasl.* and ssl.* (--kafka-option)."
+        return kind(f"Kafka: {text}.{advice}")
 
-    def create_topics(
-        self,
-        partitions: Mapping[str, int],
-        retention_hours: int | None,
-        *,
-        replication_factor: int | None = None,
-        config: Mapping[str, str] | None = None,
-    ) -> tuple[Topic, ...]:
-        """Makes the topics that are missing; others stay as they are."""
-        from confluent_kafka import KafkaException
-        from confluent_kafka.cimpl import NewTopic
-
-        if retention_hours not in (None, -1) and not 1 <= retention_hours <= _MAX_RETENTION_HOURS:
-            raise OptionError("retention_hours", retention_hours, f"1 to {_MAX_RETENTION_HOURS}")
-        existing = self._metadata().topics
-        settings = dict(config or {})
-        if retention_hours is not None:
-            span = str(-1 if retention_hours == -1 else retention_hours * 3_600_000)
-            settings.setdefault("retention.ms", span)
-        missing = [
-            NewTopic(name, count, replication_factor=replication_factor or -1, config=settings)
-            for name, count in partitions.items()
-            if name not in existing
-        ]
-        created = set()
-        futures = self._admin().create_topics(missing, request_timeout=TIMEOUT) if missing else {}
-        for name, future in futures.items():
-            try:
-                future.result()
-            except KafkaException as error:
-                if error.args[0].name() != "TOPIC_ALREADY_EXISTS":  # another run was faster
-                    raise self.failure(f"Cannot create topic {name}", error) from None
-            else:
-                created.add(name)
-        found = self._leaders(partitions)
-        # A leader is known before it takes events; librdkafka, refused, would send the next request
-        # before it repeats the first. Whoever made a topic, the leader lists its ends once it does.
-        new = [(one.topic, each) for one in missing for each in range(found[one.topic])]
-        if new:
-            self._listed_ends(new)
-        return tuple(Topic(name, found[name], name in created) for name in partitions)
-
-    def require_topics(self, topics: Iterable[str]) -> dict[str, int]:
-        """The number of partitions of each topic; raises ``ConfigurationError`` if one is missing.
-
-        Nothing is created, not even where the broker makes topics as they are asked for.
-        """
-        existing = self._metadata().topics
-        wanted = list(topics)
-        missing = [name for name in wanted if name not in existing]
-        if missing:
-            raise self.missing(missing)
-        return {name: len(existing[name].partitions) for name in wanted}
-
-    def delete_topics(self, topics: Iterable[str]) -> None:
-        """Deletes topics, and waits until no broker lists them; those that are missing are gone."""
-        from confluent_kafka import KafkaException
-
-        wanted = list(topics)
-        futures = self._admin().delete_topics(
-            wanted, operation_timeout=TIMEOUT, request_timeout=TIMEOUT
-        )
-        for name, future in futures.items():
-            try:
-                future.result()
-            except KafkaException as error:
-                if error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
-                    raise self.failure(f"Cannot delete topic {name}", error) from None
-        end = time.monotonic() + TIMEOUT
-        while left := self._metadata().topics.keys() & wanted:
-            if time.monotonic() >= end:
-                raise UnreachableError(
-                    f"Kafka at {self.address} still has {', '.join(sorted(left))} after {TIMEOUT:g} s"
-                )
-            time.sleep(0.05)
+    # --- topics that are not there
 
     def missing(self, topics: Iterable[str]) -> ConfigurationError:
         """The exception for topics that do not exist."""
@@ -175,199 +126,152 @@ class Cluster:
     def absent(self, topics: Iterable[str]) -> list[str]:
         """Those topics that do not exist, if the cluster still tells; asked after a failure."""
         try:
-            existing = self._metadata(timeout=1.0).topics
+            existing = self.metadata(timeout=1.0).topics
         except DatagenError:
             return []
         return [name for name in topics if name not in existing]
 
-    def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
-        """The next offset of each partition of the topics that exist.
+    # --- waiting
 
-        The difference of two snapshots is a hint, not a count: other producers and transaction
-        markers take offsets too. The end is where a reader meets it, since not every broker that
-        speaks Kafka's protocol lists it right; where we may not read, it is asked for.
-        """
-        existing = self._metadata().topics
-        wanted = [
-            (name, partition)
-            for name in topics
-            if name in existing
-            for partition in existing[name].partitions
-        ]
-        listed = self._listed_ends(wanted) if wanted else {}
-        met = self._met_ends(listed) if wanted else {}
-        found: dict[str, dict[int, int]] = {}
-        for (name, partition), offset in sorted((listed | met).items()):
-            found.setdefault(name, {})[partition] = offset
-        return found
-
-    def _met_ends(self, listed: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
-        """The ends that a fetch from there on tells; nothing if the broker lets us not read.
-
-        Tansu lists the first offset of the last batch plus one, however many records that has.
-        """
-        from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-        options = {
-            **{name: str(value) for name, value in self._config.client_options.items()},
-            "bootstrap.servers": self._config.bootstrap,
-            "client.id": "datagen",
-            "group.id": "datagen",  # the client wants a name; nothing is committed
-            "enable.auto.commit": "false",
-            "enable.partition.eof": "true",  # so that poll returns when there is nothing to read
-            "fetch.wait.max.ms": "10",
-            "logger": self.events,
-            "error_cb": self.events.on_error,
-        }
-        met: dict[tuple[str, int], int] = {}
-        end = time.monotonic() + TIMEOUT
-        try:
-            with closing(Consumer(options)) as consumer:
-                consumer.assign(
-                    [TopicPartition(*where, offset) for where, offset in listed.items()]
-                )
-                while len(met) < len(listed):
-                    with HeldInterrupt():
-                        message: Any = consumer.poll(0.05)
-                    error = message.error() if message is not None else None
-                    if error and kind_of(error.name()) is ConfigurationError:
-                        return {}
-                    for where in listed.keys() - met.keys():
-                        # What a fetch said last; negative before the first one.
-                        _, high = consumer.get_watermark_offsets(
-                            TopicPartition(*where), cached=True
-                        )
-                        if high >= 0:
-                            met[where] = high
-                    if time.monotonic() >= end and len(met) < len(listed):
-                        name, partition = min(listed.keys() - met.keys())
-                        raise UnreachableError(
-                            f"Kafka at {self.address} did not tell the end of {name} partition "
-                            f"{partition} within {TIMEOUT:g} s"
-                        )
-        except KafkaException as error:
-            raise self.failure("Cannot read the offsets of the topics", error) from None
-        return met
-
-    def _listed_ends(self, wanted: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The ends as the brokers list them."""
-        from confluent_kafka import KafkaException, TopicPartition
-        from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
-
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(*where): latest for where in wanted}
-        found: dict[tuple[str, int], int] = {}
-        end = time.monotonic() + TIMEOUT
-        while asked:
-            answers = self._admin().list_offsets(asked, request_timeout=TIMEOUT)
-            fenced = False
-            for where, future in answers.items():
-                try:
-                    offset = future.result().offset
-                except KafkaException as error:
-                    # The leader of a partition that was just made may not know about it yet.
-                    late = time.monotonic() >= end
-                    code = error.args[0].name()
-                    if late or (code not in _NOT_YET and kind_of(code) is not UnreachableError):
-                        what = f"Cannot read the offsets of {where.topic}"
-                        raise self.failure(what, error) from None
-                    fenced = fenced or code == "FENCED_LEADER_EPOCH"
-                else:
-                    found[where.topic, where.partition] = offset
-                    del asked[where]
-            if fenced:
-                # This client would go on asking with the epoch that it remembers.
-                self._admin_client = None
-            if asked:
-                time.sleep(0.1 if fenced else 0.01)
-        return found
-
-    def _check_options(self) -> None:
-        from confluent_kafka import KafkaException, Producer
-
-        for name in sorted(_RESERVED & self._config.client_options.keys()):
-            raise ConfigurationError(f"Kafka option {name} is reserved for datagen; remove it.")
-        nowhere = {"bootstrap.servers": "", "metadata.broker.list": ""}
-        try:
-            # Without brokers the client checks everything and opens no connection.
-            Producer({**self._options, **nowhere})
-        except (KafkaException, TypeError, ValueError) as error:
-            said = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-            said = said.removeprefix("Failed to create producer: ")
-            raise ConfigurationError(self._config.hide(f"Kafka option: {said}.")) from None
-
-    def _admin(self) -> AdminClient:
-        from confluent_kafka.admin import AdminClient
-
-        if self._admin_client is None:
-            options = {**self._options, "enable.idempotence": "false"}
-            self._admin_client = AdminClient(options)
-        return self._admin_client
-
-    def _metadata(self, timeout: float = TIMEOUT) -> Any:
+    def metadata(self, timeout: float = TIMEOUT, admin: AdminClient | None = None) -> Any:
         """The whole cluster's: asking for a topic by name could create it."""
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import KafkaException
 
+        client = admin or self.admin
         self.events.forget()
-        if self._producer is None:
-            self._producer = Producer(self._options)
-        end = time.monotonic() + timeout
-        wait = 0.5
+        began = time.monotonic()
+        end = began + timeout
+        _log.debug("Kafka at %s: waiting for metadata, %g s at most", self.address, timeout)
+        asked_what_it_is = False
         while True:
-            # In turns with poll, which is when the client tells why there is no connection; longer
-            # each time, for a cluster that is far away.
-            wait = min(wait * 1.6, max(end - time.monotonic(), 0.1))
-            try:
-                with HeldInterrupt():
-                    metadata = self._producer.list_topics(timeout=wait)
-            except KafkaException as error:
-                self._serve(self._producer)
+            left = max(end - time.monotonic(), 0.1)
+            asked = _in_background(partial(client.list_topics, timeout=left))
+            while not asked.done():
+                wait_for([asked], timeout=_TURN)
+                self._serve(client)
+                waited = time.monotonic() - began
                 if self.events.problem:
-                    raise ConfigurationError(
-                        f"Kafka at {self.address} refused the connection: "
-                        f"{self.events.problem}. Check security.protocol, sasl.* and ssl.* "
-                        "(--kafka-option)."
-                    ) from None
+                    raise self._refused(self.events.problem)
+                if self.events.refused and waited >= min(_REFUSED, timeout):
+                    raise self._silent(f"refused the connection ({self.events.cause})")
+                if waited >= _SILENT and not self.events.cause and not asked_what_it_is:
+                    asked_what_it_is = True
+                    if self._is_http_server():
+                        raise self._refused("an HTTP server answers there")
+                if waited >= timeout:
+                    break
+            try:
+                if asked.done():
+                    found = asked.result()
+                    self._answered = True
+                    return found
+            except KafkaException as error:
                 if kind_of(error.args[0].name()) is not UnreachableError:
                     raise self.failure("Kafka's metadata", error) from None
-            else:
-                self._serve(self._producer)
-                return metadata
             if time.monotonic() >= end:
                 cause = f" ({self.events.cause})" if self.events.cause else ""
-                raise UnreachableError(
-                    f"Kafka at {self.address} did not answer within {timeout:g} s{cause}. "
-                    "Is the broker running? `datagen local up` starts one; --kafka-bootstrap names "
-                    "another."
-                )
-            time.sleep(0.05)
+                raise self._silent(f"did not answer within {timeout:g} s{cause}")
+            time.sleep(_TURN)
 
-    def _serve(self, producer: Producer) -> None:
-        """Serves the client's callbacks, by way of which it tells that it can never go on."""
+    def wait(
+        self,
+        futures: Collection[Future[Any]],
+        seconds: float,
+        admin: AdminClient | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Whether all answers came in time; ``check`` may raise meanwhile."""
+        end = time.monotonic() + seconds
+        while not all(one.done() for one in futures):
+            if time.monotonic() >= end:
+                return False
+            wait_for(futures, timeout=_TURN)
+            self._serve(admin or self.admin)
+            check()
+        return True
+
+    def check_brokers(self, metadata: Any, brokers: Iterable[int], waited: float) -> None:
+        """Raises for one of the brokers that cannot be reached where it says that it is."""
+        for number in brokers:
+            if (broker := metadata.brokers.get(number)) is None:
+                continue
+            address = f"{broker.host}:{broker.port}"
+            reason = self.events.lost.get(address)
+            if reason is None:
+                continue
+            if waited >= (_NAMELESS if "resolve" in reason else _LOST):
+                raise self.unreached(number, address, reason)
+
+    def unreached(self, number: int, address: str, reason: str) -> UnreachableError:
+        """The exception for a broker that is not where it says that it is."""
+        return UnreachableError(
+            f"Kafka at {self.address} answers, but its broker {number} is advertised as {address}, "
+            f"where it cannot be reached: {reason}. Start that broker, or set its "
+            "advertised.listeners to an address that this machine can reach."
+        )
+
+    def _refused(self, problem: str) -> ConfigurationError:
+        protocol = self.options.get("security.protocol", "plaintext")
+        return ConfigurationError(
+            f"Kafka at {self.address} refused the connection: {problem}. Expected is a Kafka "
+            f"broker's listener for {protocol}; check its address (--kafka-bootstrap), "
+            "security.protocol, sasl.* and ssl.* (--kafka-option)."
+        )
+
+    def _silent(self, what: str) -> UnreachableError:
+        return UnreachableError(
+            f"Kafka at {self.address} {what}. Is the broker running? `datagen local up` starts one; "
+            "--kafka-bootstrap names another."
+        )
+
+    def _is_http_server(self) -> bool:
+        """Whether the first address speaks HTTP: some servers await a line's end in silence."""
+        host, _, port = self.address.split(",")[0].strip().rpartition("://")[2].rpartition(":")
+        connection = http.client.HTTPConnection(host.strip("[]"), int(port or 0), timeout=1.0)
+        try:
+            connection.request("HEAD", "/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        else:
+            return True
+        finally:
+            connection.close()
+
+    def _serve(self, client: AdminClient) -> None:
+        """Serves the client's callbacks, by way of which it tells why there is no connection."""
         from confluent_kafka import KafkaException
 
         try:
             with HeldInterrupt():
-                producer.poll(0)
+                client.poll(0)
         except KafkaException as error:
-            raise self.failure(f"Kafka at {self.address} refused the producer", error) from None
+            raise self.failure(f"Kafka at {self.address} refused the client", error) from None
 
-    def _leaders(self, topics: Iterable[str]) -> dict[str, int]:
-        """The number of partitions of topics that were just made, once all can be sent to."""
-        wanted = set(topics)
-        end = time.monotonic() + TIMEOUT
-        while True:
-            found = {
-                name: topic.partitions
-                for name, topic in self._metadata().topics.items()
-                if name in wanted
-            }
-            leaders = [one.leader for each in found.values() for one in each.values()]
-            if found.keys() == wanted and min(leaders, default=0) >= 0:
-                return {name: len(partitions) for name, partitions in found.items()}
-            if time.monotonic() >= end:
-                names = ", ".join(sorted(wanted - found.keys())) or ", ".join(sorted(wanted))
-                raise UnreachableError(
-                    f"Kafka at {self.address}: no leader for {names} after {TIMEOUT:g} s"
-                )
-            time.sleep(0.05)
+    def _check_options(self) -> None:
+        from confluent_kafka import KafkaException, Producer
+
+        for name in sorted(_RESERVED & self.config.client_options.keys()):
+            raise ConfigurationError(f"Kafka option {name} is reserved for datagen; remove it.")
+        nowhere = {"bootstrap.servers": "", "metadata.broker.list": ""}
+        try:
+            # Without brokers the client checks everything and opens no connection.
+            Producer({**self.options, **nowhere})
+        except (KafkaException, TypeError, ValueError) as error:
+            said = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+            said = said.removeprefix("Failed to create producer: ")
+            raise ConfigurationError(self.config.hide(f"Kafka option: {said}.")) from None
+
+
+def _in_background(call: Callable[[], T]) -> Future[T]:
+    """A call that blocks, on a thread that nothing waits for, so that Ctrl-C is not held up."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="kafka-metadata").start()
+    return future

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Final
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfluentEngine"]
 
+_log = logging.getLogger(__name__)
+
 #: Delivery reports are fetched once in so many events.
 POLL_EVERY: Final = 10_000
+#: Seconds for which Ctrl-C may be held back.
+_TURN: Final = 0.25
 
 
 class ConfluentEngine:
@@ -38,6 +43,8 @@ class ConfluentEngine:
         self._cluster = cluster
         self._streams: dict[str, _Stream] = {}
         self._until_poll = POLL_EVERY
+        self._producer: Producer | None = None
+        self._limits: dict[str, int] = {}
 
     @property
     def cause(self) -> str:
@@ -53,6 +60,15 @@ class ConfluentEngine:
     def has_failures(self) -> bool:
         return any(stream.tally.has_failures for stream in self._streams.values())
 
+    @property
+    def throttled_until(self) -> float:
+        """The moment, by ``time.monotonic``, up to which a broker holds answers back by a quota."""
+        return self._cluster.events.throttled_until
+
+    def limit(self, topic: str, max_message_bytes: int) -> None:
+        """Keeps batches below what a topic takes; called before the first event is sent."""
+        self._limits[topic] = max_message_bytes
+
     def find(self, topics: Iterable[str]) -> None:
         """Nothing to do: the client finds topics as they are sent to."""
 
@@ -60,7 +76,7 @@ class ConfluentEngine:
         """Hands every event to the client; waits for room while its queue is full."""
         from confluent_kafka import KafkaException
 
-        producer = self._cluster.connect()
+        producer = self._connect()
         stream = self._stream(batch.name, topic, schema_id)
         if schema_id is None:
             values = batch.encode("json")
@@ -110,14 +126,14 @@ class ConfluentEngine:
         """Waits for delivery reports; whether none is missing. Short turns let Ctrl-C through."""
         from confluent_kafka import KafkaException
 
-        producer = self._cluster.producer
+        producer = self._producer
         if producer is None:
             return True
         end = time.monotonic() + timeout
         while True:
             try:
                 with HeldInterrupt():
-                    left = producer.flush(min(0.5, max(end - time.monotonic(), 0.0)))
+                    left = producer.flush(min(_TURN, max(end - time.monotonic(), 0.0)))
             except KafkaException as error:
                 raise self._cluster.failure("Kafka's client gave up", error) from None
             if not left or time.monotonic() >= end:
@@ -125,7 +141,7 @@ class ConfluentEngine:
 
     def abandon(self, grace: float) -> None:
         """Drops what is queued, and gives what is on its way a moment."""
-        producer = self._cluster.producer
+        producer = self._producer
         if producer is None:
             return
         producer.purge(in_queue=True, in_flight=False, blocking=False)
@@ -134,7 +150,24 @@ class ConfluentEngine:
             self.flush(grace)
 
     def close(self) -> None:
-        """The client is the cluster's, and ends with it."""
+        """Drops the client, which ends its threads, and whatever is still queued."""
+        if self._producer is not None:
+            self._producer.purge(blocking=False)
+            self._producer = None
+
+    def _connect(self) -> Producer:
+        from confluent_kafka import Producer
+
+        if self._producer is None:
+            options = dict(self._cluster.options)
+            size = int(options["batch.size"], 0)
+            # The client splits no batch, and has one size for all topics.
+            least = min(self._limits.values(), default=size)
+            if least < size:
+                options["batch.size"] = str(max(least, 1))
+                _log.info("Kafka: batches of %d bytes at most, which every topic takes", least)
+            self._producer = Producer(options)
+        return self._producer
 
     def _stream(self, name: str, topic: str, schema_id: int | None) -> _Stream:
         stream = self._streams.get(topic)
@@ -148,15 +181,15 @@ class ConfluentEngine:
         """Serves delivery reports until events have left the queue: sent, or given up in time."""
         full = len(producer)
         timeout = self._config.delivery_timeout
-        end = time.monotonic() + timeout + TIMEOUT
+        quiet_since = time.monotonic()
         while True:
-            producer.poll(1.0)
+            producer.poll(_TURN)
             held.release()
             if self.has_failures:
                 raise Stalled
             if len(producer) < full:
                 return
-            if time.monotonic() >= end:
+            if time.monotonic() - max(quiet_since, self.throttled_until) >= timeout + TIMEOUT:
                 raise Stalled(timeout)
 
 

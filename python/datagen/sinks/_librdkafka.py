@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError
+    from collections.abc import Mapping
+
+    from confluent_kafka import KafkaError, ThrottleEvent
 
     from ..presets import ProducerConfig
 
-__all__ = ["ClientEvents", "failure", "kind_of"]
+__all__ = ["ClientEvents", "failure", "hint", "is_authorization", "kind_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +32,16 @@ _CONFIGURATION: Final = frozenset(
         "CLUSTER_AUTHORIZATION_FAILED",
         "GROUP_AUTHORIZATION_FAILED",
         "ILLEGAL_SASL_STATE",
+        "INVALID_CONFIG",
+        "INVALID_PARTITIONS",
+        "INVALID_REPLICATION_FACTOR",
+        "INVALID_REPLICA_ASSIGNMENT",
+        "INVALID_REQUIRED_ACKS",
+        "POLICY_VIOLATION",
         "SASL_AUTHENTICATION_FAILED",
         "SECURITY_DISABLED",
         "TOPIC_AUTHORIZATION_FAILED",
+        "TOPIC_EXCEPTION",
         "UNKNOWN_TOPIC_OR_PART",
         "UNSUPPORTED_SASL_MECHANISM",
         "UNSUPPORTED_VERSION",
@@ -71,6 +81,50 @@ _UNREACHABLE: Final = frozenset(
     }
 )
 
+#: By error name: which setting is in the way, and a value that works. ``{topic}`` is the topic.
+_HINTS: Final[Mapping[str, str]] = {
+    "CLUSTER_AUTHORIZATION_FAILED": (
+        "the user needs the ACL IdempotentWrite on the cluster, or --kafka-option "
+        "enable.idempotence=false"
+    ),
+    "INVALID_RECORD": (
+        "the topic validates records (a schema policy, or cleanup.policy); look at its configuration"
+    ),
+    "INVALID_REQUIRED_ACKS": "use --kafka-option acks=all",
+    "INVALID_TIMESTAMP": (
+        "the topic's message.timestamp.before.max.ms or message.timestamp.after.max.ms refuses the "
+        "records' time; use --record-timestamp production, or --topic-config "
+        "message.timestamp.before.max.ms=9223372036854775807 and --topic-config "
+        "message.timestamp.after.max.ms=9223372036854775807 where the run creates the topic"
+    ),
+    "KAFKA_STORAGE_ERROR": "a broker cannot write to its disk; see its log",
+    "MSG_SIZE_TOO_LARGE": (
+        "max.message.bytes of the topic is smaller than a batch; use --kafka-option "
+        "batch.size=16384, or for single events that are too large a larger max.message.bytes "
+        "(--topic-config max.message.bytes=1048588 where the run creates the topic)"
+    ),
+    "NOT_ENOUGH_REPLICAS": "fewer replicas are in sync than the topic's min.insync.replicas",
+    "NOT_ENOUGH_REPLICAS_AFTER_APPEND": (
+        "fewer replicas are in sync than the topic's min.insync.replicas"
+    ),
+    "POLICY_VIOLATION": "a policy of the cluster refuses the records",
+    "RECORD_LIST_TOO_LARGE": (
+        "segment.bytes of the topic is smaller than a batch; use --kafka-option batch.size=16384"
+    ),
+    "TOPIC_AUTHORIZATION_FAILED": "the user needs the ACLs Describe and Write on topic {topic}",
+    "UNKNOWN_TOPIC_OR_PART": "add --create-topics",
+    "UNSUPPORTED_COMPRESSION_TYPE": (
+        "the broker does not take the codec {codec}; use --kafka-option compression.type=none "
+        "(or gzip)"
+    ),
+    "UNSUPPORTED_FOR_MESSAGE_FORMAT": (
+        "the topic's message.format.version knows no headers; use --no-cloudevents"
+    ),
+    "_MSG_TIMED_OUT": (
+        "message.timeout.ms ran out; --kafka-option message.timeout.ms=0 sets no limit to an event"
+    ),
+}
+
 # What librdkafka says when the other side speaks another protocol, or refuses our certificate, which
 # with TLS 1.3 it does after the handshake, by an alert.
 _MISMATCH: Final = re.compile(
@@ -81,6 +135,27 @@ _MISMATCH: Final = re.compile(
 # starts or ends does so too, but not as often.
 _HANG_UP: Final = re.compile(r"Disconnected: .* in state (UP|APIVERSION_QUERY)\b")
 _HANG_UPS: Final = 10
+# An address that refuses at once, or a name that does not exist: waiting changes neither.
+_REFUSED: Final = re.compile(
+    r"Connect to \S+ failed: (Connection refused|No route to host|Network is unreachable)"
+    r"|Failed to resolve .*(not known|No address|nodename nor servname)"
+)
+# A broker by the address that it is advertised with, and why there is no connection to it.
+_NO_CONNECTION: Final = re.compile(
+    r"(?:\w+://)?(?P<address>\S+)/\d+: (?P<reason>(?:Connect to|Failed to resolve|Connection setup)"
+    r".*)"
+)
+
+
+def is_authorization(name: str) -> bool:
+    """Whether an error says that the user may not do something."""
+    return name.endswith("_AUTHORIZATION_FAILED")
+
+
+def hint(name: str, topic: str, config: ProducerConfig) -> str:
+    """What to do about an error of a topic, as the end of a sentence; empty if nothing is known."""
+    text = _HINTS.get(name, "")
+    return text.format(topic=topic, codec=config.librdkafka()["compression.type"])
 
 
 def kind_of(name: str) -> type[ConfigurationError | RejectedError | UnreachableError]:
@@ -103,6 +178,7 @@ class ClientEvents:
 
     def __init__(self, config: ProducerConfig) -> None:
         self._config = config
+        self._throttled_until = 0.0
         self.forget()
 
     def forget(self) -> None:
@@ -110,6 +186,9 @@ class ClientEvents:
         self._problem = ""
         self._hang_ups = 0
         self._last_line = ""
+        self._all_down = False
+        #: By the address that a broker is advertised with, why there is no connection to it.
+        self.lost: dict[str, str] = {}
 
     @property
     def cause(self) -> str:
@@ -123,13 +202,34 @@ class ClientEvents:
             return self._problem
         return "it closes each connection; it may ask for SASL or TLS"
 
+    @property
+    def refused(self) -> bool:
+        """Whether every address refused a connection, or does not exist."""
+        return self._all_down and _REFUSED.search(self._cause) is not None
+
+    @property
+    def throttled_until(self) -> float:
+        """The moment, by ``time.monotonic``, up to which a broker holds answers back by a quota."""
+        return self._throttled_until
+
     def on_error(self, error: KafkaError) -> None:
         """``error_cb`` of the client."""
         text = self._clean(error.str())
+        if found := _NO_CONNECTION.match(_without_time(error.str())):
+            self.lost[found["address"]] = self._config.hide(found["reason"])
         if error.name() in _CONFIGURATION or _MISMATCH.search(text):
             self._problem = self._problem or text
-        elif error.name() != "_ALL_BROKERS_DOWN" or not self._cause:
+        elif error.name() == "_ALL_BROKERS_DOWN":
+            self._all_down = True
+            self._cause = self._cause or text
+        else:
             self._cause = text
+
+    def on_throttle(self, event: ThrottleEvent) -> None:
+        """``throttle_cb`` of the client."""
+        _log.debug("%s holds answers back for %.3g s", event, event.throttle_time)
+        until = time.monotonic() + event.throttle_time
+        self._throttled_until = max(self._throttled_until, until)
 
     def log(self, _level: int, form: str, *args: object) -> None:
         """``logger`` of the client, for which librdkafka takes anything with this method."""

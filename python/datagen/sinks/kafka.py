@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from .._core import Batch
-from ..errors import ConfigurationError, DatagenError, OptionError, RejectedError, UnreachableError
+from ..errors import (
+    ConfigurationError,
+    CountingError,
+    DatagenError,
+    OptionError,
+    RejectedError,
+    UnreachableError,
+)
 from ..presets import BULK, EVENT_BY_EVENT, FAST, PRESETS, RELIABLE, ProducerConfig, check_url
 from ..types import Relation, catalogue
-from . import _registry
-from ._cluster import TIMEOUT, Cluster, Topic
+from . import _formats, _registry
+from ._cluster import TIMEOUT, Cluster
 from ._confluent import ConfluentEngine
 from ._delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
-from ._librdkafka import kind_of
+from ._ends import Ends
+from ._librdkafka import hint, kind_of
 from ._native import NativeEngine, UnsupportedError
+from ._topics import Topic, Topics, check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
     from types import TracebackType
 
     from .._core import KeySet, Plan
@@ -44,12 +53,22 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-_GRACE: Final = 2.0  # seconds for what is on its way to a broker when a run breaks off
-_TURN: Final = 0.1  # seconds between two looks at what a run in the background does
+#: Seconds for answers of a broker to requests in flight when a run breaks off.
+_GRACE: Final = 0.8
+#: Seconds between two looks at what a run in the background does.
+_TURN: Final = 0.1
+#: How the note of an error begins that says what was acknowledged.
+_NOTE: Final = "acknowledged: "
+#: What failed, by weight: refused data says more than a user who may not, or a broker that is away.
+_WEIGHT: Final[tuple[type[DatagenError], ...]] = (
+    RejectedError,
+    ConfigurationError,
+    UnreachableError,
+)
 
 
 def flush_timeout(events: int) -> float:
-    """Seconds to wait for the last acknowledgements: 30, and 1 for each 10 000 events, up to 300."""
+    """Seconds without an acknowledgement that end a load: 30, 1 for each 10 000 events, up to 300."""
     return min(30.0 + events / 10_000, 300.0)
 
 
@@ -69,15 +88,20 @@ class KafkaSink:
 
     def __init__(self, config: ProducerConfig | None = None) -> None:
         self._config = config or ProducerConfig()
-        _check_names(self._config.topic_prefix)
+        for stream in catalogue().streams:
+            check_name(self.topic(stream.name))
         self._cluster = Cluster(self._config)
+        self._topics = Topics(self._cluster)
+        self._ends = Ends(self._cluster)
         self._engine = _engine(self._config, self._cluster)
-        # What whoever calls knows already: by a flush, or by an exception that says so.
-        self._told = DeliveryReport({})
+        self._known: dict[str, int] = {}
+        self._closed = False
         self._sending: Sending | None = None
         # By subject. None: events are JSON.
         wants_avro = _registry.check_options(self._config)
         self._schema_ids: dict[str, int] | None = {} if wants_avro else None
+        # Topics whose format is known to be that of this sink: new ones, and those that were asked.
+        self._compared: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<KafkaSink {self._cluster.address}>"
@@ -95,7 +119,7 @@ class KafkaSink:
         if kind is None:
             self.close()
         else:
-            self._abandon()
+            self._abandon(error)
 
     @property
     def config(self) -> ProducerConfig:
@@ -127,51 +151,105 @@ class KafkaSink:
         replication_factor: int | None = None,
         config: Mapping[str, str] | None = None,
     ) -> tuple[Topic, ...]:
-        """Makes the topics that are missing; others stay as they are."""
-        topics = self._cluster.create_topics(
-            partitions, retention_hours, replication_factor=replication_factor, config=config
-        )
-        self._engine.find(partitions)
-        return topics
+        """Makes the topics that are missing; others stay as they are.
+
+        ``retention_hours`` -1 is without limit, None leaves it to the broker, as
+        ``replication_factor`` None leaves the number of replicas. ``config`` are further settings of
+        the topics, which win. Raises ``ConfigurationError`` for topics that events cannot be sent to,
+        or would not stay in.
+        """
+        made = self._topics.create(partitions, retention_hours, replication_factor, config or {})
+        metadata = self._topics.leaders(partitions)
+        self._prepare(partitions, metadata, made)
+        self._compared.update(made)  # they are empty
+        return tuple(Topic(name, self._known[name], name in made) for name in partitions)
 
     def require_topics(self, topics: Iterable[str]) -> dict[str, int]:
         """The number of partitions of each topic; raises ``ConfigurationError`` if one is missing.
 
-        Nothing is created, not even where the broker makes topics as they are asked for.
+        Nothing is created, not even where the broker makes topics as they are asked for. Topics that
+        events cannot be sent to, or would not stay in, are refused as by ``create_topics``.
         """
-        found = self._cluster.require_topics(topics)
-        self._engine.find(found)
-        return found
+        names = list(topics)
+        self._topics.require(names)
+        self._prepare(names, self._topics.leaders(names))
+        return {name: self._known[name] for name in names}
+
+    def check_event_time(self, oldest: datetime, newest: datetime | None = None) -> None:
+        """Raises ``ConfigurationError`` for topics that delete or refuse events of these times.
+
+        Only with ``record_timestamp="event"``. Called before topics are created or required it is
+        done with them, and then no topic is made that would be refused.
+        """
+        self._topics.check_event_time(oldest, newest)
 
     def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
         """The next offset of each partition of the topics that exist.
 
         The difference of two snapshots is a hint, not a count: other producers and transaction
-        markers take offsets too.
+        markers take offsets too. Asked for by a client of its own, again and again until no further
+        end is told for 30 s. Then it raises ``CountingError`` if events have been sent, whatever the
+        cause, for what is acknowledged has arrived all the same.
         """
-        return self._cluster.end_offsets(topics)
+        try:
+            return self._ends.read(topics)
+        except DatagenError as error:
+            if not self.report().attempted:
+                raise
+            raise self._counted(CountingError(str(error))) from error
 
     def register_schemas(self, streams: Iterable[str] | None = None) -> dict[str, int]:
-        """Registers the schemas of ``streams`` (all of them by default); their ids by subject.
+        """The ids of the schemas of ``streams`` (all of them by default) by subject.
 
-        Where no registry answers, or none is wanted, events are JSON from here on and the result
-        is empty. Done for each stream before its first event if it was not called.
+        Those that the registry lacks are registered. Where no registry is wanted, or none answers
+        and the configuration lets events be JSON, they are JSON from here on and the result is
+        empty. Done for each stream before its first event if it was not called. Raises as
+        ``check_formats`` does, once the sink is connected.
         """
-        if self._schema_ids is None:
-            return {}
         names = [one.name for one in catalogue().streams] if streams is None else list(streams)
-        schemas = {self._subject(name): _relation(name).avro_schema for name in names}
-        found = _registry.register(self._config, schemas)
-        if found is None and self._schema_ids:
-            raise UnreachableError(
-                "The Schema Registry was lost between two streams. Repeat the run, or send JSON "
-                "with --no-avro."
+        found: dict[str, int] | None = {}
+        if self._schema_ids is not None:
+            schemas = {self._subject(name): _relation(name).avro_schema for name in names}
+            found = _registry.register(self._config, schemas)
+            if found is None and self._schema_ids:
+                raise UnreachableError(
+                    "The Schema Registry was lost between two streams. Start it, or send JSON with "
+                    "--no-avro."
+                )
+            self._schema_ids = None if found is None else {**self._schema_ids, **found}
+        self.check_formats(topic for topic in map(self.topic, names) if topic in self._known)
+        return found or {}
+
+    def check_formats(self, topics: Iterable[str]) -> None:
+        """Raises ``ConfigurationError`` where events would be of another format than ``topics`` hold.
+
+        Only where nobody chose that format: JSON since no registry answered, or Avro since one did
+        at the default address. Where somebody did, a warning tells. What may not be read is not
+        compared, nor what this sink has created.
+        """
+        asked = [topic for topic in topics if topic not in self._compared]
+        if not asked:
+            return
+        found = _formats.formats_of(asked, self._config, self._cluster.events, TIMEOUT)
+        other: Literal["avro", "json"] = "json" if self.format == "avro" else "avro"
+        mixed = ", ".join(topic for topic in asked if other in found.get(topic, ()))
+        chosen = not self._config.may_be_json or not self._config.avro
+        if mixed and other == "avro" and not chosen:
+            raise ConfigurationError(
+                f"Topic {mixed} holds Avro; --no-avro to mix. No Schema Registry answers at "
+                f"{self._config.schema_registry_url}: start it, or name another by "
+                "--schema-registry."
             )
-        if found is None:
-            self._schema_ids = None
-            return {}
-        self._schema_ids.update(found)
-        return found
+        if mixed and other == "json" and not chosen:
+            raise ConfigurationError(
+                f"Topic {mixed} holds JSON; --no-avro to go on with it. A Schema Registry answers at "
+                f"{self._config.schema_registry_url}, and nobody named it: name it by "
+                "--schema-registry to mix."
+            )
+        if mixed:
+            holds, sent = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
+            _log.warning("Topic %s holds %s; %s is added to it.", mixed, holds, sent)
+        self._compared.update(asked)
 
     def delete(self, streams: Iterable[str]) -> None:
         """Deletes the topics of ``streams``, with all that is in them, and their subjects.
@@ -183,7 +261,10 @@ class KafkaSink:
             if self._schema_ids is not None:
                 _registry.delete(self._config, map(self._subject, names))
         finally:
-            self._cluster.delete_topics(map(self.topic, names))
+            topics = [self.topic(name) for name in names]
+            self._topics.delete(topics)
+            for topic in topics:
+                self._known.pop(topic, None)
 
     def send(self, stream: str, event: Mapping[str, Any]) -> None:
         """Sends one event, given as the values of its fields. For many, ``send_batch``."""
@@ -200,13 +281,16 @@ class KafkaSink:
         Waits for room while the engine's queue is full. Raises for failures of earlier events.
         """
         topic = self.topic(batch.name)
-        self._cluster.connect()
+        self._closed = False
+        if topic not in self._known:
+            self.require_topics([topic])
         schema_id = self._schema_id(batch.name)
         self._stop_on_failure()
-        try:
-            self._engine.send(batch, topic, schema_id)
-        except Stalled as stalled:
-            raise self._incomplete(stalled.when) from None
+        with self._counting():
+            try:
+                self._engine.send(batch, topic, schema_id)
+            except Stalled as stalled:
+                raise self._incomplete(stalled.when) from None
 
     def begin_plan(
         self,
@@ -224,10 +308,11 @@ class KafkaSink:
         """
         if not isinstance(self._engine, NativeEngine):
             raise TypeError("the engine confluent takes batches only")
-        self._cluster.connect()
-        # What is still on its way would be held too.
-        before = self._settled()
         names = [stream.name for stream in catalogue().streams]
+        if unknown := [topic for topic in map(self.topic, names) if topic not in self._known]:
+            self.require_topics(unknown)
+        # What is still on its way would be held too.
+        before = self.flush()
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
         sending = self._engine.send_plan(plan, topics, parents, workers, first_customer)
@@ -235,34 +320,80 @@ class KafkaSink:
         return self._sending
 
     def report(self) -> DeliveryReport:
-        """What became of the events so far, as far as acknowledgements have come in."""
-        return self._engine.report()
+        """What became of the events so far, as far as acknowledgements have come in.
+
+        Without those of a plan that were made and never sent. After the sink is closed, or left by an
+        exception, it is the final one.
+        """
+        return self._sending.report() if self._sending else self._engine.report()
 
     def flush(self, timeout: float | None = None) -> DeliveryReport:
         """Waits until every event is acknowledged or given up, and raises unless all arrived.
 
-        ``timeout`` is in seconds, by default ``flush_timeout`` of what was sent.
+        Waits as long as acknowledgements come, and gives up once none has for ``timeout`` seconds, by
+        default ``flush_timeout`` of what was sent.
         """
-        self._told = self._settled(timeout)
-        return self._told
+        report = self._engine.report()
+        wait = flush_timeout(report.attempted) if timeout is None else timeout
+        if report.attempted:
+            _log.info("Kafka: waiting for acknowledgements, %.3g s at most without any", wait)
+        quiet_since, settled = time.monotonic(), -1
+        with self._counting():
+            while not self._engine.flush(min(_TURN, wait)):
+                report = self._engine.report()
+                now = time.monotonic()
+                done = sum(one.attempted - one.pending for one in report.topics.values())
+                if done != settled:
+                    quiet_since, settled = now, done
+                elif now - max(quiet_since, self._throttled_until) >= wait:
+                    raise self._incomplete(f" for {wait:.3g} s")
+        report = self._engine.report()
+        # What the engine met after the last acknowledgement takes nothing back.
+        if not report.complete:
+            raise self._incomplete()
+        return report
 
     def close(self) -> DeliveryReport:
         """Flushes and disconnects; does nothing the second time."""
         try:
-            return self.report() if self._cluster.producer is None else self.flush()
+            return self.report() if self._closed else self.flush()
         finally:
-            self._engine.close()
-            self._cluster.disconnect()
+            self._disconnect()
 
-    def _settled(self, timeout: float | None = None) -> DeliveryReport:
-        """The report once every event has arrived; whoever calls the sink need not see it."""
-        wait = flush_timeout(self.report().attempted) if timeout is None else timeout
-        if not self._engine.flush(wait):
-            raise self._incomplete(f" within {wait:.3g} s")
+    def _prepare(self, topics: Iterable[str], metadata: Any, made: Iterable[str] = ()) -> None:
+        """Makes sure that events can be sent to topics, and tells the engine what they take."""
+        names = list(topics)
+        self._ends.reach(names, metadata)
+        self._topics.check(names, metadata, made)
+        for name in names:
+            limit = self._topics.settings[name].max_message_bytes
+            if limit is not None and hasattr(self._engine, "limit"):
+                self._engine.limit(name, limit)
+        self._engine.find(names)
+        self._known |= {name: len(metadata.topics[name].partitions) for name in names}
+
+    @property
+    def _throttled_until(self) -> float:
+        return float(getattr(self._engine, "throttled_until", 0.0))
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Has errors say how many events were acknowledged when they were raised."""
+        try:
+            yield
+        except DatagenError as error:
+            self._counted(error)
+            raise
+
+    def _counted(self, error: DatagenError) -> DatagenError:
+        """``error``, with the report as it is now as its ``delivery`` and as a note."""
         report = self.report()
-        if not report.complete or self._engine.failure:
-            raise self._incomplete()
-        return report
+        if report.attempted:
+            notes = getattr(error, "__notes__", [])
+            notes[:] = [note for note in notes if not note.startswith(_NOTE)]
+            error.delivery = report
+            error.add_note(f"{_NOTE}{report}")
+        return error
 
     def _schema_id(self, stream: str) -> int | None:
         if self._schema_ids is not None and self._subject(stream) not in self._schema_ids:
@@ -277,34 +408,59 @@ class KafkaSink:
         if self._engine.has_failures:
             raise self._incomplete()
 
-    def _abandon(self) -> None:
-        """Drops what is queued, and gives what is on its way a moment: `report` says what arrived."""
-        with suppress(DatagenError):  # the exception that got us here says more
-            self._engine.abandon(_GRACE)
+    def _abandon(self, error: BaseException | None) -> None:
+        """Drops what is queued, and gives answers of the broker a moment."""
+        try:
+            with suppress(DatagenError):  # the exception that got us here says more
+                _log.info("Kafka: dropping the queue; %g s for the last answers", _GRACE)
+                self._engine.abandon(_GRACE)
+        finally:
+            self._disconnect()
+            if isinstance(error, DatagenError):
+                # One end has one set of figures: those after it.
+                self._counted(error)
+
+    def _disconnect(self) -> None:
+        self._closed = True
+        self._known.clear()
         self._engine.close()
+        self._ends.close()
         self._cluster.disconnect()
 
-    def _sent(self) -> DeliveryReport:
-        """The report, without the events of a plan that were made and never sent."""
-        return self._sending.report() if self._sending else self.report()
-
     def _incomplete(self, when: str = "") -> DatagenError:
-        report, self._told = self.report(), self._sent()
+        """The exception for events that did not arrive, which says why."""
+        return self._counted(self._why_incomplete(when))
+
+    def _why_incomplete(self, when: str) -> DatagenError:
+        report = self._engine.report()
         if self._engine.failure:
             name, text = self._engine.failure
-            return self._cluster.failed(name, f"{text}; acknowledged: {report}")
-        cause = f" Last trouble: {self._engine.cause}." if self._engine.cause else ""
-        kinds = {kind_of(name) for name in report.failed}
-        if RejectedError in kinds:
-            return RejectedError(f"Kafka rejected events; acknowledged: {report}.{cause}")
-        unheard = [one.topic for one in report.topics.values() if not one.acknowledged]
-        if absent := self._cluster.absent(unheard):
-            return self._cluster.missing(absent)
-        if ConfigurationError in kinds:
-            return ConfigurationError(f"Kafka refused us; acknowledged: {report}.{cause}")
+            return self._cluster.failed(name, text)
+        cause = f" Last error: {self._engine.cause}." if self._engine.cause else ""
+        failed = [(one, name) for one in report.topics.values() for name in one.failed]
+        if not any(kind_of(name) is RejectedError for _, name in failed):
+            unheard = [one.topic for one in report.topics.values() if not one.acknowledged]
+            if absent := self._cluster.absent(unheard):
+                return self._cluster.missing(absent)
+        if failed:
+            topic, name = min(failed, key=lambda one: _WEIGHT.index(kind_of(one[1])))
+            if (kind := kind_of(name)) is not UnreachableError:
+                advice = hint(name, topic.topic, self._config)
+                return kind(
+                    f"Kafka at {self._cluster.address} refused events of topic {topic.topic}: {name}"
+                    f"{f'; {advice}' if advice else ''}.{cause}"
+                )
+        late = next((one for one in report.topics.values() if not _settled(one)), None)
+        if late is None:
+            return UnreachableError(
+                f"Kafka at {self._cluster.address} was not sent all events.{cause}"
+            )
+        names = [name for name in late.failed if not name.startswith("_PURGE")]
+        why = f": {names[0]}" if names else ""
+        advice = hint(names[0], late.topic, self._config) if names else ""
         return UnreachableError(
-            f"Kafka at {self._cluster.address} did not acknowledge all events{when}: {report}."
-            f"{cause} The run can be repeated."
+            f"Kafka at {self._cluster.address} did not acknowledge events of topic {late.topic}"
+            f"{when}{why}{f'; {advice}' if advice else ''}.{cause}"
         )
 
 
@@ -361,22 +517,12 @@ class Sending:
             total = sum(self._sending.sent().values())
             progress(total - before)
             before = total
-            self._check()
+            if not (done and self._engine.report().complete):
+                self._check()
             if done:
                 sent, seconds = self._sending.sent(), self._sending.seconds()
                 names = (stream.name for stream in catalogue().streams)
                 return {name: (sent[name], max(seconds[name] - held, 0)) for name in names}
-
-
-def _check_names(prefix: str) -> None:
-    """What a name of a topic may be: Kafka's ``org.apache.kafka.common.internals.Topic``."""
-    for stream in catalogue().streams:
-        topic = prefix + stream.name
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
-            raise ConfigurationError(
-                f"topic {topic[:80]!r}{'…' if len(topic) > 80 else ''} cannot be: a topic has 1 to "
-                "249 letters, digits, '.', '_' and '-'; correct --topic-prefix"
-            )
 
 
 def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | ConfluentEngine:
@@ -390,6 +536,10 @@ def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | Confluen
                 ) from None
             _log.warning("Kafka engine: confluent, since native cannot do this: %s", why)
     return ConfluentEngine(config, cluster)
+
+
+def _settled(topic: TopicDelivery) -> bool:
+    return topic.acknowledged == topic.attempted
 
 
 def _relation(name: str) -> Relation:

@@ -10,6 +10,7 @@
 //! long as the producer lives; otherwise a batch whose answer got lost is sent again and may be there
 //! twice, which is counted too.
 
+mod answer;
 mod cluster;
 mod config;
 mod connection;

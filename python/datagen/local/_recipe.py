@@ -6,17 +6,35 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datagen.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import signal
-    from pathlib import Path
 
     from ._process import Command
 
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Program:
+    """An executable file, and the files and folders beside each other that it needs to run.
+
+    ``path`` is below the first of ``parts``, or is that; ``name`` tells versions apart.
+    """
+
+    name: str
+    path: Path
+    parts: tuple[Path, ...]
+
+    def within(self, folder: Path) -> Program:
+        """The program as a copy of its parts into ``folder``."""
+        first = self.parts[0]
+        path = folder / first.name / self.path.relative_to(first)
+        return Program(self.name, path, tuple(folder / part.name for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -36,15 +54,19 @@ class Recipe(ABC):
     signals: Sequence[tuple[signal.Signals, float]]
     """How to stop it: each signal with the seconds it is given."""
 
-    def check_installed(self) -> None:  # noqa: B027 - nothing to check by default
-        """Raise ConfigurationError if the package that brings the program is missing."""
+    def find(self) -> Program | None:
+        """The program to run, if it is not Python.
 
-    def prepare(self, home: Path, report: Report) -> None:  # noqa: B027 - nothing by default
+        Raises ConfigurationError if the package that brings it is missing.
+        """
+        return None
+
+    def prepare(self, home: Path, program: Path, report: Report) -> None:  # noqa: B027
         """Bring the service's files into being; may take seconds the first time."""
 
     @abstractmethod
-    def command(self, home: Path, port: int) -> Command:
-        """The program that serves on 127.0.0.1:``port``."""
+    def command(self, home: Path, program: Path, port: int) -> Command:
+        """What serves on 127.0.0.1:``port``."""
 
     @abstractmethod
     def is_ready(self, started: Started) -> bool:
@@ -62,7 +84,7 @@ def plain_environment() -> dict[str, str]:
     """The few variables a server may inherit.
 
     Not all of ours: PostgreSQL reads PGPORT and PGDATA, the broker SCHEMA_REGISTRY and
-    LISTENER_URL, and each of them would change what is started.
+    LISTENER_URL, and each of them would change what is started. Passwords may be among them.
     """
     kept = ("PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {name: os.environ[name] for name in kept if name in os.environ}

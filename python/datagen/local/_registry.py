@@ -6,10 +6,11 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from ._process import LOOPBACK, Command
-from ._recipe import Recipe, Started
+from ._recipe import Recipe, Started, plain_environment
 
 
 class Registry(Recipe):
@@ -19,7 +20,7 @@ class Registry(Recipe):
     default_port = 8081
     signals = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
-    def command(self, home: Path, port: int) -> Command:
+    def command(self, home: Path, program: Path, port: int) -> Command:  # noqa: ARG002
         argv: list[str | Path] = [
             *(sys.executable, "-P", "-m", "datagen.local.registry"),
             *("--port", str(port)),
@@ -27,7 +28,12 @@ class Registry(Recipe):
         ]
         # The child must find the same datagen, also where only our sys.path knows it.
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-        return Command(argv, {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))})
+        env = {**plain_environment(), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        if _can_start_python():
+            return Command(argv, env)
+        from .registry import serve
+
+        return Command(argv, env, partial(serve, port, home / "registry.json"))
 
     def is_ready(self, started: Started) -> bool:
         import urllib.request
@@ -39,6 +45,21 @@ class Registry(Recipe):
                 return bool(json.load(answer)["id"] == f"datagen-local-{started.pid}")
         except (OSError, ValueError, KeyError):
             return False
+
+
+def _can_start_python() -> bool:
+    """Whether our account may read the interpreter, its library and datagen.
+
+    What root installed for itself is in memory, but closed to the account it became.
+    """
+    import _socket
+
+    from datagen import _core
+
+    needed = (os.__file__, json.__file__, _core.__file__, __file__)
+    more = [file for file in (getattr(_socket, "__file__", None),) if file]
+    readable = all(os.access(file, os.R_OK) for file in (*needed, *more))
+    return readable and os.access(sys.executable, os.R_OK | os.X_OK)
 
 
 def url(port: int) -> str:

@@ -8,6 +8,8 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any
 
+from datagen._files import open_own
+
 from ._avro import InvalidSchemaError, Schema, incompatibilities
 
 if TYPE_CHECKING:
@@ -255,7 +257,8 @@ class Subjects:
             "compatibility": self._levels,
         }
         temporary = self._file.with_name(self._file.name + ".new")
-        with temporary.open("w", encoding="utf-8") as file:
+        descriptor = open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1, ensure_ascii=False)
             file.flush()
             os.fsync(file.fileno())

@@ -2,6 +2,9 @@
 
 What runs is written in ``HOME/stack.json``: for each service its pid, the start time of that
 process and its port. A process is ours only if both pid and start time still match.
+
+Everything below HOME is done by the account that owns HOME, and each service runs as it. Root
+is no exception: what it is asked for, it has done by that account (see ``_root``).
 """
 
 from __future__ import annotations
@@ -9,22 +12,31 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datagen._files import open_own, read_own, write_whole
 from datagen.errors import ConfigurationError, UnreachableError
 
 from . import _broker, _postgres, _registry
-from ._process import choose_port, last_line, spawn, started_at, stop
-from ._recipe import Recipe, Report, Started, missing_extra
+from ._process import choose_port, held_signals, is_listening, last_line, spawn, started_at, stop
+from ._recipe import Program, Recipe, Report, Started, missing_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_RECIPES: tuple[Recipe, ...] = (_postgres.Postgres(), _broker.Broker(), _registry.Registry())
+RECIPES: tuple[Recipe, ...] = (_postgres.Postgres(), _broker.Broker(), _registry.Registry())
+Programs = Mapping[str, Path]
+"""The executable of each service that has one."""
+#: How ``stack.json`` is laid out. Those of earlier versions say nothing of it.
+_FORMAT = 2
 _PATIENCE = 60.0  # seconds until a service must answer
+_LOCK_PATIENCE = 300.0  # seconds until another command must have ended
+_ATTEMPTS = 3  # ports that are tried, when others take them first
 
 
 @dataclass(frozen=True)
@@ -56,11 +68,22 @@ class _Entry:
     started: str
     port: int
 
+    def __post_init__(self) -> None:
+        if not (type(self.pid) is int and self.pid > 1):
+            raise ValueError(f"{self.pid!r} is no pid")
+        if type(self.started) is not str or not self.started:
+            raise ValueError(f"{self.started!r} is no start time")
+        if not (type(self.port) is int and 0 < self.port < 65_536):
+            raise ValueError(f"{self.port!r} is no port")
+
     def is_running(self) -> bool:
         return started_at(self.pid) == self.started
 
 
-_State = dict[str, _Entry]
+class _State(dict[str, _Entry]):
+    """What ``stack.json`` holds; ``earlier`` is True for that of an earlier version."""
+
+    earlier = False
 
 
 def _silent(_: str) -> None:
@@ -77,15 +100,13 @@ def up(home: Path | None = None, *, report: Callable[[str], None] = _silent) -> 
     folder cannot be used), UnreachableError if a service does not start; then everything that
     this call started has been stopped again.
     """
-    folder = _prepare_home(home)
-    with _locked(folder, report):
-        state = _read(folder)
-        missing = [recipe for recipe in _RECIPES if not _is_running(state, recipe.name)]
-        if missing:
-            _start(folder, state, missing, report)
-        else:
-            report("the local stack is already up")
-        return _describe(folder, state)
+    folder = _home(home)
+    programs = find_programs()
+    if os.geteuid() == 0:
+        from . import _root
+
+        return _root.up(folder, report)
+    return up_here(folder, {name: program.path for name, program in programs.items()}, report)
 
 
 def status(home: Path | None = None) -> Stack | None:
@@ -94,7 +115,12 @@ def status(home: Path | None = None) -> Stack | None:
     After a crash or a reboot some services may be there with ``running`` False.
     """
     folder = _home(home)
-    state = _read(folder)
+    owner = _owner(folder)
+    if owner is None:
+        return None
+    if os.geteuid() != 0:
+        check_own(folder)
+    state = _read(folder, owner)
     if not any(entry.is_running() for entry in state.values()):
         return None
     return _describe(folder, state)
@@ -106,35 +132,96 @@ def down(home: Path | None = None, *, report: Callable[[str], None] = _silent) -
     The database files and the registered schemas stay; topics live in memory and are gone.
     """
     folder = _home(home)
-    if not folder.is_dir():
+    owner = _owner(folder)
+    if owner is None:
         return []
-    with _locked(folder, report):
-        state = _read(folder)
-        return _stop(folder, state, [recipe.name for recipe in reversed(_RECIPES)])
+    if os.geteuid() == 0 and owner != 0:
+        from . import _root
+
+        return _root.down(folder, report)
+    return down_here(folder, report)
 
 
-def _start(folder: Path, state: _State, recipes: list[Recipe], report: Report) -> None:
+def find_programs() -> dict[str, Program]:
+    """The programs of the services; ConfigurationError if the extra is not installed."""
+    if os.name != "posix":
+        raise ConfigurationError(
+            "the local stack runs on Linux and macOS; use Docker Compose or your own services here"
+        )
+    found = {recipe.name: recipe.find() for recipe in RECIPES}
+    return {name: program for name, program in found.items() if program is not None}
+
+
+def up_here(folder: Path, programs: Programs, report: Report) -> Stack:
+    """What :func:`up` does, as the account that we are."""
+    _prepare_home(folder)
+    with locked(folder, report):
+        state = _read(folder, os.geteuid())
+        if state.earlier and any(entry.is_running() for entry in state.values()):
+            report("stopping the stack that an earlier version has started")
+            _stop(folder, state, [recipe.name for recipe in reversed(RECIPES)])
+        missing = [recipe for recipe in RECIPES if not _is_running(state, recipe.name)]
+        if missing:
+            _start(folder, state, missing, programs, report)
+        else:
+            report("the local stack is already up")
+        return _describe(folder, state)
+
+
+def down_here(folder: Path, report: Report) -> list[str]:
+    """What :func:`down` does, as the account that we are."""
+    check_own(folder)
+    with locked(folder, report):
+        state = _read(folder, os.geteuid())
+        return _stop(folder, state, [recipe.name for recipe in reversed(RECIPES)])
+
+
+def is_up(folder: Path, owner: int) -> Stack | None:
+    """The stack if all of it runs already and nothing of it is an earlier version's."""
+    state = _read(folder, owner)
+    if state.earlier or not all(_is_running(state, recipe.name) for recipe in RECIPES):
+        return None
+    return _describe(folder, state)
+
+
+def _start(
+    folder: Path, state: _State, recipes: list[Recipe], programs: Programs, report: Report
+) -> None:
     """Start all, then wait for each: the quick ones come up while initdb is at work."""
-    for recipe in recipes:
-        recipe.check_installed()
     begun: list[str] = []
-    try:
-        for recipe in sorted(recipes, key=lambda recipe: recipe.name == "postgres"):
-            recipe.prepare(folder, report)
-            wanted = state[recipe.name].port if recipe.name in state else recipe.default_port
-            port = choose_port(wanted)
-            if port != wanted:
-                report(f"{recipe.name}: port {wanted} is taken, using {port}")
+
+    def begin(recipe: Recipe) -> None:
+        program = programs.get(recipe.name, Path())
+        recipe.prepare(folder, program, report)
+        wanted = state[recipe.name].port if recipe.name in state else recipe.default_port
+        port = choose_port(wanted, [state[name].port for name in begun if name != recipe.name])
+        if port != wanted:
+            report(f"{recipe.name}: port {wanted} is taken, using {port}")
+        command = recipe.command(folder, program, port)
+        with held_signals():
             try:
-                pid = spawn(recipe.command(folder, port), folder, _log(folder, recipe.name))
+                pid = spawn(command, folder, _log(folder, recipe.name))
             except OSError as error:
                 raise UnreachableError(f"{recipe.name} cannot be run: {error}") from error
             # A process that is gone already has no start time; the wait below says so.
             state[recipe.name] = _Entry(pid, started_at(pid) or "gone", port)
             begun.append(recipe.name)
             _write(folder, state)
+
+    try:
+        for recipe in sorted(recipes, key=lambda recipe: recipe.name == "postgres"):
+            begin(recipe)
         for recipe in recipes:
-            _wait(folder, recipe, state[recipe.name])
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    _wait(folder, recipe, state[recipe.name])
+                    break
+                except UnreachableError:
+                    entry = state[recipe.name]
+                    if entry.is_running() or not is_listening(entry.port) or attempt == _ATTEMPTS:
+                        raise
+                    # Another program was quicker: the port was free when it was chosen.
+                    begin(recipe)
             entry = state[recipe.name]
             report(f"{recipe.name}: up at {_address(recipe.name, entry.port)} (pid {entry.pid})")
     except BaseException:  # Ctrl-C as well: nothing half-started stays behind
@@ -165,7 +252,7 @@ def _stop(folder: Path, state: _State, names: list[str]) -> list[str]:
     for name in names:
         entry = state.get(name)
         if entry is not None and entry.is_running():
-            signals = next(recipe.signals for recipe in _RECIPES if recipe.name == name)
+            signals = next(recipe.signals for recipe in RECIPES if recipe.name == name)
             try:
                 gone = stop(entry.pid, entry.started, signals)
             except PermissionError as error:
@@ -187,7 +274,7 @@ def _is_running(state: _State, name: str) -> bool:
 def _describe(folder: Path, state: _State) -> Stack:
     ports = {
         recipe.name: state[recipe.name].port if recipe.name in state else recipe.default_port
-        for recipe in _RECIPES
+        for recipe in RECIPES
     }
     return Stack(
         postgres_url=_postgres.url(ports["postgres"]),
@@ -201,7 +288,7 @@ def _describe(folder: Path, state: _State) -> Stack:
                 running=state[recipe.name].is_running(),
                 log=_log(folder, recipe.name),
             )
-            for recipe in _RECIPES
+            for recipe in RECIPES
             if recipe.name in state
         ),
     )
@@ -214,32 +301,88 @@ def _address(name: str, port: int) -> str:
 
 def _home(home: Path | None) -> Path:
     chosen = home or os.environ.get("DATAGEN_HOME")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    if os.name == "posix" and os.geteuid() == 0:
-        # PostgreSQL will run as another user, who cannot enter root's own folders.
-        return Path("/var/lib/datagen")
     try:
-        import platformdirs
-    except ImportError:
-        raise missing_extra() from None
-    return Path(platformdirs.user_data_dir("datagen"))
+        if chosen:
+            return Path(os.path.realpath(Path(chosen).expanduser()))
+        if os.name == "posix" and os.geteuid() == 0:
+            # The services run as another account, which cannot enter root's own folders.
+            return Path("/var/lib/datagen")
+        try:
+            import platformdirs
+        except ImportError:
+            raise missing_extra() from None
+        return Path(platformdirs.user_data_dir("datagen"))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigurationError(f"DATAGEN_HOME {chosen}: no such path ({error})") from error
 
 
-def _prepare_home(home: Path | None) -> Path:
-    if os.name != "posix":
-        raise ConfigurationError(
-            "the local stack runs on Linux and macOS; use Docker Compose or your own services here"
-        )
-    folder = _home(home)
+def _owner(folder: Path) -> int | None:
+    """Who has the folder; None if it is not there."""
+    try:
+        return folder.stat().st_uid
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(folder, error) from error
+
+
+def _prepare_home(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_own(folder)
         (folder / "logs").mkdir(mode=0o700, exist_ok=True)
-        if os.geteuid() == 0:
-            folder.chmod(folder.stat().st_mode | 0o011)  # the user of PostgreSQL passes through
     except OSError as error:
-        raise ConfigurationError(f"the folder {folder} cannot be used: {error}") from error
-    return folder
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{account_name(os.geteuid())} cannot use the folder {folder} ({error.strerror}); set "
+        "DATAGEN_HOME to a folder of that user, or to one that is not there yet"
+    )
+
+
+def check_own(folder: Path) -> None:
+    """Raise ConfigurationError unless the folder is ours and nobody else can write to it."""
+    import pwd
+
+    try:
+        found = folder.stat()
+        readable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigurationError(f"{folder} is no folder; set DATAGEN_HOME to one")
+    if found.st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"the folder {folder} belongs to {account_name(found.st_uid)}: run `datagen local` as "
+            "that user, or set DATAGEN_HOME to a folder of your own"
+        )
+    if not readable:
+        raise ConfigurationError(f"the folder {folder} is closed to you; run: chmod u+rwx {folder}")
+    try:
+        own_groups = {0, pwd.getpwuid(found.st_uid).pw_gid}
+    except KeyError:
+        own_groups = {0}
+    shared = found.st_mode & stat.S_IWGRP and found.st_gid not in own_groups
+    if found.st_mode & stat.S_ISVTX and found.st_mode & stat.S_IWOTH:
+        raise ConfigurationError(
+            f"{folder} is for everybody; set DATAGEN_HOME to a folder in it that is not there yet"
+        )
+    if shared or found.st_mode & stat.S_IWOTH:
+        raise ConfigurationError(
+            f"others may write to the folder {folder}, and so into what is kept there; "
+            f"run: chmod go-w {folder}"
+        )
+
+
+def account_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _log(folder: Path, name: str) -> Path:
@@ -247,28 +390,56 @@ def _log(folder: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, report: Report) -> Iterator[None]:
+def locked(folder: Path, report: Report) -> Iterator[None]:
     """One command at a time; the lock goes with the process, however it ends."""
+    try:
+        descriptor = open_own(folder / "lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    try:
+        take_lock(descriptor, _LOCK_PATIENCE, report)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take_lock(descriptor: int, patience: float, report: Report) -> None:
+    """Lock what is open, once other commands have done with it; UnreachableError in time."""
     import fcntl
 
-    with (folder / "lock").open("w") as file:
+    deadline = time.monotonic() + patience
+    told = False
+    while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            pass
+        else:
+            return
+        if not told:
             report("waiting for another `datagen local` command")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            told = True
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                f"another `datagen local` command has not ended within {patience:.0f} s"
+            )
+        time.sleep(0.05)
 
 
-def _read(folder: Path) -> _State:
+def _read(folder: Path, owner: int) -> _State:
     path = folder / "stack.json"
     try:
-        services = json.loads(path.read_text(encoding="utf-8"))["services"]
-        return {name: _Entry(**entry) for name, entry in services.items()}
+        content = json.loads(read_own(path, owner))
+        state = _State()
+        for recipe in RECIPES:
+            if recipe.name in content["services"]:
+                state[recipe.name] = _Entry(**content["services"][recipe.name])
+        state.earlier = content.get("format") != _FORMAT
     except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _State()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{path} cannot be read ({error}); remove it") from error
+    return state
 
 
 def _write(folder: Path, state: _State) -> None:
@@ -276,7 +447,6 @@ def _write(folder: Path, state: _State) -> None:
     if not state:
         path.unlink(missing_ok=True)
         return
-    temporary = path.with_suffix(".json.new")
-    content = {"services": {name: asdict(entry) for name, entry in state.items()}}
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    services = {name: asdict(entry) for name, entry in state.items()}
+    content = {"format": _FORMAT, "services": services}
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode(), mode=0o600)

@@ -1,20 +1,27 @@
-"""Schemas into a schema registry that speaks Confluent's API, before the first event is sent."""
+"""Schemas in a schema registry that speaks Confluent's API, before the first event is sent."""
 
 from __future__ import annotations
 
 import logging
+import math
 import ssl
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ..errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
+from ._layout import difference
+from ._proxies import direct, proxy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
     from ..presets import ProducerConfig
+
+    T = TypeVar("T")
 
 __all__ = ["check_options", "delete", "register"]
 
@@ -26,7 +33,18 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "max.retries": 2,
     "retries.wait.ms": 500,
 }
-_NUMBERS: Final = frozenset({*_DEFAULTS, "retries.max.wait.ms", "cache.latest.ttl.sec"})
+_NUMBERS: Final = frozenset(
+    {*_DEFAULTS, "retries.max.wait.ms", "cache.capacity", "cache.latest.ttl.sec"}
+)
+_FILES: Final = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
+#: Options of the client's serializers, and what they are by default.
+_FLAGS: Final[Mapping[str, bool]] = {
+    "auto.register.schemas": True,
+    "normalize.schemas": False,
+    "use.latest.version": False,
+}
+_JSON: Final = "or send JSON with --no-avro"
+_MAX_TEXT: Final = 300
 
 
 def check_options(config: ProducerConfig) -> bool:
@@ -34,101 +52,391 @@ def check_options(config: ProducerConfig) -> bool:
     if config.schema_registry_url is None or not config.avro:
         return False
     try:
-        with _client(config):
-            return True
-    except ImportError:
+        import confluent_kafka.schema_registry  # noqa: F401  # only whether it can be had
+    except ImportError as error:
+        if not config.may_be_json:
+            raise ConfigurationError(
+                f"The Schema Registry's client cannot be imported (no {error.name}); run: "
+                f"pip install 'confluent-kafka[avro,schemaregistry]', {_JSON}."
+            ) from None
         _log.warning("confluent-kafka[avro] not installed. Using JSON serialization.")
         return False
+    with _Registry(config):
+        return True
 
 
 def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, int] | None:
-    """The ids of Avro schemas by subject; None, with a warning, if no registry answers."""
-    from confluent_kafka.schema_registry import Schema
+    """The ids of Avro schemas by subject: of those that are there, else they are registered.
 
+    None, with a warning, where no registry answers and the configuration lets events be JSON.
+    """
     ids: dict[str, int] = {}
-    where = ",".join(_urls(config)[0])
-    with _client(config) as client:
+    with _Registry(config) as registry:
         for subject, schema in schemas.items():
             try:
-                found = client.register_schema(subject, Schema(schema, "AVRO"))
+                ids[subject] = registry.id_of(subject, schema)
+            except DatagenError:
+                raise
             except Exception as error:  # noqa: BLE001  # the HTTP client's have no public name
                 if not _is_absent(error):
-                    raise _refusal(error, config, subject, where) from None
-                if ids:  # it is there, so its silence must not turn the load into JSON
-                    raise UnreachableError(
-                        f"Schema Registry at {where} stopped answering at {subject}. Repeat the "
-                        "run, or send JSON with --no-avro."
-                    ) from None
+                    raise registry.refusal(error, subject) from None
+                # Its silence must not turn a load into JSON once it has answered.
+                if ids or not config.may_be_json:
+                    raise registry.absence(error, f"stopped answering at {subject}", ids) from None
+                _log.info("Schema Registry: %s", registry.reason(error))
                 _log.warning(
-                    "Schema Registry at %s not available. Using JSON serialization.", where
+                    "Schema Registry at %s not available. Using JSON serialization.", registry.where
                 )
                 return None
-            if not isinstance(found, int):
-                raise ConfigurationError(f"{where} does not answer as a Schema Registry does.")
-            ids[subject] = found
     return ids
 
 
 def delete(config: ProducerConfig, subjects: Iterable[str]) -> None:
     """Deletes subjects for good; those that are missing are gone."""
-    where = ",".join(_urls(config)[0])
-    with _client(config) as client:
+    with _Registry(config) as registry:
         for subject in subjects:
             try:
-                # For good means twice: the first time only hides it.
-                client.delete_subject(subject)
-                client.delete_subject(subject, permanent=True)
+                registry.delete(subject)
             except Exception as error:  # noqa: BLE001  # the HTTP client's have no public name
                 if _is_absent(error):
-                    raise UnreachableError(
-                        f"Schema Registry at {where} did not answer; {subject} may still be there"
-                    ) from None
+                    raise registry.absence(error, f"stopped answering at {subject}") from None
                 if getattr(error, "http_status_code", None) != 404:
-                    raise _refusal(error, config, subject, where) from None
+                    raise registry.refusal(error, subject) from None
 
 
-def _client(config: ProducerConfig) -> SchemaRegistryClient:
-    from confluent_kafka.schema_registry import SchemaRegistryClient
+class _Registry:
+    """A registry at one or several addresses, each with its own user and proxy.
 
-    try:
-        return SchemaRegistryClient(_options(config))
-    except (ValueError, TypeError, OSError) as error:  # OSError: certificates and keys
-        raise ConfigurationError(
-            config.hide(f"Schema Registry option: {error}. Check the registry's options.")
-        ) from None
+    Making one connects to nothing and raises ``ConfigurationError`` for options that can never work.
+    """
 
-
-def _options(config: ProducerConfig) -> dict[str, Any]:
-    urls, user = _urls(config)
-    options = {**_DEFAULTS, "url": ",".join(urls), **config.registry_options}
-    if user:
-        # Apart from the URL, which the HTTP client writes into its log.
-        if "basic.auth.user.info" in options:
+    def __init__(self, config: ProducerConfig) -> None:
+        self._config = config
+        options = _options(config)
+        flags = {name: _flag(name, options.pop(name, usual)) for name, usual in _FLAGS.items()}
+        self._may_register = flags["auto.register.schemas"]
+        self._normalize = flags["normalize.schemas"]
+        self._use_latest = flags["use.latest.version"]
+        if self._use_latest and self._may_register and "auto.register.schemas" in _given(config):
+            raise ConfigurationError(
+                "Schema Registry option auto.register.schemas=true and use.latest.version=true "
+                "exclude each other; leave one out."
+            )
+        places = [_place(url) for url in (config.schema_registry_url or "").split(",")]
+        if "basic.auth.user.info" in options and any(user for _, user in places):
             raise ConfigurationError(
                 "The Schema Registry's user is given twice: in its URL and in basic.auth.user.info."
             )
-        options["basic.auth.user.info"] = user
-    for name in _NUMBERS & options.keys():
-        options[name] = float(options[name])
+        #: Its addresses, without users.
+        self.where = ",".join(url for url, _ in places)
+        self._via = ""
+        self._stack = ExitStack()
+        self._clients = [
+            self._stack.enter_context(self._client(url, user, options)) for url, user in places
+        ]
+        self._current = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def id_of(self, subject: str, schema: str) -> int:
+        """The id of a schema under a subject."""
+        from confluent_kafka.schema_registry import Schema
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        if self._use_latest:
+            return self._latest(subject, schema)
+        wanted = Schema(schema, "AVRO")
+        found = self._look_up(subject, wanted, normalize=self._normalize)
+        if found is not None:
+            return found
+        if not self._may_register:
+            found = self._look_up(subject, wanted, normalize=True)
+            if found is None:
+                raise ConfigurationError(
+                    f"Schema Registry at {self.where} has not the schema of {subject}, and "
+                    "auto.register.schemas=false. Register it, or leave that option out."
+                )
+            return found
+        try:
+            return self._checked(
+                self._ask(
+                    lambda client: client.register_schema(
+                        subject, wanted, normalize_schemas=self._normalize
+                    )
+                )
+            )
+        except SchemaRegistryError as error:
+            # Who may not register may still find the schema as somebody else has written it.
+            if error.http_status_code not in {402, 403} and error.error_code != 42205:
+                raise
+            found = self._look_up(subject, wanted, normalize=True)
+            if found is None:
+                raise
+            return found
+
+    def delete(self, subject: str) -> None:
+        # For good means twice: the first time only hides it.
+        self._ask(lambda client: client.delete_subject(subject))
+        self._ask(lambda client: client.delete_subject(subject, permanent=True))
+
+    def _ask(self, call: Callable[[SchemaRegistryClient], T]) -> T:
+        """What the registry answers, at the first address where it does."""
+        while True:
+            try:
+                return call(self._clients[self._current])
+            except Exception as error:
+                last = self._current == len(self._clients) - 1
+                status = getattr(error, "http_status_code", None)
+                if last or not (_is_transport(error) or _is_passing(status)):
+                    raise
+                self._current += 1
+
+    def _look_up(self, subject: str, schema: Any, *, normalize: bool) -> int | None:
+        """The id of a schema that is there already."""
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        try:
+            found = self._ask(
+                lambda client: client.lookup_schema(subject, schema, normalize_schemas=normalize)
+            )
+        except SchemaRegistryError as error:
+            status, code = error.http_status_code, error.error_code
+            if status == 404 and _is_of_registry(code):
+                return None
+            # Some may write and not read.
+            if status in {403, 405} and self._may_register:
+                return None
+            raise
+        return self._checked(found.schema_id)
+
+    def _latest(self, subject: str, schema: str) -> int:
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        use = f"Schema Registry at {self.where}: use.latest.version=true, and {subject}"
+        try:
+            found = self._ask(lambda client: client.get_latest_version(subject))
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404 and _is_of_registry(error.error_code):
+                raise ConfigurationError(f"{use} has no schema. Register one first.") from None
+            raise
+        theirs = found.schema
+        if (theirs.schema_type or "AVRO") != "AVRO":
+            raise ConfigurationError(f"{use} holds {theirs.schema_type}, not Avro.")
+        if how := difference(schema, str(theirs.schema_str)):
+            raise ConfigurationError(
+                self._config.hide(f"{use} differs from what is sent: {how}. Leave that option out.")
+            )
+        return self._checked(found.schema_id)
+
+    def _checked(self, ident: object) -> int:
+        if not isinstance(ident, int) or isinstance(ident, bool) or not 0 <= ident < 2**31:
+            raise self._stranger()
+        return ident
+
+    def _client(self, url: str, user: str, options: Mapping[str, Any]) -> SchemaRegistryClient:
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+
+        mine = {"url": url, **options}
+        if user:
+            # Apart from the URL, which the HTTP client writes into its log.
+            mine["basic.auth.user.info"] = user
+        origin = "Schema Registry option proxy"
+        proxy = options.get("proxy")
+        if proxy is None:
+            variable, proxy = proxy_of(url)
+            origin = f"The proxy of {variable}"
+        if proxy is not None:
+            mine["proxy"] = proxy
+            self._via = f" ({origin[0].lower()}{origin[1:]})"
+        try:
+            with direct():  # no other proxy than that
+                return SchemaRegistryClient(mine)
+        except ImportError as error:  # the one that a proxy of another kind needs
+            raise ConfigurationError(
+                self._config.hide(
+                    f"{origin} cannot be used for the Schema Registry at {url}: {error}. Use one "
+                    "of HTTP, or name the registry's host in NO_PROXY."
+                )
+            ) from None
+        except ssl.SSLError:
+            raise ConfigurationError(
+                "Schema Registry options ssl.*.location: a certificate or key is no PEM, does not "
+                "belong to the other, or wants another ssl.key.password."
+            ) from None
+        except Exception as error:  # noqa: BLE001  # those of an HTTP client's URLs are its own
+            if proxy is not None and "proxy" in str(error).lower():
+                raise ConfigurationError(
+                    self._config.hide(f"{origin} cannot be used: {error}")
+                ) from None
+            raise ConfigurationError(
+                self._config.hide(f"Schema Registry option: {error}. Check the registry's options.")
+            ) from None
+
+    def reason(self, error: Exception) -> str:
+        """What the HTTP client says, on one line."""
+        said = self._config.hide(str(error) or type(error).__name__)[:_MAX_TEXT]
+        return f"{said.rstrip('. ')}{self._via}"
+
+    def absence(self, error: Exception, stopped: str, ids: object = True) -> UnreachableError:
+        """Where it cannot be reached, or could until a moment ago."""
+        what = stopped if ids else "cannot be reached"
+        return UnreachableError(
+            f"Schema Registry at {self.where} {what}: {self.reason(error)}. Check its URL and that "
+            f"it is running, {_JSON}."
+        )
+
+    def refusal(self, error: Exception, subject: str) -> DatagenError:
+        """What an answer means that is none of those that were hoped for."""
+        from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
+
+        if isinstance(error, OAuthTokenError):
+            return ConfigurationError(
+                f"Schema Registry at {self.where}: no token ({self.reason(error)}). Check "
+                "bearer.auth.*."
+            )
+        if not isinstance(error, SchemaRegistryError):
+            if _is_transport(error) and _is_tls(error):
+                return ConfigurationError(
+                    f"Schema Registry at {self.where}: {self.reason(error)}. Check http:// or "
+                    "https://, and ssl.ca.location (--registry-ca)."
+                )
+            return self._stranger()
+        status, code = error.http_status_code, error.error_code
+        # Without a code of its own it is no registry's answer but a whole page of something else.
+        said = self._config.hide(str(error.error_message))[:_MAX_TEXT] if code != -1 else ""
+        said = f"Schema Registry at {self.where} answered {status} for {subject}" + (
+            f": {said.rstrip('. ')}" if said else ""
+        )
+        kind, hint = _meaning(status, code)
+        return kind(f"{said}. {hint}")
+
+    def _stranger(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.where} does not answer as a Schema Registry does{self._via}. Check the "
+            f"registry's URL, {_JSON}."
+        )
+
+
+def _meaning(status: int, code: object) -> tuple[type[DatagenError], str]:
+    """The exception for a status of HTTP and a code of the registry, and what to do about it."""
+    if status == 409:
+        return RejectedError, (
+            f"The schema is incompatible with what is there: delete the subject, {_JSON}."
+        )
+    if code == 42205:
+        return ConfigurationError, (
+            "The registry is in read-only mode: have its mode changed, or the schema registered."
+        )
+    if status == 422:
+        return RejectedError, f"The registry does not take this schema: use another, {_JSON}."
+    if status == 429:
+        return UnreachableError, "Its limit of requests is used up: wait, or have it raised."
+    if status >= 500 or status == 408:
+        return UnreachableError, f"The registry is in trouble: look at its log, {_JSON}."
+    hints = {
+        401: "Check its user and password (--registry-user, basic.auth.user.info) or token.",
+        402: "The registry's plan takes no more schemas: remove some, or have its limit raised.",
+        403: "This user lacks the right to: grant it, or have the schema registered by another.",
+        407: "Check the user and password of the proxy.",
+    }
+    if status in hints:
+        return ConfigurationError, hints[status]
+    if 300 <= status < 400:
+        return ConfigurationError, "It points elsewhere: give the URL that it points to."
+    return ConfigurationError, "Check the registry's URL and its path; it may be something else."
+
+
+def _given(config: ProducerConfig) -> dict[str, Any]:
+    """The registry's options by the client's names."""
+    return {
+        name.strip().lower().removeprefix("schema.registry."): value
+        for name, value in config.registry_options.items()
+    }
+
+
+def _options(config: ProducerConfig) -> dict[str, Any]:
+    options = {**_DEFAULTS, **_given(config)}
+    if "url" in options:
+        raise ConfigurationError(
+            "Schema Registry option url: give the address by --schema-registry."
+        )
+    for name in sorted(_NUMBERS & options.keys()):
+        try:
+            number = float(options[name])
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not 0 <= number < 2**31:
+            raise ConfigurationError(
+                f"Schema Registry option {name}={config.hide(str(options[name])[:50])}: use a "
+                f"number from 0 to {2**31 - 1}."
+            )
+        options[name] = number
+    for name in _FILES:
+        place = options.get(name)
+        if isinstance(place, str) and not Path(place).exists():
+            raise ConfigurationError(
+                f"Schema Registry option {name}={place}: there is no such file."
+            )
+    if "ssl.certificate.location" in options:
+        # Without one OpenSSL would ask the terminal.
+        options.setdefault("ssl.key.password", "")
+    if "bearer.auth.token" in options:
+        options.setdefault("bearer.auth.credentials.source", "STATIC_TOKEN")
+    if options.get("bearer.auth.credentials.source") == "STATIC_TOKEN":
+        # Only a registry that several share needs to know which of them is meant.
+        options.setdefault("bearer.auth.logical.cluster", "")
+    user = options.get("basic.auth.user.info")
+    if user is not None and ":" not in str(user):
+        raise ConfigurationError(
+            "Schema Registry option basic.auth.user.info: write USER:PASSWORD."
+        )
     return options
 
 
-def _urls(config: ProducerConfig) -> tuple[list[str], str]:
-    """The addresses without user and password, and the first user and password of them."""
-    urls, user = [], ""
-    for url in (config.schema_registry_url or "").split(","):
-        parts = urlsplit(url.strip())
-        found, _, host = parts.netloc.rpartition("@")
-        name, _, password = found.partition(":")
-        user = user or (f"{unquote(name)}:{unquote(password)}" if found else "")
-        urls.append(urlunsplit(parts._replace(netloc=host)))
-    return urls, user
+def _flag(name: str, value: object) -> bool:
+    text = str(value).strip().lower()
+    if text not in {"true", "false"}:
+        raise ConfigurationError(f"Schema Registry option {name}: use true or false.")
+    return text == "true"
+
+
+def _place(url: str) -> tuple[str, str]:
+    """An address without user and password, and these."""
+    parts = urlsplit(url.strip())
+    found, _, host = parts.netloc.rpartition("@")
+    name, _, password = found.partition(":")
+    user = f"{unquote(name)}:{unquote(password)}" if found else ""
+    return urlunsplit(parts._replace(netloc=host)), user
+
+
+def _is_of_registry(code: object) -> bool:
+    """Whether a code of an error is one of Confluent's for what is not found."""
+    return isinstance(code, int) and 40400 <= code <= 40499
+
+
+def _is_passing(status: int | None) -> bool:
+    return status is not None and (status >= 500 or status in {408, 429})
+
+
+def _is_transport(error: BaseException) -> bool:
+    # The HTTP client is httpx or httpx2, whichever is there; both have this base class.
+    return _is_a(error, "TransportError")
 
 
 def _is_absent(error: BaseException) -> bool:
-    # The HTTP client is httpx or httpx2, whichever is there; both have this base class.
-    transport = any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
-    return transport and not _is_tls(error)
+    """Whether nothing is there that speaks HTTP."""
+    # One that hangs up has said nothing; one that says something else is there.
+    other = _is_a(error, "RemoteProtocolError") and "without sending" not in str(error)
+    wrong = other or _is_a(error, "UnsupportedProtocol") or _is_a(error, "LocalProtocolError")
+    return _is_transport(error) and not wrong and not _is_tls(error)
+
+
+def _is_a(error: BaseException, name: str) -> bool:
+    return any(kind.__name__ == name for kind in type(error).__mro__)
 
 
 def _is_tls(error: BaseException | None) -> bool:
@@ -138,23 +446,3 @@ def _is_tls(error: BaseException | None) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
-
-
-def _refusal(error: Exception, config: ProducerConfig, subject: str, where: str) -> DatagenError:
-    from confluent_kafka.schema_registry.error import SchemaRegistryError
-
-    if not isinstance(error, SchemaRegistryError):
-        said = " ".join(str(error).split())[:300]
-        return ConfigurationError(
-            config.hide(f"Schema Registry at {where}: {said}. Check its URL and its options.")
-        )
-    status = error.http_status_code
-    said = " ".join(str(error.error_message).split())[:300]
-    said = config.hide(f"Schema Registry at {where} answered {status} for {subject}: {said}")
-    if status in (401, 403):
-        return ConfigurationError(f"{said}. Check its user and password (basic.auth.user.info).")
-    if status in (409, 422):
-        return RejectedError(f"{said}. Delete the subject, or send JSON with --no-avro.")
-    if status >= 500 or status in (408, 429):
-        return UnreachableError(f"{said}. Repeat the run, or send JSON with --no-avro.")
-    return ConfigurationError(f"{said}. Check the registry's URL.")

@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..presets import BULK, EVENT_BY_EVENT, FAST, PRESETS, RELIABLE, ProducerConfig, check_url
 from ..types import Relation, catalogue
-from . import _registry
+from . import _formats, _registry
 from ._cluster import TIMEOUT, Cluster
 from ._confluent import ConfluentEngine
 from ._delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
@@ -100,6 +100,8 @@ class KafkaSink:
         # By subject. None: events are JSON.
         wants_avro = _registry.check_options(self._config)
         self._schema_ids: dict[str, int] | None = {} if wants_avro else None
+        # Topics whose format is known to be that of this sink: new ones, and those that were asked.
+        self._compared: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<KafkaSink {self._cluster.address}>"
@@ -159,6 +161,7 @@ class KafkaSink:
         made = self._topics.create(partitions, retention_hours, replication_factor, config or {})
         metadata = self._topics.leaders(partitions)
         self._prepare(partitions, metadata, made)
+        self._compared.update(made)  # they are empty
         return tuple(Topic(name, self._known[name], name in made) for name in partitions)
 
     def require_topics(self, topics: Iterable[str]) -> dict[str, int]:
@@ -196,26 +199,59 @@ class KafkaSink:
             raise self._counted(CountingError(str(error))) from error
 
     def register_schemas(self, streams: Iterable[str] | None = None) -> dict[str, int]:
-        """Registers the schemas of ``streams`` (all of them by default); their ids by subject.
+        """The ids of the schemas of ``streams`` (all of them by default) by subject.
 
-        Where no registry answers, or none is wanted, events are JSON from here on and the result
-        is empty. Done for each stream before its first event if it was not called.
+        Those that the registry lacks are registered. Where no registry is wanted, or none answers
+        and the configuration lets events be JSON, they are JSON from here on and the result is
+        empty. Done for each stream before its first event if it was not called. Raises as
+        ``check_formats`` does, once the sink is connected.
         """
-        if self._schema_ids is None:
-            return {}
         names = [one.name for one in catalogue().streams] if streams is None else list(streams)
-        schemas = {self._subject(name): _relation(name).avro_schema for name in names}
-        found = _registry.register(self._config, schemas)
-        if found is None and self._schema_ids:
-            raise UnreachableError(
-                "The Schema Registry was lost between two streams. Repeat the run, or send JSON "
-                "with --no-avro."
+        found: dict[str, int] | None = {}
+        if self._schema_ids is not None:
+            schemas = {self._subject(name): _relation(name).avro_schema for name in names}
+            found = _registry.register(self._config, schemas)
+            if found is None and self._schema_ids:
+                raise UnreachableError(
+                    "The Schema Registry was lost between two streams. Start it, or send JSON with "
+                    "--no-avro."
+                )
+            self._schema_ids = None if found is None else {**self._schema_ids, **found}
+        self.check_formats(topic for topic in map(self.topic, names) if topic in self._known)
+        return found or {}
+
+    def check_formats(self, topics: Iterable[str]) -> None:
+        """Raises ``ConfigurationError`` where events would be of another format than ``topics`` hold.
+
+        Only where nobody chose that format: JSON since no registry answered, or Avro since one did
+        at the default address. Where somebody did, a warning tells. What may not be read is not
+        compared, nor what this sink has created.
+        """
+        asked = [topic for topic in topics if topic not in self._compared]
+        if not asked:
+            return
+        found = _formats.formats_of(asked, self._config, self._cluster.events, TIMEOUT)
+        other: Literal["avro", "json"] = "json" if self.format == "avro" else "avro"
+        mixing = [topic for topic in asked if other in found.get(topic, ())]
+        one = len(mixing) == 1
+        mixed = f"{'Topic' if one else 'Topics'} {', '.join(mixing)} {'holds' if one else 'hold'}"
+        chosen = not self._config.may_be_json or not self._config.avro
+        if mixing and other == "avro" and not chosen:
+            raise ConfigurationError(
+                f"{mixed} Avro; --no-avro to mix. No Schema Registry answers at "
+                f"{self._config.schema_registry_url}: start it, or name another by "
+                "--schema-registry."
             )
-        if found is None:
-            self._schema_ids = None
-            return {}
-        self._schema_ids.update(found)
-        return found
+        if mixing and other == "json" and not chosen:
+            raise ConfigurationError(
+                f"{mixed} JSON; --no-avro to go on with it. A Schema Registry answers at "
+                f"{self._config.schema_registry_url}, and nobody named it: name it by "
+                "--schema-registry to mix."
+            )
+        if mixing:
+            held, sent = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
+            _log.warning("%s %s; %s is added.", mixed, held, sent)
+        self._compared.update(asked)
 
     def delete(self, streams: Iterable[str]) -> None:
         """Deletes the topics of ``streams``, with all that is in them, and their subjects.

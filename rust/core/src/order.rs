@@ -46,13 +46,14 @@ impl Place {
 ///
 /// Beside the batches themselves this takes 16 bytes for each event. The new batches are gathered one
 /// by one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TimeOrder {
     /// Those of the first stream first.
     batches: Vec<Arc<Batch>>,
     /// Where those of each stream are.
     streams: [Range<usize>; STREAMS.len()],
     batch_rows: usize,
+    run_rows: usize,
     /// Batches whose events have a place.
     placed: usize,
     /// The places of some batches each, in order.
@@ -77,21 +78,32 @@ impl TimeOrder {
             before(number)..before(number + 1)
         });
         let (runs, heads, slice) = Default::default();
-        Self { batches, streams, batch_rows, placed: 0, runs, heads, slice }
+        Self { batches, streams, batch_rows, run_rows: RUN_ROWS, placed: 0, runs, heads, slice }
+    }
+
+    /// With so many rows sorted at a time, where the default's time is too long a wait.
+    #[must_use]
+    pub const fn with_run_rows(mut self, run_rows: usize) -> Self {
+        self.run_rows = run_rows;
+        self
     }
 
     /// Sorts some more events; false once all are. The first batch waits for it otherwise.
     pub fn sort_some(&mut self) -> bool {
-        let mut places = Vec::new();
-        while let Some(batch) = self.batches.get(self.placed) {
-            if !places.is_empty() && places.len() + batch.rows() > RUN_ROWS {
-                break;
-            }
-            let number = u32::try_from(self.placed).expect("fewer than 2^32 batches");
-            let times = (0_u32..).zip(times(batch));
+        let mut rows = 0;
+        let fits = |batch: &&Arc<Batch>| {
+            let fits = rows == 0 || rows + batch.rows() <= self.run_rows;
+            rows += if fits { batch.rows() } else { 0 };
+            fits
+        };
+        let end = self.placed + self.batches[self.placed..].iter().take_while(fits).count();
+        let mut places = Vec::with_capacity(rows);
+        for number in self.placed..end {
+            let times = (0_u32..).zip(times(&self.batches[number]));
+            let number = u32::try_from(number).expect("fewer than 2^32 batches");
             places.extend(times.map(|(row, &time)| Place::new(time, number, row)));
-            self.placed += 1;
         }
+        self.placed = end;
         // No two are equal.
         places.sort_unstable();
         let mut run = places.into_iter();
@@ -163,5 +175,26 @@ fn times(batch: &Batch) -> &[i64] {
     match &batch.column(topic.time).expect("the catalogue's field").values {
         Values::I64(times) => times,
         _ => panic!("a column of instants"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_ordered_by_time_then_batch_then_row() {
+        let order = [
+            (i64::MIN, u32::MAX, u32::MAX),
+            (-1, 0, 7),
+            (-1, 1, 0),
+            (0, 0, 0),
+            (0, 0, 1),
+            (1, 0, 0),
+            (i64::MAX, 0, 0),
+        ];
+        let places = order.map(|(time, batch, row)| Place::new(time, batch, row));
+        assert!(places.is_sorted_by(|one, next| one < next));
+        assert_eq!(places.map(|place| (place.time(), place.row().0, place.row().1)), order);
     }
 }

@@ -20,6 +20,8 @@ use crate::error::{Error, Local};
 pub(crate) struct Metadata {
     pub(crate) brokers: BTreeMap<i32, Address>,
     pub(crate) topics: BTreeMap<String, Result<Vec<Leader>, ResponseError>>,
+    /// How long the cluster wants not to be asked again.
+    pub(crate) throttle: Duration,
 }
 
 /// Who leads a partition; nobody for the moment where `broker` is negative.
@@ -46,34 +48,34 @@ pub(crate) async fn metadata(
     let mut connection = any(addresses, config).await?;
     let answer = connection.call(&request, config.request_timeout).await?;
     let mut found = Metadata::default();
-    for broker in answer.brokers {
-        let Ok(port) = u16::try_from(broker.port) else { continue };
-        found.brokers.insert(broker.node_id.0, Address { host: broker.host.to_string(), port });
+    for (node, host, port) in answer.brokers {
+        let Ok(port) = u16::try_from(port) else { continue };
+        found.brokers.insert(node, Address { host, port });
     }
     for topic in answer.topics {
         let Some(name) = topic.name else { continue };
-        let leaders = topic.partitions.iter();
-        let leaders =
-            leaders.map(|one| Leader { partition: one.partition_index, broker: one.leader_id.0 });
-        let leaders = topic.error_code.err().map_or_else(|| Ok(leaders.collect()), Err);
-        found.topics.insert(name.to_string(), leaders);
+        let leaders = topic.partitions.into_iter();
+        let leaders = leaders.map(|(partition, broker)| Leader { partition, broker });
+        let leaders = topic.error.err().map_or_else(|| Ok(leaders.collect()), Err);
+        found.topics.insert(name, leaders);
     }
+    found.throttle = answer.throttle;
     Ok(found)
 }
 
-/// An id for an idempotent producer, and its epoch.
+/// An id for an idempotent producer, its epoch, and how long not to ask again.
 pub(crate) async fn producer_id(
     addresses: &[Address],
     config: &Arc<Config>,
-) -> Result<(i64, i16), Error> {
+) -> Result<(i64, i16, Duration), Error> {
     let mut connection = any(addresses, config).await?;
     // Without transactions the limit is not looked at.
     let request = InitProducerIdRequest::default()
         .with_transactional_id(None)
         .with_transaction_timeout_ms(i32::MAX);
     let answer = connection.call(&request, config.request_timeout).await?;
-    match answer.error_code.err() {
-        None => Ok((answer.producer_id.0, answer.producer_epoch)),
+    match answer.error.err() {
+        None => Ok((answer.id, answer.epoch, answer.throttle)),
         Some(error) => Err(Error::of_broker(error, format!("no producer id: {error}"))),
     }
 }

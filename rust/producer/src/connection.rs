@@ -9,22 +9,24 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestHeader, ResponseHeader,
-    SaslAuthenticateRequest, SaslHandshakeRequest,
+    ApiKey, ApiVersionsRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::answer::{self, Answer, ApiVersions, Malformed, Question};
 use crate::config::{Address, Config, Mechanism, Sasl};
 use crate::error::{Error, Local};
 use crate::scram::Scram;
 use crate::tls;
 
 /// A longer answer is none: most likely the other side speaks another protocol.
-const LONGEST_ANSWER: usize = 64 << 20;
+const LONGEST_ANSWER: usize = 16 << 20;
+/// Room that is made for an answer before any of it has come.
+const ROOM_FOR_ANSWER: usize = 16 << 10;
 
 /// How long one address may take to answer at all.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -67,6 +69,8 @@ pub(crate) struct Connection {
     pub(crate) versions: Versions,
     /// When the broker will want to know again who we are.
     pub(crate) expires: Option<Instant>,
+    /// How long the broker wants to be left alone.
+    pub(crate) throttle: Duration,
     client_id: String,
 }
 
@@ -104,25 +108,25 @@ impl Connection {
             }
         };
         let client_id = config.client_id.clone();
-        let versions = Versions::default();
-        let mut connection = Self { stream, versions, expires: None, client_id };
-        connection.versions = connection.ask_versions().await.map_err(|e| at(address, &e))?;
+        let (versions, throttle) = (Versions::default(), Duration::ZERO);
+        let mut connection = Self { stream, versions, expires: None, throttle, client_id };
+        connection.ask_versions().await.map_err(|error| error.at(address))?;
         if let Some(sasl) = &config.sasl {
-            connection.authenticate(sasl).await.map_err(|e| at(address, &e))?;
+            connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
         }
         Ok(connection)
     }
 
     /// Sends a request and waits for its answer so long. Nothing else may be on its way.
-    pub(crate) async fn call<R: Request>(
+    pub(crate) async fn call<R: Question>(
         &mut self,
         request: &R,
         limit: Duration,
-    ) -> Result<R::Response, Error> {
+    ) -> Result<R::Found, Error> {
         let version = self.versions.of::<R>()?;
         let late = |_| Error::new(Local::TimedOut, "the broker does not answer");
-        let mut answer = timeout(limit, self.exchange(request, version)).await.map_err(late)??;
-        R::Response::decode(&mut answer, version).map_err(|_| unreadable())
+        let answer = timeout(limit, self.exchange(request, version)).await.map_err(late)??;
+        R::Found::decode(&answer, version).map_err(unreadable)
     }
 
     async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<Bytes, Error> {
@@ -130,12 +134,12 @@ impl Connection {
         self.stream.write_all(&frame).await.map_err(|e| lost(&e))?;
         self.stream.flush().await.map_err(|e| lost(&e))?;
         let answer = read_answer(&mut self.stream).await?;
-        let (_, body) = open_answer(answer, R::Response::header_version(version))?;
+        let (_, body) = open_answer(&answer, R::Response::header_version(version))?;
         Ok(body)
     }
 
     /// KIP-511: a broker that does not know the version of the question answers in version 0.
-    async fn ask_versions(&mut self) -> Result<Versions, Error> {
+    async fn ask_versions(&mut self) -> Result<(), Error> {
         const VERSION: i16 = 3;
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("datagen"))
@@ -144,14 +148,13 @@ impl Connection {
         let refused = answer.len() >= 2
             && (&answer[..]).get_i16() == ResponseError::UnsupportedVersion.code();
         let version = if refused { 0 } else { VERSION };
-        let found =
-            ApiVersionsResponse::decode(&mut answer.clone(), version).map_err(|_| unreadable())?;
-        if !refused && let Some(error) = found.error_code.err() {
+        let found = ApiVersions::decode(&answer, version).map_err(unreadable)?;
+        if !refused && let Some(error) = found.error.err() {
             return Err(Error::of_broker(error, format!("API versions: {error}")));
         }
-        let ranges =
-            found.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
-        Ok(Versions(ranges.collect()))
+        let ranges = found.ranges.into_iter().map(|(key, oldest, newest)| (key, (oldest, newest)));
+        (self.versions, self.throttle) = (Versions(ranges.collect()), found.throttle);
+        Ok(())
     }
 
     async fn authenticate(&mut self, sasl: &Sasl) -> Result<(), Error> {
@@ -159,9 +162,8 @@ impl Connection {
         let hello =
             SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
         let found = self.call(&hello, Duration::MAX).await?;
-        if let Some(error) = found.error_code.err() {
-            let offered: Vec<_> = found.mechanisms.iter().map(StrBytes::as_str).collect();
-            let offered = offered.join(", ");
+        if let Some(error) = found.error.err() {
+            let offered = printable(&found.mechanisms.join(", "));
             return Err(Error::of_broker(
                 error,
                 format!("the broker does not take {mechanism}, but {offered}"),
@@ -176,30 +178,32 @@ impl Connection {
         let mut nonce = [0; 18];
         getrandom::fill(&mut nonce)
             .map_err(|_| Error::new(Local::Authentication, "the system has no random numbers"))?;
-        let scram = Scram::new(sasl, BASE64.encode(nonce));
+        let scram = Scram::new(sasl.clone(), BASE64.encode(nonce));
         let first = self.say(scram.first()).await?;
         let broken = |what| {
             Error::new(Local::Authentication, format!("{mechanism}: the broker's answer: {what}"))
         };
-        let (last, verifier) = scram.answer(&first).map_err(broken)?;
+        // Thousands of hashes take their time, in which others want to be heard.
+        let answered = tokio::task::spawn_blocking(move || scram.answer(&first)).await;
+        let (last, verifier) = answered.unwrap_or(Err("it led nowhere")).map_err(broken)?;
         if self.say(last).await? != verifier {
             return Err(broken("it does not prove that it knows the password"));
         }
         Ok(())
     }
 
-    async fn say(&mut self, message: Vec<u8>) -> Result<Bytes, Error> {
+    async fn say(&mut self, message: Vec<u8>) -> Result<Vec<u8>, Error> {
         let request = SaslAuthenticateRequest::default().with_auth_bytes(message.into());
         let answer = self.call(&request, Duration::MAX).await?;
-        if let Some(error) = answer.error_code.err() {
+        if let Some(error) = answer.error.err() {
             // The broker's own words may be anything; they are not needed.
             return Err(Error::of_broker(error, "the broker refused user or password"));
         }
-        if let Ok(lifetime @ 1..) = u64::try_from(answer.session_lifetime_ms) {
+        if let Ok(lifetime @ 1..) = u64::try_from(answer.lifetime_ms) {
             // Early enough for what is on its way.
-            self.expires = Some(Instant::now() + Duration::from_millis(lifetime) * 4 / 5);
+            self.expires = Instant::now().checked_add(Duration::from_millis(lifetime / 5 * 4));
         }
-        Ok(answer.auth_bytes)
+        Ok(answer.bytes)
     }
 }
 
@@ -253,15 +257,21 @@ pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<
             "the other side does not answer as a Kafka broker does; does it want TLS?",
         ));
     }
-    let mut answer = BytesMut::zeroed(size);
-    stream.read_exact(&mut answer).await.map_err(|e| lost(&e))?;
+    // What is announced has not come yet, and may never come.
+    let mut answer = BytesMut::with_capacity(size.min(ROOM_FOR_ANSWER));
+    let mut rest = stream.take(size as u64);
+    while answer.len() < size {
+        if rest.read_buf(&mut answer).await.map_err(|e| lost(&e))? == 0 {
+            return Err(lost(&io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
     Ok(answer.freeze())
 }
 
 /// The number of the request that an answer is for, and its body.
-pub(crate) fn open_answer(mut answer: Bytes, header_version: i16) -> Result<(i32, Bytes), Error> {
-    let header = ResponseHeader::decode(&mut answer, header_version).map_err(|_| unreadable())?;
-    Ok((header.correlation_id, answer))
+pub(crate) fn open_answer(answer: &Bytes, header_version: i16) -> Result<(i32, Bytes), Error> {
+    let (number, body) = answer::correlation(answer, header_version).map_err(unreadable)?;
+    Ok((number, answer.slice_ref(body)))
 }
 
 pub(crate) fn lost(error: &io::Error) -> Error {
@@ -272,10 +282,12 @@ pub(crate) fn lost(error: &io::Error) -> Error {
     Error::new(Local::Transport, text)
 }
 
-fn unreadable() -> Error {
+#[allow(clippy::needless_pass_by_value, reason = "to map an error by its name")]
+pub(crate) fn unreadable(_: Malformed) -> Error {
     Error::new(Local::BadMessage, "the broker's answer cannot be read")
 }
 
-fn at(address: &Address, error: &Error) -> Error {
-    Error { code: error.code, text: format!("{address}: {}", error.text) }
+/// A broker's own words, as far as a terminal may show them.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
 }

@@ -1,5 +1,7 @@
 //! SCRAM (RFC 5802) without channel binding, as Kafka's brokers speak it.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::digest::core_api::BlockSizeUser;
@@ -9,23 +11,26 @@ use sha2::{Sha256, Sha512};
 
 use crate::config::{Mechanism, Sasl};
 
-/// What Kafka itself sets is 4096; a server that asks for far more would only keep us busy.
-const MOST_ITERATIONS: u32 = 10_000_000;
+/// RFC 7677, section 4: at least 4096, which is what Kafka sets by itself. With fewer whoever listens
+/// finds the password sooner; a server that asks for far more would only keep us busy.
+const ITERATIONS: RangeInclusive<u32> = 4_096..=1_000_000;
+/// Far more bytes than a nonce or a salt needs.
+const LONGEST: usize = 1_024;
 /// "n,,": no channel binding, and no other identity than the user's.
 const GS2_HEADER: &str = "n,,";
 
 /// A conversation with one broker.
-pub(crate) struct Scram<'a> {
-    sasl: &'a Sasl,
+pub(crate) struct Scram {
+    sasl: Sasl,
     nonce: String,
 }
 
 /// What a broker said is not what it has to say, or does not prove that it knows the password.
 pub(crate) type Broken = &'static str;
 
-impl<'a> Scram<'a> {
+impl Scram {
     /// A conversation with this nonce: printable ASCII without a comma.
-    pub(crate) const fn new(sasl: &'a Sasl, nonce: String) -> Self {
+    pub(crate) const fn new(sasl: Sasl, nonce: String) -> Self {
         Self { sasl, nonce }
     }
 
@@ -52,17 +57,27 @@ impl<'a> Scram<'a> {
         H: Digest + BlockSizeUser + FixedOutput + Clone + Sync,
     {
         let server_first = std::str::from_utf8(server_first).map_err(|_| "it is no text")?;
+        if server_first.starts_with("m=") {
+            return Err("it has an extension that nobody here knows");
+        }
         let attribute = |name: &str| {
             server_first.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
         };
         let nonce = attribute("r")
             .filter(|nonce| nonce.len() > self.nonce.len() && nonce.starts_with(&self.nonce))
             .ok_or("it does not go on from our nonce")?;
-        let salt = attribute("s").and_then(|salt| BASE64.decode(salt).ok()).ok_or("no salt")?;
+        if nonce.len() > LONGEST || !nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("its nonce is none");
+        }
+        let salt = attribute("s")
+            .filter(|salt| salt.len() <= LONGEST)
+            .and_then(|salt| BASE64.decode(salt).ok())
+            .filter(|salt| !salt.is_empty())
+            .ok_or("no salt")?;
         let iterations = attribute("i")
             .and_then(|count| count.parse::<u32>().ok())
-            .filter(|count| (1..=MOST_ITERATIONS).contains(count))
-            .ok_or("no number of iterations")?;
+            .filter(|count| ITERATIONS.contains(count))
+            .ok_or("no number of iterations from 4096 to 1000000")?;
 
         let mut salted = Output::<H>::default();
         pbkdf2::pbkdf2::<SimpleHmac<H>>(
@@ -104,7 +119,7 @@ mod tests {
             user: "user".to_owned(),
             password: "pencil".to_owned(),
         };
-        let scram = Scram::new(&sasl, "rOprNGfwEbeRWgbNEkqO".to_owned());
+        let scram = Scram::new(sasl, "rOprNGfwEbeRWgbNEkqO".to_owned());
         assert_eq!(scram.first(), b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let server_first = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
             s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
@@ -124,7 +139,7 @@ mod tests {
             user: "a=b,c".to_owned(),
             password: "x".to_owned(),
         };
-        let scram = Scram::new(&sasl, "abc".to_owned());
+        let scram = Scram::new(sasl, "abc".to_owned());
         assert_eq!(scram.first(), b"n,,n=a=3Db=2Cc,r=abc");
         for nonsense in [
             "",
@@ -133,11 +148,24 @@ mod tests {
             "r=abc1,i=4096",
             "r=abc1,s=?,i=4096",
             "r=abc1,s=QQ==,i=0",
+            "r=abc1,s=QQ==,i=1",
+            "r=abc1,s=QQ==,i=4095",
+            "r=abc1,s=QQ==,i=1000001",
             "r=abc1,s=QQ==,i=4000000000",
+            "r=abc1,s=QQ==,i=-4096",
             "r=abc1,s=QQ==",
+            "r=abc1,s=,i=4096",
+            "r=abc\u{e7},s=QQ==,i=4096",
+            "r=abc\u{1b}[2J,s=QQ==,i=4096",
+            "m=new,r=abc1,s=QQ==,i=4096",
+            "e=other-error",
         ] {
             assert!(scram.answer(nonsense.as_bytes()).is_err(), "{nonsense}");
         }
-        assert!(scram.answer(b"r=abc1,s=QQ==,i=2").is_ok());
+        let long = "x".repeat(LONGEST);
+        for long in [format!("r=abc{long},s=QQ==,i=4096"), format!("r=abc1,s={long}QQ==,i=4096")] {
+            assert!(scram.answer(long.as_bytes()).is_err());
+        }
+        assert!(scram.answer(b"r=abc1,s=QQ==,i=4096").is_ok());
     }
 }

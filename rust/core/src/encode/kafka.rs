@@ -29,6 +29,7 @@ mod event;
 mod pack;
 mod partition;
 mod record;
+mod split;
 mod varint;
 
 pub use batch::{BatchBuilder, Limits, Producer, set_base_offset, set_producer};
@@ -37,3 +38,4 @@ pub use event::{EventFormat, Events};
 pub use pack::{Packed, Packer};
 pub use partition::{murmur2, partition, rows_by_partition};
 pub use record::{Header, Records, Timestamps};
+pub use split::{first_key, split};

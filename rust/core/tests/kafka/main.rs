@@ -7,8 +7,8 @@ mod packing;
 
 use bytes::{Bytes, BytesMut};
 use datagen_core::encode::kafka::{
-    BatchBuilder, Codec, Compressor, Header, Limits, Producer, Records, Timestamps, murmur2,
-    partition, rows_by_partition, set_base_offset, set_producer,
+    BatchBuilder, Codec, Compressor, Header, Limits, Producer, Records, Timestamps, first_key,
+    murmur2, partition, rows_by_partition, set_base_offset, set_producer, split,
 };
 use kafka_protocol::records::{Compression, RecordBatchEncoder, RecordEncodeOptions};
 use proptest::collection::{btree_map, vec};
@@ -232,6 +232,19 @@ fn case() -> impl Strategy<Value = Case> {
         })
 }
 
+#[test]
+fn what_is_no_batch_has_no_parts() {
+    let (mut builder, _) = two_records(ANY_NUMBER);
+    let mut batch = Vec::new();
+    builder.finish(&mut Compressor::new(Codec::Lz4), &mut batch);
+    assert!(split(&batch, 2).is_some());
+    for len in 0..batch.len() {
+        assert_eq!(split(&batch[..len], 2), None, "{len}");
+    }
+    batch[22] = 7; // no codec
+    assert_eq!(split(&batch, 2), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -256,6 +269,49 @@ proptest! {
             let records = read(&Bytes::copy_from_slice(&batch));
             RecordBatchEncoder::encode(&mut theirs, &records, &options).expect("a batch");
             prop_assert_eq!(&batch, &theirs);
+        }
+    }
+}
+
+proptest! {
+    // Each batch is made and compressed three times.
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        cases: 64,
+        ..ProptestConfig::default()
+    })]
+
+    /// The parts of a batch are what would have been made of their records in the first place.
+    #[test]
+    fn parts_of_a_batch(case in case(), parts in 0_usize..9) {
+        let whole = Case { limits: ANY_NUMBER, ..case };
+        let count = whole.records.len();
+        for batch in whole.batches() {
+            if count == 1 {
+                prop_assert_eq!(split(&batch, parts), None);
+                let (key, len) = first_key(&batch).expect("a record");
+                prop_assert_eq!(&key, &whole.records[0].0);
+                prop_assert!(len > key.len() + whole.records[0].1.len());
+                continue;
+            }
+            let found = split(&batch, parts).expect("two records and more");
+            let records = count.div_ceil(parts.clamp(2, count));
+            let parted = Case {
+                limits: Limits { records, ..ANY_NUMBER },
+                codec: whole.codec,
+                producer: whole.producer,
+                one_timestamp: whole.one_timestamp,
+                headers: whole.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+                records: whole.records.clone(),
+            };
+            let expected = parted.batches();
+            prop_assert_eq!(found.len(), expected.len());
+            for ((_, part), expected) in found.iter().zip(expected) {
+                let mut expected = expected.to_vec();
+                set_base_offset(&mut expected, 0);
+                prop_assert_eq!(part, &expected);
+            }
+            prop_assert_eq!(found.iter().map(|(records, _)| records).sum::<usize>(), count);
         }
     }
 }

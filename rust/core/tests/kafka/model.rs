@@ -23,7 +23,7 @@ pub struct Case {
     pub records: Vec<(Vec<u8>, Vec<u8>, i64)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum HeaderValue {
     Same(Vec<u8>),
     /// One value after the other, and again.

@@ -120,6 +120,30 @@ fn a_batch_has_its_size_as_it_is_sent() {
 }
 
 #[test]
+fn a_batch_keeps_below_what_somebody_takes() {
+    let batches = batches(1);
+    for codec in Codec::ALL {
+        let (size, most) = (512 * 1024, 20_000);
+        let mut packer = Packer::new(1, size, codec);
+        packer.set_most(most);
+        let packed = pack(&mut packer, &batches, FORMAT);
+        assert!(packed.len() > 3, "{codec:?}");
+        // The first one goes by an estimate too, and there is room for that.
+        assert!(packed.iter().all(|one| one.bytes.len() <= most), "{codec:?}");
+        let full = &packed[1..packed.len() - 1];
+        assert!(full.iter().all(|one| one.bytes.len() > most / 2), "{codec:?}");
+        // What is more than anybody asks for changes nothing.
+        let bytes =
+            |packed: Vec<Packed>| packed.into_iter().map(|one| one.bytes).collect::<Vec<_>>();
+        let mut packer = Packer::new(1, size, codec);
+        let before = bytes(pack(&mut packer, &batches, FORMAT));
+        packer.restart();
+        packer.set_most(1_048_588);
+        assert_eq!(bytes(pack(&mut packer, &batches, FORMAT)), before);
+    }
+}
+
+#[test]
 fn size_one_is_a_batch_for_each_event() {
     let packed = pack(&mut Packer::new(2, 1, Codec::None), &batches(2), FORMAT);
     assert!(packed.iter().all(|one| one.records == 1));

@@ -1,7 +1,7 @@
 //! Batches of records: the header, and when a batch is full.
 
-use super::codec::Compressor;
-use super::record::{Place, Records};
+use super::codec::{Codec, Compressor};
+use super::record::{self, Place, Records};
 
 /// Bytes before the records. In order: base offset 8, length of what follows 4, partition leader
 /// epoch 4, magic 1, CRC 4, attributes 2, last offset delta 4, base timestamp 8, maximal timestamp 8,
@@ -122,6 +122,18 @@ impl BatchBuilder {
         rows.len()
     }
 
+    /// Adds a record that was in another batch: `rest` is what follows the numbers at its start.
+    pub(super) fn append_rest(&mut self, timestamp: i64, rest: &[u8]) {
+        if self.is_empty() {
+            (self.base_timestamp, self.max_timestamp) = (timestamp, timestamp);
+        }
+        let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
+        let place = Place { timestamp_delta, offset_delta: self.count as i64 };
+        record::put_rest(&mut self.records, place, rest);
+        self.count += 1;
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+    }
+
     #[inline]
     const fn has_room_for(&self, len: usize) -> bool {
         self.count < self.limits.records && self.size() + len <= self.limits.bytes
@@ -162,6 +174,37 @@ impl BatchBuilder {
         put(&mut header, 57, count.to_be_bytes());
         header
     }
+}
+
+/// What the header of a batch says of its records.
+pub(super) struct Header {
+    pub(super) codec: Codec,
+    pub(super) base_timestamp: i64,
+    pub(super) producer: Producer,
+    pub(super) records: usize,
+}
+
+impl Header {
+    /// The header, and the records as they are in the batch.
+    pub(super) fn read(batch: &[u8]) -> Option<(Self, &[u8])> {
+        let (header, records) = batch.split_first_chunk::<HEADER_LEN>()?;
+        let attributes = i16::from_be_bytes(get(header, ATTRIBUTES));
+        let header = Self {
+            codec: Codec::ALL.into_iter().find(|codec| codec.id() == attributes)?,
+            base_timestamp: i64::from_be_bytes(get(header, 27)),
+            producer: Producer {
+                id: i64::from_be_bytes(get(header, PRODUCER)),
+                epoch: i16::from_be_bytes(get(header, PRODUCER + 8)),
+                sequence: i32::from_be_bytes(get(header, PRODUCER + 10)),
+            },
+            records: usize::try_from(i32::from_be_bytes(get(header, 57))).ok()?,
+        };
+        Some((header, records))
+    }
+}
+
+fn get<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
+    header[at..at + N].try_into().expect("as long as it is")
 }
 
 /// Gives the first record of a batch this offset. In what a producer sends it is 0.

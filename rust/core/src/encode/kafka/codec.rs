@@ -1,8 +1,12 @@
 //! Compression of the records of a batch, at the levels that are Kafka's defaults.
 
-use flate2::{Compress, Compression, FlushCompress, Status};
-use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
-use snap::raw::{Encoder, max_compress_len};
+use std::io::Read;
+
+use flate2::{Compress, Compression, FlushCompress, Status, read::GzDecoder};
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress, get_maximum_output_size,
+};
+use snap::raw::{Decoder, Encoder, max_compress_len};
 
 /// How records are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,44 @@ impl Codec {
             Self::Lz4 => 3,
             Self::Zstd => 4,
         }
+    }
+
+    /// What a [`Compressor`] of this codec was given; `None` if this is not what it made of it.
+    pub(super) fn decompress(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(4 * bytes.len());
+        match self {
+            Self::None => out.extend_from_slice(bytes),
+            Self::Gzip => {
+                GzDecoder::new(bytes).read_to_end(&mut out).ok()?;
+            }
+            Self::Snappy => {
+                let mut left = bytes.strip_prefix(SNAPPY_HEADER)?;
+                while let Some((len, rest)) = left.split_first_chunk() {
+                    let (block, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+                    out.extend(Decoder::new().decompress_vec(block).ok()?);
+                    left = rest;
+                }
+            }
+            Self::Lz4 => {
+                let mut left = bytes.strip_prefix(&LZ4_DESCRIPTOR)?;
+                loop {
+                    let (len, rest) = left.split_first_chunk()?;
+                    let len = u32::from_le_bytes(*len);
+                    if len == LZ4_END {
+                        break;
+                    }
+                    let (block, rest) = rest.split_at_checked((len & !LZ4_PLAIN) as usize)?;
+                    if len & LZ4_PLAIN == 0 {
+                        out.extend(decompress(block, BLOCK).ok()?);
+                    } else {
+                        out.extend_from_slice(block);
+                    }
+                    left = rest;
+                }
+            }
+            Self::Zstd => out = zstd::stream::decode_all(bytes).ok()?,
+        }
+        Some(out)
     }
 }
 
@@ -108,6 +150,19 @@ impl Compressor {
     }
 }
 
+/// snappy-java: a name, the version of the format, and the least version that reads it.
+const SNAPPY_HEADER: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
+/// LZ4: a magic number; version 1, independent blocks without checksums, neither the length nor a
+/// checksum of the content; blocks of up to 64 KiB; and the second byte of the xxHash-32 of both.
+const LZ4_DESCRIPTOR: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+/// Marks a block of LZ4 as it was, because it would not get shorter.
+const LZ4_PLAIN: u32 = 1 << 31;
+/// Where the next block of LZ4 would have its length.
+const LZ4_END: u32 = 0;
+/// The longest block of LZ4 by its descriptor. Readers of Snappy take blocks of any length (Kafka writes
+/// 32 KiB): in these, which are as far as Snappy looks back, our events come to a twentieth less.
+const BLOCK: usize = 64 * 1024;
+
 const ROOM: &str = "room for bytes that do not compress";
 
 fn at_least(room: &mut Vec<u8>, len: usize) -> &mut [u8] {
@@ -133,13 +188,7 @@ fn gzip(state: &mut Compress, bytes: &[u8], out: &mut Vec<u8>) {
 /// snappy-java, `SnappyOutputStream`: a header, and blocks with their length before them. Kafka
 /// takes bare Snappy too, as librdkafka writes it, but then has to hold a batch in memory as one.
 fn snappy(state: &mut Encoder, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u8>) {
-    /// A name, the version of the format, and the least version that reads it.
-    const HEADER: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
-    /// Readers take blocks of any length (Kafka writes 32 KiB). In 64 KiB, which is as far as Snappy
-    /// looks back, our events come to a twentieth less.
-    const BLOCK: usize = 64 * 1024;
-
-    out.extend_from_slice(HEADER);
+    out.extend_from_slice(SNAPPY_HEADER);
     for block in bytes.chunks(BLOCK) {
         let room = at_least(room, max_compress_len(BLOCK));
         let len = state.compress(block, room).expect(ROOM);
@@ -151,15 +200,7 @@ fn snappy(state: &mut Encoder, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u
 /// LZ4 Frame Format 1.6, as Kafka's `Lz4BlockOutputStream` writes it: a descriptor, blocks with
 /// their length before them, and a length of 0. Kafka reads blocks that are independent, and no other.
 fn lz4(table: &mut CompressTable, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u8>) {
-    /// Magic number; version 1, independent blocks without checksums, neither the length nor a
-    /// checksum of the content; blocks of up to 64 KiB; and the second byte of the xxHash-32 of both.
-    const DESCRIPTOR: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
-    const BLOCK: usize = 64 * 1024;
-    /// Marks a block as it was, because it would not get shorter.
-    const PLAIN: u32 = 1 << 31;
-    const END: u32 = 0;
-
-    out.extend_from_slice(&DESCRIPTOR);
+    out.extend_from_slice(&LZ4_DESCRIPTOR);
     for block in bytes.chunks(BLOCK) {
         let room = at_least(room, get_maximum_output_size(BLOCK));
         let len = compress_into_with_table(block, room, table).expect(ROOM);
@@ -167,9 +208,9 @@ fn lz4(table: &mut CompressTable, bytes: &[u8], room: &mut Vec<u8>, out: &mut Ve
             out.extend_from_slice(&(len as u32).to_le_bytes());
             out.extend_from_slice(&room[..len]);
         } else {
-            out.extend_from_slice(&(block.len() as u32 | PLAIN).to_le_bytes());
+            out.extend_from_slice(&(block.len() as u32 | LZ4_PLAIN).to_le_bytes());
             out.extend_from_slice(block);
         }
     }
-    out.extend_from_slice(&END.to_le_bytes());
+    out.extend_from_slice(&LZ4_END.to_le_bytes());
 }

@@ -23,6 +23,8 @@ pub struct Packed {
 /// (`batch.size`). It is estimated from the batch before, so a batch may turn out somewhat larger.
 pub struct Packer {
     size: usize,
+    /// What no batch should be longer than, where somebody takes no longer ones.
+    most: usize,
     builders: Vec<BatchBuilder>,
     compressor: Compressor,
     /// Of the last batch that was long enough to tell.
@@ -52,9 +54,10 @@ impl Packer {
     /// batch of its own.
     pub fn new(partitions: u32, size: usize, codec: Codec) -> Self {
         let compression = Ratio::expected(codec);
-        let limits = limits(size, compression);
+        let most = usize::MAX;
+        let limits = limits(size, most, compression);
         let builders = (0..partitions).map(|_| BatchBuilder::new(limits)).collect();
-        Self { size, builders, compressor: Compressor::new(codec), compression }
+        Self { size, most, builders, compressor: Compressor::new(codec), compression }
     }
 
     /// Forgets how well the last batches were compressed, so that what follows does not depend on
@@ -62,7 +65,16 @@ impl Packer {
     pub fn restart(&mut self) {
         self.compression = Ratio::expected(self.compressor.codec());
         for builder in &mut self.builders {
-            builder.set_limits(limits(self.size, self.compression));
+            builder.set_limits(limits(self.size, self.most, self.compression));
+        }
+    }
+
+    /// Aims at batches that are not longer than this; what is estimated may still turn out longer.
+    pub fn set_most(&mut self, most: usize) {
+        if self.most != most {
+            self.most = most;
+            let limits = limits(self.size, most, self.compression);
+            self.builders.iter_mut().for_each(|builder| builder.set_limits(limits));
         }
     }
 
@@ -112,15 +124,16 @@ impl Packer {
         if records >= 16 {
             self.compression = Ratio { plain: plain as u64, compressed: bytes.len() as u64 };
         }
-        builder.set_limits(limits(self.size, self.compression));
+        builder.set_limits(limits(self.size, self.most, self.compression));
         out.push(Packed { partition, records, bytes });
     }
 }
 
-fn limits(size: usize, compression: Ratio) -> Limits {
+fn limits(size: usize, most: usize, compression: Ratio) -> Limits {
     // What is estimated may turn out longer, and a broker takes no more than 1 MiB by itself.
     let estimated = compression.compressed < compression.plain;
-    let size = if estimated { size.min(640 << 10) } else { size };
+    let most = if estimated { (most / 8 * 5).min(640 << 10) } else { most };
+    let size = size.min(most.max(1));
     let bytes = size as u64 * compression.plain / compression.compressed.max(1);
     // Compression is never counted on beyond what text of any kind reaches.
     let bytes = bytes.clamp(size as u64, size as u64 * 16);

@@ -169,6 +169,17 @@ impl Measured<'_> {
     }
 }
 
+/// A record of which all but the numbers at its start is known.
+pub(super) fn put_rest(out: &mut Vec<u8>, place: Place, rest: &[u8]) {
+    let (timestamp, offset) = (zigzag(place.timestamp_delta), zigzag(place.offset_delta));
+    let body = ATTRIBUTES.len() + varint::len(timestamp) + varint::len(offset) + rest.len();
+    varint::put(out, zigzag(body as i64));
+    out.extend_from_slice(&ATTRIBUTES);
+    varint::put(out, timestamp);
+    varint::put(out, offset);
+    out.extend_from_slice(rest);
+}
+
 #[inline]
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     varint::put(out, zigzag(bytes.len() as i64));

@@ -8,6 +8,26 @@ pub(super) const fn zigzag(n: i64) -> u64 {
     ((n << 1) ^ (n >> 63)) as u64
 }
 
+/// What [`zigzag`] was given.
+#[inline]
+pub(super) const fn unzigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
+/// Takes a number off the front of `bytes`, if there is one.
+pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut n = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, left) = bytes.split_first()?;
+        *bytes = left;
+        n |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(n);
+        }
+    }
+    None
+}
+
 /// Bytes that `n` takes.
 #[inline]
 pub(super) const fn len(n: u64) -> usize {
@@ -26,7 +46,7 @@ pub(super) fn put(out: &mut Vec<u8>, mut n: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{len, put, zigzag};
+    use super::{len, put, take, unzigzag, zigzag};
 
     /// Of Kafka's `ByteUtilsTest`.
     #[test]
@@ -52,6 +72,10 @@ mod tests {
             put(&mut out, zigzag(n));
             assert_eq!(out, bytes, "{n}");
             assert_eq!(len(zigzag(n)), bytes.len(), "{n}");
+            let mut left = bytes;
+            assert_eq!(take(&mut left).map(unzigzag), Some(n), "{n}");
+            assert!(left.is_empty());
+            assert_eq!(take(&mut &bytes[..bytes.len() - 1]), None, "{n}");
         }
     }
 }

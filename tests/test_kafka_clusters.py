@@ -6,6 +6,7 @@ is waited for.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -36,7 +38,7 @@ from datagen.errors import (
     RejectedError,
     UnreachableError,
 )
-from datagen.presets import BULK, PRESETS, ProducerConfig
+from datagen.presets import BULK, PRESETS, RELIABLE, ProducerConfig
 from datagen.sinks.kafka import KafkaSink
 from records import TOPICS, end_offsets, read_topics
 from running import running
@@ -45,7 +47,7 @@ from services._net import free_port
 from services.kafka import KafkaBroker, KafkaCluster, Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from engines import Engine
 
@@ -107,16 +109,28 @@ def prefix() -> str:
 @pytest.fixture
 def config(broker: KafkaBroker, prefix: str, engine: Engine) -> ProducerConfig:
     """For topics of its own on the broker, without a registry, by each engine."""
-    where = {"bootstrap_servers": broker.bootstrap, "schema_registry_url": None}
+    return config_of(broker.bootstrap, prefix, engine)
+
+
+@pytest.fixture
+def clustered(three: KafkaCluster, prefix: str, engine: Engine) -> ProducerConfig:
+    """The same on three running brokers, for events that replicas acknowledge."""
+    three.start()
+    return config_of(three.bootstrap, prefix, engine, RELIABLE)
+
+
+def config_of(
+    bootstrap: str, prefix: str, engine: Engine, base: ProducerConfig = BULK
+) -> ProducerConfig:
+    where = {"bootstrap_servers": bootstrap, "schema_registry_url": None}
     changes: dict[str, Any] = {**where, **engine.fields, "topic_prefix": prefix}
-    return replace(BULK, **changes)
+    return replace(base, **changes)
 
 
-def create(bootstrap: str, names: Any, partitions: int = 3, **settings: str) -> None:
+def create(bootstrap: str, names: Sequence[str], config: Mapping[str, str] | None = None) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    config = {name.replace("_", "."): text for name, text in settings.items()}
     for future in admin.create_topics(
-        [NewTopic(n, partitions, 1, config=config) for n in names]
+        [NewTopic(name, 3, 1, config=dict(config or {})) for name in names]
     ).values():
         future.result(30)
     end_offsets(bootstrap, names)
@@ -158,9 +172,8 @@ def assert_all_there(bootstrap: str, prefix: str, plan: Plan) -> None:
 @pytest.mark.parametrize("preset", ["RELIABLE", "BULK"])
 def test_a_quota_slows_a_load_and_ends_none(preset: str, config: ProducerConfig) -> None:
     """With less time than it takes, but for a broker that is silent."""
-    base = PRESETS[preset]
     slow = replace(
-        base,
+        PRESETS[preset],
         bootstrap_servers=config.bootstrap_servers,
         schema_registry_url=None,
         engine=config.engine,
@@ -205,20 +218,11 @@ def test_silence_ends_a_flush(config: ProducerConfig, broker: KafkaBroker) -> No
 # --- counting
 
 
-@pytest.mark.parametrize("preset", ["RELIABLE"])
 def test_brokers_restarted_one_after_the_other(
-    preset: str, engine: Engine, three: KafkaCluster, prefix: str
+    clustered: ProducerConfig, three: KafkaCluster
 ) -> None:
     """While events are sent and while the ends are read: both are done by the rest of the cluster."""
-    three.start()
     plan = Plan(seed=7, customers=1_500)
-    config = replace(
-        PRESETS[preset],
-        bootstrap_servers=three.bootstrap,
-        schema_registry_url=None,
-        topic_prefix=prefix,
-        **engine.fields,
-    )
     batches = list(plan.batches(STREAM, batch_rows=500))
     restarted: list[int] = []
 
@@ -230,7 +234,7 @@ def test_brokers_restarted_one_after_the_other(
             restarted.append(node)
 
     restarting = threading.Thread(target=restart)
-    with KafkaSink(config) as sink:
+    with KafkaSink(clustered) as sink:
         topic = sink.topic(STREAM)
         sink.create_topics({topic: 3})
         before = sink.end_offsets([topic])
@@ -279,31 +283,24 @@ def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
 
 
 def test_replicas_are_the_brokers_own_unless_they_are_named(
-    engine: Engine, three: KafkaCluster, prefix: str
+    clustered: ProducerConfig, prefix: str
 ) -> None:
     """The cluster's brokers give three, and need two in sync."""
-    three.start()
-    config = ProducerConfig(
-        bootstrap_servers=three.bootstrap,
-        schema_registry_url=None,
-        topic_prefix=prefix,
-        engine=engine.name,
-    )
-    with KafkaSink(config) as sink:
+    with KafkaSink(clustered) as sink:
         sink.create_topics({sink.topic(STREAM): 3})
         sink.create_topics({"other." + prefix: 1}, replication_factor=2)
         for factor, said in ((1, "1 replica and needs 2 in sync"), (4, "3 brokers.* 4 replicas")):
             with pytest.raises(ConfigurationError, match=said) as caught:
                 sink.create_topics({f"{prefix}few": 1}, replication_factor=factor)
             assert "--replication-factor" in str(caught.value)
-    topics = AdminClient({"bootstrap.servers": three.bootstrap}).list_topics(timeout=10).topics
+    topics = AdminClient({"bootstrap.servers": clustered.bootstrap}).list_topics(timeout=10).topics
     assert {len(one.replicas) for one in topics[sink.topic(STREAM)].partitions.values()} == {3}
     assert [len(one.replicas) for one in topics["other." + prefix].partitions.values()] == [2]
     assert f"{prefix}few" not in topics
 
 
 def test_a_topic_with_fewer_replicas_than_it_needs(config: ProducerConfig, pg_dsn: str) -> None:
-    create(config.bootstrap, topics_of(config.topic_prefix), min_insync_replicas="2")
+    create(config.bootstrap, topics_of(config.topic_prefix), {"min.insync.replicas": "2"})
     outcome = load(
         *("--kafka-bootstrap", config.bootstrap, "--topic-prefix", config.topic_prefix),
         *("--no-avro", "--engine", config.engine, "--postgres-url", pg_dsn),
@@ -319,15 +316,8 @@ def test_a_topic_with_fewer_replicas_than_it_needs(config: ProducerConfig, pg_ds
         sink.send_batch(batch_of())
 
 
-def test_replicas_that_are_away(engine: Engine, three: KafkaCluster, prefix: str) -> None:
-    three.start()
-    config = ProducerConfig(
-        bootstrap_servers=three.bootstrap,
-        schema_registry_url=None,
-        topic_prefix=prefix,
-        engine=engine.name,
-    )
-    with KafkaSink(config) as sink:
+def test_replicas_that_are_away(clustered: ProducerConfig, three: KafkaCluster) -> None:
+    with KafkaSink(clustered) as sink:
         needs = {"min.insync.replicas": "3"}
         sink.create_topics({sink.topic(STREAM): 3}, config=needs)
     broker = three.broker(3)
@@ -335,7 +325,7 @@ def test_replicas_that_are_away(engine: Engine, three: KafkaCluster, prefix: str
     try:
         began = time.monotonic()
         said = "2 of 3 replicas in sync and needs 3"
-        with KafkaSink(config) as sink, pytest.raises(UnreachableError, match=said):
+        with KafkaSink(clustered) as sink, pytest.raises(UnreachableError, match=said):
             sink.require_topics([sink.topic(STREAM)])
         assert time.monotonic() - began < 20
     finally:
@@ -403,9 +393,7 @@ def test_names_that_collide(config: ProducerConfig) -> None:
 
 def test_a_policy_of_the_cluster(engine: Engine) -> None:
     with running(KafkaBroker(heap="320m", short_lived=True, topic_policy=True)) as broker:
-        config = ProducerConfig(
-            bootstrap_servers=broker.bootstrap, engine=engine.name, topic_prefix="p."
-        )
+        config = config_of(broker.bootstrap, "p.", engine)
         outcome = command(config, "--create-topics", "--customers", 20)
         assert_failed(outcome, 3, policy.WORDS, "POLICY_VIOLATION", "--retention-hours broker")
         outcome = command(
@@ -419,7 +407,7 @@ def test_a_policy_of_the_cluster(engine: Engine) -> None:
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_batches_fit_the_topic(config: ProducerConfig, fast: bool) -> None:
-    create(config.bootstrap, topics_of(config.topic_prefix), max_message_bytes="100000")
+    create(config.bootstrap, topics_of(config.topic_prefix), {"max.message.bytes": "100000"})
     plan = Plan(customers=300)
     options = ("--fast",) if fast else ("--preset", "BULK")
     outcome = command(config, "--customers", plan.customers, *options)
@@ -428,7 +416,7 @@ def test_batches_fit_the_topic(config: ProducerConfig, fast: bool) -> None:
 
 
 def test_an_event_too_large_by_itself(config: ProducerConfig) -> None:
-    create(config.bootstrap, topics_of(config.topic_prefix), max_message_bytes="2000")
+    create(config.bootstrap, topics_of(config.topic_prefix), {"max.message.bytes": "2000"})
     rows = [batch_of().row(at) for at in range(10)]
     rows[4]["description"] = "".join(chr(97 + (n * n) % 26) for n in range(5_000))
     changed = replace(config, compression="none")
@@ -448,39 +436,38 @@ def test_an_event_too_large_by_itself(config: ProducerConfig) -> None:
 
 @pytest.mark.parametrize("cleanup", ["compact", "compact,delete"])
 def test_a_compacted_topic_is_refused(cleanup: str, config: ProducerConfig) -> None:
-    create(config.bootstrap, topics_of(config.topic_prefix), cleanup_policy=cleanup)
+    create(config.bootstrap, topics_of(config.topic_prefix), {"cleanup.policy": cleanup})
     outcome = command(config, "--customers", 20)
     assert_failed(outcome, 3, f"{config.topic_prefix}banking", f"cleanup.policy={cleanup}")
 
 
 DAYS = timedelta(days=90)
-HOURS = "message.timestamp.after.max.ms"
 
 
 @pytest.mark.parametrize(
     ("settings", "oldest", "newest", "words"),
     [
-        ({"retention_ms": "28800000"}, NOW - DAYS, NOW, ["8 hours", "--retention-hours -1"]),
+        ({"retention.ms": "28800000"}, NOW - DAYS, NOW, ["8 hours", "--retention-hours -1"]),
         (
-            {"message_timestamp_type": "LogAppendTime", "retention_ms": "-1"},
+            {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"},
             NOW - DAYS,
             NOW,
             ["LogAppendTime", "CreateTime"],
         ),
         (
-            {"message_timestamp_before_max_ms": "60000", "retention_ms": "-1"},
+            {"message.timestamp.before.max.ms": "60000", "retention.ms": "-1"},
             NOW - DAYS,
             NOW,
             ["message.timestamp.before.max.ms=60000", "--topic-config"],
         ),
         (
-            {"message_timestamp_after_max_ms": "3600000", "retention_ms": "-1"},
+            {"message.timestamp.after.max.ms": "3600000", "retention.ms": "-1"},
             NOW - DAYS,
             NOW + DAYS,
             ["message.timestamp.after.max.ms=3600000"],
         ),
-        ({"retention_ms": "-1"}, NOW - DAYS, NOW, []),
-        ({"retention_ms": "8640000000"}, NOW - DAYS, NOW, []),
+        ({"retention.ms": "-1"}, NOW - DAYS, NOW, []),
+        ({"retention.ms": "8640000000"}, NOW - DAYS, NOW, []),
     ],
 )
 def test_topics_that_records_with_the_time_of_events_would_not_stay_in(
@@ -490,7 +477,7 @@ def test_topics_that_records_with_the_time_of_events_would_not_stay_in(
     words: list[str],
     config: ProducerConfig,
 ) -> None:
-    create(config.bootstrap, [f"{config.topic_prefix}{STREAM}"], **settings)
+    create(config.bootstrap, [f"{config.topic_prefix}{STREAM}"], settings)
     for before in (True, False):
         with KafkaSink(replace(config, record_timestamp="event")) as sink:
             topic = sink.topic(STREAM)
@@ -559,14 +546,12 @@ def allowed(broker: KafkaBroker, *rules: tuple[ResourceType, str, AclOperation])
     try:
         yield
     finally:
-        from confluent_kafka.admin import AclBindingFilter  # type: ignore[attr-defined]
-
         everything = AclBindingFilter(
             ResourceType.ANY,
-            None,
+            None,  # type: ignore[arg-type]
             ResourcePatternType.ANY,
-            None,
-            None,
+            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
             AclOperation.ANY,
             AclPermissionType.ANY,
         )
@@ -659,15 +644,14 @@ def test_counting_that_is_denied(config: ProducerConfig, broker: KafkaBroker) ->
 def test_a_time_that_the_topic_refuses(config: ProducerConfig) -> None:
     """Set after the sink has looked at it, as a topic that is changed meanwhile."""
     topic = f"{config.topic_prefix}{STREAM}"
-    create(config.bootstrap, [topic], retention_ms="-1")
+    create(config.bootstrap, [topic], {"retention.ms": "-1"})
     changed = replace(config, record_timestamp="event")
-    with (
-        pytest.raises(RejectedError, match=rf"{topic}: INVALID_(TIMESTAMP|RECORD)") as caught,
-        KafkaSink(changed) as sink,
-    ):
-        sink.require_topics([topic])
-        alter(config.bootstrap, topic, "message.timestamp.before.max.ms", "1000")
-        alter(config.bootstrap, topic, HOURS, "1000")
+    sink = KafkaSink(changed)
+    sink.require_topics([topic])
+    alter(config.bootstrap, topic, "message.timestamp.before.max.ms", "1000")
+    alter(config.bootstrap, topic, "message.timestamp.after.max.ms", "1000")
+    said = rf"{topic}: INVALID_(TIMESTAMP|RECORD)"
+    with pytest.raises(RejectedError, match=said) as caught, sink:
         sink.send_batch(batch_of())
     assert "--record-timestamp production" in str(caught.value)
     assert caught.value.exit_code == 4
@@ -724,7 +708,7 @@ def test_a_broker_that_is_not_where_it_says(
 def test_ctrl_c_is_not_held_up(config: ProducerConfig) -> None:
     """While an address is tried where nobody refuses and nobody answers."""
     nobody = replace(config, bootstrap_servers="192.0.2.1:9092")
-    timer = threading.Timer(1.5, __import__("signal").raise_signal, [2])
+    timer = threading.Timer(1.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):

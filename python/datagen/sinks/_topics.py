@@ -14,7 +14,7 @@ from ._cluster import TIMEOUT
 from ._librdkafka import is_authorization, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from confluent_kafka import KafkaException
 
@@ -29,7 +29,7 @@ _MAX_RETENTION_HOURS: Final = 2**63 // _HOUR_MS
 _MAX_REPLICAS: Final = 2**15 - 1
 _NO_LIMIT: Final = 2**63 - 1
 #: Seconds for descriptions of configurations, which not every broker gives.
-_DESCRIBE: Final = 5.0
+_DESCRIBE: Final = 6.0
 #: Seconds for replicas that are not in sync.
 _IN_SYNC: Final = 5.0
 #: Options that leave a topic's settings to the broker, or set them.
@@ -196,7 +196,7 @@ class Topics:
         _log.info("Kafka: creating %s, %g s at most", ", ".join(missing), TIMEOUT)
 
         def check() -> None:
-            cluster.check_brokers(metadata, metadata.brokers, time.monotonic() - began)
+            cluster.check_brokers(metadata.brokers, time.monotonic() - began)
 
         while left:
             try:
@@ -283,7 +283,8 @@ class Topics:
         from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
         from confluent_kafka.cimpl import RESOURCE_BROKER
 
-        found = self._describe([ConfigResource(RESOURCE_BROKER, str(min(metadata.brokers)))])
+        broker = min(metadata.brokers)
+        found = self._describe([ConfigResource(RESOURCE_BROKER, str(broker))], [broker])
         given = next(iter(found.values()), {})
         kept = {
             name: given[name]
@@ -313,12 +314,19 @@ class Topics:
         found = self._describe([ConfigResource(RESOURCE_TOPIC, name) for name in names])
         return {name: _settings(found.get(name, {})) for name in names}
 
-    def _describe(self, resources: list[Any]) -> dict[str, dict[str, str]]:
-        """The configurations of those resources that the broker describes to this user."""
+    def _describe(
+        self, resources: list[Any], brokers: Collection[int] = ()
+    ) -> dict[str, dict[str, str]]:
+        """The configurations of those resources that ``brokers`` describe to this user."""
         from confluent_kafka import KafkaException
 
         futures = self._cluster.admin.describe_configs(resources, request_timeout=_DESCRIBE)
-        self._cluster.wait(futures.values(), _DESCRIBE + 1)
+        began = time.monotonic()
+
+        def check() -> None:
+            self._cluster.check_brokers(brokers, time.monotonic() - began)
+
+        self._cluster.wait(futures.values(), _DESCRIBE + 1, check=check)
         found = {}
         for resource, future in futures.items():
             try:

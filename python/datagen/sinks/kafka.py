@@ -347,7 +347,7 @@ class KafkaSink:
                 done = sum(one.attempted - one.pending for one in report.topics.values())
                 if done != settled:
                     quiet_since, settled = now, done
-                elif now - max(quiet_since, self._throttled_until) >= wait:
+                elif now - max(quiet_since, self._engine.throttled_until) >= wait:
                     raise self._incomplete(f" for {wait:.3g} s")
         report = self._engine.report()
         # What the engine met after the last acknowledgement takes nothing back.
@@ -369,14 +369,16 @@ class KafkaSink:
         self._topics.check(names, metadata, made)
         for name in names:
             limit = self._topics.settings[name].max_message_bytes
-            if limit is not None and hasattr(self._engine, "limit"):
+            if limit is not None:
                 self._engine.limit(name, limit)
         self._engine.find(names)
         self._known |= {name: len(metadata.topics[name].partitions) for name in names}
 
-    @property
-    def _throttled_until(self) -> float:
-        return float(getattr(self._engine, "throttled_until", 0.0))
+    def _words(self, topic: str, name: str) -> str:
+        """What the broker said with an error, where it is more than the error's name."""
+        if not isinstance(self._engine, ConfluentEngine):
+            return ""
+        return self._engine.words(topic, name).removeprefix("Broker: ").rstrip(".")
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -447,10 +449,13 @@ class KafkaSink:
         if failed:
             topic, name = min(failed, key=lambda one: _WEIGHT.index(kind_of(one[1])))
             if (kind := kind_of(name)) is not UnreachableError:
-                advice = hint(name, topic.topic, self._config)
+                words = self._words(topic.topic, name)
+                # librdkafka has one name for all that a broker finds wrong with single records.
+                timed = name == "INVALID_RECORD" and "imestamp" in words
+                advice = hint("INVALID_TIMESTAMP" if timed else name, topic.topic, self._config)
                 return kind(
                     f"Kafka at {self._cluster.address} refused events of topic {topic.topic}: {name}"
-                    f"{f'; {advice}' if advice else ''}.{cause}"
+                    f"{f' ({words})' if words else ''}{f'; {advice}' if advice else ''}.{cause}"
                 )
         late = next((one for one in report.topics.values() if not _settled(one)), None)
         if late is None:

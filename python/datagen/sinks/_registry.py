@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import ssl
+import threading
+import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -45,6 +48,7 @@ _FLAGS: Final[Mapping[str, bool]] = {
 }
 _JSON: Final = "or send JSON with --no-avro"
 _MAX_TEXT: Final = 300
+_TURN: Final = 0.1  # seconds
 
 
 def check_options(config: ProducerConfig) -> bool:
@@ -135,6 +139,8 @@ class _Registry:
             self._stack.enter_context(self._client(url, user, options)) for url, user in places
         ]
         self._current = 0
+        # For all attempts of a request. One that is answered byte by byte never times out by itself.
+        self._limit = 2 * (1 + options["timeout"]) * (1 + options["max.retries"])
 
     def __enter__(self) -> Self:
         return self
@@ -186,8 +192,10 @@ class _Registry:
     def _ask(self, call: Callable[[SchemaRegistryClient], T]) -> T:
         """What the registry answers, at the first address where it does."""
         while True:
+            client = self._clients[self._current]
+            _log.debug("asking the Schema Registry at %s", self.where)
             try:
-                return call(self._clients[self._current])
+                return _within(self._limit, partial(call, client))
             except Exception as error:
                 last = self._current == len(self._clients) - 1
                 status = getattr(error, "http_status_code", None)
@@ -321,6 +329,34 @@ class _Registry:
         )
 
 
+class _SilenceError(Exception):
+    """A request was not answered in the time that it may take at most."""
+
+
+def _within(seconds: float, call: Callable[[], T]) -> T:
+    """What ``call`` returns or raises, waited for so long; Ctrl-C is heard meanwhile."""
+    result: list[T] = []
+    failure: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            result.append(call())
+        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+            failure.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name="schema registry", daemon=True).start()
+    end = time.monotonic() + seconds
+    while not done.wait(_TURN):  # in turns, between which a signal is heard
+        if time.monotonic() >= end:
+            raise _SilenceError(f"no whole answer within {seconds:g} s")
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
 def _meaning(status: int, code: object) -> tuple[type[DatagenError], str]:
     """The exception for a status of HTTP and a code of the registry, and what to do about it."""
     if status == 409:
@@ -424,7 +460,7 @@ def _is_passing(status: int | None) -> bool:
 
 def _is_transport(error: BaseException) -> bool:
     # The HTTP client is httpx or httpx2, whichever is there; both have this base class.
-    return _is_a(error, "TransportError")
+    return isinstance(error, _SilenceError) or _is_a(error, "TransportError")
 
 
 def _is_absent(error: BaseException) -> bool:

@@ -499,6 +499,8 @@ def test_a_registry_that_says_nothing(
                 _registry.register(there, {SUBJECT: SCHEMA})
             return
         assert _registry.register(there, {SUBJECT: SCHEMA}) is None
+        assert caplog.text == ""
+        assert KafkaSink(there).register_schemas([STREAM]) == {}
     (warning,) = (one for one in caplog.records if one.levelno == logging.WARNING)
     assert warning.getMessage() == (
         f"Schema Registry at {url} not available. Using JSON serialization."
@@ -590,7 +592,7 @@ def test_a_registry_on_this_machine_is_reached_directly(
                 assert register(there.url.replace("127.0.0.1", host)) == {SUBJECT: 1}
 
 
-@pytest.mark.parametrize("proxy", [f"socks5://me:{SECRET}@127.0.0.1:1", f"x://me:{SECRET}@y"])
+@pytest.mark.parametrize("proxy", [f"socks5h://me:{SECRET}@127.0.0.1:1", f"x://me:{SECRET}@y"])
 @pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY"])
 def test_a_proxy_that_cannot_be_used_is_named(
     environment: pytest.MonkeyPatch, name: str, proxy: str

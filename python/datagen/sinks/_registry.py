@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["check_options", "delete", "register"]
+__all__ = ["check_options", "delete", "register", "warn"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def check_options(config: ProducerConfig) -> bool:
 def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, int] | None:
     """The ids of Avro schemas by subject: of those that are there, else they are registered.
 
-    None, with a warning, where no registry answers and the configuration lets events be JSON.
+    None where no registry answers and the configuration lets events be JSON; ``warn`` says so.
     """
     ids: dict[str, int] = {}
     with _Registry(config) as registry:
@@ -88,11 +88,14 @@ def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, in
                 if ids or not config.may_be_json:
                     raise registry.absence(error, f"stopped answering at {subject}", ids) from None
                 _log.info("Schema Registry: %s", registry.reason(error))
-                _log.warning(
-                    "Schema Registry at %s not available. Using JSON serialization.", registry.where
-                )
                 return None
     return ids
+
+
+def warn(config: ProducerConfig) -> None:
+    """Says that events are JSON since no registry answered."""
+    places = ",".join(_place(url)[0] for url in (config.schema_registry_url or "").split(","))
+    _log.warning("Schema Registry at %s not available. Using JSON serialization.", places)
 
 
 def delete(config: ProducerConfig, subjects: Iterable[str]) -> None:
@@ -263,12 +266,12 @@ class _Registry:
         try:
             with direct():  # no other proxy than that
                 return SchemaRegistryClient(mine)
-        except ImportError as error:  # the one that a proxy of another kind needs
+        except ImportError:  # of what a proxy that is not of HTTP needs
+            kind = str(proxy).partition("://")[0]
             raise ConfigurationError(
-                self._config.hide(
-                    f"{origin} cannot be used for the Schema Registry at {url}: {error}. Use one "
-                    "of HTTP, or name the registry's host in NO_PROXY."
-                )
+                f"{origin} cannot be used for the Schema Registry at {url}: a proxy of {kind}:// "
+                "needs the Python package socksio. Install it, use a proxy of http://, or name the "
+                "registry's host in NO_PROXY."
             ) from None
         except ssl.SSLError:
             raise ConfigurationError(
@@ -315,7 +318,7 @@ class _Registry:
             return self._stranger()
         status, code = error.http_status_code, error.error_code
         # Without a code of its own it is no registry's answer but a whole page of something else.
-        said = self._config.hide(str(error.error_message))[:_MAX_TEXT] if code != -1 else ""
+        said = "" if code == -1 else self._config.hide(str(error.error_message or ""))[:_MAX_TEXT]
         said = f"Schema Registry at {self.where} answered {status} for {subject}" + (
             f": {said.rstrip('. ')}" if said else ""
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from datagen._core import Batch, Plan
-from datagen.check import FinancialDataStore, MasterDataStore
+from datagen.check import FinancialDataStore, MasterDataStore, memory_needed
 from datagen.errors import OptionError, ReferentialIntegrityError, RejectedError
 from datagen.types import catalogue
 
@@ -197,6 +198,42 @@ def test_a_refused_batch_is_not_kept() -> None:
     assert content(store) == before
 
 
+def handed_over(
+    store: MasterDataStore, plan: Plan, start: int = 0
+) -> dict[str, dict[bytes, bytes]]:
+    """The rows of a load of customers from `start` on, as JSON, by id; its store checks them."""
+    rows: dict[str, dict[bytes, bytes]] = {}
+    for relation in catalogue():
+        rows[relation.name] = {}
+        for batch in plan.batches(relation.name, start, batch_rows=1_000):
+            assert store.add_batch(batch) is batch
+            ids = batch.text(relation.primary_key)
+            rows[relation.name].update(zip(ids, batch.encode("json"), strict=True))
+    assert store.counts == {name: len(those) for name, those in rows.items()}
+    assert store.counts == {name: plan.rows(name, start) for name in rows}
+    return rows
+
+
+@STORES
+@pytest.mark.parametrize(("first", "last"), [(1_000, 1_500), (7, 33), (20, 40)])
+def test_ranges_of_one_seed_are_loads_of_their_own(
+    new_store: type[MasterDataStore], first: int, last: int
+) -> None:
+    """Each has all parents that its rows need, and together they are the larger load."""
+    before = handed_over(new_store(), Plan(7, first, days=30))
+    # A store that has seen nothing of the customers before.
+    more = handed_over(new_store(), Plan(7, last, days=30), first)
+    whole = handed_over(new_store(), Plan(7, last, days=30))
+    for name in whole:
+        if name == "stocks":
+            # They belong to the whole bank, so that every range has all of them.
+            assert before[name] == more[name] == whole[name]
+            continue
+        assert not before[name].keys() & more[name].keys()
+        # In the same order, too.
+        assert [*(before[name] | more[name]).items()] == [*whole[name].items()]
+
+
 def test_add_batch_returns_the_batch() -> None:
     def checked(store: MasterDataStore) -> Iterator[Batch]:
         for batch in plan().batches("customers"):
@@ -218,6 +255,75 @@ def test_single_rows_are_read_as_batches_are() -> None:
 def test_an_unknown_relation_is_named() -> None:
     with pytest.raises(OptionError, match=r"banking.trade'.*banking.trades"):
         FinancialDataStore().batches("banking.trade")
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from datagen import FinancialDataStore, Plan
+from datagen.types import catalogue
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+customers, days, start, stop = map(int, sys.argv[1:])
+plan, store = Plan(customers=customers, days=days), FinancialDataStore()
+sum(len(batch) for name in ("customers", "loans") for batch in plan.batches(name, 0, 1))
+before = resident()
+for relation in catalogue():
+    for batch in plan.batches(relation.name, start, stop, batch_rows=8192):
+        store.add_batch(batch)
+order = store.in_time()
+next(order)
+print(resident() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("customers", "days", "start", "stop"),
+    [
+        (2_000, 90, 0, 2_000),
+        (9_999, 90, 0, 9_999),
+        (4_000, 400, 0, 4_000),
+        (50_000, 30, 9_000, 16_000),
+    ],
+)
+def test_memory_is_told_before(customers: int, days: int, start: int, stop: int) -> None:
+    arguments = map(str, (customers, days, start, stop))
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    told = memory_needed(Plan(customers=customers, days=days), start, stop)
+    assert 0.75 < told / int(run.stdout) < 1.25
+
+
+def test_memory_of_a_plan_that_is_too_large_is_told_at_once() -> None:
+    began = time.perf_counter()
+    everything = memory_needed(Plan(customers=99_999_990, days=3_660))
+    assert time.perf_counter() - began < 5
+    assert 30 * 10**12 < everything < 100 * 10**12
+    # In proportion, but for the powers of two of the sets.
+    plan = Plan(customers=40_000)
+    halves = memory_needed(plan, 0, 20_000) + memory_needed(plan, 20_000)
+    assert memory_needed(plan) == pytest.approx(halves, rel=0.1)
+
+
+def test_memory_of_some_relations() -> None:
+    plan = Plan(customers=1_000)
+    names = [relation.name for relation in catalogue()]
+    alone = [memory_needed(plan, names=[name]) for name in names]
+    assert min(alone) > 0
+    assert sum(alone) == pytest.approx(memory_needed(plan), abs=len(names))
+    assert memory_needed(plan, names=[]) == 0
+    assert memory_needed(plan, 1_000) < 10_000  # the stocks alone
+    with pytest.raises(OptionError, match="'accountants'"):
+        memory_needed(plan, names=["accountants"])
+    with pytest.raises(OptionError, match="stop"):
+        memory_needed(plan, 7, 1_001)
 
 
 def test_no_driver_is_imported() -> None:

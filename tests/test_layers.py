@@ -250,9 +250,15 @@ PYTHON: dict[str, Layer] = {
         lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
     ),
     "_ahead": Layer(frozenset()),
+    "_memory": Layer(frozenset()),
     "settlement": Layer(frozenset({"sinks"})),
     "loader": Layer(
-        frozenset({"_ahead", "_core", "check", "errors", "presets", "settlement", "sinks", "types"})
+        frozenset(
+            {
+                *("_ahead", "_core", "_memory", "check", "errors", "presets", "settlement"),
+                *("sinks", "types"),
+            }
+        )
     ),
     "_signals": Layer(frozenset()),
     "local": Layer(

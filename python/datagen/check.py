@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._core import Batch, KeySet, TimeOrder
+from ._core import Batch, KeySet, Plan, TimeOrder
 from .errors import OptionError, ReferentialIntegrityError, RejectedError
 from .types import ForeignKey, catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["FinancialDataStore", "MasterDataStore", "orphan"]
+__all__ = ["FinancialDataStore", "MasterDataStore", "memory_needed", "orphan"]
 
 #: Single rows are merged into batches of this many.
 _MERGED_ROWS = 8192
+
+#: What columns keep beside their values: room for more rows, and the allocator's share. Measured.
+_ROOM = 1.09
+#: The bytes of an id in a set, and of an event's place in the order of time.
+_ID, _PLACE = 17, 16
+#: More customers have events in the same proportion.
+_COUNTED_CUSTOMERS = 10_000
 
 #: What a row of each table is called when it is somebody's parent.
 _PARENT = {
@@ -187,6 +194,36 @@ class FinancialDataStore(MasterDataStore):
         if pending := self._pending[name]:
             self._kept[name].append(Batch.from_rows(name, pending))
             self._pending[name] = []
+
+
+def memory_needed(
+    plan: Plan, start: int = 0, stop: int | None = None, *, names: Iterable[str] | None = None
+) -> int:
+    """Bytes of memory that a ``FinancialDataStore`` takes for customers ``start`` to ``stop``.
+
+    That is for the rows of the named tables and streams (by default of all), the sets of their ids, and
+    the order of time of the events; what the process has besides, its clients and their queues are
+    not counted. Within a quarter of what is measured; found in a tenth of a second, for any plan.
+    """
+    last = plan.customers if stop is None else stop
+    counted = min(last, start + _COUNTED_CUSTOMERS)
+    needed = 0.0
+    for relation in catalogue() if names is None else [catalogue()[name] for name in names]:
+        name = relation.name
+        if relation.is_stream and counted > start:
+            rows = plan.rows(name, start, counted) * (last - start) // (counted - start)
+        else:
+            rows = plan.rows(name, start, last)
+        sample = next(plan.batches(name, start, counted, batch_rows=_MERGED_ROWS), None)
+        if rows and sample:
+            needed += rows * (sample.nbytes / len(sample)) * _ROOM + _places(rows) * _ID
+            needed += rows * _PLACE * relation.is_stream
+    return round(needed)
+
+
+def _places(ids: int) -> int:
+    """The places of a hash table: a power of two, of which seven eighths may be taken."""
+    return 1 << (ids * 8 // 7).bit_length()
 
 
 def orphan(name: str, field: str, value: object, row: int) -> ReferentialIntegrityError:

@@ -44,6 +44,8 @@ _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _OPTIONS: Final = {
     "bootstrap_servers": "--kafka-bootstrap",
     "schema_registry_url": "--schema-registry",
+    "client_options": "--kafka-option",
+    "registry_options": "--registry-option",
     "schema": "--postgres-schema",
 }
 #: What makes a load a parallel one.
@@ -559,7 +561,8 @@ def _options_named(names: Mapping[str, str]) -> Iterator[None]:
         yield
     except OptionError as error:
         allowed = f"{error.value!r} is not allowed; use {error.allowed}"
-        hint = names.get(error.option, "--" + error.option.replace("_", "-"))
+        setting, _, name = error.option.partition(" ")
+        hint = f"{names.get(setting, '--' + setting.replace('_', '-'))} {name}".rstrip()
         raise click.BadParameter(allowed, param_hint=hint) from None
 
 

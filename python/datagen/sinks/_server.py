@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from .._secrets import Secrets
 from ..errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Server:
 
     def __init__(self, url: str) -> None:
         self._params = _parse(url)
-        self._scrub = _Scrubber(url, self._params)
+        self._scrub = _secrets(url, self._params)
         #: host:port/database
         self.where = _place(self._params)
 
@@ -93,7 +93,9 @@ class Server:
 
     def text(self, error: Exception) -> str:
         """What an error says, on one line."""
-        return self._scrub(_one_line(error))
+        text = self._scrub(_one_line(error))
+        # Cut only now, since of a secret that is cut the rest would not be found.
+        return text if len(text) <= 300 else text[:299] + "…"
 
     def error(
         self, error: psycopg.Error, table: str | None, *, lost: str, refused: str, conflict: str
@@ -226,23 +228,13 @@ def _place(params: Mapping[str, str]) -> str:
     return f"{host}:{port}/{database}"
 
 
-class _Scrubber:
-    """Takes secrets out of text that a driver or server wrote."""
-
-    def __init__(self, url: str, params: Mapping[str, str]) -> None:
-        secrets = {params.get(key, "") for key in ("password", "sslpassword")}
-        secrets |= {os.environ.get("PGPASSWORD", "")}
-        written = re.match(r"postgres(?:ql)?://[^@/:]*:([^@/]*)@", url)
-        secrets |= {quote(secret, safe="") for secret in secrets}
-        secrets |= {written[1]} if written else set()
-        # A password that is also the user's name would only garble the message.
-        public = {params.get(key) for key in ("user", "host", "dbname")}
-        self._secrets = sorted(secrets - public - {""}, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+def _secrets(url: str, params: Mapping[str, str]) -> Secrets:
+    """What takes secrets out of text that a driver or server wrote."""
+    written = re.match(r"postgres(?:ql)?://[^@/:]*:([^@/]*)@", url)
+    values = [params.get("password", ""), params.get("sslpassword", "")]
+    values += [os.environ.get("PGPASSWORD", ""), written[1] if written else ""]
+    # A password that is also the user's name would only garble the message.
+    return Secrets(values, public=(params.get(key, "") for key in ("user", "host", "dbname")))
 
 
 def _one_line(error: Exception) -> str:
@@ -252,8 +244,7 @@ def _one_line(error: Exception) -> str:
     diag = error.diag if isinstance(error, psycopg.Error) else None
     parts = [part for part in (diag.message_primary, diag.message_detail) if part] if diag else []
     text = " - ".join(parts) or _PREAMBLE.sub("", str(error).partition("\n")[0], count=1)
-    text = " ".join(text.split()).rstrip(".;: ")
-    return text if len(text) <= 300 else text[:299] + "…"
+    return " ".join(text.split()).rstrip(".;: ")
 
 
 def _is_lost(state: str) -> bool:

@@ -232,23 +232,25 @@ class KafkaSink:
             return
         found = _formats.formats_of(asked, self._config, self._cluster.events, TIMEOUT)
         other: Literal["avro", "json"] = "json" if self.format == "avro" else "avro"
-        mixed = ", ".join(topic for topic in asked if other in found.get(topic, ()))
+        mixing = [topic for topic in asked if other in found.get(topic, ())]
+        one = len(mixing) == 1
+        mixed = f"{'Topic' if one else 'Topics'} {', '.join(mixing)} {'holds' if one else 'hold'}"
         chosen = not self._config.may_be_json or not self._config.avro
-        if mixed and other == "avro" and not chosen:
+        if mixing and other == "avro" and not chosen:
             raise ConfigurationError(
-                f"Topic {mixed} holds Avro; --no-avro to mix. No Schema Registry answers at "
+                f"{mixed} Avro; --no-avro to mix. No Schema Registry answers at "
                 f"{self._config.schema_registry_url}: start it, or name another by "
                 "--schema-registry."
             )
-        if mixed and other == "json" and not chosen:
+        if mixing and other == "json" and not chosen:
             raise ConfigurationError(
-                f"Topic {mixed} holds JSON; --no-avro to go on with it. A Schema Registry answers at "
+                f"{mixed} JSON; --no-avro to go on with it. A Schema Registry answers at "
                 f"{self._config.schema_registry_url}, and nobody named it: name it by "
                 "--schema-registry to mix."
             )
-        if mixed:
-            holds, sent = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
-            _log.warning("Topic %s holds %s; %s is added to it.", mixed, holds, sent)
+        if mixing:
+            held, sent = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
+            _log.warning("%s %s; %s is added.", mixed, held, sent)
         self._compared.update(asked)
 
     def delete(self, streams: Iterable[str]) -> None:

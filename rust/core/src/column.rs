@@ -129,19 +129,16 @@ impl Values {
         self.len() == 0
     }
 
-    /// Bytes of memory, room for more rows included.
+    /// Bytes of the values.
     fn nbytes(&self) -> usize {
-        const fn of<T>(values: &Vec<T>) -> usize {
-            values.capacity() * size_of::<T>()
-        }
         match self {
-            Self::Uuid(v) => of(v),
-            Self::Text(v) => of(&v.offsets) + of(&v.bytes),
-            Self::I64(v) => of(v),
-            Self::I32(v) => of(v),
-            Self::I16(v) => of(v),
-            Self::Bool(v) => of(v),
-            Self::Code(v) => of(v),
+            Self::Uuid(v) => size_of_val(&v[..]),
+            Self::Text(v) => size_of_val(&v.offsets[..]) + v.bytes.len(),
+            Self::I64(v) => size_of_val(&v[..]),
+            Self::I32(v) => size_of_val(&v[..]),
+            Self::I16(v) => size_of_val(&v[..]),
+            Self::Bool(v) => size_of_val(&v[..]),
+            Self::Code(v) => size_of_val(&v[..]),
         }
     }
 
@@ -252,9 +249,9 @@ impl Batch {
         self.relation.position(name).map(|i| &self.columns[i])
     }
 
-    /// Bytes of memory that the columns take, room for more rows included.
+    /// Bytes of the values of all columns. Room that was kept for more is not counted.
     pub fn nbytes(&self) -> usize {
-        let validity = |column: &Column| column.validity.as_ref().map_or(0, Vec::capacity);
+        let validity = |column: &Column| column.validity.as_ref().map_or(0, Vec::len);
         self.columns.iter().map(|column| column.values.nbytes() + validity(column)).sum()
     }
 

@@ -90,16 +90,20 @@ impl TimeOrder {
 
     /// Sorts some more events; false once all are. The first batch waits for it otherwise.
     pub fn sort_some(&mut self) -> bool {
-        let mut places = Vec::new();
-        while let Some(batch) = self.batches.get(self.placed) {
-            if !places.is_empty() && places.len() + batch.rows() > self.run_rows {
-                break;
-            }
-            let number = u32::try_from(self.placed).expect("fewer than 2^32 batches");
-            let times = (0_u32..).zip(times(batch));
+        let mut rows = 0;
+        let fits = |batch: &&Arc<Batch>| {
+            let fits = rows == 0 || rows + batch.rows() <= self.run_rows;
+            rows += if fits { batch.rows() } else { 0 };
+            fits
+        };
+        let end = self.placed + self.batches[self.placed..].iter().take_while(fits).count();
+        let mut places = Vec::with_capacity(rows);
+        for number in self.placed..end {
+            let times = (0_u32..).zip(times(&self.batches[number]));
+            let number = u32::try_from(number).expect("fewer than 2^32 batches");
             places.extend(times.map(|(row, &time)| Place::new(time, number, row)));
-            self.placed += 1;
         }
+        self.placed = end;
         // No two are equal.
         places.sort_unstable();
         let mut run = places.into_iter();

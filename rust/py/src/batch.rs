@@ -195,7 +195,7 @@ impl PyBatch {
         self.batch.rows()
     }
 
-    /// Bytes of memory that the rows take.
+    /// Bytes of the values of all columns.
     #[getter]
     fn nbytes(&self) -> usize {
         self.batch.nbytes()

@@ -271,6 +271,7 @@ impl Work {
         let batches = self.bank.batches(job.relation, customers, ROWS_AT_ONCE);
         let (mut out, mut count) = (Vec::new(), 0);
         packer.restart();
+        packer.set_most(self.producer.most(&job.topic));
         for batch in batches.expect("a range within the plan") {
             for (key, parents) in &job.parents {
                 let column = batch.column(key.field).expect("a field of the stream");

@@ -283,8 +283,8 @@ PYTHON: dict[str, Layer] = {
     "cli": Layer(
         frozenset(
             {
-                *("_console", "_core", "_signals", "benchmark", "errors", "loader", "local"),
-                *("presets", "properties", "report", "settlement"),
+                *("_console", "_core", "_files", "_signals", "benchmark", "errors", "loader"),
+                *("local", "presets", "properties", "report", "settlement"),
             }
         ),
         outside=frozenset({"click", "cloup"}),

@@ -259,7 +259,6 @@ def test_brokers_restarted_one_after_the_other(
 def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
     config: ProducerConfig, broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datagen.sinks._ends.PATIENCE", 2.0)
     monkeypatch.setattr("datagen.sinks._ends.Ends.read.__defaults__", (2.0,))
     with KafkaSink(config) as sink:
         sink.create_topics({sink.topic(STREAM): 3})
@@ -273,6 +272,7 @@ def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
             assert time.monotonic() - began < 8
         finally:
             broker.resume()
+            monkeypatch.undo()
         assert caught.value.delivery.acknowledged == len(batch_of())
         assert sum(sink.end_offsets([sink.topic(STREAM)])[sink.topic(STREAM)].values()) == len(
             batch_of()

@@ -175,13 +175,20 @@ class KafkaSink:
         self._prepare(names, self._topics.leaders(names))
         return {name: self._known[name] for name in names}
 
-    def check_event_time(self, oldest: datetime, newest: datetime | None = None) -> None:
+    def check_event_time(
+        self,
+        oldest: datetime,
+        newest: datetime | None = None,
+        *,
+        streams: Iterable[str] | None = None,
+    ) -> None:
         """Raises ``ConfigurationError`` for topics that delete or refuse events of these times.
 
-        Only with ``record_timestamp="event"``. Called before topics are created or required it is
+        ``streams`` None are all. Only with ``record_timestamp="event"``. Called before topics are created or required it is
         done with them, and then no topic is made that would be refused.
         """
-        self._topics.check_event_time(oldest, newest)
+        names = [one.name for one in catalogue().streams] if streams is None else streams
+        self._topics.check_event_time(map(self.topic, names), oldest, newest)
 
     def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
         """The next offset of each partition of the topics that exist.
@@ -369,18 +376,22 @@ class KafkaSink:
         names = list(topics)
         self._ends.reach(names, metadata)
         self._topics.check(names, metadata, made)
-        for name in names:
-            limit = self._topics.settings[name].max_message_bytes
-            if limit is not None:
-                self._engine.limit(name, limit)
-        self._engine.find(names)
+        self._find(names)
         self._known |= {name: len(metadata.topics[name].partitions) for name in names}
 
-    def _words(self, topic: str, name: str) -> str:
-        """What the broker said with an error, where it is more than the error's name."""
-        if not isinstance(self._engine, ConfluentEngine):
-            return ""
-        return self._engine.words(topic, name).removeprefix("Broker: ").rstrip(".")
+    def _find(self, topics: list[str]) -> None:
+        """Has the engine find the leaders of topics, once it knows what the topics take."""
+        for name, settings in self._topics.settings.items():
+            if settings.max_message_bytes is not None:
+                self._engine.limit(name, settings.max_message_bytes)
+        try:
+            self._engine.find(topics)
+        except UnsupportedError as why:
+            if self._engine.report().attempted:
+                raise
+            self._engine.close()
+            self._engine = _instead(self._config, self._cluster, why)
+            self._find(topics)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -453,13 +464,10 @@ class KafkaSink:
         if failed:
             topic, name = min(failed, key=lambda one: _WEIGHT.index(kind_of(one[1])))
             if (kind := kind_of(name)) is not UnreachableError:
-                words = self._words(topic.topic, name)
-                # librdkafka has one name for all that a broker finds wrong with single records.
-                timed = name == "INVALID_RECORD" and "imestamp" in words
-                advice = hint("INVALID_TIMESTAMP" if timed else name, topic.topic, self._config)
+                advice = hint(name, topic.topic, self._config)
                 return kind(
                     f"Kafka at {self._cluster.address} refused events of topic {topic.topic}: {name}"
-                    f"{f' ({words})' if words else ''}{f'; {advice}' if advice else ''}.{cause}"
+                    f"{f'; {advice}' if advice else ''}.{cause}"
                 )
         late = next((one for one in report.topics.values() if not _settled(one)), None)
         if late is None:
@@ -541,11 +549,17 @@ def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | Confluen
         try:
             return NativeEngine(config, cluster)
         except UnsupportedError as why:
-            if config.engine == "native":
-                raise ConfigurationError(
-                    f"The engine native cannot do this: {why}. Use --engine confluent."
-                ) from None
-            _log.warning("Kafka engine: confluent, since native cannot do this: %s", why)
+            return _instead(config, cluster, why)
+    return ConfluentEngine(config, cluster)
+
+
+def _instead(config: ProducerConfig, cluster: Cluster, why: UnsupportedError) -> ConfluentEngine:
+    """The engine that is taken where the other cannot do what is asked for."""
+    if config.engine == "native":
+        raise ConfigurationError(
+            f"The engine native cannot do this: {why}. Use --engine confluent."
+        ) from None
+    _log.warning("Kafka engine: confluent, since native cannot do this: %s", why)
     return ConfluentEngine(config, cluster)
 
 

@@ -371,8 +371,19 @@ class KafkaSink:
             limit = self._topics.settings[name].max_message_bytes
             if limit is not None:
                 self._engine.limit(name, limit)
-        self._engine.find(names)
+        self._find(names)
         self._known |= {name: len(metadata.topics[name].partitions) for name in names}
+
+    def _find(self, topics: list[str]) -> None:
+        """Has the engine connect to the leaders of topics; confluent where native cannot."""
+        try:
+            self._engine.find(topics)
+        except UnsupportedError as why:
+            if self._engine.report().attempted:
+                raise  # what was sent is counted there
+            self._engine.close()
+            self._engine = _instead(why, self._config, self._cluster)
+            self._engine.find(topics)
 
     def _words(self, topic: str, name: str) -> str:
         """What the broker said with an error, where it is more than the error's name."""
@@ -537,11 +548,17 @@ def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | Confluen
         try:
             return NativeEngine(config, cluster)
         except UnsupportedError as why:
-            if config.engine == "native":
-                raise ConfigurationError(
-                    f"The engine native cannot do this: {why}. Use --engine confluent."
-                ) from None
-            _log.warning("Kafka engine: confluent, since native cannot do this: %s", why)
+            return _instead(why, config, cluster)
+    return ConfluentEngine(config, cluster)
+
+
+def _instead(why: UnsupportedError, config: ProducerConfig, cluster: Cluster) -> ConfluentEngine:
+    """The engine that can do it, unless the other was named."""
+    if config.engine == "native":
+        raise ConfigurationError(
+            f"The engine native cannot do this: {why}. Use --engine confluent."
+        ) from None
+    _log.warning("Kafka engine: confluent, since native cannot do this: %s", why)
     return ConfluentEngine(config, cluster)
 
 

@@ -256,6 +256,8 @@ def test_the_script_is_the_same_command() -> None:
         (["--kafka-bootstrap", "host:0"], ["--kafka-bootstrap", "host:0", "HOST:PORT"]),
         (["--schema-registry", "host"], ["--schema-registry", "host", "http://HOST:PORT"]),
         (["--json", "nowhere/found.json"], ["--json", "nowhere"]),
+        (["--json", os.devnull], ["--json", "no file"]),
+        (["--json", "/dev/stdout"], ["--json", "is a link"]),
         (["--local"], ["--local", "--postgres-url"]),
         (["--customers", "1"], ["--customers"]),
     ],

@@ -375,21 +375,23 @@ def test_neither_output_has_a_reader(pg_dsn: str) -> None:
 ENDS = {"SIGINT": (130, "interrupted"), "SIGTERM": (143, "ended by SIGTERM"), "SIGHUP": (129, "")}
 
 
+def copies(dsn: str) -> bool:
+    """Whether a load is copying rows."""
+    with psycopg.connect(dsn) as connection:
+        statement = "SELECT query FROM pg_stat_activity WHERE application_name = 'datagen'"
+        rows = connection.execute(statement).fetchall()
+    return any("COPY" in query for (query,) in rows)
+
+
 @pytest.mark.parametrize("name", ENDS)
 def test_a_signal_while_copying_leaves_nothing(pg_dsn: str, name: str) -> None:
-    def copies() -> bool:
-        with psycopg.connect(pg_dsn) as connection:
-            statement = "SELECT query FROM pg_stat_activity WHERE application_name = 'datagen'"
-            rows = connection.execute(statement).fetchall()
-        return any("COPY" in query for (query,) in rows)
-
     options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 200_000)
     with started(*LOAD, *options) as process:
-        assert wait_until(copies)
+        assert wait_until(lambda: copies(pg_dsn))
         outcome = interrupted(process, name)
     assert outcome.lines[-2:] == [
         "PostgreSQL: nothing committed.",
-        "No event arrived: the same command can be repeated.",
+        "Nothing was loaded: the same command can be repeated.",
     ]
     assert tables(pg_dsn) == 0
     with psycopg.connect(pg_dsn) as connection:
@@ -433,7 +435,7 @@ def test_process_1_of_a_container_ends_by_sigterm(pg_dsn: str) -> None:
         child = int(children.read_text())
         assert "NSpid" in (status := Path(f"/proc/{child}/status").read_text())
         assert re.search(r"NSpid:\s+\d+\s+1$", status, re.MULTILINE)
-        time.sleep(1)
+        assert wait_until(lambda: copies(pg_dsn))
         os.kill(child, signal.SIGTERM)
         outcome = outcome_of(process)
     assert outcome.code == 143, str(outcome)

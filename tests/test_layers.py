@@ -250,9 +250,15 @@ PYTHON: dict[str, Layer] = {
         lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
     ),
     "_ahead": Layer(frozenset()),
+    "_memory": Layer(frozenset()),
     "settlement": Layer(frozenset({"sinks"})),
     "loader": Layer(
-        frozenset({"_ahead", "_core", "check", "errors", "presets", "settlement", "sinks", "types"})
+        frozenset(
+            {
+                *("_ahead", "_core", "_memory", "check", "errors", "presets", "settlement"),
+                *("sinks", "types"),
+            }
+        )
     ),
     "_signals": Layer(frozenset()),
     "local": Layer(
@@ -277,8 +283,8 @@ PYTHON: dict[str, Layer] = {
     "cli": Layer(
         frozenset(
             {
-                *("_console", "_core", "_signals", "benchmark", "errors", "loader", "local"),
-                *("presets", "properties", "report", "settlement"),
+                *("_console", "_core", "_files", "_signals", "benchmark", "errors", "loader"),
+                *("local", "presets", "properties", "report", "settlement"),
             }
         ),
         outside=frozenset({"click", "cloup"}),

@@ -22,6 +22,7 @@ import cloup
 
 from . import Plan, _signals, loader
 from ._console import Console
+from ._files import refusal
 from .errors import (
     DatagenError,
     OptionError,
@@ -214,7 +215,7 @@ class _Partitions(click.ParamType[Any]):
         if isinstance(value, tuple):
             return value
         topic, _, number = str(value).rpartition("=")
-        if not number.isascii() or not number.isdigit():
+        if not re.fullmatch("[0-9]{1,100}", number):
             allowed = f"1 to {loader.MAX_PARTITIONS}, or TOPIC=NUMBER"
             self.fail(f"{value!r} is not allowed; use {allowed}", param, ctx)
         return topic, int(number)
@@ -676,10 +677,11 @@ def _as_in_load(*names: str) -> list[click.Parameter]:
     return [option for option in _load.params if option.name in names]
 
 
-def _check_folder(file: Path, option: str) -> None:
+def _check_target(file: Path, option: str) -> None:
     """Refuses a file that could not be written, before any work is done for it."""
-    if not os.access(file.parent, os.W_OK):
-        raise click.BadParameter(f"{file.parent} is no folder to write to", param_hint=option)
+    refused = None if file == Path("-") and option == "--json" else refusal(file)
+    if refused is not None:
+        raise click.BadParameter(refused, param_hint=option)
 
 
 @_datagen.command(
@@ -727,7 +729,7 @@ def _benchmark(context: click.Context, /, **options: Any) -> None:
         run = _run_from(context, {**usual, **given}, **_PARALLEL)
     file: Path | None = options["json_file"]
     if file is not None:
-        _check_folder(file, "--json")
+        _check_target(file, "--json")
     if options["local"]:
         run = _on_local_stack(context, run, Console(as_json=file == Path("-")))
     out = sys.stderr if file == Path("-") else sys.stdout
@@ -764,9 +766,7 @@ def _report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None
     """
     with _options_named({}):
         plan = Plan(seed, customers, as_of=as_of, days=days)
-    _check_folder(out, "--out")
-    if os.path.exists(out) and not os.path.isfile(out):  # noqa: PTH110, PTH113 - never raise
-        raise click.BadParameter(f"{out} is there and no file", param_hint="--out")
+    _check_target(out, "--out")
     from . import report
 
     click.echo(

@@ -8,8 +8,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigurationError, DatagenError, UnreachableError
 from ._interrupt import HeldInterrupt
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
     from ..presets import ProducerConfig
-
-    T = TypeVar("T")
 
 __all__ = ["TIMEOUT", "Cluster"]
 
@@ -40,6 +37,10 @@ _NAMELESS: Final = 3.0
 _LOST: Final = 5.0
 #: Seconds between two looks at a client's callbacks while an answer is awaited.
 _TURN: Final = 0.05
+#: Seconds for which the client waits for metadata at a time.
+_LONGEST_TURN: Final = 0.8
+#: How the client says that a turn is over.
+_PASSING: Final = frozenset({"_TIMED_OUT", "_TRANSPORT"})
 #: What would take away something that the sink rests on: its counts, or the order of events.
 _RESERVED: Final = frozenset({"delivery.report.only.error", "queuing.strategy", "transactional.id"})
 
@@ -135,17 +136,23 @@ class Cluster:
 
     def metadata(self, timeout: float = TIMEOUT, admin: AdminClient | None = None) -> Any:
         """The whole cluster's: asking for a topic by name could create it."""
+        question = _Question(admin or self.admin)
+        try:
+            return self._answered_in_time(question, timeout)
+        finally:
+            question.end()
+
+    def _answered_in_time(self, question: _Question, timeout: float) -> Any:
         from confluent_kafka import KafkaException
 
-        client = admin or self.admin
+        client = question.client
         self.events.forget()
         began = time.monotonic()
         end = began + timeout
         _log.debug("Kafka at %s: waiting for metadata, %g s at most", self.address, timeout)
         asked_what_it_is = False
         while True:
-            left = max(end - time.monotonic(), 0.1)
-            asked = _in_background(partial(client.list_topics, timeout=left))
+            asked = question.ask(end)
             while not asked.done():
                 wait_for([asked], timeout=_TURN)
                 self._serve(client)
@@ -263,15 +270,47 @@ class Cluster:
             raise ConfigurationError(self.config.hide(f"Kafka option: {said}.")) from None
 
 
-def _in_background(call: Callable[[], T]) -> Future[T]:
-    """A call that blocks, on a thread that nothing waits for, so that Ctrl-C is not held up."""
-    future: Future[T] = Future()
+class _Question:
+    """The cluster's metadata, asked for on another thread so that callbacks are served meanwhile."""
 
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
-            future.set_exception(error)
+    def __init__(self, client: AdminClient) -> None:
+        self.client = client
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    threading.Thread(target=run, daemon=True, name="kafka-metadata").start()
-    return future
+    def ask(self, end: float) -> Future[Any]:
+        """The answer, or what the client says instead once it is ``end`` by the monotonic clock."""
+        future: Future[Any] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(future, end), daemon=True, name="kafka-metadata"
+        )
+        self._thread.start()
+        return future
+
+    def end(self) -> None:
+        """Waits for the thread, a turn at most.
+
+        A client that is at work when the interpreter goes would bring the process down.
+        """
+        self._ended.set()
+        if self._thread is not None:
+            with HeldInterrupt():
+                self._thread.join()
+
+    def _run(self, future: Future[Any], end: float) -> None:
+        from confluent_kafka import KafkaException
+
+        wait = _TURN
+        while True:
+            # Longer each time, for a cluster that is far away, and short enough to be waited for.
+            wait = min(wait * 1.6, _LONGEST_TURN)
+            try:
+                future.set_result(self.client.list_topics(timeout=wait))
+            except KafkaException as error:
+                over = self._ended.is_set() or time.monotonic() >= end
+                if error.args[0].name() in _PASSING and not over:
+                    continue
+                future.set_exception(error)
+            except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
+                future.set_exception(error)
+            return

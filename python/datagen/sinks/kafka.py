@@ -225,6 +225,8 @@ class KafkaSink:
                 )
             self._schema_ids = None if found is None else {**self._schema_ids, **found}
         self.check_formats(topic for topic in map(self.topic, names) if topic in self._known)
+        if found is None:
+            _registry.warn(self._config)
         return found or {}
 
     def check_formats(self, topics: Iterable[str]) -> None:
@@ -422,6 +424,8 @@ class KafkaSink:
     def _schema_id(self, stream: str) -> int | None:
         if self._schema_ids is not None and self._subject(stream) not in self._schema_ids:
             self.register_schemas([stream])
+        if self._config.may_be_json and self._config.avro:  # nobody chose a format
+            self.check_formats([self.topic(stream)])
         return None if self._schema_ids is None else self._schema_ids[self._subject(stream)]
 
     def _subject(self, stream: str) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 import cloup
 
-from . import Plan, loader
+from . import loader
+from ._core import Plan
 from .errors import OptionError
 from .presets import PRESETS, EngineChoice, ProducerConfig
 from .properties import Properties, read_properties

@@ -183,7 +183,6 @@ def test_client_options_that_would_never_work(
 @pytest.mark.parametrize(
     "url",
     [
-        "",
         "bank",
         f"postgresql://user:{SECRET}@host:port/bank",
         f"postgresql://user:{SECRET}@host:99999/bank",
@@ -198,6 +197,12 @@ def test_a_malformed_connection_string(trap: socket.socket, url: str) -> None:
     outcome = load_into(trap, "--postgres-url", url)
     assert_failed(outcome, 3, "PostgreSQL connection string", "postgresql://user:password@host")
     assert SECRET not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize("url", ["", " "])
+def test_an_empty_connection_string_is_no_address(trap: socket.socket, url: str) -> None:
+    outcome = load_into(trap, "--postgres-url", url)
+    assert_failed(outcome, 2, "postgres_url", "postgresql://user:password@host")
 
 
 # --- services that are not there, or refuse

@@ -195,7 +195,7 @@ class Server:
             raise
         # A connection pooler makes up the number of the server's process.
         if row is not None and row[0] == connection.info.backend_pid:
-            connection.observer = lambda: self._open_observer(connection)  # type: ignore[attr-defined]
+            connection.observer = self._open_observer  # type: ignore[attr-defined]
         return connection
 
     def asked(self, connection: psycopg.Connection[Any]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def session_class() -> type[psycopg.Connection[Any]]:
 
     class Session(psycopg.Connection[Any]):
         #: Opens a second session that tells what this one is at; None where there can be none.
-        observer: Callable[[], psycopg.Connection[Any]] | None = None
+        observer: Callable[[psycopg.Connection[Any]], psycopg.Connection[Any]] | None = None
 
         def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:
             del interval
@@ -203,7 +203,7 @@ class _Observer(threading.Thread):
 
     def __init__(self, session: Any) -> None:
         super().__init__(name="observer", daemon=True)
-        self._open = session.observer
+        self._observed = session
         self._pid = session.info.backend_pid
         self.ended = threading.Event()
         self.answered = time.monotonic()
@@ -218,7 +218,7 @@ class _Observer(threading.Thread):
         while not self.ended.wait(1.0):
             try:
                 with waiting("what a session is at", _OBSERVE_AFTER):
-                    session = session or self._open()
+                    session = session or self._observed.observer(self._observed)
                     copy = _COPY_SIGNS if session.info.server_version >= 140_000 else "NULL"
                     statement = _SIGNS.format(copy=copy).encode()
                     self._take(session.execute(statement, [self._pid]).fetchone())

@@ -346,7 +346,7 @@ class KafkaSink:
         """
         report = self._engine.report()
         wait = flush_timeout(report.attempted) if timeout is None else timeout
-        if report.attempted:
+        if not report.complete:
             _log.info("Kafka: waiting for acknowledgements, %.3g s at most without any", wait)
         quiet_since, settled = time.monotonic(), -1
         with self._counting():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from datagen import Plan, _core
 from datagen.sinks._native import _options
 from datagen.sinks.kafka import KafkaSink
 from engines import ENGINES, Engine
-from records import end_offsets
+from records import TOPICS, end_offsets
 from running import running
+from services._net import LOOPBACK
 from services.kafka import KafkaBroker, Listener
 from services.tls import Authority
 from test_faults import STREAM, create_topics, small_broker, to
@@ -35,7 +37,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def secured(authority: Authority) -> Iterator[KafkaBroker]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority whose own certificate a server has."""
+    return Authority(tmp_path_factory.mktemp("alone"), host=LOOPBACK)
+
+
+@pytest.fixture(scope="module")
+def secured(authority: Authority, alone: Authority) -> Iterator[KafkaBroker]:
     """A broker with every kind of listener, which knows one user."""
     here, elsewhere = authority.server(), authority.server("broker.example")
     listeners = [
@@ -45,6 +53,13 @@ def secured(authority: Authority) -> Iterator[KafkaBroker]:
         Listener("TLS", "SSL", certificate=here),
         Listener("ELSEWHERE", "SSL", certificate=elsewhere),
         Listener("MUTUAL", "SSL", certificate=here, client_authority=authority.file),
+        Listener("ALONE", "SSL", certificate=alone.itself()),
+        Listener(
+            "COMMONNAME",
+            "SSL",
+            certificate=authority.server_by_common_name("localhost"),
+            advertised_host="localhost",
+        ),
     ]
     with running(small_broker(listeners=listeners, users={USER: PASSWORD})) as broker:
         create_topics(broker.bootstrap, 1)
@@ -52,11 +67,12 @@ def secured(authority: Authority) -> Iterator[KafkaBroker]:
 
 
 @pytest.fixture
-def files(authority: Authority, tmp_path: Path) -> Mapping[str, str]:
+def files(authority: Authority, alone: Authority, tmp_path: Path) -> Mapping[str, str]:
     """Files that options name: our certificate, who vouches for it, and somebody unknown."""
     stranger = Authority(tmp_path)
     return {
         "authority": str(authority.file),
+        "alone": str(alone.file),
         "client": str(authority.client("loader")),
         "stranger": str(stranger.file),
         "forged": str(stranger.client("loader")),
@@ -158,6 +174,37 @@ def test_a_broker_that_refuses_us(
 
 
 @pytest.mark.parametrize(
+    ("listener", "host", "options"),
+    [
+        ("ALONE", LOOPBACK, {"security.protocol": "SSL", "ssl.ca.location": "{alone}"}),
+        ("COMMONNAME", "localhost", TLS),
+    ],
+)
+def test_a_certificate_that_only_openssl_accepts(
+    listener: str, host: str, options: Options, secured: KafkaBroker, files: Mapping[str, str]
+) -> None:
+    where = secured.address(listener).replace(LOOPBACK, host)
+    given = [f"--kafka-option={one}={value}" for one, value in with_files(options, files).items()]
+    prefix = f"{listener.lower()}."
+    command = (
+        *("--kafka-bootstrap", where, "--skip-postgres", "--no-avro", "--customers", 20),
+        *("--topic-prefix", prefix, "--create-topics", *given),
+    )
+    outcome = load(*command, "--engine", "native")
+    assert_failed(outcome, 3, where, "certificate", "--engine confluent")
+    outcome = load(*command)
+    assert outcome.code == 0, str(outcome)
+    lines = [line for line in outcome.err.splitlines() if "Kafka engine: confluent" in line]
+    assert len(lines) == 1
+    assert "since native cannot do this" in lines[0]
+    plan = Plan(customers=20)
+    topics = [f"{prefix}{name}" for name in TOPICS]
+    assert end_offsets(secured.bootstrap, topics) == {
+        f"{prefix}{name}": plan.rows(name) for name in TOPICS
+    }
+
+
+@pytest.mark.parametrize(
     ("listener", "options", "name"),
     [
         pytest.param(listener, options, name, id=case)
@@ -187,3 +234,86 @@ def test_the_native_producer_itself_is_refused_and_refuses(
     assert KafkaError(code).name() == name, text
     assert secured.address(listener) in text
     assert "hunter" not in text
+
+
+PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required"
+LOGIN = f"""username="{USER}" password="{PASSWORD}";"""
+TRUST = "ssl.truststore.type=PEM\nssl.truststore.location={authority}\n"
+
+
+@pytest.mark.parametrize(
+    ("listener", "lines", "engine_name"),
+    [
+        pytest.param(listener, lines, engine_name, id=name)
+        for name, listener, lines, engine_name in [
+            (
+                "PLAIN",
+                "PASSWORD",
+                f"security.protocol=SASL_PLAINTEXT\nsasl.jaas.config={PLAIN} {LOGIN}\n",
+                "native",
+            ),
+            (
+                "SCRAM over TLS",
+                "BOTH",
+                (
+                    "security.protocol: SASL_SSL\nsasl.mechanism: SCRAM-SHA-512\n"
+                    f"sasl.jaas.config: {SCRAM} \\\n    {LOGIN}\n{TRUST}"
+                ),
+                "native",
+            ),
+            (
+                "mutual TLS",
+                "MUTUAL",
+                (
+                    f"security.protocol SSL\n{TRUST}ssl.keystore.type PEM\n"
+                    "ssl.keystore.location {client}\n"
+                ),
+                "native",
+            ),
+            (
+                "no check of the name",
+                "ELSEWHERE",
+                f"security.protocol=SSL\n{TRUST}ssl.endpoint.identification.algorithm=\n",
+                "native",
+            ),
+            (
+                "PKCS12",
+                "MUTUAL",
+                (
+                    f"security.protocol=SSL\n{TRUST}ssl.keystore.type=PKCS12\n"
+                    "ssl.keystore.location={store}\nssl.keystore.password=hunter4\n"
+                ),
+                "confluent",
+            ),
+        ]
+    ],
+)
+def test_a_file_for_java_works_as_it_is(
+    listener: str,
+    lines: str,
+    engine_name: str,
+    secured: KafkaBroker,
+    files: Mapping[str, str],
+    tmp_path: Path,
+) -> None:
+    store, client = tmp_path / "store.p12", files["client"]
+    export = ("openssl", "pkcs12", "-export", "-in", client, "-inkey", client)
+    subprocess.run([*export, "-out", store, "-passout", "pass:hunter4"], check=True)
+    for name, value in {**files, "store": str(store)}.items():
+        lines = lines.replace(f"{{{name}}}", value)
+    file = tmp_path / "client.properties"
+    file.write_text(
+        f"\ufeff# for consumers too\nbootstrap.servers={secured.address(listener)}\n"
+        f"group.id=loaders\nsession.timeout.ms=45000\nclient.dns.lookup=use_all_dns_ips\n{lines}",
+        encoding="utf-8",
+    )
+    outcome = load(
+        *("--kafka-config", file, "--skip-postgres", "--no-avro", "--create-topics"),
+        *("--customers", 20, "--topic-prefix", "offered."),
+    )
+    assert outcome.code == 0, str(outcome)
+    assert f"Kafka (json, {engine_name})" in outcome.out
+    note = "ignored, being of no use here: group.id, session.timeout.ms, client.dns.lookup"
+    assert outcome.err.count(note) == 1
+    assert "hunter" not in outcome.out + outcome.err

@@ -30,6 +30,7 @@ from services.kafka import KafkaBroker, Listener, delete_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from services.registry import Registry
 
@@ -111,6 +112,8 @@ def load_into(trap: socket.socket, *options: object) -> Outcome:
         ("--partitions", 0, "1 to 10000"),
         ("--partitions", 10_001, "1 to 10000"),
         ("--partitions", HUGE, "1 to 10000"),
+        ("--partitions", "9" * 5_000, "1 to 10000"),
+        ("--partitions", "banking.trades=" + "9" * 99, "1 to 10000"),
         ("--partitions", "many", "1 to 10000"),
         ("--partitions", "banking.trades=0", "1 to 10000"),
         ("--partitions", "trades=3", "banking.trades"),
@@ -131,6 +134,10 @@ def load_into(trap: socket.socket, *options: object) -> Outcome:
         ("--kafka-bootstrap", "localhost:0", "HOST:PORT"),
         ("--kafka-bootstrap", "localhost:kafka", "HOST:PORT"),
         ("--kafka-bootstrap", "localhost:65536", "HOST:PORT"),
+        ("--kafka-bootstrap", "http://localhost:9092", "HOST:PORT"),
+        ("--kafka-bootstrap", "https://localhost", "HOST:PORT"),
+        ("--kafka-bootstrap", "localhost:9092/topics", "HOST:PORT"),
+        ("--schema-registry", "", "http://HOST:PORT"),
         ("--schema-registry", "localhost:8081", "http://HOST:PORT"),
         ("--schema-registry", "ftp://localhost", "http://HOST:PORT"),
         ("--schema-registry", "http://localhost:65536", "http://HOST:PORT"),
@@ -151,6 +158,26 @@ def test_an_option_out_of_range(
 def test_a_prefix_that_no_topic_can_have(trap: socket.socket, prefix: str) -> None:
     outcome = load_into(trap, "--topic-prefix", prefix)
     assert_failed(outcome, 3, "banking" if len(prefix) < 80 else "x" * 80, "--topic-prefix", "249")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["sasl.mechanism=OAUTHBEARER"], 3, ["OAUTHBEARER", "sasl.oauthbearer.method=oidc"]),
+        (["sasl.mechanisms=GSSAPI"], 3, ["GSSAPI", "sasl.kerberos.keytab"]),
+        ([], 3, ["security.protocol=sasl_ssl", "sasl.mechanism"]),
+        (["linger.ms=18446744073709551616"], 2, ["--kafka-option linger.ms", "0 to 900000"]),
+        (["delivery.timeout.ms=99999999999999999999"], 2, ["message.timeout.ms"]),
+        (["metadata.broker.list=http://localhost:9092"], 2, ["bootstrap.servers", "HOST:PORT"]),
+        (["bootstrap.servers="], 2, ["bootstrap.servers", "HOST:PORT"]),
+    ],
+)
+def test_client_options_that_would_never_work(
+    trap: socket.socket, options: list[str], code: int, words: list[str]
+) -> None:
+    given = ["security.protocol=sasl_ssl", *options]
+    outcome = load_into(trap, *(f"--kafka-option={one}" for one in given))
+    assert_failed(outcome, code, *words)
 
 
 @pytest.mark.parametrize(
@@ -258,17 +285,46 @@ def test_a_registry_that_refuses(pg_dsn: str, clean_kafka: str, status: int, cod
     assert sum(end_offsets(clean_kafka).values()) == 0
 
 
-def test_no_registry_means_json_and_a_warning(pg_dsn: str, clean_kafka: str) -> None:
+def test_a_registry_that_was_named_and_is_not_there(
+    pg_dsn: str, clean_kafka: str, tmp_path: Path
+) -> None:
     url = f"http://127.0.0.1:{free_port()}"
+    file = tmp_path / "client.properties"
+    file.write_text(f"schema.registry.url={url}\nbootstrap.servers={clean_kafka}\n")
+    where = ("--postgres-url", pg_dsn, "--create-topics", *FEW)
+    kafka = ("--kafka-bootstrap", clean_kafka)
+    for outcome in (
+        load(*where, *kafka, "--schema-registry", url),
+        load(*where, *kafka, DATAGEN_SCHEMA_REGISTRY=url),
+        load(*where, "--kafka-config", file),
+    ):
+        assert_failed(outcome, 5, f"Schema Registry at {url} cannot be reached", "--no-avro")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        outcome = load(*where, *kafka, "--schema-registry", url)
+        assert_failed(outcome, 5, f"Schema Registry at {url} cannot be reached")
+        assert time.monotonic() - began < 20
+    with answering(200, b"<html>hello</html>") as (address, _):
+        outcome = load(*where, *kafka, "--schema-registry", f"http://{address}")
+        assert_failed(outcome, 3, address, "does not answer as a Schema Registry does")
+    assert tables(pg_dsn) == {}
+    assert sum(end_offsets(clean_kafka).values()) == 0
+
+
+def test_a_registry_on_this_machine_and_a_proxy_elsewhere(
+    pg_dsn: str, clean_kafka: str, registry: Registry
+) -> None:
+    proxy = f"socks5://127.0.0.1:{free_port()}"
     where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
-    outcome = load(*where, "--schema-registry", url, "--create-topics", *FEW)
-    assert outcome.code == 0, str(outcome)
-    assert outcome.err == (
-        f"WARNING: Schema Registry at {url} not available. Using JSON serialization.\n"
-    )
-    assert "Kafka (json, native)" in outcome.out
-    assert outcome.lines[-1] == "Validation: ALL OK"
-    assert sum(end_offsets(clean_kafka).values()) == sum(map(Plan(customers=20).rows, TOPICS))
+    options = (*where, "--schema-registry", registry.url, "--create-topics", "--truncate", *FEW)
+    for no_proxy in ("", "127.0.0.1"):
+        outcome = load(*options, ALL_PROXY=proxy, NO_PROXY=no_proxy)
+        assert outcome.code == 0, str(outcome)
+        assert "Kafka (avro, native)" in outcome.out
+        assert outcome.err == ""
+    far = (*where, "--schema-registry", "http://registry.example.com:8081", *FEW)
+    assert_failed(load(*far, ALL_PROXY=proxy), 3, "ALL_PROXY", "registry.example.com")
 
 
 # --- tables

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,11 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from command import DATAGEN, Outcome, assert_failed, outcome_of, run, started, wait_until
+from datagen import Plan
+from datagen.benchmark import measure
 from datagen.benchmark._scratch import own_schema
-from datagen.presets import ProducerConfig
+from datagen.loader import Load
+from datagen.presets import BULK, ProducerConfig
 from datagen.sinks.kafka import KafkaSink
 from records import TOPICS, end_offsets
 
@@ -196,11 +201,33 @@ def test_with_psql_psql_does(pg_dsn: str) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_without_a_registry_both_send_json(stack: Stack) -> None:
+def test_without_a_registry_both_send_json(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
+    producer = replace(
+        BULK,
+        bootstrap_servers=stack.bootstrap,
+        schema_registry_url=f"http://{CLOSED}",
+        json_fallback=True,
+    )
+    run = Load(plan=Plan(seed=1, customers=40), producer=producer, fast=True, workers=0)
+    measure(run, 1, lambda _: None)
+    warnings = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert "Using JSON serialization" in warnings[0]
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_registry_that_was_named_is_not_done_without(stack: Stack) -> None:
     options = *SMALL, *stack.options, "--schema-registry", f"http://{CLOSED}", "--skip-postgres"
     outcome = benchmark(*options)
-    assert outcome.code == 0, str(outcome)
-    assert outcome.err.count("Using JSON serialization") == 1
+    assert outcome.code == 5, str(outcome)
+    assert f"Schema Registry at http://{CLOSED} cannot be reached" in outcome.err
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_named_registry_that_does_not_answer_ends_it_in_one_line(stack: Stack) -> None:
+    options = *SMALL, *stack.options, "--schema-registry", f"http://{CLOSED}", "--skip-postgres"
+    outcome = benchmark(*options)
+    assert_failed(outcome, 5, "Schema Registry", CLOSED)
     assert len(outcome.err.splitlines()) == 1
 
 
@@ -237,6 +264,8 @@ def test_the_script_is_the_same_command() -> None:
         (["--kafka-bootstrap", "host:0"], ["--kafka-bootstrap", "host:0", "HOST:PORT"]),
         (["--schema-registry", "host"], ["--schema-registry", "host", "http://HOST:PORT"]),
         (["--json", "nowhere/found.json"], ["--json", "nowhere"]),
+        (["--json", os.devnull], ["--json", "no file"]),
+        (["--json", "/dev/stdout"], ["--json", "is a link"]),
         (["--local"], ["--local", "--postgres-url"]),
         (["--customers", "1"], ["--customers"]),
     ],
@@ -299,7 +328,7 @@ def test_what_cannot_be_removed_is_named(
         postgres.drop(name)
     [record] = caplog.records
     assert f"DROP SCHEMA {schema.name} CASCADE" in record.getMessage()
-    assert "Try again" in record.getMessage()
+    assert "the connection was lost" in record.getMessage()
 
 
 @pytest.mark.usefixtures("unchanged")

@@ -38,7 +38,7 @@ def test_json_with_a_warning_where_no_registry_answers(
     url = f"http://me:hunter2@127.0.0.1:{free_port()}"
     batch = batch_of()
     started = time.monotonic()
-    with KafkaSink(to(topics, schema_registry_url=url)) as sink:
+    with KafkaSink(to(topics, schema_registry_url=url, json_fallback=True)) as sink:
         sink.send_batch(batch)
         sink.send_batch(batch_of("banking.trades"))
         assert sink.format == "json"

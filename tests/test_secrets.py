@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from datagen._secrets import HIDDEN, Secrets, plain
 from datagen.presets import ProducerConfig
+from datagen.sinks._server import Server
 
 #: Places in which a secret is written, `{}` being the secret.
 PLACES = (
@@ -131,3 +132,15 @@ def test_a_short_password_leaves_the_words_of_a_message() -> None:
     config = ProducerConfig(client_options={"sasl.password": "t", "ssl.key.password": "o"})
     assert config.hide("Cannot create topic: no") == "Cannot create topic: no"
     assert config.hide("sasl.password=t is not") == "sasl.password=*** is not"
+
+
+def test_a_server_that_says_more_than_it_should() -> None:
+    server = Server(f"postgresql://clerk:t@host:5432/bank?sslpassword={quote('pá ß')}")
+    said = f"\x1b[2JCannot create: password=t and p%C3%A1%20%C3%9F, 't' {'x' * 400}"
+    text = server.text(Exception(said))
+    assert text.startswith("Cannot create: password=*** and ***, '***' x")
+    assert len(text) == 300
+    # Nothing of a secret that stands where the text is cut.
+    server = Server("postgresql://clerk:Senha-Muito5ecreta@host:5432/bank")
+    text = server.text(Exception(f"{'x' * 290} Senha-Muito5ecreta {'y' * 99}"))
+    assert "Senha" not in text

@@ -12,7 +12,7 @@ from .errors import ConfigurationError, OptionError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Value", "canonical", "check", "name_of", "number"]
+__all__ = ["Value", "canonical", "check", "check_login", "name_of", "number"]
 
 Value = str | int | float | bool
 
@@ -111,7 +111,7 @@ def canonical(options: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def check(options: Mapping[str, Value]) -> None:
-    """Raises for numbers beyond their range, and for ways to log in that would wait for ever."""
+    """Raises ``OptionError`` for numbers beyond their range."""
     for name, value in options.items():
         size = number(value)
         if size is None or isinstance(value, bool):
@@ -121,10 +121,11 @@ def check(options: Mapping[str, Value]) -> None:
         if (name in _NUMBERS or not isinstance(value, str)) and not low <= size <= high:
             shown = value if abs(size) < 2**128 else "a number that long"
             raise OptionError(f"client_options {name}", shown, f"{low} to {high}")
-    _check_login({name: str(value) for name, value in options.items()})
 
 
-def _check_login(options: Mapping[str, str]) -> None:
+def check_login(given: Mapping[str, Value]) -> None:
+    """Raises ``ConfigurationError`` for ways to log in that would wait for ever."""
+    options = {name: str(value) for name, value in given.items()}
     protocol = options.get("security.protocol", "plaintext").lower()
     mechanism = options.get("sasl.mechanisms", "").upper()
     if not protocol.startswith("sasl"):
@@ -155,6 +156,8 @@ def _check_login(options: Mapping[str, str]) -> None:
 
 
 def _kibibytes(size: float) -> int:
+    if isinstance(size, int):
+        return -(-size // 1024)
     return math.ceil(size / 1024) if math.isfinite(size) else 2**63
 
 

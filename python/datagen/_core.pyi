@@ -231,6 +231,17 @@ class Producer:
     ) -> Producer: ...
     def partitions(self, topics: list[str], timeout: float) -> list[int] | None:
         """The number of partitions of each, or None if nobody says of all within so many seconds."""
+    def reach(self, topics: list[str], timeout: float) -> list[tuple[int, str]]:
+        """Connects to the leaders of topics, over the connections that batches will take.
+
+        A number of librdkafka's and what happened for each that was not reached within so many
+        seconds. A name that stays unknown is told sooner.
+        """
+    def limit(self, topic: str, max_message_bytes: int) -> None:
+        """Sends no batch of a topic that is longer, unless it is a single event.
+
+        Without it the limit is learned from refusals.
+        """
     def send(self, batch: Batch, topic: str, *, schema_id: int | None = None) -> None:
         """Takes a stream's batch for a topic that was asked about, without waiting for room.
 
@@ -254,6 +265,11 @@ class Producer:
 
         Attempted, acknowledged, of these perhaps there twice, failed by the number of the error,
         and of these perhaps there.
+        """
+    def idle(self) -> float | None:
+        """Seconds since the last acknowledgement, or None before the first.
+
+        Negative during a pause that a broker has asked for, which counts from its end.
         """
     def failure(self) -> tuple[int, str] | None:
         """Why nothing can be sent at all: a number of librdkafka's, and what happened."""

@@ -152,6 +152,7 @@ class ProducerConfig:
                 raise OptionError(f"registry_options {name}", given, "a value, or leave it out")
         if self.schema_registry_url is not None:
             check_url(self.schema_registry_url)
+        _client_options.check_login(self.client_options)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{one.name}={self._shown(one.name)!r}" for one in fields(self))

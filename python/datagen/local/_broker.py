@@ -23,7 +23,9 @@ class Broker(Recipe):
 
     def find(self) -> Program:
         path = _program()
-        return Program(f"{path.name}-{_version()}", path, (path,))
+        found = path.stat()  # CALF_TANSU_BIN may name another one each time
+        name = f"{path.name}-{_version()}-{found.st_size:x}-{int(found.st_mtime):x}"
+        return Program(name, path, (path,))
 
     def command(self, home: Path, program: Path, port: int) -> Command:
         listener = f"tcp://{LOOPBACK}:{port}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from datagen._files import open_own, read_own
 from datagen.errors import ConfigurationError, UnreachableError
 
-from ._process import LOOPBACK, Command, printable
+from ._process import LOOPBACK, Command, printable, run
 from ._recipe import Program, Recipe, Report, Started, missing_extra, plain_environment
 
 USER = "postgres"
@@ -152,40 +152,32 @@ def _initdb(program: Path, home: Path) -> None:
     folder = home / "postgres"
     unfinished = folder / "data.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
+    argv: list[str | Path] = [
+        program,
+        *("-D", unfinished),
+        *("-U", SUPERUSER),
+        "--pwfile=/dev/stdin",  # so that there is no file to read it from
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        # The same order of text on every machine.
+        *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        "--no-sync",
+        "--no-instructions",
+    ]
+    password = _password(home) + "\n"
     try:
-        done = subprocess.run(
-            [
-                str(program),
-                *("-D", str(unfinished)),
-                *("-U", SUPERUSER),
-                "--pwfile=/dev/stdin",  # so that there is no file to read it from
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                # The same order of text on every machine.
-                *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-                "--no-sync",
-                "--no-instructions",
-            ],
-            input=_password(home) + "\n",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            cwd=folder,
-            env=plain_environment(),
-            timeout=_INITDB_SECONDS,
-        )
+        code, output = run(argv, password, folder, plain_environment(), _INITDB_SECONDS)
     except subprocess.TimeoutExpired:
         raise UnreachableError(
             f"postgres: initdb did not end within {_INITDB_SECONDS:.0f} s"
         ) from None
     except OSError as error:
         raise UnreachableError(f"postgres: initdb cannot be run: {error}") from error
-    if done.returncode != 0:
+    if code != 0:
         log = home / "logs" / "initdb.log"
         with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
-            file.write(done.stdout)
-        lines = [line for line in done.stdout.splitlines() if "error" in line] or ["no output"]
+            file.write(output)
+        lines = [line for line in output.splitlines() if "error" in line] or ["no output"]
         raise UnreachableError(f"postgres: initdb failed; see {log}: {printable(lines[0])}")
     unfinished.rename(folder / "data")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datagen._files import open_own
 
@@ -58,6 +60,37 @@ def spawn(command: Command, cwd: Path, log: Path) -> int:
     return process.pid
 
 
+def run(
+    argv: Sequence[str | Path], text: str, cwd: Path, env: Mapping[str, str], patience: float
+) -> tuple[int, str]:
+    """The exit code and the output of a program that reads ``text``.
+
+    It ends with all that it has started when this is broken off, or takes longer than
+    ``patience`` seconds (TimeoutExpired).
+    """
+    process: subprocess.Popen[str] | None = None
+    try:
+        with held_signals():
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=dict(env),
+                start_new_session=True,
+                text=True,
+            )
+        output, _ = process.communicate(text, timeout=patience)
+    except BaseException:
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        raise
+    return process.returncode, output
+
+
 def _fork(call: Callable[[], None], cwd: Path, output: int) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
@@ -73,11 +106,44 @@ def _fork(call: Callable[[], None], cwd: Path, output: int) -> int:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.closerange(3, 65_536)
+        _be_seen()
         call()
     except BaseException as error:  # noqa: BLE001 - nothing of the caller's may run here
         os.write(2, f"FATAL: {error}\n".encode(errors="replace"))
     finally:
         os._exit(1)
+
+
+@contextlib.contextmanager
+def held_signals() -> Iterator[None]:
+    """Signals that would raise an exception do so at the end.
+
+    Otherwise one that comes while a process is started could leave it running, unknown to us.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # exceptions of signals are raised in the main thread
+        return
+    came: list[int] = []
+    handlers: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        handler = signal.getsignal(number)
+        if callable(handler):
+            handlers[number] = handler
+            signal.signal(number, lambda its_number, _: came.append(its_number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for its_number in came:
+        signal.raise_signal(its_number)
+
+
+def _be_seen() -> None:
+    """Lets this process be seen as its account's; one that was root is kept hidden by Linux."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
 def started_at(pid: int) -> str | None:

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 from datagen import errors
 from datagen.errors import ConfigurationError, UnreachableError
 
-from ._process import printable
-from .stack import Service, Stack, account_name, down_here, is_up, take_lock
+from ._process import held_signals, printable
+from ._recipe import plain_environment
+from .stack import Service, Stack, account_name, check_own, down_here, is_up, take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +98,7 @@ def _claim(folder: Path, report: Report) -> Account:
                 closed = closed or path
             inner = _open(part, descriptor)
             if inner is None:
+                _check_open(closed, folder)
                 with suppress(FileExistsError):  # another command was quicker
                     os.mkdir(part, 0o700, dir_fd=descriptor)
                 inner = _open(part, descriptor)
@@ -135,15 +137,18 @@ def _check(descriptor: int, path: Path) -> int:
     return found.st_mode
 
 
-def _give(descriptor: int, folder: Path, closed: Path | None, report: Report) -> Account:
-    """Gives an empty folder of root's to the account for the services."""
-    if _check(descriptor, folder) & stat.S_ISVTX:
-        raise ConfigurationError(f"{folder} is for everybody; set DATAGEN_HOME to a folder in it")
+def _check_open(closed: Path | None, folder: Path) -> None:
     if closed is not None:
         raise ConfigurationError(
             f"the account {ACCOUNT}, which runs the services, cannot enter {closed}, where "
-            f"{folder} is; set DATAGEN_HOME to a folder that everybody can reach"
+            f"{folder} would be; set DATAGEN_HOME to a folder that everybody can reach"
         )
+
+
+def _give(descriptor: int, folder: Path, closed: Path | None, report: Report) -> Account:
+    """Gives an empty folder of root's to the account for the services."""
+    check_own(folder)
+    _check_open(closed, folder)
     with _turn(descriptor):
         owner = os.fstat(descriptor).st_uid
         if owner != 0:
@@ -255,21 +260,27 @@ def _no_shell() -> str:
 
 def _have_done(verb: str, folder: Path, account: Account, report: Report) -> dict[str, Any]:
     """Starts a process that becomes the account, and hears what it says."""
+    # No variable more than it needs: the rest may hold passwords of root's.
+    kept = ("CALF_TANSU_BIN", "HOME", "PYTHONHOME")
     paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    env = {
+        **plain_environment(),
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
     arguments = [verb, str(folder), str(account.uid), str(account.gid)]
+    process: subprocess.Popen[bytes] | None = None
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "datagen.local._worker", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            cwd="/",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            # Ctrl-C is handed on once, below.
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ConfigurationError(f"{sys.executable} cannot be run: {error}") from error
-    try:
+        with held_signals():
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "datagen.local._worker", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                cwd="/",
+                env=env,
+                # Ctrl-C is handed on once, below.
+                start_new_session=True,
+            )
         for said in _said(process):
             if "report" in said:
                 report(printable(str(said["report"])))
@@ -277,17 +288,18 @@ def _have_done(verb: str, folder: Path, account: Account, report: Report) -> dic
                 raise _error(said)
             else:
                 return said
+    except OSError as error:
+        raise ConfigurationError(f"{sys.executable} cannot be run: {error}") from error
     except BaseException:
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_CLEANUP_SECONDS)
         raise
     finally:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_CLEANUP_SECONDS)
-        if process.stdout is not None:
-            process.stdout.close()
+        if process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_CLEANUP_SECONDS)
+            if process.stdout is not None:
+                process.stdout.close()
     raise UnreachableError(
         f"the process that runs the local stack ended with exit code {process.returncode}"
     )

@@ -61,8 +61,8 @@ def main() -> None:
             say(stopped=down_here(home, report))
     except DatagenError as error:
         say(error=type(error).__name__, message=str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(130)  # root's command has been ended, and nobody listens
     except OSError as error:
         say(error="ConfigurationError", message=f"the local stack cannot be run: {error}")
 
@@ -160,9 +160,6 @@ def become(uid: int, gid: int, home: Path) -> None:
     if 0 in (os.getuid(), os.geteuid()):
         raise ConfigurationError("the services do not run as root")
     os.environ["HOME"] = str(home)
-    for name in list(os.environ):
-        if name.startswith(("PG", "DATAGEN_")):  # addresses and passwords of root's
-            del os.environ[name]
     with contextlib.suppress(OSError):
         os.chdir(home)
 

@@ -23,7 +23,7 @@ from datagen._files import open_own, read_own, write_whole
 from datagen.errors import ConfigurationError, UnreachableError
 
 from . import _broker, _postgres, _registry
-from ._process import choose_port, is_listening, last_line, spawn, started_at, stop
+from ._process import choose_port, held_signals, is_listening, last_line, spawn, started_at, stop
 from ._recipe import Program, Recipe, Report, Started, missing_extra
 
 if TYPE_CHECKING:
@@ -197,14 +197,16 @@ def _start(
         port = choose_port(wanted, [state[name].port for name in begun if name != recipe.name])
         if port != wanted:
             report(f"{recipe.name}: port {wanted} is taken, using {port}")
-        try:
-            pid = spawn(recipe.command(folder, program, port), folder, _log(folder, recipe.name))
-        except OSError as error:
-            raise UnreachableError(f"{recipe.name} cannot be run: {error}") from error
-        # A process that is gone already has no start time; the wait below says so.
-        state[recipe.name] = _Entry(pid, started_at(pid) or "gone", port)
-        begun.append(recipe.name)
-        _write(folder, state)
+        command = recipe.command(folder, program, port)
+        with held_signals():
+            try:
+                pid = spawn(command, folder, _log(folder, recipe.name))
+            except OSError as error:
+                raise UnreachableError(f"{recipe.name} cannot be run: {error}") from error
+            # A process that is gone already has no start time; the wait below says so.
+            state[recipe.name] = _Entry(pid, started_at(pid) or "gone", port)
+            begun.append(recipe.name)
+            _write(folder, state)
 
     try:
         for recipe in sorted(recipes, key=lambda recipe: recipe.name == "postgres"):
@@ -363,6 +365,10 @@ def check_own(folder: Path) -> None:
     except KeyError:
         own_groups = {0}
     shared = found.st_mode & stat.S_IWGRP and found.st_gid not in own_groups
+    if found.st_mode & stat.S_ISVTX and found.st_mode & stat.S_IWOTH:
+        raise ConfigurationError(
+            f"{folder} is for everybody; set DATAGEN_HOME to a folder in it that is not there yet"
+        )
     if shared or found.st_mode & stat.S_IWOTH:
         raise ConfigurationError(
             f"others may write to the folder {folder}, and so into what is kept there; "

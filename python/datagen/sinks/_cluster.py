@@ -8,8 +8,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigurationError, DatagenError, UnreachableError
 from ._interrupt import HeldInterrupt
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..presets import ProducerConfig
 
-    T = TypeVar("T")
-
 __all__ = ["TIMEOUT", "Cluster"]
 
 _log = logging.getLogger(__name__)
@@ -37,9 +34,13 @@ _REFUSED: Final = 1.5
 _SILENT: Final = 1.5
 #: How long a leader's host may be missing: a name that does not exist, any other cause.
 _NAMELESS: Final = 3.0
-_LOST: Final = 8.0
+_LOST: Final = 5.0
 #: Seconds between two looks at a client's callbacks while an answer is awaited.
 _TURN: Final = 0.05
+#: Seconds for which the client waits for metadata at a time.
+_LONGEST_TURN: Final = 0.8
+#: How the client says that a turn is over.
+_PASSING: Final = frozenset({"_TIMED_OUT", "_TRANSPORT"})
 #: What would take away something that the sink rests on: its counts, or the order of events.
 _RESERVED: Final = frozenset({"delivery.report.only.error", "queuing.strategy", "transactional.id"})
 
@@ -135,24 +136,34 @@ class Cluster:
 
     def metadata(self, timeout: float = TIMEOUT, admin: AdminClient | None = None) -> Any:
         """The whole cluster's: asking for a topic by name could create it."""
+        question = _Question(admin or self.admin)
+        try:
+            return self._answered_in_time(question, timeout)
+        finally:
+            question.end()
+
+    def _answered_in_time(self, question: _Question, timeout: float) -> Any:
         from confluent_kafka import KafkaException
 
-        client = admin or self.admin
+        client = question.client
         self.events.forget()
         began = time.monotonic()
         end = began + timeout
         _log.debug("Kafka at %s: waiting for metadata, %g s at most", self.address, timeout)
         asked_what_it_is = False
         while True:
-            left = max(end - time.monotonic(), 0.1)
-            asked = _in_background(partial(client.list_topics, timeout=left))
+            asked = question.ask(end)
             while not asked.done():
                 wait_for([asked], timeout=_TURN)
                 self._serve(client)
                 waited = time.monotonic() - began
                 if self.events.problem:
                     raise self._refused(self.events.problem)
-                if self.events.refused and waited >= min(_REFUSED, timeout):
+                refused = self.events.refused and waited >= min(_REFUSED, timeout)
+                if self.events.lost and (refused or waited >= _NAMELESS):
+                    number, (address, reason) = next(iter(self.events.lost.items()))
+                    raise self.unreached(number, address, reason)
+                if refused:
                     raise self._silent(f"refused the connection ({self.events.cause})")
                 if waited >= _SILENT and not self.events.cause and not asked_what_it_is:
                     asked_what_it_is = True
@@ -161,8 +172,8 @@ class Cluster:
                 if waited >= timeout:
                     break
             try:
-                if asked.done():
-                    found = asked.result()
+                # A broker that has just started may not know of any.
+                if asked.done() and (found := asked.result()).brokers:
                     self._answered = True
                     return found
             except KafkaException as error:
@@ -190,17 +201,13 @@ class Cluster:
             check()
         return True
 
-    def check_brokers(self, metadata: Any, brokers: Iterable[int], waited: float) -> None:
+    def check_brokers(self, brokers: Iterable[int], waited: float) -> None:
         """Raises for one of the brokers that cannot be reached where it says that it is."""
         for number in brokers:
-            if (broker := metadata.brokers.get(number)) is None:
-                continue
-            address = f"{broker.host}:{broker.port}"
-            reason = self.events.lost.get(address)
-            if reason is None:
-                continue
-            if waited >= (_NAMELESS if "resolve" in reason else _LOST):
-                raise self.unreached(number, address, reason)
+            if number in self.events.lost:
+                address, reason = self.events.lost[number]
+                if waited >= (_NAMELESS if "resolve" in reason else _LOST):
+                    raise self.unreached(number, address, reason)
 
     def unreached(self, number: int, address: str, reason: str) -> UnreachableError:
         """The exception for a broker that is not where it says that it is."""
@@ -263,15 +270,47 @@ class Cluster:
             raise ConfigurationError(self.config.hide(f"Kafka option: {said}.")) from None
 
 
-def _in_background(call: Callable[[], T]) -> Future[T]:
-    """A call that blocks, on a thread that nothing waits for, so that Ctrl-C is not held up."""
-    future: Future[T] = Future()
+class _Question:
+    """The cluster's metadata, asked for on another thread so that callbacks are served meanwhile."""
 
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
-            future.set_exception(error)
+    def __init__(self, client: AdminClient) -> None:
+        self.client = client
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    threading.Thread(target=run, daemon=True, name="kafka-metadata").start()
-    return future
+    def ask(self, end: float) -> Future[Any]:
+        """The answer, or what the client says instead once it is ``end`` by the monotonic clock."""
+        future: Future[Any] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(future, end), daemon=True, name="kafka-metadata"
+        )
+        self._thread.start()
+        return future
+
+    def end(self) -> None:
+        """Waits for the thread, a turn at most.
+
+        A client that is at work when the interpreter goes would bring the process down.
+        """
+        self._ended.set()
+        if self._thread is not None:
+            with HeldInterrupt():
+                self._thread.join()
+
+    def _run(self, future: Future[Any], end: float) -> None:
+        from confluent_kafka import KafkaException
+
+        wait = _TURN
+        while True:
+            # Longer each time, for a cluster that is far away, and short enough to be waited for.
+            wait = min(wait * 1.6, _LONGEST_TURN)
+            try:
+                future.set_result(self.client.list_topics(timeout=wait))
+            except KafkaException as error:
+                over = self._ended.is_set() or time.monotonic() >= end
+                if error.args[0].name() in _PASSING and not over:
+                    continue
+                future.set_exception(error)
+            except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
+                future.set_exception(error)
+            return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,9 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeEngine", "UnsupportedError"]
 
+_log = logging.getLogger(__name__)
+
 #: Longer than any run; Rust's clock has an end.
 _FOREVER_MS: Final = 10 * 365 * 86_400_000
 _NO_LIMIT: Final = 2**31 - 1
+
+#: Errors of this engine alone, once librdkafka has talked to the same brokers.
+_LACKS: Final = frozenset({"_SSL", "_UNSUPPORTED_FEATURE"})
 
 #: The names of librdkafka that mean the same.
 _ALIASES: Final = {
@@ -88,6 +95,8 @@ class NativeEngine:
         self._options = _options(config)
         self._producer: _core.Producer | None = None
         self._partitions: dict[str, int] = {}
+        #: Bytes of a batch that topics take.
+        self._limits: dict[str, int] = {}
         self._final: list[Any] = []
         # Now, since it reads certificates and keys.
         self._connect()
@@ -108,17 +117,43 @@ class NativeEngine:
         """Whether an event has failed, or nothing can be sent at all."""
         return self._producer is not None and self._producer.has_failures()
 
+    @property
+    def throttled_until(self) -> float:
+        """Until when brokers have asked for a pause, or when an event was acknowledged last.
+
+        A time of ``time.monotonic``, 0 before the first acknowledgement.
+        """
+        idle = self._producer and self._producer.idle()
+        return 0.0 if idle is None else time.monotonic() - idle
+
+    def limit(self, topic: str, max_message_bytes: int) -> None:
+        """Says how long a batch of a topic may be; without it the limit is learned from refusals."""
+        self._limits[topic] = max_message_bytes
+        if self._producer is not None and topic in self._partitions:
+            self._producer.limit(topic, max_message_bytes)
+
     def find(self, topics: Iterable[str]) -> None:
-        """Learns the partitions of topics, and who leads them."""
+        """Learns the partitions of topics, and connects to the brokers that lead them.
+
+        Raises ``UnsupportedError`` where the brokers, as far as librdkafka could talk to them, have
+        something that this engine does not know, and ``UnreachableError`` for a leader that cannot be
+        reached within ``TIMEOUT`` seconds.
+        """
         unknown = [topic for topic in topics if topic not in self._partitions]
         if not unknown:
             return
+        producer, end = self._connect(), time.monotonic() + TIMEOUT
+        _log.debug("Kafka: looking for the leaders of %s, %g s at most", unknown, TIMEOUT)
         try:
-            found = self._connect().partitions(unknown, TIMEOUT)
+            found = producer.partitions(unknown, TIMEOUT)
+            unreached = producer.reach(unknown, max(end - time.monotonic(), 1.0)) if found else []
         except _core.ProducerError as error:
             code, text = error.args
-            hint = " (or use --engine confluent)" if _name(code) == "_SSL" else ""
-            raise self._cluster.failed(_name(code), self._config.hide(text) + hint) from None
+            name, text = _name(code), self._config.hide(text)
+            if name in _LACKS:
+                self._forget()
+                raise UnsupportedError(text) from None
+            raise self._cluster.failed(name, text) from None
         if found is None:
             if absent := self._cluster.absent(unknown):
                 raise self._cluster.missing(absent)
@@ -127,7 +162,20 @@ class NativeEngine:
                 f"Kafka at {self._cluster.address} did not tell the partitions of "
                 f"{', '.join(unknown)} within {TIMEOUT:g} s{cause}"
             )
+        if unreached:
+            code, text = unreached[0]
+            text = self._config.hide(text)
+            if _name(code) == "LEADER_NOT_AVAILABLE":
+                raise UnreachableError(f"Kafka at {self._cluster.address}: {text}")
+            raise UnreachableError(
+                f"Kafka at {self._cluster.address} answers, but not at the address that it names for "
+                f"a leader of {', '.join(unknown)}: {text} ({_name(code)}). Check the broker's "
+                "advertised.listeners."
+            )
         self._partitions.update(zip(unknown, found, strict=True))
+        for topic in unknown:
+            if topic in self._limits:
+                producer.limit(topic, self._limits[topic])
 
     def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
         """Encodes every event and hands over the batches that are full; waits for room first."""
@@ -190,9 +238,13 @@ class NativeEngine:
     def close(self) -> None:
         if self._producer is not None:
             self._final = self._rows()
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._producer is not None:
             self._producer.close()
-            self._producer = None
-            self._partitions = {}
+        self._producer = None
+        self._partitions = {}
 
     def _connect(self) -> _core.Producer:
         if self._producer is None:
@@ -210,9 +262,12 @@ class NativeEngine:
         return sorted(self._producer.report(), key=lambda row: (order[row[0]], row[1]))
 
     def _wait_for_room(self) -> None:
-        timeout = self._config.delivery_timeout
-        if not self._connect().wait_for_room(min(timeout + TIMEOUT, _FOREVER_MS / 1_000)):
-            raise Stalled(timeout)
+        """Waits as long as events are acknowledged, or a broker has asked for a pause."""
+        producer, timeout = self._connect(), self._config.delivery_timeout
+        began = time.monotonic()
+        while not producer.wait_for_room(1.0):
+            if time.monotonic() - max(began, self.throttled_until) >= timeout + TIMEOUT:
+                raise Stalled(timeout)
         if self.has_failures:  # that is how there came to be room
             raise Stalled
 

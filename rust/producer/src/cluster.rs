@@ -63,11 +63,11 @@ pub(crate) async fn metadata(
     Ok(found)
 }
 
-/// An id for an idempotent producer, and its epoch.
+/// An id for an idempotent producer, its epoch, and how long not to ask again.
 pub(crate) async fn producer_id(
     addresses: &[Address],
     config: &Arc<Config>,
-) -> Result<(i64, i16), Error> {
+) -> Result<(i64, i16, Duration), Error> {
     let mut connection = any(addresses, config).await?;
     // Without transactions the limit is not looked at.
     let request = InitProducerIdRequest::default()
@@ -75,7 +75,7 @@ pub(crate) async fn producer_id(
         .with_transaction_timeout_ms(i32::MAX);
     let answer = connection.call(&request, config.request_timeout).await?;
     match answer.error.err() {
-        None => Ok((answer.id, answer.epoch)),
+        None => Ok((answer.id, answer.epoch, answer.throttle)),
         Some(error) => Err(Error::of_broker(error, format!("no producer id: {error}"))),
     }
 }

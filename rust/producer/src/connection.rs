@@ -110,9 +110,9 @@ impl Connection {
         let client_id = config.client_id.clone();
         let (versions, throttle) = (Versions::default(), Duration::ZERO);
         let mut connection = Self { stream, versions, expires: None, throttle, client_id };
-        connection.ask_versions().await.map_err(|e| at(address, &e))?;
+        connection.ask_versions().await.map_err(|error| error.at(address))?;
         if let Some(sasl) = &config.sasl {
-            connection.authenticate(sasl).await.map_err(|e| at(address, &e))?;
+            connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
         }
         Ok(connection)
     }
@@ -290,8 +290,4 @@ pub(crate) fn unreadable(_: Malformed) -> Error {
 /// A broker's own words, as far as a terminal may show them.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
-}
-
-fn at(address: &Address, error: &Error) -> Error {
-    Error { code: error.code, text: format!("{address}: {}", error.text) }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use kafka_protocol::error::ResponseError;
 
+use crate::config::Address;
+
 /// Failures on our side of the connection. Their numbers are those of librdkafka's
 /// `rd_kafka_resp_err_t`, so that they have the same names and meanings in both clients; positive
 /// numbers are error codes of Kafka's protocol.
@@ -70,6 +72,21 @@ impl Error {
 
     pub(crate) fn of_broker(error: ResponseError, text: impl Into<String>) -> Self {
         Self { code: error.code().into(), text: text.into() }
+    }
+
+    /// The same, and which broker it is about.
+    #[must_use]
+    pub(crate) fn at(&self, address: &Address) -> Self {
+        let place = address.to_string();
+        if self.text.starts_with(&place) {
+            return self.clone();
+        }
+        Self { code: self.code, text: format!("{place}: {}", self.text) }
+    }
+
+    /// Whether the name of a host is not known.
+    pub fn is_unknown_name(&self) -> bool {
+        self.code == Local::Resolve.code()
     }
 
     /// Whether no other attempt can help: what is wrong is what we were told.

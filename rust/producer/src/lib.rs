@@ -117,9 +117,43 @@ impl Producer {
         Ok(found.map(|partitions| Topic { name, partitions }))
     }
 
+    /// Connects to the leaders of topics, over the connections that batches will take; those that are
+    /// not reached in time, and why. None of them is given up.
+    ///
+    /// # Errors
+    /// Where the brokers refuse us.
+    pub fn reach(&self, names: &[Arc<str>], timeout: Duration) -> Result<Vec<Error>, Error> {
+        self.shared.forget_unreached();
+        self.order(Command::Reach(names.to_vec()));
+        self.shared.wait_until_reached(Instant::now() + timeout)
+    }
+
+    /// Sends no batch of a topic that is longer, where records can be parted, and aims below that.
+    pub fn limit(&self, topic: &Topic, bytes: usize) {
+        self.shared.limit(&topic.name, bytes);
+        self.order(Command::Limit(Arc::clone(&topic.name), bytes));
+    }
+
+    /// The longest batch that a topic takes: what was said or learned of it.
+    pub fn most(&self, topic: &Topic) -> usize {
+        self.shared.most(&topic.name)
+    }
+
+    /// When something was acknowledged last; the end of the pause that a broker has asked for if that
+    /// is later.
+    pub fn progress(&self) -> Option<Instant> {
+        self.shared.last_progress()
+    }
+
     /// Waits until there is room for more; false if the time is over first.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
         self.shared.wait_for_room(Instant::now() + timeout)
+    }
+
+    /// Whether there is room for more even if so many records in so many bytes, which somebody has
+    /// made and not handed over, were in the queue already.
+    pub fn has_room_beside(&self, records: usize, bytes: usize) -> bool {
+        self.shared.has_room_beside(records, bytes)
     }
 
     /// Takes events, each for the partition of its key, without waiting for room.

@@ -10,19 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use datagen_core::encode::kafka::{Packed, Producer as Numbering};
+use datagen_core::encode::kafka::{Packed, Producer as Numbering, first_key};
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
-use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
+use kafka_protocol::protocol::{HeaderVersion, StrBytes};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
+use crate::answer::{Answer as _, Outcome, Produced};
 use crate::cluster::{self, Metadata};
 use crate::config::{Acks, Address, Config};
-use crate::connection::{frame, open_answer};
+use crate::connection::{frame, open_answer, printable, unreadable};
 use crate::error::{Error, Local};
-use crate::line::{Answer, Line, Rules};
+use crate::line::{Answer, Line, Rules, is_too_large};
 use crate::shared::Shared;
 use broker::{Broker, Event, Link, Place, Request};
 
@@ -37,6 +38,10 @@ pub(crate) enum Command {
     Topics(Vec<Arc<str>>),
     /// Send batches of a topic, after those that were handed over before.
     Batches(Arc<str>, Vec<Packed>),
+    /// Send no batch of a topic that is longer.
+    Limit(Arc<str>, usize),
+    /// Connect to the leaders of topics, and tell whom that does not succeed with.
+    Reach(Vec<Arc<str>>),
     /// Finish batches that have waited for more records, at that moment.
     Linger(std::time::Instant),
     /// Send nothing for the moment.
@@ -54,6 +59,8 @@ struct Topic {
     leaders: Vec<i32>,
     unknown_since: Option<Instant>,
     lines: Vec<Line>,
+    /// The longest batch that the topic takes, as far as is known.
+    most: usize,
 }
 
 /// Something that is asked for in the background, one at a time.
@@ -81,6 +88,8 @@ pub(crate) struct Sender {
     linger: Option<Instant>,
     /// Where to begin looking for batches, so that no partition starves.
     turn: usize,
+    /// Topics whose leaders somebody wants to be reached.
+    reaching: Vec<Arc<str>>,
 }
 
 impl Sender {
@@ -90,7 +99,11 @@ impl Sender {
         commands: UnboundedReceiver<Command>,
     ) -> Self {
         let (post, events) = unbounded_channel();
-        let rules = Rules { idempotent: config.idempotent, retries: config.retries };
+        let rules = Rules {
+            idempotent: config.idempotent,
+            retries: config.retries,
+            timeout: config.delivery_timeout,
+        };
         let asking =
             |wanted| Asking { wanted, running: false, not_before: Instant::now(), failures: 0 };
         Self {
@@ -108,6 +121,7 @@ impl Sender {
             closed: false,
             linger: None,
             turn: 0,
+            reaching: Vec::new(),
             config,
         }
     }
@@ -134,6 +148,7 @@ impl Sender {
             self.watch_time();
             self.ask();
             self.send();
+            self.reach();
         }
     }
 
@@ -141,9 +156,13 @@ impl Sender {
         match command {
             Command::Topics(names) => {
                 for name in names {
-                    let topic =
-                        || Topic { leaders: Vec::new(), unknown_since: None, lines: Vec::new() };
-                    self.topics.entry(name).or_insert_with(topic);
+                    let most = self.shared.most(&name);
+                    self.topics.entry(name).or_insert_with(|| Topic {
+                        leaders: Vec::new(),
+                        unknown_since: None,
+                        lines: Vec::new(),
+                        most,
+                    });
                 }
                 self.metadata.wanted = true;
             }
@@ -152,14 +171,18 @@ impl Sender {
                 let moment = Instant::from_std(moment);
                 self.linger = Some(self.linger.map_or(moment, |before| before.min(moment)));
             }
+            Command::Limit(name, most) => {
+                if let Some(topic) = self.topics.get_mut(&name) {
+                    topic.most = topic.most.min(most);
+                }
+            }
+            Command::Reach(names) => self.reaching = names,
             Command::Hold => self.open = false,
             Command::Open => {
-                let deadline = Instant::now() + self.config.delivery_timeout;
+                let now = Instant::now();
                 for topic in self.topics.values_mut() {
-                    topic.unknown_since = topic.unknown_since.map(|_| Instant::now());
-                    for line in &mut topic.lines {
-                        line.set_deadlines(deadline);
-                    }
+                    topic.unknown_since = topic.unknown_since.map(|_| now);
+                    topic.lines.iter_mut().for_each(|line| line.start_clock(now));
                 }
                 self.open = true;
             }
@@ -169,11 +192,11 @@ impl Sender {
     }
 
     fn queue(&mut self, name: &Arc<str>, batches: Vec<Packed>) {
-        let deadline = Instant::now() + self.config.delivery_timeout;
+        let now = Instant::now();
         let topic = self.topics.get_mut(name).expect("a topic that was asked about");
         for packed in batches {
             let partition = packed.partition;
-            let fate = topic.lines[partition as usize].push(packed, deadline);
+            let fate = topic.lines[partition as usize].push(packed, now);
             if let Some(fate) = fate {
                 self.shared.settle(name, partition as i32, &fate);
             }
@@ -205,8 +228,10 @@ impl Sender {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Opened { broker, generation, versions, expires } => {
+            Event::Opened { broker, generation, versions, expires, throttle } => {
                 let Some(one) = self.current(broker, generation) else { return };
+                one.error = None;
+                one.heard(Instant::now(), throttle);
                 match (versions.of::<ProduceRequest>(), &one.link) {
                     (Ok(version), Link::Open { outbox, task, .. }) => {
                         let (outbox, task) = (outbox.clone(), task.clone());
@@ -229,23 +254,25 @@ impl Sender {
                 // Nobody will say any more about it.
                 if let Some(request) = one.requests.pop_front() {
                     one.failures = 0;
+                    one.heard(Instant::now(), Duration::ZERO);
                     for place in &request.lines {
                         self.answered(place, &Answer::Taken);
                     }
+                    self.excuse_lines_of(broker);
                 }
             }
             Event::Answered { broker, generation, answer } => {
-                if let Err(error) = self.answer(broker, generation, answer) {
+                if let Err(error) = self.answer(broker, generation, &answer) {
                     self.closed(broker, generation, &error);
                 }
             }
             Event::Closed { broker, generation, error } => self.closed(broker, generation, &error),
             Event::Metadata(Ok(found)) => {
-                self.metadata.done(&self.config);
+                self.metadata.done(&self.config, found.throttle);
                 self.learn(found);
             }
-            Event::ProducerId(Ok((id, epoch))) => {
-                self.producer_id.done(&self.config);
+            Event::ProducerId(Ok((id, epoch, throttle))) => {
+                self.producer_id.done(&self.config, throttle);
                 self.numbering = Some((id, epoch));
                 for line in self.topics.values_mut().flat_map(|topic| &mut topic.lines) {
                     line.set_producer(Numbering { id, epoch, sequence: 0 });
@@ -274,44 +301,77 @@ impl Sender {
         self.brokers.get_mut(&broker).filter(|one| one.generation == generation)
     }
 
-    fn answer(&mut self, broker: i32, generation: u64, answer: Bytes) -> Result<(), Error> {
-        let unreadable = |_| Error::new(Local::BadMessage, "a broker's answer cannot be read");
+    fn answer(&mut self, broker: i32, generation: u64, answer: &Bytes) -> Result<(), Error> {
         let Some(one) = self.current(broker, generation) else { return Ok(()) };
         let Link::Open { version: Some(version), .. } = one.link else { return Ok(()) };
-        let (correlation, mut body) =
-            open_answer(&answer, ProduceResponse::header_version(version))?;
+        let (correlation, body) = open_answer(answer, ProduceResponse::header_version(version))?;
         if one.requests.front().is_none_or(|request| request.correlation != correlation) {
             return Err(Error::new(Local::BadMessage, "a broker answered what nobody asked"));
         }
-        let response = ProduceResponse::decode(&mut body, version).map_err(unreadable)?;
+        let response = Produced::decode(&body, version).map_err(unreadable)?;
         let request = one.requests.pop_front().expect("looked at before");
         one.failures = 0;
-        let mut outcomes = BTreeMap::new();
-        for topic in &response.responses {
-            for part in &topic.partition_responses {
-                outcomes.insert((topic.name.as_str(), part.index), part.error_code);
-            }
+        one.heard(Instant::now(), response.throttle);
+        if !response.throttle.is_zero() {
+            self.shared.progress(response.throttle);
         }
+        let outcomes: BTreeMap<_, _> =
+            response.partitions.iter().map(|one| ((&*one.topic, one.partition), one)).collect();
+        let mut taken = false;
         for place in &request.lines {
-            let answer = match outcomes.get(&(&*place.0, place.1)).map(|code| code.err()) {
+            let outcome = outcomes.get(&(&*place.0, place.1)).copied();
+            let answer = match outcome.map(|outcome| outcome.error.err()) {
                 Some(None) => Answer::Taken,
                 Some(Some(error)) => Answer::Refused(error),
                 // It said nothing of this one.
                 None => Answer::Lost { written: true },
             };
-            if let Answer::Refused(error) = answer {
-                self.shared.note(format!("{} partition {}: {error}", place.0, place.1));
-                // Somebody else may lead the partition now.
-                self.metadata.wanted |= error.is_retriable();
-                if leads_no_more(error)
-                    && let Some(topic) = self.topics.get_mut(&place.0)
-                {
-                    topic.leaders[place.1 as usize] = -1;
-                }
+            taken |= answer == Answer::Taken;
+            if let (Answer::Refused(error), Some(outcome)) = (&answer, outcome) {
+                self.refused(place, *error, outcome);
             }
             self.answered(place, &answer);
         }
+        if taken {
+            self.excuse_lines_of(broker);
+        }
         Ok(())
+    }
+
+    /// Takes note of what a refusal says of the partition and its topic.
+    fn refused(&mut self, place: &Place, error: ResponseError, outcome: &Outcome) {
+        let message = outcome.message.as_deref().map(printable).filter(|text| !text.is_empty());
+        let message = message.unwrap_or_else(|| error.to_string());
+        self.shared.note(format!("{} partition {}: {message}", place.0, place.1));
+        // Somebody else may lead the partition now.
+        self.metadata.wanted |= error.is_retriable();
+        let Some(topic) = self.topics.get_mut(&place.0) else { return };
+        if leads_no_more(error) {
+            topic.leaders[place.1 as usize] = -1;
+        }
+        if is_too_large(error)
+            && let Some((records, bytes)) = topic.lines[place.1 as usize].oldest_sent()
+        {
+            if records > 1 {
+                // Half of it may still be too long, and then half of that is tried.
+                topic.most = topic.most.min(bytes.len() / 2);
+                self.shared.limit(&place.0, topic.most);
+            } else {
+                self.shared.rejected(too_large_alone(&place.0, bytes));
+            }
+        }
+    }
+
+    /// A broker has acknowledged something: what it leads has waited for that.
+    fn excuse_lines_of(&mut self, broker: i32) {
+        let now = Instant::now();
+        for topic in self.topics.values_mut() {
+            for (leader, line) in topic.leaders.iter().zip(&mut topic.lines) {
+                if *leader == broker {
+                    line.excuse(now);
+                }
+            }
+        }
     }
 
     fn answered(&mut self, place: &Place, answer: &Answer) {
@@ -329,6 +389,7 @@ impl Sender {
         let config = Arc::clone(&self.config);
         let Some(one) = self.current(broker, generation) else { return };
         one.failures += 1;
+        one.error = Some(error.clone());
         let failures = one.failures;
         one.close(Instant::now() + backoff(&config, failures));
         let address = one.address.clone();
@@ -340,10 +401,8 @@ impl Sender {
         self.metadata.wanted = true;
         if error.is_final() {
             self.shared.fail(error.clone());
-        } else if error.text.starts_with(&address.to_string()) {
-            self.shared.note(error.text.clone());
         } else {
-            self.shared.note(format!("{address}: {error}"));
+            self.shared.note(error.at(&address).text);
         }
     }
 
@@ -411,12 +470,13 @@ impl Sender {
         for line in self.topics.values().flat_map(|topic| &topic.lines) {
             // Once it has passed, what happens at the broker is what the line waits for.
             moments.extend(line.not_before().filter(|moment| *moment > now));
-            moments.extend(line.deadline().filter(|_| self.open));
+            moments.extend(line.deadline(self.rules).filter(|_| self.open));
         }
         for broker in self.brokers.values() {
             if let Some(request) = broker.requests.front() {
-                moments.push(request.at + self.config.request_timeout);
+                moments.push(broker.waits_since(request) + self.config.request_timeout);
             }
+            moments.extend((broker.quiet_until > now).then_some(broker.quiet_until));
             if let Link::Closed { not_before } = broker.link {
                 moments.extend((not_before > now).then_some(not_before));
             }
@@ -472,6 +532,11 @@ impl Sender {
                 self.shared.refused(name, Error::new(Local::UnknownTopic, text));
             }
             for (partition, line) in (0..).zip(&mut topic.lines) {
+                let leader = topic.leaders.get(partition as usize);
+                let leader = leader.and_then(|leader| self.brokers.get(leader));
+                if leader.is_some_and(|broker| broker.quiet_until > now) {
+                    line.excuse(now);
+                }
                 for fate in line.give_up(now, gone.then_some(unknown), self.rules) {
                     self.shared.settle(name, partition, &fate);
                 }
@@ -483,10 +548,9 @@ impl Sender {
     fn is_overdue(&self, node: i32, broker: &Broker, now: Instant) -> bool {
         let lines = || self.topics.values().flat_map(|topic| &topic.lines);
         broker.requests.front().is_some_and(|request| {
-            request.at + self.config.request_timeout <= now
-                || lines()
-                    .filter(|line| line.sent_to() == Some(node))
-                    .any(|line| line.deadline().is_some_and(|deadline| deadline <= now))
+            let late = |line: &Line| line.deadline(self.rules).is_some_and(|moment| moment <= now);
+            broker.waits_since(request) + self.config.request_timeout <= now
+                || lines().filter(|line| line.sent_to() == Some(node)).any(late)
         })
     }
 
@@ -549,8 +613,51 @@ impl Sender {
         }
     }
 
+    /// Connects to those leaders that somebody wants to be reached, and tells which are not yet.
+    fn reach(&mut self) {
+        if self.reaching.is_empty() {
+            return;
+        }
+        let (now, mut unreached) = (Instant::now(), BTreeMap::new());
+        for name in &self.reaching {
+            let Some(topic) = self.topics.get(name) else { continue };
+            if topic.lines.is_empty() {
+                let text = format!("topic {name} has not been found");
+                unreached.insert((-1, 0), Error::new(Local::UnknownTopic, text));
+            }
+            for (partition, leader) in (0..).zip(&topic.leaders) {
+                let Some(broker) = self.brokers.get_mut(leader) else {
+                    let text = format!("{name} partition {partition} has no leader");
+                    let error = Error::of_broker(ResponseError::LeaderNotAvailable, text);
+                    unreached.entry((-1, partition)).or_insert(error);
+                    self.metadata.wanted = true;
+                    continue;
+                };
+                match broker.link {
+                    Link::Open { version: Some(_), .. } => continue,
+                    Link::Closed { not_before } if not_before <= now => {
+                        broker.open(*leader, &self.config, &self.post);
+                    }
+                    _ => {}
+                }
+                let error = broker.error.clone().unwrap_or_else(|| {
+                    let text = format!("{} does not answer", broker.address);
+                    Error::new(Local::TimedOut, text)
+                });
+                unreached.insert((*leader, 0), error.at(&broker.address));
+            }
+        }
+        if unreached.is_empty() {
+            self.reaching.clear();
+        }
+        self.shared.unreached(unreached.into_values().collect());
+    }
+
     fn send_to(&mut self, node: i32, places: Vec<Place>, now: Instant) {
         let broker = self.brokers.get_mut(&node).expect("looked at before");
+        if broker.quiet_until > now {
+            return;
+        }
         let (outbox, version) = match &broker.link {
             Link::Open { outbox, version: Some(version), expires, .. } => {
                 if expires.is_some_and(|moment| moment <= now) {
@@ -576,7 +683,9 @@ impl Sender {
             while size < self.config.max_request_bytes {
                 let Some((name, partition)) = places.pop_front() else { break };
                 let topic = self.topics.get_mut(&name).expect("a topic with batches");
-                let Some(bytes) = topic.lines[partition as usize].send(node) else { continue };
+                let Some(bytes) = topic.lines[partition as usize].send(node, topic.most) else {
+                    continue;
+                };
                 size += bytes.len();
                 let data =
                     PartitionProduceData::default().with_index(partition).with_records(Some(bytes));
@@ -617,10 +726,10 @@ impl Asking {
         starts
     }
 
-    fn done(&mut self, config: &Config) {
+    fn done(&mut self, config: &Config, throttle: Duration) {
         (self.running, self.failures) = (false, 0);
         // Whoever else wants to know within this time is told the same.
-        self.not_before = Instant::now() + backoff(config, 1);
+        self.not_before = Instant::now() + backoff(config, 1).max(throttle);
     }
 
     fn failed(&mut self, config: &Config) {
@@ -633,8 +742,21 @@ impl Asking {
     /// Asks again although there was an answer.
     fn later(&mut self, config: &Config) {
         self.wanted = true;
-        self.not_before = Instant::now() + backoff(config, 1);
+        self.not_before = self.not_before.max(Instant::now() + backoff(config, 1));
     }
+}
+
+/// What to say of an event that a topic does not even take alone.
+fn too_large_alone(topic: &str, batch: &[u8]) -> String {
+    let (key, len) = first_key(batch).unwrap_or_default();
+    let key = printable(&String::from_utf8_lossy(&key));
+    // As much as it takes however well it is compressed, and some more.
+    let enough = (batch.len().max(len + 100)).next_multiple_of(1_000);
+    format!(
+        "topic {topic} takes no event of {} bytes, which that of key {key} has: raise its limit \
+         (--topic-config max.message.bytes={enough}, or message.max.bytes of the broker)",
+        batch.len()
+    )
 }
 
 /// Whether a broker has said that it is not the one to ask.

@@ -8,7 +8,7 @@ use datagen_core::encode::kafka::{Codec, Packed, Packer};
 
 use crate::Batching;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Local};
 use crate::line::Fate;
 use crate::report::Tally;
 
@@ -32,6 +32,14 @@ struct State {
     has_failed: bool,
     failure: Option<Error>,
     trouble: Option<String>,
+    /// Why a record will never be taken, and what to do about it.
+    rejection: Option<String>,
+    /// The longest batch that a topic takes, where it is short.
+    limits: BTreeMap<Arc<str>, usize>,
+    /// Brokers that are to be reached and are not, once it is known.
+    unreached: Option<Vec<Error>>,
+    /// When something was acknowledged last, or a broker will want to be sent to again.
+    progress: Option<Instant>,
 }
 
 /// Batches of each topic.
@@ -102,6 +110,12 @@ impl Shared {
         state.records < self.room.0 && state.bytes < self.room.1
     }
 
+    /// Whether there is room for more even if so much were handed over already.
+    pub(crate) fn has_room_beside(&self, records: usize, bytes: usize) -> bool {
+        let state = self.state();
+        state.records + records < self.room.0 && state.bytes + bytes < self.room.1
+    }
+
     /// Whether the fate of all that was handed over is known.
     pub(crate) fn wait_until_settled(&self, until: Instant) -> bool {
         let settled = |state: &State| (state.records == 0 || state.failure.is_some()).then_some(());
@@ -140,7 +154,35 @@ impl Shared {
     }
 
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.state().trouble.clone()
+        let state = self.state();
+        state.rejection.as_ref().or(state.trouble.as_ref()).cloned()
+    }
+
+    /// When something was acknowledged last; later than now if a broker has asked for a pause.
+    pub(crate) fn last_progress(&self) -> Option<Instant> {
+        self.state().progress
+    }
+
+    /// The longest batch that a topic takes, as far as is known.
+    pub(crate) fn most(&self, topic: &str) -> usize {
+        self.state().limits.get(topic).copied().unwrap_or(usize::MAX)
+    }
+
+    /// Waits until it is known which brokers are not reached: none, or those after so long.
+    pub(crate) fn wait_until_reached(&self, until: Instant) -> Result<Vec<Error>, Error> {
+        let reached = |state: &State| match (&state.failure, &state.unreached) {
+            (Some(error), _) => Some(Err(error.clone())),
+            (None, Some(unreached)) if unreached.is_empty() => Some(Ok(Vec::new())),
+            _ => None,
+        };
+        self.wait(until, reached).unwrap_or_else(|| {
+            let nothing = || vec![Error::new(Local::TimedOut, "no leader is known yet")];
+            Ok(self.state().unreached.clone().unwrap_or_else(nothing))
+        })
+    }
+
+    pub(crate) fn forget_unreached(&self) {
+        self.state().unreached = None;
     }
 
     /// Packs, and hands over what is full while nobody else can pack: so batches keep their order.
@@ -151,6 +193,7 @@ impl Shared {
         pack: impl FnOnce(&mut Packer, &mut Vec<Packed>),
         hand_over: impl FnOnce(Vec<Packed>),
     ) -> Option<Instant> {
+        let most = self.most(topic);
         let mut packing = self.packing();
         let Packing { batch_size, codec, linger, topics } = &mut *packing;
         let filling = topics.entry(Arc::clone(topic)).or_insert_with(|| Filling {
@@ -158,6 +201,7 @@ impl Shared {
             begun: vec![None; partitions as usize],
         });
         let mut out = Vec::new();
+        filling.packer.set_most(most);
         pack(&mut filling.packer, &mut out);
         if linger.is_zero() {
             filling.finish(|_| true, &mut out);
@@ -212,9 +256,11 @@ impl Shared {
     pub(crate) fn settle(&self, topic: &Arc<str>, partition: i32, fate: &Fate) {
         let mut state = self.state();
         let was_full = !self.has_room(&state);
+        let mut acknowledged = false;
         let tally = state.tallies.entry((Arc::clone(topic), partition)).or_default();
         let (records, bytes) = match *fate {
             Fate::Acknowledged { records, bytes, perhaps_twice } => {
+                acknowledged = true;
                 tally.acknowledged += records as u64;
                 tally.perhaps_twice += if perhaps_twice { records as u64 } else { 0 };
                 (records, bytes)
@@ -226,6 +272,9 @@ impl Shared {
                 (records, bytes)
             }
         };
+        if acknowledged {
+            state.progress = state.progress.max(Some(Instant::now()));
+        }
         state.records -= records;
         state.bytes -= bytes;
         // Nothing else is waited for, and to be woken by each batch costs more than the batch.
@@ -249,6 +298,33 @@ impl Shared {
     pub(crate) fn fail(&self, error: Error) {
         self.state().failure.get_or_insert(error);
         self.changed.notify_all();
+    }
+
+    /// A broker is alive, and wants to be left alone for so long.
+    pub(crate) fn progress(&self, throttle: Duration) {
+        let mut state = self.state();
+        state.progress = state.progress.max(Some(Instant::now() + throttle));
+    }
+
+    /// A topic takes no batch that is longer.
+    pub(crate) fn limit(&self, topic: &Arc<str>, most: usize) {
+        let mut state = self.state();
+        let limit = state.limits.entry(Arc::clone(topic)).or_insert(most);
+        *limit = most.min(*limit);
+    }
+
+    /// Which brokers are not reached, of those that are to be.
+    pub(crate) fn unreached(&self, unreached: Vec<Error>) {
+        let reached = unreached.is_empty();
+        self.state().unreached = Some(unreached);
+        if reached {
+            self.changed.notify_all();
+        }
+    }
+
+    /// A record will never be taken.
+    pub(crate) fn rejected(&self, why: String) {
+        self.state().rejection.get_or_insert(why);
     }
 
     /// Something that may pass.

@@ -31,6 +31,9 @@ pyo3::create_exception!(
 /// How long Rust works or waits before signals are looked at.
 pub const TURN: Duration = Duration::from_millis(100);
 
+/// How long the name of a host may stay unknown.
+const UNKNOWN_NAME: Duration = Duration::from_secs(3);
+
 /// Stream, topic, schema id, and the key set of each foreign key.
 type StreamArguments = (String, String, Option<u32>, Vec<Py<PyKeySet>>);
 
@@ -159,6 +162,38 @@ impl PyProducer {
         Ok(found.map(|topics| topics.iter().map(Topic::partitions).collect()))
     }
 
+    /// Connects to the leaders of topics; a number of librdkafka's and what happened for each that was
+    /// not reached within so many seconds. A name that stays unknown is told sooner.
+    fn reach(
+        &self,
+        py: Python<'_>,
+        topics: Vec<String>,
+        timeout: f64,
+    ) -> PyResult<Vec<(i32, String)>> {
+        let producer = self.producer()?;
+        let names: Vec<Arc<str>> = topics.into_iter().map(Arc::from).collect();
+        let (began, mut unreached) = (Instant::now(), Vec::new());
+        let found = in_turns(py, timeout, |turn| match producer.reach(&names, turn) {
+            Ok(left) => {
+                let resolved = left.iter().all(|error| !error.is_unknown_name());
+                let done = left.is_empty() || (!resolved && began.elapsed() >= UNKNOWN_NAME);
+                unreached = left;
+                done.then_some(Ok(()))
+            }
+            Err(error) => Some(Err(error)),
+        })?;
+        found.transpose().map_err(failed)?;
+        Ok(unreached.into_iter().map(|error| (error.code, error.text)).collect())
+    }
+
+    /// Sends no batch of a topic that is longer, unless it is a single event.
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn limit(&self, py: Python<'_>, topic: &str, max_message_bytes: Number) -> PyResult<()> {
+        let bytes = max_message_bytes.within(py, "max_message_bytes", &(0..=i32::MAX as usize))?;
+        self.producer()?.limit(&self.topic(topic)?, bytes);
+        Ok(())
+    }
+
     /// Takes a stream's batch for a topic that was asked about, without waiting for room.
     #[pyo3(signature = (batch, topic, *, schema_id = None))]
     fn send(
@@ -222,6 +257,16 @@ impl PyProducer {
             (topic, partition, tally.attempted, sure, twice, tally.failed, tally.perhaps_arrived)
         });
         Ok(rows.collect())
+    }
+
+    /// Seconds since the last acknowledgement, or None before the first; negative during a pause that
+    /// a broker has asked for, which counts from its end.
+    fn idle(&self) -> PyResult<Option<f64>> {
+        let now = Instant::now();
+        Ok(self.producer()?.progress().map(|moment| {
+            let ahead = moment.saturating_duration_since(now).as_secs_f64();
+            now.saturating_duration_since(moment).as_secs_f64() - ahead
+        }))
     }
 
     /// Why nothing can be sent at all: a number of librdkafka's, and what happened.

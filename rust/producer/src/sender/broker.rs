@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
@@ -16,12 +17,30 @@ use crate::error::{Error, Local};
 
 /// What comes from the network.
 pub(super) enum Event {
-    Opened { broker: i32, generation: u64, versions: Versions, expires: Option<Instant> },
-    Written { broker: i32, generation: u64, correlation: i32 },
-    Answered { broker: i32, generation: u64, answer: Bytes },
-    Closed { broker: i32, generation: u64, error: Error },
+    Opened {
+        broker: i32,
+        generation: u64,
+        versions: Versions,
+        expires: Option<Instant>,
+        throttle: Duration,
+    },
+    Written {
+        broker: i32,
+        generation: u64,
+        correlation: i32,
+    },
+    Answered {
+        broker: i32,
+        generation: u64,
+        answer: Bytes,
+    },
+    Closed {
+        broker: i32,
+        generation: u64,
+        error: Error,
+    },
     Metadata(Result<Metadata, Error>),
-    ProducerId(Result<(i64, i16), Error>),
+    ProducerId(Result<(i64, i16, Duration), Error>),
 }
 
 /// A partition of a topic.
@@ -35,6 +54,12 @@ pub(super) struct Broker {
     pub(super) requests: VecDeque<Request>,
     pub(super) correlation: i32,
     pub(super) failures: u32,
+    /// Why there is no connection, if the last try was in vain.
+    pub(super) error: Option<Error>,
+    /// When it answered last, or will want to be sent to again.
+    pub(super) heard: Instant,
+    /// Until when it wants to be left alone.
+    pub(super) quiet_until: Instant,
 }
 
 pub(super) enum Link {
@@ -60,9 +85,31 @@ pub(super) struct Request {
 }
 
 impl Broker {
-    pub(super) const fn new(address: Address, link: Link) -> Self {
-        let requests = VecDeque::new();
-        Self { address, link, generation: 0, requests, correlation: 0, failures: 0 }
+    pub(super) fn new(address: Address, link: Link) -> Self {
+        let now = Instant::now();
+        Self {
+            address,
+            link,
+            generation: 0,
+            requests: VecDeque::new(),
+            correlation: 0,
+            failures: 0,
+            error: None,
+            heard: now,
+            quiet_until: now,
+        }
+    }
+
+    /// It has answered, and wants to be left alone for so long (KIP-219).
+    pub(super) fn heard(&mut self, now: Instant, throttle: Duration) {
+        self.quiet_until = self.quiet_until.max(now + throttle);
+        self.heard = self.quiet_until;
+    }
+
+    /// From when on the time of a request counts: brokers answer one after the other, and none while
+    /// they want to be left alone.
+    pub(super) fn waits_since(&self, request: &Request) -> Instant {
+        request.at.max(self.heard)
     }
 
     pub(super) fn open(&mut self, node: i32, config: &Arc<Config>, post: &UnboundedSender<Event>) {
@@ -112,8 +159,8 @@ impl Task {
         mut frames: UnboundedReceiver<(i32, Bytes)>,
     ) -> Error {
         let (broker, generation) = (self.node, self.generation);
-        let Connection { stream, versions, expires, .. } = connection;
-        let _ = self.post.send(Event::Opened { broker, generation, versions, expires });
+        let Connection { stream, versions, expires, throttle, .. } = connection;
+        let _ = self.post.send(Event::Opened { broker, generation, versions, expires, throttle });
         let (mut reader, mut writer) = tokio::io::split(stream);
         let reading = async {
             loop {

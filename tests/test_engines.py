@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from command import run
 from datagen import KeySet, Plan
 from datagen.check import MasterDataStore
 from datagen.errors import (
@@ -29,7 +32,6 @@ from services.kafka import KafkaBroker, delete_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from services.registry import Registry
 
@@ -175,6 +177,18 @@ def test_a_range_of_customers_is_sent_alone(where: KafkaBroker) -> None:
         assert sent[name][0] == sum(expected.values()) == PLAN.rows(name, first)
         found = Counter(one.header("ce_id") for one in read_topic(where.bootstrap, name))
         assert found == expected
+
+
+def test_memory_does_not_grow_with_the_days(where: KafkaBroker) -> None:
+    queue = 50_000
+    script = Path(__file__).with_name("waiting.py")
+    for days in (90, 3_660):
+        outcome = run(sys.executable, script, where.bootstrap, f"waiting{days}.", days, queue)
+        assert outcome.code == 0, str(outcome)
+        mebibytes, events = map(int, outcome.out.split())
+        # The queue may be full to the last batches of each stream; and a thread has its own.
+        assert queue <= events < 2 * queue
+        assert mebibytes < 160, f"{mebibytes} MiB for {events} events in the queue, {days} days"
 
 
 def test_nothing_is_sent_before_it_is_told_to(where: KafkaBroker) -> None:

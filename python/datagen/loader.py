@@ -12,6 +12,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -73,6 +74,8 @@ _BATCH_ROWS: Final = 8192
 _BATCHES_AHEAD: Final = 32
 #: Customers times days of a load whose rows have room anywhere: some 300 MB of them.
 _SMALL: Final = 2_000_000
+#: Longer ago than the first installment of any loan.
+_LONGEST_LOAN: Final = timedelta(days=16 * 365)
 #: Seconds for events that nobody acknowledges to show up in their topic.
 _SETTLE: Final = 5.0
 
@@ -330,6 +333,8 @@ def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
 
 def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
     streams = [stream.name for stream in catalogue().streams]
+    for name in streams:
+        kafka.check_event_time(_oldest(run.plan, name), run.plan.as_of, streams=[name])
     if run.create_topics:
         partitions = {kafka.topic(name): run.partitions[name] for name in streams}
         topics = kafka.create_topics(
@@ -348,6 +353,13 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
     else:
         kafka.require_topics(map(kafka.topic, streams))
     kafka.register_schemas(streams)
+
+
+def _oldest(plan: Plan, stream: str) -> datetime:
+    """A time that no event of a stream is before."""
+    # Loans are older than the history, and each installment since their first is an event.
+    loans = stream == "banking.installments"
+    return plan.as_of - (_LONGEST_LOAN if loans else timedelta(days=plan.days))
 
 
 class _Master:

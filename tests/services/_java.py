@@ -25,7 +25,12 @@ def java() -> str:
 
 
 def kafka_command(
-    main: str, *args: str, heap: str, version: str | None = None, short_lived: bool = True
+    main: str,
+    *args: str,
+    heap: str,
+    version: str | None = None,
+    short_lived: bool = True,
+    classes: Path | None = None,
 ) -> list[str]:
     """What runs a class of Apache Kafka, of the POM's version unless another one is named.
 
@@ -38,7 +43,7 @@ def kafka_command(
         "-Djava.net.preferIPv4Stack=true",
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-cp",
-        str(kafka_jars(version) / "*"),
+        ":".join(map(str, filter(None, (kafka_jars(version) / "*", classes)))),
         main,
         *args,
     ]

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from . import policy
 from ._errors import ServiceError
 from ._java import kafka_command
 from ._net import LOOPBACK, accepts, free_port
@@ -44,7 +45,8 @@ class ExistingKafka:
 class Listener:
     """One more listener of a broker, for instance for SASL or for clients that come by a proxy.
 
-    `advertised_port` is the one that clients are told to use, the listener's own when None.
+    `advertised_port` is the one that clients are told to use, the listener's own when None, and
+    `advertised_host` the host.
     `mechanisms` are for SASL_PLAINTEXT and SASL_SSL. For SSL and SASL_SSL, `certificate` is a PEM
     file with a key and its certificate, and `client_authority` one with the certificate of whoever
     vouches for the clients, who then need one of their own.
@@ -53,6 +55,7 @@ class Listener:
     name: str
     protocol: str = "PLAINTEXT"
     advertised_port: int | None = None
+    advertised_host: str = LOOPBACK
     mechanisms: Sequence[str] = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
     certificate: Path | None = None
     client_authority: Path | None = None
@@ -105,7 +108,8 @@ class KafkaBroker(Service):
     Clients come in at `bootstrap`, or at `address(name)` for each further listener. `users` are
     names with their passwords, for PLAIN and, with KRaft, for SCRAM. `properties` overrides and
     extends server.properties. `version` is one of Apache Kafka, such as 2.8.2; up to 3.2 a broker
-    runs with a ZooKeeper of its own. One that is `short_lived` starts faster and is slower later.
+    runs with a ZooKeeper of its own. One that is `short_lived` starts faster and is slower later. With
+    `topic_policy` it creates topics by the rules of `policy`.
     """
 
     name = "kafka"
@@ -119,6 +123,7 @@ class KafkaBroker(Service):
         properties: Mapping[str, str] | None = None,
         heap: str = "768m",
         short_lived: bool = False,
+        topic_policy: bool = False,
         version: str | None = None,
         node: int = 1,
         quorum: Quorum | None = None,
@@ -135,7 +140,11 @@ class KafkaBroker(Service):
         super().__init__(*own, *self._port_of.values())
         self._auto_create_topics = auto_create_topics
         self._users = users or {}
-        self._properties = properties or {}
+        self._properties = dict(properties or {})
+        self._classes = self.directory / "classes" if topic_policy else None
+        if self._classes is not None:
+            policy.write(self._classes)
+            self._properties["create.topic.policy.class.name"] = policy.NAME
         self._heap = heap
         self._short_lived = short_lived
         self._admin: AdminClient | None = None
@@ -156,6 +165,12 @@ class KafkaBroker(Service):
         .consumer.ConsoleConsumer. A tool that fails raises ServiceError with its output.
         """
         return self._run(main, "--bootstrap-server", self.bootstrap, *args, timeout=timeout)
+
+    def quota(self, client: str, bytes_per_second: int) -> None:
+        """Hold the answers to a client back, by its id, so that it sends no more than this."""
+        entity = ("--entity-type", "clients", "--entity-name", client)
+        rate = ("--alter", "--add-config", f"producer_byte_rate={bytes_per_second}")
+        self.tool("kafka.admin.ConfigCommand", *entity, *rate)
 
     def close(self) -> None:
         """Stop the broker and delete its data."""
@@ -185,6 +200,7 @@ class KafkaBroker(Service):
             heap=self._heap,
             version=self._version,
             short_lived=self._short_lived,
+            classes=self._classes,
         )
         return Process(command, cwd=self.directory, log=self.log)
 
@@ -209,7 +225,7 @@ class KafkaBroker(Service):
     def _server_properties(self) -> dict[str, str]:
         bound = [f"{name}://{LOOPBACK}:{port}" for name, port in self._port_of.items()]
         advertised = [
-            f"{one.name}://{LOOPBACK}:{one.advertised_port or self._port_of[one.name]}"
+            f"{one.name}://{one.advertised_host}:{one.advertised_port or self._port_of[one.name]}"
             for one in self._listeners
         ]
         protocols = [f"{one.name}:{one.protocol}" for one in self._listeners]
@@ -252,7 +268,7 @@ class KafkaBroker(Service):
 
     def _run(self, main: str, *args: str, timeout: float = 60.0) -> str:
         result = subprocess.run(
-            kafka_command(main, *args, heap="256m", version=self._version),
+            kafka_command(main, *args, heap="256m", version=self._version, classes=self._classes),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,

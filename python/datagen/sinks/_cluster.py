@@ -34,7 +34,7 @@ _REFUSED: Final = 1.5
 _SILENT: Final = 1.5
 #: How long a leader's host may be missing: a name that does not exist, any other cause.
 _NAMELESS: Final = 3.0
-_LOST: Final = 8.0
+_LOST: Final = 5.0
 #: Seconds between two looks at a client's callbacks while an answer is awaited.
 _TURN: Final = 0.05
 #: Seconds for which the client waits for metadata at a time.
@@ -159,7 +159,11 @@ class Cluster:
                 waited = time.monotonic() - began
                 if self.events.problem:
                     raise self._refused(self.events.problem)
-                if self.events.refused and waited >= min(_REFUSED, timeout):
+                refused = self.events.refused and waited >= min(_REFUSED, timeout)
+                if self.events.lost and (refused or waited >= _NAMELESS):
+                    number, (address, reason) = next(iter(self.events.lost.items()))
+                    raise self.unreached(number, address, reason)
+                if refused:
                     raise self._silent(f"refused the connection ({self.events.cause})")
                 if waited >= _SILENT and not self.events.cause and not asked_what_it_is:
                     asked_what_it_is = True
@@ -168,8 +172,8 @@ class Cluster:
                 if waited >= timeout:
                     break
             try:
-                if asked.done():
-                    found = asked.result()
+                # A broker that has just started may not know of any.
+                if asked.done() and (found := asked.result()).brokers:
                     self._answered = True
                     return found
             except KafkaException as error:
@@ -197,17 +201,13 @@ class Cluster:
             check()
         return True
 
-    def check_brokers(self, metadata: Any, brokers: Iterable[int], waited: float) -> None:
+    def check_brokers(self, brokers: Iterable[int], waited: float) -> None:
         """Raises for one of the brokers that cannot be reached where it says that it is."""
         for number in brokers:
-            if (broker := metadata.brokers.get(number)) is None:
-                continue
-            address = f"{broker.host}:{broker.port}"
-            reason = self.events.lost.get(address)
-            if reason is None:
-                continue
-            if waited >= (_NAMELESS if "resolve" in reason else _LOST):
-                raise self.unreached(number, address, reason)
+            if number in self.events.lost:
+                address, reason = self.events.lost[number]
+                if waited >= (_NAMELESS if "resolve" in reason else _LOST):
+                    raise self.unreached(number, address, reason)
 
     def unreached(self, number: int, address: str, reason: str) -> UnreachableError:
         """The exception for a broker that is not where it says that it is."""

@@ -29,9 +29,9 @@ _log = logging.getLogger(__name__)
 #: Seconds for which ends are asked for although no further one is told.
 PATIENCE: Final = 30.0
 #: Seconds for the leaders of topics that are about to be sent to.
-_REACH: Final = 9.0
+_REACH: Final = 7.0
 #: Seconds for one round of questions.
-_ROUND: Final = 4.0
+_ROUND: Final = 3.0
 #: What a broker answers that has not heard of a partition, or has only just become its leader.
 _NOT_YET: Final = frozenset(
     {"OFFSET_NOT_AVAILABLE", "UNKNOWN_LEADER_EPOCH", "UNKNOWN_TOPIC_OR_PART"}
@@ -62,8 +62,8 @@ class Ends:
         while left:
             leaders = {metadata.topics[name].partitions[number].leader for name, number in left}
 
-            def check(leaders: Collection[int] = leaders, metadata: Any = metadata) -> None:
-                cluster.check_brokers(metadata, leaders, time.monotonic() - began)
+            def check(leaders: Collection[int] = leaders) -> None:
+                cluster.check_brokers(leaders, time.monotonic() - began)
 
             found, error = self._ask(cluster.admin, left, check)
             left = [where for where in left if where not in found]
@@ -78,9 +78,7 @@ class Ends:
                 cluster.renew()
             time.sleep(0.01)
             if code != "UNKNOWN_TOPIC_OR_PART":
-                lost = cluster.events.lost
                 metadata = cluster.metadata()
-                cluster.events.lost = lost | cluster.events.lost
 
     def read(self, topics: Iterable[str], patience: float = PATIENCE) -> dict[str, dict[int, int]]:
         """The next offset of each partition of the topics that exist.
@@ -153,9 +151,12 @@ class Ends:
             if not future.done():
                 continue
             try:
-                found[where.topic, where.partition] = future.result().offset
+                offset = future.result().offset
             except KafkaException as error:
                 trouble = error
+            else:
+                if offset >= 0:  # negative where no leader was asked in time
+                    found[where.topic, where.partition] = offset
         return found, trouble
 
     def _unheard(self, left: Collection[Where], metadata: Any) -> UnreachableError:
@@ -167,8 +168,8 @@ class Ends:
             return UnreachableError(
                 f"Kafka at {self._cluster.address}: {name} partition {number} has no leader"
             )
-        address = f"{broker.host}:{broker.port}"
-        reason = self._cluster.events.lost.get(address, "it does not answer")
+        silent = f"{broker.host}:{broker.port}", "it does not answer"
+        address, reason = self._cluster.events.lost.get(leader, silent)
         return self._cluster.unreached(leader, address, reason)
 
     def _meet(self, listed: Mapping[Where, int]) -> dict[Where, int]:

@@ -88,7 +88,8 @@ _HINTS: Final[Mapping[str, str]] = {
         "enable.idempotence=false"
     ),
     "INVALID_RECORD": (
-        "the topic validates records (a schema policy, or cleanup.policy); look at its configuration"
+        "the topic does not take the records' time (message.timestamp.before.max.ms, "
+        "message.timestamp.after.max.ms; use --record-timestamp production), or has a schema policy"
     ),
     "INVALID_REQUIRED_ACKS": "use --kafka-option acks=all",
     "INVALID_TIMESTAMP": (
@@ -142,7 +143,7 @@ _REFUSED: Final = re.compile(
 )
 # A broker by the address that it is advertised with, and why there is no connection to it.
 _NO_CONNECTION: Final = re.compile(
-    r"(?:\w+://)?(?P<address>\S+)/\d+: (?P<reason>(?:Connect to|Failed to resolve|Connection setup)"
+    r"(?:\w+://)?(?P<address>\S+)/(?P<number>\d+): (?P<reason>(?:Connect to|Failed to resolve|Connection setup)"
     r".*)"
 )
 
@@ -179,6 +180,9 @@ class ClientEvents:
     def __init__(self, config: ProducerConfig) -> None:
         self._config = config
         self._throttled_until = 0.0
+        #: By a broker's number, the address that it is advertised with and why it was not reached
+        #: when last tried, which may have been some questions ago.
+        self.lost: dict[int, tuple[str, str]] = {}
         self.forget()
 
     def forget(self) -> None:
@@ -187,8 +191,6 @@ class ClientEvents:
         self._hang_ups = 0
         self._last_line = ""
         self._all_down = False
-        #: By the address that a broker is advertised with, why there is no connection to it.
-        self.lost: dict[str, str] = {}
 
     @property
     def cause(self) -> str:
@@ -216,7 +218,8 @@ class ClientEvents:
         """``error_cb`` of the client."""
         text = self._clean(error.str())
         if found := _NO_CONNECTION.match(_without_time(error.str())):
-            self.lost[found["address"]] = self._config.hide(found["reason"])
+            reason = self._config.hide(found["reason"])
+            self.lost[int(found["number"])] = found["address"], reason
         if error.name() in _CONFIGURATION or _MISMATCH.search(text):
             self._problem = self._problem or text
         elif error.name() == "_ALL_BROKERS_DOWN":

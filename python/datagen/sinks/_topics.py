@@ -14,7 +14,7 @@ from ._cluster import TIMEOUT
 from ._librdkafka import is_authorization, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from confluent_kafka import KafkaException
 
@@ -29,7 +29,7 @@ _MAX_RETENTION_HOURS: Final = 2**63 // _HOUR_MS
 _MAX_REPLICAS: Final = 2**15 - 1
 _NO_LIMIT: Final = 2**63 - 1
 #: Seconds for descriptions of configurations, which not every broker gives.
-_DESCRIBE: Final = 5.0
+_DESCRIBE: Final = 6.0
 #: Seconds for replicas that are not in sync.
 _IN_SYNC: Final = 5.0
 #: Options that leave a topic's settings to the broker, or set them.
@@ -66,7 +66,7 @@ class Topics:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._span: tuple[datetime, datetime] | None = None
+        self._spans: dict[str, tuple[datetime, datetime]] = {}
         #: Of every topic that was made or required, as far as the broker tells.
         self.settings: dict[str, Settings] = {}
 
@@ -138,11 +138,14 @@ class Topics:
         for name in names:
             self._check_times(name, self.settings[name])
 
-    def check_event_time(self, oldest: datetime, newest: datetime | None) -> None:
-        """Remembers the times that records will have, and checks the topics known so far."""
-        self._span = oldest, newest or oldest
-        for name, settings in self.settings.items():
-            self._check_times(name, settings)
+    def check_event_time(
+        self, topics: Iterable[str], oldest: datetime, newest: datetime | None
+    ) -> None:
+        """Remembers the times that records of topics will have, and checks those known so far."""
+        for name in topics:
+            self._spans[name] = oldest, newest or oldest
+            if name in self.settings:
+                self._check_times(name, self.settings[name])
 
     def delete(self, topics: Iterable[str]) -> None:
         """Deletes topics, and waits until no broker lists them; those that are missing are gone."""
@@ -196,7 +199,7 @@ class Topics:
         _log.info("Kafka: creating %s, %g s at most", ", ".join(missing), TIMEOUT)
 
         def check() -> None:
-            cluster.check_brokers(metadata, metadata.brokers, time.monotonic() - began)
+            cluster.check_brokers(metadata.brokers, time.monotonic() - began)
 
         while left:
             try:
@@ -276,14 +279,16 @@ class Topics:
                 f"min.insync.replicas={factor}."
             )
         self._check_policy(name, settings)
-        self._check_times(name, settings)
+        for name in missing:
+            self._check_times(name, settings)
 
     def _defaults(self, metadata: Any) -> dict[str, str]:
         """What the broker gives to topics that say nothing, by the names that topics have."""
         from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
         from confluent_kafka.cimpl import RESOURCE_BROKER
 
-        found = self._describe([ConfigResource(RESOURCE_BROKER, str(min(metadata.brokers)))])
+        broker = min(metadata.brokers)
+        found = self._describe([ConfigResource(RESOURCE_BROKER, str(broker))], [broker])
         given = next(iter(found.values()), {})
         kept = {
             name: given[name]
@@ -313,12 +318,19 @@ class Topics:
         found = self._describe([ConfigResource(RESOURCE_TOPIC, name) for name in names])
         return {name: _settings(found.get(name, {})) for name in names}
 
-    def _describe(self, resources: list[Any]) -> dict[str, dict[str, str]]:
-        """The configurations of those resources that the broker describes to this user."""
+    def _describe(
+        self, resources: list[Any], brokers: Collection[int] = ()
+    ) -> dict[str, dict[str, str]]:
+        """The configurations of those resources that ``brokers`` describe to this user."""
         from confluent_kafka import KafkaException
 
         futures = self._cluster.admin.describe_configs(resources, request_timeout=_DESCRIBE)
-        self._cluster.wait(futures.values(), _DESCRIBE + 1)
+        began = time.monotonic()
+
+        def check() -> None:
+            self._cluster.check_brokers(brokers, time.monotonic() - began)
+
+        self._cluster.wait(futures.values(), _DESCRIBE + 1, check=check)
         found = {}
         for resource, future in futures.items():
             try:
@@ -400,9 +412,9 @@ class Topics:
 
     def _check_times(self, name: str, settings: Settings) -> None:
         """Whether records that bear the time of their event are taken as they are, and stay."""
-        if self._span is None or self._cluster.config.record_timestamp != "event":
+        if name not in self._spans or self._cluster.config.record_timestamp != "event":
             return
-        oldest, newest = self._span
+        oldest, newest = self._spans[name]
         now = datetime.now(UTC)
         otherwise = "or use --record-timestamp production."
         if settings.timestamp_type == "LogAppendTime":

@@ -175,13 +175,20 @@ class KafkaSink:
         self._prepare(names, self._topics.leaders(names))
         return {name: self._known[name] for name in names}
 
-    def check_event_time(self, oldest: datetime, newest: datetime | None = None) -> None:
+    def check_event_time(
+        self,
+        oldest: datetime,
+        newest: datetime | None = None,
+        *,
+        streams: Iterable[str] | None = None,
+    ) -> None:
         """Raises ``ConfigurationError`` for topics that delete or refuse events of these times.
 
-        Only with ``record_timestamp="event"``. Called before topics are created or required it is
+        ``streams`` None are all. Only with ``record_timestamp="event"``. Called before topics are created or required it is
         done with them, and then no topic is made that would be refused.
         """
-        self._topics.check_event_time(oldest, newest)
+        names = [one.name for one in catalogue().streams] if streams is None else streams
+        self._topics.check_event_time(map(self.topic, names), oldest, newest)
 
     def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
         """The next offset of each partition of the topics that exist.
@@ -343,16 +350,15 @@ class KafkaSink:
             _log.info("Kafka: waiting for acknowledgements, %.3g s at most without any", wait)
         quiet_since, settled = time.monotonic(), -1
         with self._counting():
-            while not self._engine.flush(min(_TURN, wait)):
+            while not self._flushed(min(_TURN, wait)):
                 report = self._engine.report()
                 now = time.monotonic()
                 done = sum(one.attempted - one.pending for one in report.topics.values())
                 if done != settled:
                     quiet_since, settled = now, done
-                elif now - max(quiet_since, self._throttled_until) >= wait:
+                elif now - max(quiet_since, self._engine.throttled_until) >= wait:
                     raise self._incomplete(f" for {wait:.3g} s")
         report = self._engine.report()
-        # What the engine met after the last acknowledgement takes nothing back.
         if not report.complete:
             raise self._incomplete()
         return report
@@ -369,16 +375,32 @@ class KafkaSink:
         names = list(topics)
         self._ends.reach(names, metadata)
         self._topics.check(names, metadata, made)
-        for name in names:
-            limit = self._topics.settings[name].max_message_bytes
-            if limit is not None and hasattr(self._engine, "limit"):
-                self._engine.limit(name, limit)
-        self._engine.find(names)
+        self._find(names)
         self._known |= {name: len(metadata.topics[name].partitions) for name in names}
 
-    @property
-    def _throttled_until(self) -> float:
-        return float(getattr(self._engine, "throttled_until", 0.0))
+    def _flushed(self, seconds: float) -> bool:
+        """Whether nothing is left to wait for, after so many seconds at most."""
+        try:
+            return self._engine.flush(seconds)
+        except DatagenError:
+            # What the client meets after the last acknowledgement takes nothing back.
+            if self._engine.report().complete:
+                return True
+            raise
+
+    def _find(self, topics: list[str]) -> None:
+        """Has the engine find the leaders of topics, once it knows what the topics take."""
+        for name, settings in self._topics.settings.items():
+            if settings.max_message_bytes is not None:
+                self._engine.limit(name, settings.max_message_bytes)
+        try:
+            self._engine.find(topics)
+        except UnsupportedError as why:
+            if self._engine.report().attempted:
+                raise
+            self._engine.close()
+            self._engine = _instead(self._config, self._cluster, why)
+            self._find(topics)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -536,11 +558,17 @@ def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | Confluen
         try:
             return NativeEngine(config, cluster)
         except UnsupportedError as why:
-            if config.engine == "native":
-                raise ConfigurationError(
-                    f"The engine native cannot do this: {why}. Use --engine confluent."
-                ) from None
-            _log.warning("Kafka engine: confluent, since native cannot do this: %s", why)
+            return _instead(config, cluster, why)
+    return ConfluentEngine(config, cluster)
+
+
+def _instead(config: ProducerConfig, cluster: Cluster, why: UnsupportedError) -> ConfluentEngine:
+    """The engine that is taken where the other cannot do what is asked for."""
+    if config.engine == "native":
+        raise ConfigurationError(
+            f"The engine native cannot do this: {why}. Use --engine confluent."
+        ) from None
+    _log.warning("Kafka engine: confluent, since native cannot do this: %s", why)
     return ConfluentEngine(config, cluster)
 
 

@@ -150,6 +150,12 @@ impl Producer {
         self.shared.wait_for_room(Instant::now() + timeout)
     }
 
+    /// Whether there is room for more even if so many records in so many bytes, which somebody has
+    /// made and not handed over, were in the queue already.
+    pub fn has_room_beside(&self, records: usize, bytes: usize) -> bool {
+        self.shared.has_room_beside(records, bytes)
+    }
+
     /// Takes events, each for the partition of its key, without waiting for room.
     ///
     /// A batch is sent when it is full, or has waited for [`Config::linger`].

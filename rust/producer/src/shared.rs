@@ -110,6 +110,12 @@ impl Shared {
         state.records < self.room.0 && state.bytes < self.room.1
     }
 
+    /// Whether there is room for more even if so much were handed over already.
+    pub(crate) fn has_room_beside(&self, records: usize, bytes: usize) -> bool {
+        let state = self.state();
+        state.records + records < self.room.0 && state.bytes + bytes < self.room.1
+    }
+
     /// Whether the fate of all that was handed over is known.
     pub(crate) fn wait_until_settled(&self, until: Instant) -> bool {
         let settled = |state: &State| (state.records == 0 || state.failure.is_some()).then_some(());

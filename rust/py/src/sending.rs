@@ -11,18 +11,22 @@ use datagen_core::catalog::{ForeignKey, Relation};
 use datagen_core::column::Batch;
 use datagen_core::encode::kafka::{Events, Packed, Packer};
 use datagen_core::keys::KeySet;
+use datagen_core::plan::DEFAULT_DAYS;
 use datagen_producer::{Batching, Producer, Topic};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::producer::{Stamp, TURN, in_turns, locked};
 
-/// Customers whose events one thread makes at a time: each range ends with batches that are not full,
-/// and with as many customers those are few.
+/// Customers whose events of so many days one thread makes at a time: each range ends with batches that
+/// are not full, and with as many customers those are few.
 const CUSTOMERS_AT_ONCE: u64 = 1_000;
 
 /// Rows made and encoded at a time, few enough to stay in the processor's cache.
 const ROWS_AT_ONCE: usize = 8_192;
+
+/// How long a thread that has made too much sleeps before it looks again whether it may go on.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Streams on their way.
 #[pyclass(frozen, name = "Sending", module = "datagen._core")]
@@ -136,7 +140,43 @@ struct Progress {
     /// Threads that have not ended.
     running: usize,
     streams: Vec<StreamProgress>,
+    /// What threads have made and not handed over.
+    held: Size,
     stopped: Option<Stop>,
+}
+
+/// How much there is of batches.
+#[derive(Default, Clone, Copy)]
+struct Size {
+    records: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn of(batches: &[Packed]) -> Self {
+        let records = batches.iter().map(|packed| packed.records).sum();
+        Self { records, bytes: batches.iter().map(|packed| packed.bytes.len()).sum() }
+    }
+}
+
+/// A range of customers, and the number of a stream.
+#[derive(Clone, Copy)]
+struct Task {
+    range: u64,
+    stream: usize,
+}
+
+/// Why a task is not done.
+enum Halt {
+    Orphan(Orphan),
+    Stopped,
+}
+
+/// Batches of a task that are not handed over, of which so many have been counted as held.
+#[derive(Default)]
+struct Made {
+    batches: Vec<Packed>,
+    counted: usize,
 }
 
 #[derive(Default, Clone)]
@@ -192,6 +232,7 @@ impl Work {
             next: 0,
             running: 0,
             streams: vec![StreamProgress::default(); jobs.len()],
+            held: Size::default(),
             stopped: None,
         };
         Self {
@@ -217,59 +258,60 @@ impl Work {
     }
 
     fn run_tasks(&self) {
-        let size = self.batching.size;
-        let mut packers: Vec<_> = self
-            .jobs
-            .iter()
-            .map(|job| Packer::new(job.topic.partitions(), size, self.batching.codec))
-            .collect();
-        while let Some((range, stream)) = self.take_task() {
-            match self.make(range, &self.jobs[stream], &mut packers[stream]) {
-                Ok((batches, events)) => {
-                    if !self.hand_over(range, stream, batches, events) {
-                        return;
-                    }
-                }
-                Err(orphan) => {
+        let Batching { size, codec } = self.batching;
+        // A task leaves nothing in its packer, so that one does for all topics of a size.
+        let mut packers = BTreeMap::new();
+        while let Some(task) = self.take_task() {
+            let partitions = self.jobs[task.stream].topic.partitions();
+            let packer =
+                packers.entry(partitions).or_insert_with(|| Packer::new(partitions, size, codec));
+            let made = self.make(task, packer).and_then(|made| self.hand_over(task, made, true));
+            match made {
+                Ok(()) => {}
+                Err(Halt::Orphan(orphan)) => {
                     // Its turn comes, so that what is before it is sent whoever is faster.
-                    if self.wait_for_turn(range, stream) {
+                    if self.wait_for_turn(task) {
                         self.stop(Stop::Orphan(orphan));
                     }
                     return;
                 }
+                Err(Halt::Stopped) => return,
             }
         }
     }
 
+    /// So many that their events are about as many whatever the days.
+    fn customers_at_once(&self) -> u64 {
+        let days = u64::from(self.bank.plan().days().max(DEFAULT_DAYS));
+        (CUSTOMERS_AT_ONCE * u64::from(DEFAULT_DAYS) / days).max(1)
+    }
+
     fn ranges(&self) -> u64 {
-        (self.customers.end - self.customers.start).div_ceil(CUSTOMERS_AT_ONCE)
+        (self.customers.end - self.customers.start).div_ceil(self.customers_at_once())
     }
 
     fn tasks(&self) -> u64 {
         self.ranges() * self.jobs.len() as u64
     }
 
-    fn take_task(&self) -> Option<(u64, usize)> {
+    fn take_task(&self) -> Option<Task> {
         let mut progress = locked(&self.progress);
         if progress.stopped.is_some() || progress.next >= self.tasks() {
             return None;
         }
         let (task, streams) = (progress.next, self.jobs.len() as u64);
         progress.next += 1;
-        Some((task / streams, (task % streams) as usize))
+        Some(Task { range: task / streams, stream: (task % streams) as usize })
     }
 
-    /// The batches of a stream for a range of customers; they depend on nothing else.
-    fn make(
-        &self,
-        range: u64,
-        job: &Job,
-        packer: &mut Packer,
-    ) -> Result<(Vec<Packed>, u64), Orphan> {
-        let first = self.customers.start + range * CUSTOMERS_AT_ONCE;
-        let customers = first..self.customers.end.min(first + CUSTOMERS_AT_ONCE);
+    /// The batches of a stream for a range of customers; they depend on nothing else. Where there are
+    /// more than may wait, the first of them are handed over already.
+    fn make(&self, task: Task, packer: &mut Packer) -> Result<Made, Halt> {
+        let (job, at_once) = (&self.jobs[task.stream], self.customers_at_once());
+        let first = self.customers.start + task.range * at_once;
+        let customers = first..self.customers.end.min(first + at_once);
         let batches = self.bank.batches(job.relation, customers, ROWS_AT_ONCE);
-        let (mut out, mut count) = (Vec::new(), 0);
+        let mut made = Made::default();
         packer.restart();
         packer.set_most(self.producer.most(&job.topic));
         for batch in batches.expect("a range within the plan") {
@@ -277,46 +319,85 @@ impl Work {
                 let column = batch.column(key.field).expect("a field of the stream");
                 let parents = parents.read().unwrap_or_else(PoisonError::into_inner);
                 if let Some(row) = parents.first_missing(column) {
-                    return Err(Orphan { batch: Arc::new(batch), row, key });
+                    self.release(&made);
+                    return Err(Halt::Orphan(Orphan { batch: Arc::new(batch), row, key }));
                 }
             }
             let events = Events::new(&batch, self.stamp.format(job.schema_id));
-            packer.push(&events, &mut out);
-            count += batch.rows() as u64;
+            packer.push(&events, &mut made.batches);
+            made = self.hold(task, made)?;
         }
         for number in 0..job.topic.partitions() {
-            packer.finish(number, &mut out);
+            packer.finish(number, &mut made.batches);
         }
-        Ok((out, count))
+        Ok(made)
     }
 
-    /// Hands over in turn, once there is room; false if the work was stopped meanwhile.
-    fn hand_over(&self, range: u64, stream: usize, batches: Vec<Packed>, events: u64) -> bool {
-        if !self.wait_for_turn(range, stream) {
-            return false;
+    /// Counts what a thread has made, and waits while that is more than may wait; whose turn it is
+    /// hands over instead, so that there is always one that goes on.
+    fn hold(&self, task: Task, mut made: Made) -> Result<Made, Halt> {
+        let more = Size::of(&made.batches[made.counted..]);
+        made.counted = made.batches.len();
+        let mut progress = locked(&self.progress);
+        progress.held.records += more.records;
+        progress.held.bytes += more.bytes;
+        loop {
+            let Size { records, bytes } = progress.held;
+            if self.producer.has_room_beside(records, bytes) {
+                return Ok(made);
+            }
+            if progress.stopped.is_some() {
+                return Err(Halt::Stopped);
+            }
+            if progress.streams[task.stream].turn == task.range {
+                drop(progress);
+                self.hand_over(task, made, false)?;
+                return Ok(Made::default());
+            }
+            let waited = self.changed.wait_timeout(progress, PAUSE);
+            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn release(&self, made: &Made) {
+        let gone = Size::of(&made.batches[..made.counted]);
+        let mut progress = locked(&self.progress);
+        progress.held.records -= gone.records;
+        progress.held.bytes -= gone.bytes;
+    }
+
+    /// Hands over in turn, once there is room; with the last batches the turn ends.
+    fn hand_over(&self, task: Task, made: Made, last: bool) -> Result<(), Halt> {
+        let Task { range, stream } = task;
+        if !self.wait_for_turn(task) {
+            return Err(Halt::Stopped);
         }
         while !self.producer.wait_for_room(TURN) {
             if locked(&self.progress).stopped.is_some() {
-                return false;
+                return Err(Halt::Stopped);
             }
         }
         if self.producer.failure().is_some() {
             // There is room because nothing can be sent any more; whoever waits is told why.
             self.stop(Stop::Cancelled);
-            return false;
+            return Err(Halt::Stopped);
         }
-        self.producer.send_packed(&self.jobs[stream].topic, batches);
+        let events = Size::of(&made.batches).records as u64;
+        self.release(&made);
+        self.producer.send_packed(&self.jobs[stream].topic, made.batches);
         let mut progress = locked(&self.progress);
         let since = progress.began.elapsed();
         let one = &mut progress.streams[stream];
-        (one.turn, one.events, one.last) = (range + 1, one.events + events, since);
+        (one.events, one.last) = (one.events + events, since);
+        one.turn += u64::from(last);
+        debug_assert_eq!(one.turn, range + u64::from(last));
         self.changed.notify_all();
-        progress.stopped.is_none()
+        if progress.stopped.is_some() { Err(Halt::Stopped) } else { Ok(()) }
     }
 
-    fn wait_for_turn(&self, range: u64, stream: usize) -> bool {
+    fn wait_for_turn(&self, task: Task) -> bool {
         let mut progress = locked(&self.progress);
-        while progress.streams[stream].turn != range {
+        while progress.streams[task.stream].turn != task.range {
             if progress.stopped.is_some() {
                 return false;
             }

@@ -279,6 +279,21 @@ def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
         )
 
 
+def test_what_a_client_meets_after_the_last_acknowledgement_is_no_failure(
+    config: ProducerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = KafkaSink(config)
+    sink.create_topics({sink.topic(STREAM): 3})
+    sink.send_batch(batch_of())
+    assert sink.flush().complete
+
+    def give_up(_seconds: float) -> bool:
+        raise UnreachableError("the client gave up")
+
+    monkeypatch.setattr(sink._engine, "flush", give_up)
+    assert sink.close().acknowledged == len(batch_of())
+
+
 # --- replicas
 
 

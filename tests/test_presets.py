@@ -117,6 +117,7 @@ def test_client_options_win() -> None:
         ("bootstrap_servers", "http://a:9092"),
         ("bootstrap_servers", "kafka://a:9092"),
         ("bootstrap_servers", "a:9092/topic"),
+        pytest.param("batch_size", 10**5_000, id="a long number"),
         pytest.param("bootstrap_servers", f"a:{'9' * 5_000}", id="a long port"),
         ("bootstrap_servers", "a:٩٠٩٢"),
         ("json_fallback", 1),

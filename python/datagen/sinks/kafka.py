@@ -350,7 +350,7 @@ class KafkaSink:
             _log.info("Kafka: waiting for acknowledgements, %.3g s at most without any", wait)
         quiet_since, settled = time.monotonic(), -1
         with self._counting():
-            while not self._engine.flush(min(_TURN, wait)):
+            while not self._flushed(min(_TURN, wait)):
                 report = self._engine.report()
                 now = time.monotonic()
                 done = sum(one.attempted - one.pending for one in report.topics.values())
@@ -359,7 +359,6 @@ class KafkaSink:
                 elif now - max(quiet_since, self._engine.throttled_until) >= wait:
                     raise self._incomplete(f" for {wait:.3g} s")
         report = self._engine.report()
-        # What the engine met after the last acknowledgement takes nothing back.
         if not report.complete:
             raise self._incomplete()
         return report
@@ -378,6 +377,16 @@ class KafkaSink:
         self._topics.check(names, metadata, made)
         self._find(names)
         self._known |= {name: len(metadata.topics[name].partitions) for name in names}
+
+    def _flushed(self, seconds: float) -> bool:
+        """Whether nothing is left to wait for, after so many seconds at most."""
+        try:
+            return self._engine.flush(seconds)
+        except DatagenError:
+            # What the client meets after the last acknowledgement takes nothing back.
+            if self._engine.report().complete:
+                return True
+            raise
 
     def _find(self, topics: list[str]) -> None:
         """Has the engine find the leaders of topics, once it knows what the topics take."""

@@ -15,8 +15,9 @@ from datagen import Plan, _core
 from datagen.sinks._native import _options
 from datagen.sinks.kafka import KafkaSink
 from engines import ENGINES, Engine
-from records import end_offsets
+from records import TOPICS, end_offsets
 from running import running
+from services._net import LOOPBACK
 from services.kafka import KafkaBroker, Listener
 from services.tls import Authority
 from test_faults import STREAM, create_topics, small_broker, to
@@ -36,7 +37,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def secured(authority: Authority) -> Iterator[KafkaBroker]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority whose own certificate a server has."""
+    return Authority(tmp_path_factory.mktemp("alone"), host=LOOPBACK)
+
+
+@pytest.fixture(scope="module")
+def secured(authority: Authority, alone: Authority) -> Iterator[KafkaBroker]:
     """A broker with every kind of listener, which knows one user."""
     here, elsewhere = authority.server(), authority.server("broker.example")
     listeners = [
@@ -46,6 +53,13 @@ def secured(authority: Authority) -> Iterator[KafkaBroker]:
         Listener("TLS", "SSL", certificate=here),
         Listener("ELSEWHERE", "SSL", certificate=elsewhere),
         Listener("MUTUAL", "SSL", certificate=here, client_authority=authority.file),
+        Listener("ALONE", "SSL", certificate=alone.itself()),
+        Listener(
+            "COMMONNAME",
+            "SSL",
+            certificate=authority.server_by_common_name("localhost"),
+            advertised_host="localhost",
+        ),
     ]
     with running(small_broker(listeners=listeners, users={USER: PASSWORD})) as broker:
         create_topics(broker.bootstrap, 1)
@@ -53,11 +67,12 @@ def secured(authority: Authority) -> Iterator[KafkaBroker]:
 
 
 @pytest.fixture
-def files(authority: Authority, tmp_path: Path) -> Mapping[str, str]:
+def files(authority: Authority, alone: Authority, tmp_path: Path) -> Mapping[str, str]:
     """Files that options name: our certificate, who vouches for it, and somebody unknown."""
     stranger = Authority(tmp_path)
     return {
         "authority": str(authority.file),
+        "alone": str(alone.file),
         "client": str(authority.client("loader")),
         "stranger": str(stranger.file),
         "forged": str(stranger.client("loader")),
@@ -156,6 +171,37 @@ def test_a_broker_that_refuses_us(
     assert re.search(cause, outcome.err), outcome.err
     assert time.monotonic() - began < 10
     assert "hunter" not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize(
+    ("listener", "host", "options"),
+    [
+        ("ALONE", LOOPBACK, {"security.protocol": "SSL", "ssl.ca.location": "{alone}"}),
+        ("COMMONNAME", "localhost", TLS),
+    ],
+)
+def test_a_certificate_that_only_openssl_accepts(
+    listener: str, host: str, options: Options, secured: KafkaBroker, files: Mapping[str, str]
+) -> None:
+    where = secured.address(listener).replace(LOOPBACK, host)
+    given = [f"--kafka-option={one}={value}" for one, value in with_files(options, files).items()]
+    prefix = f"{listener.lower()}."
+    command = (
+        *("--kafka-bootstrap", where, "--skip-postgres", "--no-avro", "--customers", 20),
+        *("--topic-prefix", prefix, "--create-topics", *given),
+    )
+    outcome = load(*command, "--engine", "native")
+    assert_failed(outcome, 3, where, "certificate", "--engine confluent")
+    outcome = load(*command)
+    assert outcome.code == 0, str(outcome)
+    lines = [line for line in outcome.err.splitlines() if "Kafka engine: confluent" in line]
+    assert len(lines) == 1
+    assert "since native cannot do this" in lines[0]
+    plan = Plan(customers=20)
+    topics = [f"{prefix}{name}" for name in TOPICS]
+    assert end_offsets(secured.bootstrap, topics) == {
+        f"{prefix}{name}": plan.rows(name) for name in TOPICS
+    }
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,14 @@ def test_threads_and_key_sets_are_checked(where: KafkaBroker) -> None:
     ("options", "reason"),
     [
         ({"sasl.mechanism": "OAUTHBEARER"}, "sasl.mechanisms=OAUTHBEARER"),
-        ({"security.protocol": "sasl_plaintext", "sasl.mechanism": "GSSAPI"}, "GSSAPI"),
+        (
+            {
+                "security.protocol": "sasl_plaintext",
+                "sasl.mechanism": "GSSAPI",
+                "sasl.kerberos.keytab": "/etc/loader.keytab",
+            },
+            "GSSAPI",
+        ),
         ({"compression.level": "3"}, "compression.level"),
         ({"socket.keepalive.enable": "true"}, "socket.keepalive.enable"),
         ({"partitioner": "random"}, "partitioner=random"),

@@ -280,11 +280,15 @@ PYTHON: dict[str, Layer] = {
         outside=frozenset({"click"}),
         lazily=frozenset({"rich"}),
     ),
+    "_load_options": Layer(
+        frozenset({"_core", "errors", "loader", "presets", "properties"}),
+        outside=frozenset({"click", "cloup"}),
+    ),
     "cli": Layer(
         frozenset(
             {
-                *("_console", "_core", "_files", "_signals", "benchmark", "errors", "loader"),
-                *("local", "presets", "properties", "report", "settlement"),
+                *("_console", "_core", "_files", "_load_options", "_signals", "benchmark"),
+                *("errors", "loader", "local", "report", "settlement"),
             }
         ),
         outside=frozenset({"click", "cloup"}),

@@ -15,24 +15,35 @@ _PEM = serialization.Encoding.PEM
 
 
 class Authority:
-    """Somebody who vouches for certificates: `file` is what those who trust it need."""
+    """Somebody who vouches for certificates: `file` is what those who trust it need.
 
-    def __init__(self, folder: Path, name: str = "authority") -> None:
+    With `host` its own certificate may also be that of a server there.
+    """
+
+    def __init__(self, folder: Path, name: str = "authority", host: str | None = None) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
-        constraints = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = self._sign(self._name, self._key.public_key(), (constraints, True))
+        extensions: list[tuple[x509.ExtensionType, bool]] = [
+            (x509.BasicConstraints(ca=True, path_length=None), True)
+        ]
+        if host is not None:
+            extensions.append(_at(host))
+        self._certificate = self._sign(self._name, self._key.public_key(), *extensions)
         self.file = folder / f"{name}.pem"
-        self.file.write_bytes(certificate.public_bytes(_PEM))
+        self.file.write_bytes(self._certificate.public_bytes(_PEM))
 
     def server(self, host: str = LOOPBACK) -> Path:
         """A key and its certificate for a server at `host`, in one file."""
-        try:
-            place: x509.GeneralName = x509.IPAddress(ip_address(host))
-        except ValueError:
-            place = x509.DNSName(host)
-        return self._issue(host, (x509.SubjectAlternativeName([place]), False))
+        return self._issue(host, _at(host))
+
+    def server_by_common_name(self, host: str) -> Path:
+        """As `server`, but with no name of the host but the subject's, as it once was done."""
+        return self._issue(host)
+
+    def itself(self) -> Path:
+        """The authority's own key and certificate for a server, in one file."""
+        return self._write(f"{self.file.stem}-itself", self._key, self._certificate)
 
     def client(self, name: str) -> Path:
         """A key and its certificate for a client, in one file."""
@@ -40,7 +51,11 @@ class Authority:
 
     def _issue(self, name: str, *extensions: tuple[x509.ExtensionType, bool]) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(_named(name), key.public_key(), *extensions)
+        return self._write(name, key, self._sign(_named(name), key.public_key(), *extensions))
+
+    def _write(
+        self, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+    ) -> Path:
         file = self._folder / f"{name}.pem"
         form, open_to_all = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         # The order that Kafka reads: the key, and then its certificate.
@@ -72,3 +87,11 @@ class Authority:
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _at(host: str) -> tuple[x509.ExtensionType, bool]:
+    try:
+        place: x509.GeneralName = x509.IPAddress(ip_address(host))
+    except ValueError:
+        place = x509.DNSName(host)
+    return x509.SubjectAlternativeName([place]), False

@@ -177,6 +177,7 @@ class Server:
         """
         import psycopg
 
+        _log.debug("connecting to PostgreSQL at %s", self.where)
         try:
             connection = self._open(beside, timeout)
         except psycopg.Error as error:
@@ -267,12 +268,15 @@ class Server:
 
     def _advice(self, text: str) -> str:
         """What to do about a cause that the text tells; empty for others."""
-        if _UNTRUSTED.search(text) and self._params.get("sslrootcert") == "system":
+        if _UNTRUSTED.search(text) and self._setting("sslrootcert", "PGSSLROOTCERT") == "system":
             return (
                 "sslrootcert=system means the certificates that this psycopg's OpenSSL knows: set "
                 "SSL_CERT_FILE, or name a file with sslrootcert=FILE"
             )
         return next((advice for cause, advice in _CAUSES if cause.search(text)), "")
+
+    def _setting(self, name: str, variable: str) -> str:
+        return self._params.get(name) or os.environ.get(variable, "")
 
     def _first_error(self, error: psycopg.Error) -> DatagenError:
         text = self.text(error)

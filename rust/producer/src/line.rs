@@ -685,14 +685,9 @@ mod tests {
                 return Answer::Refused(ResponseError::OutOfOrderSequenceNumber);
             }
             self.next += count;
-            let mut records = bytes.to_vec();
-            while count > 1
-                && let Some(parts) = split(&records, count as usize)
-            {
-                self.taken.extend(parts.into_iter().map(|(_, bytes)| first_key(&bytes).unwrap().0));
-                return Answer::Taken;
-            }
-            self.taken.push(first_key(&std::mem::take(&mut records)).unwrap().0);
+            let parts = split(bytes, count as usize);
+            let parts = parts.unwrap_or_else(|| vec![(1, bytes.to_vec())]);
+            self.taken.extend(parts.iter().map(|(_, bytes)| first_key(bytes).unwrap().0));
             Answer::Taken
         }
 

@@ -262,7 +262,7 @@ impl Sender {
                 }
             }
             Event::Answered { broker, generation, answer } => {
-                if let Err(error) = self.answer(broker, generation, answer) {
+                if let Err(error) = self.answer(broker, generation, &answer) {
                     self.closed(broker, generation, &error);
                 }
             }
@@ -301,10 +301,10 @@ impl Sender {
         self.brokers.get_mut(&broker).filter(|one| one.generation == generation)
     }
 
-    fn answer(&mut self, broker: i32, generation: u64, answer: Bytes) -> Result<(), Error> {
+    fn answer(&mut self, broker: i32, generation: u64, answer: &Bytes) -> Result<(), Error> {
         let Some(one) = self.current(broker, generation) else { return Ok(()) };
         let Link::Open { version: Some(version), .. } = one.link else { return Ok(()) };
-        let (correlation, body) = open_answer(&answer, ProduceResponse::header_version(version))?;
+        let (correlation, body) = open_answer(answer, ProduceResponse::header_version(version))?;
         if one.requests.front().is_none_or(|request| request.correlation != correlation) {
             return Err(Error::new(Local::BadMessage, "a broker answered what nobody asked"));
         }

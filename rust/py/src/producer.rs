@@ -187,6 +187,7 @@ impl PyProducer {
     }
 
     /// Sends no batch of a topic that is longer, unless it is a single event.
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn limit(&self, py: Python<'_>, topic: &str, max_message_bytes: Number) -> PyResult<()> {
         let bytes = max_message_bytes.within(py, "max_message_bytes", &(0..=i32::MAX as usize))?;
         self.producer()?.limit(&self.topic(topic)?, bytes);

@@ -1,8 +1,6 @@
 //! Compression of the records of a batch, at the levels that are Kafka's defaults.
 
-use std::io::Read;
-
-use flate2::{Compress, Compression, FlushCompress, Status, read::GzDecoder};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress, get_maximum_output_size,
 };
@@ -54,9 +52,7 @@ impl Codec {
         let mut out = Vec::with_capacity(4 * bytes.len());
         match self {
             Self::None => out.extend_from_slice(bytes),
-            Self::Gzip => {
-                GzDecoder::new(bytes).read_to_end(&mut out).ok()?;
-            }
+            Self::Gzip => gunzip(bytes, &mut out)?,
             Self::Snappy => {
                 let mut left = bytes.strip_prefix(SNAPPY_HEADER)?;
                 while let Some((len, rest)) = left.split_first_chunk() {
@@ -106,8 +102,6 @@ enum State {
 impl Compressor {
     /// A compressor with Kafka's level for `codec`.
     pub fn new(codec: Codec) -> Self {
-        /// The greatest, and what zlib calls by itself.
-        const GZIP_WINDOW_BITS: u8 = 15;
         const GZIP_LEVEL: Compression = Compression::new(6);
         const ZSTD_LEVEL: i32 = 3;
         let state = match codec {
@@ -150,6 +144,8 @@ impl Compressor {
     }
 }
 
+/// The greatest, and what zlib calls by itself.
+const GZIP_WINDOW_BITS: u8 = 15;
 /// snappy-java: a name, the version of the format, and the least version that reads it.
 const SNAPPY_HEADER: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 /// LZ4: a magic number; version 1, independent blocks without checksums, neither the length nor a
@@ -181,6 +177,21 @@ fn gzip(state: &mut Compress, bytes: &[u8], out: &mut Vec<u8>) {
         let status = state.compress_vec(&bytes[read..], out, FlushCompress::Finish);
         if status.expect("a stream that goes on") == Status::StreamEnd {
             return;
+        }
+    }
+}
+
+fn gunzip(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let mut state = Decompress::new_gzip(GZIP_WINDOW_BITS);
+    loop {
+        out.reserve(bytes.len());
+        let (read, written) = (state.total_in(), state.total_out());
+        let left = &bytes[read as usize..];
+        match state.decompress_vec(left, out, FlushDecompress::None).ok()? {
+            Status::StreamEnd => return Some(()),
+            // Cut off.
+            _ if (state.total_in(), state.total_out()) == (read, written) => return None,
+            _ => {}
         }
     }
 }

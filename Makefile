@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.csv' -o -name Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help load down test lint format bench golden docs clean
+.PHONY: help load down test lint format bench golden docs pins clean
 
 help:
 	@echo "make load    build everything, start the local stack, load 100 customers into it"
@@ -14,14 +14,23 @@ help:
 	@echo "make bench   run the benchmarks"
 	@echo "make golden  write the golden values anew (read CONTRIBUTING.md first)"
 	@echo "make docs    write docs/data-catalog.md and .pt.md from the catalogue"
+	@echo "make pins    write requirements/local.txt from the extra \`local\` of pyproject.toml"
 	@echo "make down    stop the local stack"
 
 # The virtual environment, and in it the extension built with optimisation.
-$(VENV)/.installed: pyproject.toml $(RUST_SOURCES)
+$(VENV)/.installed: pyproject.toml requirements/local.txt $(RUST_SOURCES)
 	@command -v cargo >/dev/null || { echo "datagen is built with Rust 1.88 or later: install rustup first"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/local.txt
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
+
+# The hashes of the extra `local`, written anew from pyproject.toml; needs uv.
+LOCAL_EXTRA := import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["local"], sep="\n")
+pins:
+	$(PYTHON) -c '$(LOCAL_EXTRA)' | uv pip compile - --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements/local.txt
 
 load: $(VENV)/.installed
 	$(BIN)/datagen load --local --customers 100 --seed 42 --create-topics --truncate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -233,3 +234,86 @@ def test_the_native_producer_itself_is_refused_and_refuses(
     assert KafkaError(code).name() == name, text
     assert secured.address(listener) in text
     assert "hunter" not in text
+
+
+PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required"
+LOGIN = f"""username="{USER}" password="{PASSWORD}";"""
+TRUST = "ssl.truststore.type=PEM\nssl.truststore.location={authority}\n"
+
+
+@pytest.mark.parametrize(
+    ("listener", "lines", "engine_name"),
+    [
+        pytest.param(listener, lines, engine_name, id=name)
+        for name, listener, lines, engine_name in [
+            (
+                "PLAIN",
+                "PASSWORD",
+                f"security.protocol=SASL_PLAINTEXT\nsasl.jaas.config={PLAIN} {LOGIN}\n",
+                "native",
+            ),
+            (
+                "SCRAM over TLS",
+                "BOTH",
+                (
+                    "security.protocol: SASL_SSL\nsasl.mechanism: SCRAM-SHA-512\n"
+                    f"sasl.jaas.config: {SCRAM} \\\n    {LOGIN}\n{TRUST}"
+                ),
+                "native",
+            ),
+            (
+                "mutual TLS",
+                "MUTUAL",
+                (
+                    f"security.protocol SSL\n{TRUST}ssl.keystore.type PEM\n"
+                    "ssl.keystore.location {client}\n"
+                ),
+                "native",
+            ),
+            (
+                "no check of the name",
+                "ELSEWHERE",
+                f"security.protocol=SSL\n{TRUST}ssl.endpoint.identification.algorithm=\n",
+                "native",
+            ),
+            (
+                "PKCS12",
+                "MUTUAL",
+                (
+                    f"security.protocol=SSL\n{TRUST}ssl.keystore.type=PKCS12\n"
+                    "ssl.keystore.location={store}\nssl.keystore.password=hunter4\n"
+                ),
+                "confluent",
+            ),
+        ]
+    ],
+)
+def test_a_file_for_java_works_as_it_is(
+    listener: str,
+    lines: str,
+    engine_name: str,
+    secured: KafkaBroker,
+    files: Mapping[str, str],
+    tmp_path: Path,
+) -> None:
+    store, client = tmp_path / "store.p12", files["client"]
+    export = ("openssl", "pkcs12", "-export", "-in", client, "-inkey", client)
+    subprocess.run([*export, "-out", store, "-passout", "pass:hunter4"], check=True)
+    for name, value in {**files, "store": str(store)}.items():
+        lines = lines.replace(f"{{{name}}}", value)
+    file = tmp_path / "client.properties"
+    file.write_text(
+        f"\ufeff# for consumers too\nbootstrap.servers={secured.address(listener)}\n"
+        f"group.id=loaders\nsession.timeout.ms=45000\nclient.dns.lookup=use_all_dns_ips\n{lines}",
+        encoding="utf-8",
+    )
+    outcome = load(
+        *("--kafka-config", file, "--skip-postgres", "--no-avro", "--create-topics"),
+        *("--customers", 20, "--topic-prefix", "offered."),
+    )
+    assert outcome.code == 0, str(outcome)
+    assert f"Kafka (json, {engine_name})" in outcome.out
+    note = "ignored, being of no use here: group.id, session.timeout.ms, client.dns.lookup"
+    assert outcome.err.count(note) == 1
+    assert "hunter" not in outcome.out + outcome.err

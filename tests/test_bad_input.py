@@ -112,6 +112,8 @@ def load_into(trap: socket.socket, *options: object) -> Outcome:
         ("--partitions", 0, "1 to 10000"),
         ("--partitions", 10_001, "1 to 10000"),
         ("--partitions", HUGE, "1 to 10000"),
+        ("--partitions", "9" * 5_000, "1 to 10000"),
+        ("--partitions", "banking.trades=" + "9" * 99, "1 to 10000"),
         ("--partitions", "many", "1 to 10000"),
         ("--partitions", "banking.trades=0", "1 to 10000"),
         ("--partitions", "trades=3", "banking.trades"),

@@ -224,6 +224,14 @@ def test_a_registry_that_was_named_is_not_done_without(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
+def test_a_named_registry_that_does_not_answer_ends_it_in_one_line(stack: Stack) -> None:
+    options = *SMALL, *stack.options, "--schema-registry", f"http://{CLOSED}", "--skip-postgres"
+    outcome = benchmark(*options)
+    assert_failed(outcome, 5, "Schema Registry", CLOSED)
+    assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("unchanged")
 def test_a_search_path_of_the_users_does_not_lead_to_their_tables(stack: Stack) -> None:
     dsn = f"{stack.dsn}?options=-csearch_path%3Dpublic"
     outcome = benchmark(*SMALL, "--postgres-url", dsn, "--skip-kafka")
@@ -256,6 +264,8 @@ def test_the_script_is_the_same_command() -> None:
         (["--kafka-bootstrap", "host:0"], ["--kafka-bootstrap", "host:0", "HOST:PORT"]),
         (["--schema-registry", "host"], ["--schema-registry", "host", "http://HOST:PORT"]),
         (["--json", "nowhere/found.json"], ["--json", "nowhere"]),
+        (["--json", os.devnull], ["--json", "no file"]),
+        (["--json", "/dev/stdout"], ["--json", "is a link"]),
         (["--local"], ["--local", "--postgres-url"]),
         (["--customers", "1"], ["--customers"]),
     ],
@@ -318,7 +328,7 @@ def test_what_cannot_be_removed_is_named(
         postgres.drop(name)
     [record] = caplog.records
     assert f"DROP SCHEMA {schema.name} CASCADE" in record.getMessage()
-    assert "Try again" in record.getMessage()
+    assert "the connection was lost" in record.getMessage()
 
 
 @pytest.mark.usefixtures("unchanged")

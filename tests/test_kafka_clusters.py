@@ -259,7 +259,6 @@ def test_brokers_restarted_one_after_the_other(
 def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
     config: ProducerConfig, broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datagen.sinks._ends.PATIENCE", 2.0)
     monkeypatch.setattr("datagen.sinks._ends.Ends.read.__defaults__", (2.0,))
     with KafkaSink(config) as sink:
         sink.create_topics({sink.topic(STREAM): 3})
@@ -273,10 +272,26 @@ def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
             assert time.monotonic() - began < 8
         finally:
             broker.resume()
+            monkeypatch.undo()
         assert caught.value.delivery.acknowledged == len(batch_of())
         assert sum(sink.end_offsets([sink.topic(STREAM)])[sink.topic(STREAM)].values()) == len(
             batch_of()
         )
+
+
+def test_what_a_client_meets_after_the_last_acknowledgement_is_no_failure(
+    config: ProducerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = KafkaSink(config)
+    sink.create_topics({sink.topic(STREAM): 3})
+    sink.send_batch(batch_of())
+    assert sink.flush().complete
+
+    def give_up(_seconds: float) -> bool:
+        raise UnreachableError("the client gave up")
+
+    monkeypatch.setattr(sink._engine, "flush", give_up)
+    assert sink.close().acknowledged == len(batch_of())
 
 
 # --- replicas

@@ -250,9 +250,15 @@ PYTHON: dict[str, Layer] = {
         lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
     ),
     "_ahead": Layer(frozenset()),
+    "_memory": Layer(frozenset()),
     "settlement": Layer(frozenset({"sinks"})),
     "loader": Layer(
-        frozenset({"_ahead", "_core", "check", "errors", "presets", "settlement", "sinks", "types"})
+        frozenset(
+            {
+                *("_ahead", "_core", "_memory", "check", "errors", "presets", "settlement"),
+                *("sinks", "types"),
+            }
+        )
     ),
     "_signals": Layer(frozenset()),
     "local": Layer(
@@ -274,11 +280,15 @@ PYTHON: dict[str, Layer] = {
         outside=frozenset({"click"}),
         lazily=frozenset({"rich"}),
     ),
+    "_load_options": Layer(
+        frozenset({"_core", "errors", "loader", "presets", "properties"}),
+        outside=frozenset({"click", "cloup"}),
+    ),
     "cli": Layer(
         frozenset(
             {
-                *("_console", "_core", "_signals", "benchmark", "errors", "loader", "local"),
-                *("presets", "properties", "report", "settlement"),
+                *("_console", "_core", "_files", "_load_options", "_signals", "benchmark"),
+                *("errors", "loader", "local", "report", "settlement"),
             }
         ),
         outside=frozenset({"click", "cloup"}),

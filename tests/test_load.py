@@ -654,3 +654,23 @@ def test_the_guides_python(clean_kafka: str, registry: Registry) -> None:
         for batch in plan.batches(TOPICS[2]):
             sink.send_batch(batch)
     assert end_offsets(clean_kafka)[TOPICS[2]] == plan.rows(TOPICS[2])
+
+
+def test_event_time_is_refused_where_records_would_be_deleted(
+    kafka: Kafka, registry: Registry, pg_dsn: str
+) -> None:
+    """Before a row is copied; topics that keep their records take them with the time of the event."""
+    prefix = f"event-{secrets.token_hex(4)}."
+    where = (*to(pg_dsn, kafka.bootstrap, registry), "--topic-prefix", prefix)
+    options = (*where, "--customers", 20, "--create-topics", "--record-timestamp", "event")
+    assert_failed(load(*options), 3, f"{prefix}banking.transactions", "--retention-hours -1")
+    topics = AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=10).topics
+    assert not {name for name in topics if name.startswith(prefix)}
+    assert query(pg_dsn, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+    kept = load(*options, "--retention-hours", -1)
+    assert kept.code == 0, str(kept)
+    for records in read_topics(kafka.bootstrap, [prefix + topic for topic in TOPICS]).values():
+        assert records
+        for record in records:
+            when = datetime.fromisoformat(record.header("ce_time").decode())
+            assert record.timestamp == round(when.timestamp() * 1000)

@@ -200,3 +200,30 @@ def test_a_row_that_is_refused_on_its_way_ends_a_fast_load(
     with psycopg.connect(pg_dsn) as connection:
         found = connection.execute("SELECT to_regclass('customers')").fetchone()
     assert found == (None,)
+
+
+def test_a_standard_load_that_the_memory_has_no_room_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before anything is connected; a large one that fits is told of."""
+    nowhere = f"postgresql://127.0.0.1:{free_port()}/nowhere"
+    run = Load(plan=Plan(customers=9_000, days=1_000), postgres_url=nowhere, producer=BULK)
+    monkeypatch.setattr(loader, "available", lambda: 1 << 30)
+    with pytest.raises(
+        ConfigurationError, match=r"1\.\d GB, of which 1\.1 GB are free; use --fast"
+    ):
+        loader.load(run, Silent())
+    monkeypatch.setattr(loader, "available", lambda: 4 << 30)
+    without_events = replace(run, producer=None)
+    with pytest.raises(UnreachableError):
+        loader.load(without_events, Silent())
+    assert caplog.text == ""
+    monkeypatch.setattr(loader, "_connect", lambda *_: pytest.fail("far enough"))
+    with pytest.raises(pytest.fail.Exception, match="far enough"):
+        loader.load(run, Silent())
+    assert "standard mode keeps every row in memory" in caplog.text
+
+
+def test_a_load_shows_no_password() -> None:
+    run = Load(plan=Plan(), postgres_url="postgresql://user:Senha@host/bank")
+    assert "Senha" not in repr(run)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+import re
 from dataclasses import replace
 
 import pytest
 
-from datagen.errors import OptionError
+from datagen.errors import ConfigurationError, OptionError
 from datagen.presets import (
     BULK,
     EVENT_BY_EVENT,
@@ -112,6 +114,13 @@ def test_client_options_win() -> None:
         ("bootstrap_servers", "a:65536"),
         ("bootstrap_servers", "a b:9092"),
         ("bootstrap_servers", "::1"),
+        ("bootstrap_servers", "http://a:9092"),
+        ("bootstrap_servers", "kafka://a:9092"),
+        ("bootstrap_servers", "a:9092/topic"),
+        pytest.param("batch_size", 10**5_000, id="a long number"),
+        pytest.param("bootstrap_servers", f"a:{'9' * 5_000}", id="a long port"),
+        ("bootstrap_servers", "a:٩٠٩٢"),
+        ("json_fallback", 1),
         ("client_options", [("a", "b")]),
         ("client_options", {"": "b"}),
     ],
@@ -128,6 +137,94 @@ def test_impossible_values_are_named(field: str, value: object) -> None:
 )
 def test_bootstrap_servers_as_librdkafka_takes_them(servers: str) -> None:
     assert ProducerConfig(bootstrap_servers=servers).bootstrap == servers
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        ({"metadata.broker.list": "b:1"}, {"bootstrap.servers": "b:1"}),
+        ({"Bootstrap.Servers ": "b:1"}, {"bootstrap.servers": "b:1"}),
+        ({"ACKS": "1"}, {"acks": "1"}),
+        ({"request.required.acks": 1, "acks": "all"}, {"acks": "all"}),
+        ({"acks": "all", "request.required.acks": 1}, {"acks": 1}),
+        ({"sasl.mechanism": "PLAIN"}, {"sasl.mechanisms": "PLAIN"}),
+        ({"delivery.timeout.ms": 9_000}, {"message.timeout.ms": 9_000}),
+        ({"buffer.memory": 1_048_577}, {"queue.buffering.max.kbytes": 1_025}),
+        ({"max.request.size": 5_000}, {"message.max.bytes": 5_000}),
+        ({"ssl.truststore.certificates": "PEM"}, {"ssl.ca.pem": "PEM"}),
+        ({"ssl.endpoint.identification.algorithm": ""},
+         {"ssl.endpoint.identification.algorithm": "none"}),
+        ({"no.such.option": "x"}, {"no.such.option": "x"}),
+    ],
+)  # fmt: skip
+def test_options_of_clients_have_one_name_each(
+    given: dict[str, str | int], known: dict[str, str | int]
+) -> None:
+    config = ProducerConfig(client_options=given)
+    assert config.client_options == known
+    assert replace(config).client_options == known
+    told = config.librdkafka()
+    assert {name: told[name] for name in known} == {name: str(one) for name, one in known.items()}
+    assert config.bootstrap == known.get("bootstrap.servers", "localhost:9092")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**63, 2**64, -(2**70), 10**5_000, 1e300, math.inf, math.nan],
+    ids=["63 bits", "64 bits", "negative", "digits", "float", "infinite", "none"],
+)
+@pytest.mark.parametrize(
+    "name", ["linger.ms", "queue.buffering.max.ms", "delivery.timeout.ms", "buffer.memory", "more"]
+)
+def test_numbers_that_nothing_holds(name: str, value: float) -> None:
+    with pytest.raises(OptionError, match="client_options"):
+        ProducerConfig(client_options={name: value})
+
+
+def test_a_password_of_digits_is_no_number() -> None:
+    config = ProducerConfig(client_options={"sasl.password": "9" * 5_000})
+    assert config.hide(f"no {'9' * 5_000}") == "no ***"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "sasl.mechanism"),
+        ({"sasl.mechanism": "OAUTHBEARER"}, "sasl.oauthbearer.method=oidc"),
+        ({"sasl.mechanism": "oauthbearer", "sasl.oauthbearer.method": "default"}, "oidc"),
+        ({"sasl.mechanism": "GSSAPI"}, "sasl.kerberos.keytab"),
+    ],
+)
+def test_ways_to_log_in_that_would_wait_for_ever(options: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        ProducerConfig(client_options={"security.protocol": "SASL_SSL", **options})
+    # Where nobody logs in, they are of no account.
+    ProducerConfig(client_options={"security.protocol": "SSL", **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "OIDC"},
+        {"sasl.mechanism": "OAUTHBEARER", "enable.sasl.oauthbearer.unsecure.jwt": True},
+        {"sasl.mechanism": "GSSAPI", "sasl.kerberos.keytab": "/etc/loader.keytab"},
+        {"sasl.mechanism": "PLAIN"},
+    ],
+)
+def test_ways_to_log_in(options: dict[str, str | bool]) -> None:
+    ProducerConfig(client_options={"security.protocol": "sasl_ssl", **options})
+
+
+@pytest.mark.parametrize("name", ["bootstrap.servers", "metadata.broker.list"])
+@pytest.mark.parametrize("value", ["", "http://a:1", "a:1,"])
+def test_addresses_among_the_options_are_checked_too(name: str, value: str) -> None:
+    with pytest.raises(OptionError, match=r"bootstrap\.servers"):
+        ProducerConfig(client_options={name: value})
+
+
+def test_an_empty_option_of_the_registry_is_none() -> None:
+    with pytest.raises(OptionError, match=r"basic\.auth\.user\.info"):
+        ProducerConfig(registry_options={"basic.auth.user.info": ""})
 
 
 def test_idempotence_needs_all_acknowledgements_and_retries() -> None:

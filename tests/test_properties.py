@@ -118,6 +118,8 @@ def test_lines_are_read_as_java_reads_them(
         (b"\xff\xfe\x00" + SECRET.encode(), ["cannot be read"]),
         ("sasl.password={{ PASSWORD }}", ["sasl.password", "placeholder"]),
         ("sasl.password=${file:/x:y}", ["sasl.password", "placeholder"]),
+        ("bootstrap.servers=", ["bootstrap.servers is empty"]),
+        ("schema.registry.url = ,", ["schema.registry.url is empty"]),
     ],
 )
 def test_what_is_no_file_of_properties(
@@ -319,6 +321,15 @@ def test_lines_of_the_registry_go_to_the_registry(
     tmp_path: Path, content: str, registry: dict[str, str]
 ) -> None:
     assert read(tmp_path, content).registry == registry
+
+
+def test_a_file_for_several_clients(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        "producer.acks=1\nconsumer.fetch.min.bytes=1\nconsumer.sasl.password=x\nadmin.retries=2\n",
+    )
+    assert found.client == {"acks": "1"}
+    assert found.ignored == ("consumer.fetch.min.bytes", "consumer.sasl.password", "admin.retries")
 
 
 def test_lists_with_empty_places(tmp_path: Path) -> None:

@@ -6,15 +6,25 @@ import base64
 import json
 import logging
 import re
+import signal
 import socket
+import ssl
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from datagen.errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 from datagen.presets import ProducerConfig
@@ -23,6 +33,7 @@ from datagen.sinks._proxies import proxy_of
 from datagen.sinks.kafka import KafkaSink
 from datagen.types import catalogue
 from services._net import free_port
+from services.tls import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +66,9 @@ class Stub:
 
 
 @contextmanager
-def stub(reply: Callable[[str, str, Any], Answer]) -> Iterator[Stub]:
+def stub(
+    reply: Callable[[str, str, Any], Answer], tls: ssl.SSLContext | None = None
+) -> Iterator[Stub]:
     found = Stub(reply)
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,12 +76,15 @@ def stub(reply: Callable[[str, str, Any], Answer]) -> Iterator[Stub]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             found.seen.append((self.command, self.path, headers))
-            status, value = found.reply(self.command, self.path, json.loads(body or b"null"))
-            content = value if isinstance(value, bytes) else json.dumps(value).encode()
+            form = "json" not in headers.get("content-type", "json")
+            content: Any = None if form else json.loads(body or b"null")
+            status, value = found.reply(self.command, self.path, content)
+            answer = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
-            self.send_header("content-length", str(len(content)))
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(answer)
 
         do_GET = do_POST = do_DELETE = answer  # noqa: N815 - names by http.server
 
@@ -77,6 +93,9 @@ def stub(reply: Callable[[str, str, Any], Answer]) -> Iterator[Stub]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            found.url = f"https://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -299,6 +318,60 @@ def test_a_bearer_token() -> None:
     assert there.seen[1][2]["target-sr-cluster"] == "lsrc-1"
 
 
+def test_a_token_of_a_provider() -> None:
+    provider: Answer = 200, {"access_token": SECRET, "token_type": "bearer", "expires_in": 60}
+    with stub(lambda *_: provider) as issuer, stub(lambda *_: (200, {"id": 1})) as there:
+        options = {
+            "bearer.auth.credentials.source": "OAUTHBEARER",
+            "bearer.auth.issuer.endpoint.url": f"{issuer.url}/token",
+            "bearer.auth.client.id": "me",
+            "bearer.auth.client.secret": "hunter22",
+            "bearer.auth.scope": "schemas",
+            "bearer.auth.logical.cluster": "lsrc-1",
+            "max.retries": 0,
+        }
+        # The provider is not https here.
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+            assert register(there.url, **options) == {SUBJECT: 1}
+            assert there.users == {f"Bearer {SECRET}"}
+            issuer.reply = lambda *_: (401, {"error": "invalid_client", "said": "hunter22"})
+            with pytest.raises(ConfigurationError, match=r"no token.*bearer\.auth") as caught:
+                register(there.url, **options)
+    assert "hunter22" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+def test_a_registry_that_asks_for_a_certificate(authority: Authority, tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.file))
+    context.load_cert_chain(authority.server())
+    context.verify_mode = ssl.CERT_REQUIRED
+    client = str(authority.client("loader"))
+    pem = load_pem_private_key(Path(client).read_bytes(), None)
+    locked = tmp_path / "locked.pem"
+    form, lock = PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter22")
+    locked.write_bytes(pem.private_bytes(Encoding.PEM, form, lock))
+    ours = {"ssl.ca.location": str(authority.file), "max.retries": 0}
+    with stub(lambda *_: (200, {"id": 1}), context) as there:
+        mutual = {**ours, "ssl.certificate.location": client}
+        assert register(there.url, **mutual) == {SUBJECT: 1}
+        assert register(there.url, **mutual, **{"ssl.key.location": client}) == {SUBJECT: 1}
+        with_lock = {**mutual, "ssl.key.location": str(locked)}
+        assert register(there.url, **with_lock, **{"ssl.key.password": "hunter22"})
+        for wrong in ({}, {"ssl.key.password": "hunter33"}):
+            with pytest.raises(ConfigurationError, match=r"ssl\.key\.password") as caught:
+                register(there.url, **with_lock, **wrong)
+            assert "hunter" not in str(caught.value)
+        with pytest.raises(DatagenError, match=re.escape(there.url)):
+            register(there.url, **ours)
+        with pytest.raises(ConfigurationError, match=r"ssl\.ca\.location"):
+            register(there.url, **{"ssl.certificate.location": client, "max.retries": 0})
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -380,7 +453,7 @@ def test_a_registry_that_was_named_and_is_not_there() -> None:
 
 
 @contextmanager
-def saying(words: bytes | None) -> Iterator[str]:
+def saying(words: bytes | None, *, slowly: bool = False) -> Iterator[str]:
     """A server that says so to everybody and hangs up; None: that takes calls and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         end = threading.Event()
@@ -395,6 +468,11 @@ def saying(words: bytes | None) -> Iterator[str]:
                     connection.recv(65_536)
                     if words is None:
                         end.wait(10)
+                    elif slowly:
+                        for byte in words:
+                            with suppress(OSError):
+                                connection.sendall(bytes([byte]))
+                            end.wait(0.1)
                     else:
                         connection.sendall(words)
 
@@ -421,10 +499,32 @@ def test_a_registry_that_says_nothing(
                 _registry.register(there, {SUBJECT: SCHEMA})
             return
         assert _registry.register(there, {SUBJECT: SCHEMA}) is None
+        assert caplog.text == ""
+        assert KafkaSink(there).register_schemas([STREAM]) == {}
     (warning,) = (one for one in caplog.records if one.levelno == logging.WARNING)
     assert warning.getMessage() == (
         f"Schema Registry at {url} not available. Using JSON serialization."
     )
+
+
+def test_a_registry_that_answers_byte_by_byte() -> None:
+    options = {"timeout": 0.5, "max.retries": 0}
+    with saying(b"HTTP/1.1 200 OK\r\nx: " + b"x" * 1_000, slowly=True) as url:
+        began = time.monotonic()
+        with pytest.raises(UnreachableError, match="no whole answer within 3 s"):
+            register(url, **options)
+        assert time.monotonic() - began < 6
+
+
+def test_ctrl_c_while_a_registry_hangs() -> None:
+    with saying(None) as url:
+        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            register(url)
+        assert time.monotonic() - began < 1.5
+        timer.join()
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "default"])
@@ -492,7 +592,7 @@ def test_a_registry_on_this_machine_is_reached_directly(
                 assert register(there.url.replace("127.0.0.1", host)) == {SUBJECT: 1}
 
 
-@pytest.mark.parametrize("proxy", [f"socks5://me:{SECRET}@127.0.0.1:1", f"x://me:{SECRET}@y"])
+@pytest.mark.parametrize("proxy", [f"socks5h://me:{SECRET}@127.0.0.1:1", f"x://me:{SECRET}@y"])
 @pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY"])
 def test_a_proxy_that_cannot_be_used_is_named(
     environment: pytest.MonkeyPatch, name: str, proxy: str

@@ -61,17 +61,25 @@ def test_avro_is_not_followed_by_json_unasked(
     send(at_default, schema_registry_url=registry.url)
     assert held(at_default, *TOPICS, "no.such.topic") == {TRANSACTIONS: {"avro"}}
     before = end_offsets(at_default)
-    with (
-        pytest.raises(ConfigurationError, match=rf"{TRANSACTIONS} holds Avro; --no-avro to mix"),
-        KafkaSink(to(at_default, schema_registry_url=presets.DEFAULT_REGISTRY)) as sink,
-    ):
-        sink.register_schemas()
-    # Not event by event either.
+    unnamed = to(at_default, schema_registry_url=presets.DEFAULT_REGISTRY)
+    with KafkaSink(unnamed) as sink:
+        sink.require_topics(TOPICS)
+        with pytest.raises(
+            ConfigurationError, match=rf"{TRANSACTIONS} holds Avro; --no-avro to mix"
+        ):
+            sink.register_schemas()
+    assert caplog.text == ""  # no word of JSON that is not sent
+    # Nor event by event, nor in topics that are looked for after that.
     with pytest.raises(ConfigurationError, match="holds Avro"):
         send(at_default, schema_registry_url=presets.DEFAULT_REGISTRY)
+    with KafkaSink(unnamed) as sink:
+        sink.register_schemas()
+        with pytest.raises(ConfigurationError, match="holds Avro"):
+            sink.send_batch(batch_of())
     assert end_offsets(at_default) == before
     caplog.clear()
     with KafkaSink(to(at_default, avro=False)) as sink:
+        sink.require_topics(TOPICS)
         assert sink.register_schemas() == {}
         sink.send_batch(batch_of())
     (warning,) = (one for one in caplog.records if one.levelno == logging.WARNING)

@@ -17,6 +17,7 @@ import pytest
 
 from command import DATAGEN, Outcome, assert_failed, run
 from datagen import Plan, cli, report
+from datagen._files import write_whole
 from datagen.report import _calendar, _charts, _measures, _reading, figures, invariants
 from datagen.report._checks import Check
 from datagen.report._reading import Part
@@ -174,14 +175,40 @@ def test_a_check_that_fails_is_told_and_is_the_exit_code(
     assert ">FAILS<" in row
 
 
-def test_a_page_that_is_there_is_replaced_behind_its_link(tmp_path: Path) -> None:
-    page, link = tmp_path / "page.html", tmp_path / "link.html"
+def test_a_page_that_is_there_is_replaced(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
     page.write_text("old")
-    link.symlink_to(page)
-    assert run(*REPORT, "--customers", 1, "--out", link).err == ""
-    assert link.is_symlink()
+    assert run(*REPORT, "--customers", 1, "--out", page).err == ""
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert sorted(tmp_path.iterdir()) == [link, page]
+    assert list(tmp_path.iterdir()) == [page]
+
+
+@pytest.mark.parametrize("target", ["page.html", "nowhere.html", os.devnull])
+def test_a_link_is_not_written_through(tmp_path: Path, target: str) -> None:
+    (tmp_path / "page.html").write_text("old")
+    link = tmp_path / "link.html"
+    link.symlink_to(target)
+    outcome = run(*REPORT, "--customers", 1, "--out", link)
+    assert_failed(outcome, 2, "--out", "link.html is a link; name the file itself")
+    assert (tmp_path / "page.html").read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == [link, tmp_path / "page.html"]
+
+
+def test_a_link_that_comes_while_the_page_is_written_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precious, page = tmp_path / "precious", tmp_path / "page.html"
+    precious.write_text("old")
+    fsync = os.fsync
+
+    def plant(descriptor: int) -> None:
+        page.symlink_to(precious)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", plant)
+    write_whole(page, b"new")
+    assert not page.is_symlink()
+    assert (page.read_bytes(), precious.read_text()) == (b"new", "old")
 
 
 @pytest.mark.parametrize(
@@ -193,6 +220,9 @@ def test_a_page_that_is_there_is_replaced_behind_its_link(tmp_path: Path) -> Non
         (["--as-of", "yesterday"], ["--as-of", "'yesterday'"]),
         (["--out", "nowhere/page.html"], ["--out", "nowhere is no folder"]),
         (["--out", "/"], ["--out", "directory"]),
+        (["--customers", str(2**70)], ["--customers", str(2**70), "1 to 99999990"]),
+        (["--seed", str(10**30)], ["--seed", str(10**30), "0 to 18446744073709551615"]),
+        (["--days", str(-(10**30))], ["--days", str(-(10**30)), "1 to 3660"]),
         (["--out", os.devnull], ["--out", os.devnull, "no file"]),
     ],
 )

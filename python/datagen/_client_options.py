@@ -156,6 +156,8 @@ def check_login(given: Mapping[str, Value]) -> None:
 
 
 def _kibibytes(size: float) -> int:
+    if isinstance(size, int):
+        return -(-size // 1024)
     return math.ceil(size / 1024) if math.isfinite(size) else 2**63
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["open_own", "read_own", "refusal", "write_whole"]
+__all__ = ["open_own", "read_own", "reason", "refusal", "write_whole"]
 
 
 def refusal(path: Path) -> str | None:
@@ -20,10 +20,8 @@ def refusal(path: Path) -> str | None:
         return f"{path.parent} is no folder to write to"
     try:
         mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        return f"{path} is no name for a file ({error})"
+    except (OSError, ValueError):
+        return None  # it is not there, or its name is none
     if stat.S_ISLNK(mode):
         return f"{path} is a link; name the file itself"
     return None if stat.S_ISREG(mode) else f"{path} is there and no file"
@@ -36,9 +34,9 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
     there meanwhile is replaced and not followed. ``mode`` is that of a new file, less the umask.
     Raises OSError; FileExistsError for what :func:`refusal` refuses.
     """
-    reason = refusal(path)
-    if reason is not None:
-        raise FileExistsError(reason)
+    refused = refusal(path)
+    if refused is not None:
+        raise FileExistsError(refused)
     unfinished = path.with_name(f".datagen-{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(unfinished, flags, mode)
@@ -52,6 +50,11 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def reason(error: OSError) -> str:
+    """What an error of :func:`write_whole` says, without number and path."""
+    return error.strerror or str(error)
 
 
 def open_own(path: Path, flags: int) -> int:

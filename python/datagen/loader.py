@@ -12,12 +12,14 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._ahead import Ahead
-from .check import FinancialDataStore, MasterDataStore
-from .errors import DatagenError, OptionError, UnreachableError
+from ._memory import available
+from .check import FinancialDataStore, MasterDataStore, memory_needed
+from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
 from .settlement import Settlement, TopicSettlement, attach
 from .types import catalogue
 
@@ -70,6 +72,10 @@ _BATCH_ROWS: Final = 8192
 #: Batches of master rows that are made before a sink takes them: made while clients are imported,
 #: connect and wait.
 _BATCHES_AHEAD: Final = 32
+#: Customers times days of a load whose rows have room anywhere: some 300 MB of them.
+_SMALL: Final = 2_000_000
+#: Longer ago than the first installment of any loan.
+_LONGEST_LOAN: Final = timedelta(days=16 * 365)
 #: Seconds for events that nobody acknowledges to show up in their topic.
 _SETTLE: Final = 5.0
 
@@ -241,6 +247,8 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
     raised, and so is that they could not be counted.
     """
     began = time.perf_counter()
+    if not run.fast:
+        _check_memory(run)
     loading: _Run | None = None
     report: Report | None = None
     try:
@@ -266,6 +274,24 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
             attach(error, loading.settlement())
         raise
     return report
+
+
+def _check_memory(run: Load) -> None:
+    """Refuses a standard load that the memory has no room for, and says so of a large one."""
+    if run.customers * run.plan.days <= _SMALL:
+        return
+    names = [table.name for table in catalogue().tables]
+    if run.producer is not None:
+        names += [stream.name for stream in catalogue().streams]
+    needed = memory_needed(run.plan, run.from_customer, names=names)
+    free = available()
+    said = f"standard mode keeps every row in memory: {needed / 1e9:.1f} GB, of which"
+    if needed > free:
+        raise ConfigurationError(
+            f"{said} {free / 1e9:.1f} GB are free; use --fast, fewer --customers or fewer --days"
+        )
+    if needed > free / 4:
+        _log.warning("%s %.1f GB are free; --fast keeps none of the events", said, free / 1e9)
 
 
 def _connect(stack: ExitStack, *sinks: KafkaSink | PostgresSink | None) -> None:
@@ -307,6 +333,8 @@ def _sinks(run: Load) -> tuple[PostgresSink | None, KafkaSink | None]:
 
 def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
     streams = [stream.name for stream in catalogue().streams]
+    for name in streams:
+        kafka.check_event_time(_oldest(run.plan, name), run.plan.as_of, streams=[name])
     if run.create_topics:
         partitions = {kafka.topic(name): run.partitions[name] for name in streams}
         topics = kafka.create_topics(
@@ -325,6 +353,13 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
     else:
         kafka.require_topics(map(kafka.topic, streams))
     kafka.register_schemas(streams)
+
+
+def _oldest(plan: Plan, stream: str) -> datetime:
+    """A time that no event of a stream is before."""
+    # Loans are older than the history, and each installment since their first is an event.
+    loans = stream == "banking.installments"
+    return plan.as_of - (_LONGEST_LOAN if loans else timedelta(days=plan.days))
 
 
 class _Master:

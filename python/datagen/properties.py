@@ -52,7 +52,9 @@ _OF_JAVA: Final = frozenset(
         *("key.subject.name.strategy", "confluent.monitoring.interceptor.bootstrap.servers"),
     }
 )
-_OF_JAVA_PREFIXES: Final = (
+_OF_OTHERS: Final = (
+    *("consumer.", "admin.", "main.consumer.", "restore.consumer.", "socket.connection.setup."),
+    *("sasl.oauthbearer.jwks.", "sasl.oauthbearer.expected.", "sasl.oauthbearer.clock."),
     *("sasl.login.refresh.", "sasl.login.connect.", "sasl.login.read.", "sasl.login.retry."),
     *("sasl.kerberos.ticket.", "confluent.monitoring.", "confluent.metrics.", "metrics.jmx."),
 )
@@ -94,7 +96,7 @@ def read_properties(path: Path) -> Properties:
     registry: dict[str, Value] = {}
     ignored = []
     for given, value in _lines(path):
-        name = given.lower()
+        name = given.lower().removeprefix("producer.")  # as files for several clients have it
         if _PLACEHOLDER.fullmatch(value):
             raise ConfigurationError(
                 f"--kafka-config {path}: {given} has a placeholder; write the value itself"
@@ -112,7 +114,7 @@ def read_properties(path: Path) -> Properties:
             ignored.append(name)
         elif name == "client.dns.lookup" and value in {"", "use_all_dns_ips", "default"}:
             ignored.append(name)  # what both engines do
-        elif name in _OF_CONSUMERS or name in _OF_JAVA or name.startswith(_OF_JAVA_PREFIXES):
+        elif name in _OF_CONSUMERS or name in _OF_JAVA or name.startswith(_OF_OTHERS):
             ignored.append(name)
         else:
             client.pop(name, None)
@@ -123,6 +125,9 @@ def read_properties(path: Path) -> Properties:
     except ConfigurationError as error:
         raise ConfigurationError(f"--kafka-config {path}: {error}") from None
     bootstrap = known.pop("bootstrap.servers", None)
+    for name, place in (("bootstrap.servers", bootstrap), ("schema.registry.url", url)):
+        if place is not None and not _list(str(place)):
+            raise ConfigurationError(f"--kafka-config {path}: {name} is empty; remove it")
     return Properties(
         client=known,
         registry=options,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import io
 import json
-import os
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from .._core import Plan
+from .._files import reason, write_whole
 from ..errors import ConfigurationError
 from ._contest import Comparison, Round, Side, Way, described, machine, timed
 from ._scratch import own_schema, own_topics
@@ -192,11 +192,7 @@ def write(report: Report, path: Path) -> None:
     if path == Path("-"):
         sys.stdout.write(text)
         return
-    # Nobody ever sees half of it.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise ConfigurationError(f"--json {path}: cannot be written ({error.strerror})") from None
+        raise ConfigurationError(f"--json {path}: cannot be written ({reason(error)})") from None

@@ -70,7 +70,7 @@ class Schema:
                 connection.execute(statements.encode())
         except psycopg.Error as error:
             if error.sqlstate is None:  # a driver's own words may hold the password
-                raise UnreachableError(f"{where}: the connection was lost. Try again") from None
+                raise UnreachableError(f"{where}: the connection was lost") from None
             said = error.diag.message_primary
             raise ConfigurationError(
                 f"{where} refused schema {self.name} of the benchmark's own: {said}. Grant the "
@@ -115,13 +115,16 @@ def own_topics(config: ProducerConfig) -> Iterator[ProducerConfig]:
         with KafkaSink(own) as sink:
             sink.delete(streams)
 
-    try:
-        with KafkaSink(own) as sink:
-            sink.register_schemas(streams)
-            own = replace(own, avro=sink.format == "avro")
+    with ExitStack() as stack:
+        stack.callback(lambda: _or_warn(delete, left))
+        try:
+            with KafkaSink(own) as sink:
+                sink.register_schemas(streams)
+                own = replace(own, avro=sink.format == "avro")
+        except UnreachableError:
+            stack.pop_all()  # a registry that is not reached has nothing of ours
+            raise
         yield own
-    finally:
-        _or_warn(delete, left)
 
 
 def _or_warn(remove: Callable[[], None], left: str) -> None:

@@ -7,11 +7,11 @@ with the extra ``report``.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from datagen._files import reason, write_whole
 from datagen.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -85,19 +85,13 @@ def measure(plan: Plan, advance: Callable[[int], None] = lambda _: None) -> Repo
 def write(report: Report, path: Path) -> int:
     """Writes the page, and returns how many bytes it has. Nobody ever sees half of it.
 
-    Raises ``ConfigurationError`` if there is no writing to it.
+    Raises ``ConfigurationError`` if it cannot be written; a link is not followed.
     """
     from . import _page
 
     page = _page.render(report).encode()
-    # Behind a link, it is the file that changes.
-    target = path.resolve()
-    unfinished = target.with_name(f".datagen-report-{os.getpid()}")
     try:
-        unfinished.write_bytes(page)
-        unfinished.replace(target)
+        write_whole(path, page)
     except OSError as error:
-        raise ConfigurationError(f"--out {path}: cannot be written ({error.strerror})") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+        raise ConfigurationError(f"--out {path}: cannot be written ({reason(error)})") from None
     return len(page)

@@ -65,11 +65,6 @@ class ConfluentEngine:
         """The moment, by ``time.monotonic``, up to which a broker holds answers back by a quota."""
         return self._cluster.events.throttled_until
 
-    def words(self, topic: str, name: str) -> str:
-        """What was said with an error of a topic's events."""
-        stream = self._streams.get(topic)
-        return self._config.hide(stream.tally.words.get(name, "")) if stream else ""
-
     def limit(self, topic: str, max_message_bytes: int) -> None:
         """Keeps batches below what a topic takes; called before the first event is sent."""
         self._limits[topic] = max_message_bytes

@@ -54,6 +54,10 @@ class TableShape:
     indexes: tuple[tuple[str, str], ...]
 
     @property
+    def column_names(self) -> str:
+        return ", ".join(column.name for column in self.columns)
+
+    @property
     def index_names(self) -> list[str]:
         """Indexes that come with the keys, and the others."""
         return [name for name, _ in (*self.keys, *self.indexes)]
@@ -100,7 +104,7 @@ class TableShape:
 
     def _alter(self, schema: str, actions: Iterable[str]) -> str:
         text = ", ".join(actions)
-        return f"ALTER TABLE {schema}.{self.name} {text}" if text else ""
+        return f"ALTER TABLE ONLY {schema}.{self.name} {text}" if text else ""
 
 
 @cache

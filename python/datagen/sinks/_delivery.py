@@ -140,16 +140,14 @@ class DeliveryReport:
 class Tally:
     """The counts of one topic while it is sent to."""
 
-    __slots__ = ("_acknowledged", "_failed", "attempted", "on_delivery", "topic", "words")
+    __slots__ = ("_acknowledged", "_failed", "attempted", "on_delivery", "topic")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.attempted = 0
         self._acknowledged: defaultdict[int, int] = defaultdict(int)
         self._failed: Counter[tuple[int, str]] = Counter()
-        #: By the name of an error, what was said with its first event.
-        self.words: dict[str, str] = {}
-        self.on_delivery = _counter(self._acknowledged, self._failed, self.words)
+        self.on_delivery = _counter(self._acknowledged, self._failed)
 
     @property
     def has_failures(self) -> bool:
@@ -175,7 +173,7 @@ class Tally:
 
 
 def _counter(
-    acknowledged: defaultdict[int, int], failed: Counter[tuple[int, str]], words: dict[str, str]
+    acknowledged: defaultdict[int, int], failed: Counter[tuple[int, str]]
 ) -> Callable[[KafkaError | None, Message], None]:
     # Called once per event, with the message's key and value copied for it: nothing else in here.
     def on_delivery(error: KafkaError | None, message: Message) -> None:
@@ -183,7 +181,6 @@ def _counter(
             acknowledged[message.partition()] += 1  # type: ignore[index]  # it has one by now
         else:
             failed[_partition(message), error.name()] += 1
-            words.setdefault(error.name(), error.str())
 
     return on_delivery
 

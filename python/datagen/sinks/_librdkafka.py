@@ -88,7 +88,8 @@ _HINTS: Final[Mapping[str, str]] = {
         "enable.idempotence=false"
     ),
     "INVALID_RECORD": (
-        "the topic validates records (a schema policy, or cleanup.policy); look at its configuration"
+        "the topic does not take the records' time (message.timestamp.before.max.ms, "
+        "message.timestamp.after.max.ms; use --record-timestamp production), or has a schema policy"
     ),
     "INVALID_REQUIRED_ACKS": "use --kafka-option acks=all",
     "INVALID_TIMESTAMP": (

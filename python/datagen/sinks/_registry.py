@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import ssl
+import threading
+import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["check_options", "delete", "register"]
+__all__ = ["check_options", "delete", "register", "warn"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ _FLAGS: Final[Mapping[str, bool]] = {
 }
 _JSON: Final = "or send JSON with --no-avro"
 _MAX_TEXT: Final = 300
+_TURN: Final = 0.1  # seconds
 
 
 def check_options(config: ProducerConfig) -> bool:
@@ -68,7 +72,7 @@ def check_options(config: ProducerConfig) -> bool:
 def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, int] | None:
     """The ids of Avro schemas by subject: of those that are there, else they are registered.
 
-    None, with a warning, where no registry answers and the configuration lets events be JSON.
+    None where no registry answers and the configuration lets events be JSON; ``warn`` says so.
     """
     ids: dict[str, int] = {}
     with _Registry(config) as registry:
@@ -84,11 +88,14 @@ def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, in
                 if ids or not config.may_be_json:
                     raise registry.absence(error, f"stopped answering at {subject}", ids) from None
                 _log.info("Schema Registry: %s", registry.reason(error))
-                _log.warning(
-                    "Schema Registry at %s not available. Using JSON serialization.", registry.where
-                )
                 return None
     return ids
+
+
+def warn(config: ProducerConfig) -> None:
+    """Says that events are JSON since no registry answered."""
+    places = ",".join(_place(url)[0] for url in (config.schema_registry_url or "").split(","))
+    _log.warning("Schema Registry at %s not available. Using JSON serialization.", places)
 
 
 def delete(config: ProducerConfig, subjects: Iterable[str]) -> None:
@@ -135,6 +142,8 @@ class _Registry:
             self._stack.enter_context(self._client(url, user, options)) for url, user in places
         ]
         self._current = 0
+        # For all attempts of a request. One that is answered byte by byte never times out by itself.
+        self._limit = 2 * (1 + options["timeout"]) * (1 + options["max.retries"])
 
     def __enter__(self) -> Self:
         return self
@@ -186,8 +195,10 @@ class _Registry:
     def _ask(self, call: Callable[[SchemaRegistryClient], T]) -> T:
         """What the registry answers, at the first address where it does."""
         while True:
+            client = self._clients[self._current]
+            _log.debug("asking the Schema Registry at %s", self.where)
             try:
-                return call(self._clients[self._current])
+                return _within(self._limit, partial(call, client))
             except Exception as error:
                 last = self._current == len(self._clients) - 1
                 status = getattr(error, "http_status_code", None)
@@ -255,12 +266,12 @@ class _Registry:
         try:
             with direct():  # no other proxy than that
                 return SchemaRegistryClient(mine)
-        except ImportError as error:  # the one that a proxy of another kind needs
+        except ImportError:  # of what a proxy that is not of HTTP needs
+            kind = str(proxy).partition("://")[0]
             raise ConfigurationError(
-                self._config.hide(
-                    f"{origin} cannot be used for the Schema Registry at {url}: {error}. Use one "
-                    "of HTTP, or name the registry's host in NO_PROXY."
-                )
+                f"{origin} cannot be used for the Schema Registry at {url}: a proxy of {kind}:// "
+                "needs the Python package socksio. Install it, use a proxy of http://, or name the "
+                "registry's host in NO_PROXY."
             ) from None
         except ssl.SSLError:
             raise ConfigurationError(
@@ -307,7 +318,7 @@ class _Registry:
             return self._stranger()
         status, code = error.http_status_code, error.error_code
         # Without a code of its own it is no registry's answer but a whole page of something else.
-        said = self._config.hide(str(error.error_message))[:_MAX_TEXT] if code != -1 else ""
+        said = "" if code == -1 else self._config.hide(str(error.error_message or ""))[:_MAX_TEXT]
         said = f"Schema Registry at {self.where} answered {status} for {subject}" + (
             f": {said.rstrip('. ')}" if said else ""
         )
@@ -319,6 +330,34 @@ class _Registry:
             f"{self.where} does not answer as a Schema Registry does{self._via}. Check the "
             f"registry's URL, {_JSON}."
         )
+
+
+class _SilenceError(Exception):
+    """A request was not answered in the time that it may take at most."""
+
+
+def _within(seconds: float, call: Callable[[], T]) -> T:
+    """What ``call`` returns or raises, waited for so long; Ctrl-C is heard meanwhile."""
+    result: list[T] = []
+    failure: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            result.append(call())
+        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+            failure.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name="schema registry", daemon=True).start()
+    end = time.monotonic() + seconds
+    while not done.wait(_TURN):  # in turns, between which a signal is heard
+        if time.monotonic() >= end:
+            raise _SilenceError(f"no whole answer within {seconds:g} s")
+    if failure:
+        raise failure[0]
+    return result[0]
 
 
 def _meaning(status: int, code: object) -> tuple[type[DatagenError], str]:
@@ -424,7 +463,7 @@ def _is_passing(status: int | None) -> bool:
 
 def _is_transport(error: BaseException) -> bool:
     # The HTTP client is httpx or httpx2, whichever is there; both have this base class.
-    return _is_a(error, "TransportError")
+    return isinstance(error, _SilenceError) or _is_a(error, "TransportError")
 
 
 def _is_absent(error: BaseException) -> bool:

@@ -14,8 +14,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import DatagenError
-from ._server import begin
+from ..errors import DatagenError, UnreachableError
+from ..types import catalogue
+from ._server import begin, pooled
+from ._session import ANSWER, WORK, waiting
 from ._wire import CopyIn, Wire
 
 if TYPE_CHECKING:
@@ -27,23 +29,33 @@ if TYPE_CHECKING:
     from ._ddl import TableShape
     from ._server import Server
 
-__all__ = ["Staging", "drop_leftovers"]
+__all__ = ["PREFIX", "Staging", "drop_leftovers"]
 
 _log = logging.getLogger(__name__)
 
-_PREFIX = "datagen_loading_"
+#: Names of schemas in which loads build their tables.
+PREFIX = "datagen_loading_"
+#: Seconds for sessions that are about to end to let go of such a schema.
+_DROP = 5.0
 
-#: Whether tables may be built in one schema and moved to another without anybody noticing:
+#: Why tables may not be built in one schema and moved to another, as others would notice:
 #: subscribers would miss rows, event triggers see statements that are not the user's, and new
 #: tables lack the rights that are the default of their schema.
 _MAY_STAGE = """
-SELECT has_database_privilege(current_database(), 'CREATE')
-   AND has_schema_privilege(%(schema)s::regnamespace, 'CREATE')
-   AND NOT EXISTS (SELECT FROM pg_publication)
-   AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database())
-   AND NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')
-   AND NOT EXISTS (SELECT FROM pg_default_acl
-                   WHERE defaclnamespace = %(schema)s::regnamespace AND defaclobjtype = 'r')
+SELECT CASE
+    WHEN NOT has_database_privilege(current_database(), 'CREATE')
+        THEN 'the role may not create a schema'
+    WHEN NOT has_schema_privilege(%(schema)s::regnamespace, 'CREATE')
+        THEN 'the role may not create tables'
+    WHEN EXISTS (SELECT FROM pg_publication) THEN 'the database has a publication'
+    WHEN EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database())
+        THEN 'the database has a replication slot'
+    WHEN EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')
+        THEN 'the database has an event trigger'
+    WHEN EXISTS (SELECT FROM pg_default_acl
+                 WHERE defaclnamespace = %(schema)s::regnamespace AND defaclobjtype = 'r')
+        THEN 'the schema has default privileges'
+END
 """
 
 #: What tables that exist have and freshly made ones would not: properties of the table, of a
@@ -86,14 +98,6 @@ WITH tables AS (
         WHERE c.relnamespace = %(staging)s::regnamespace
     ) AS changed
 ) UNION ALL (
-    SELECT conname FROM (
-        SELECT relname, conname, pg_get_constraintdef(k.oid)
-        FROM tables JOIN pg_constraint k ON k.conrelid = tables.oid WHERE k.contype = 'c'
-        EXCEPT SELECT relname, conname, pg_get_constraintdef(k.oid)
-        FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid
-        WHERE c.relnamespace = %(staging)s::regnamespace
-    ) AS changed
-) UNION ALL (
     SELECT pg_describe_object(d.classid, d.objid, d.objsubid)
     FROM pg_depend d JOIN parts ON (d.refclassid, d.refobjid) = (class, object)
     WHERE (d.classid, d.objid) NOT IN (SELECT class, object FROM parts)
@@ -112,6 +116,25 @@ WITH tables AS (
 )
 """
 
+#: The server's process of another session; sessions of one role see one another.
+_BESIDE = "SELECT FROM pg_stat_activity WHERE pid = %s AND datname = current_database()"
+
+#: Seconds that each connection may take. One is there already: others are no longer worth it.
+_CONNECTION = 3
+
+#: And the text of their CHECKs, which takes a lock to read.
+_CHECKS = """
+UNION ALL (
+    SELECT conname FROM (
+        SELECT relname, conname, pg_get_constraintdef(k.oid)
+        FROM tables JOIN pg_constraint k ON k.conrelid = tables.oid WHERE k.contype = 'c'
+        EXCEPT SELECT relname, conname, pg_get_constraintdef(k.oid)
+        FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid
+        WHERE c.relnamespace = %(staging)s::regnamespace
+    ) AS changed
+)
+"""
+
 #: Columns of pg_class and pg_attribute that tell one table from another and not what it is like,
 #: or that follow from its rows, keys, and columns of the past.
 _OWN = [
@@ -122,12 +145,13 @@ _OWN = [
 ]
 
 
-class _Lane:
-    """One table's session: it takes rows, and then a statement that nobody waits for."""
+class _TableSession:
+    """One table's session: it takes rows, and then a statement that is not waited for at once."""
 
-    def __init__(self, session: psycopg.Connection[Any]) -> None:
+    def __init__(self, session: psycopg.Connection[Any], table: str) -> None:
         self.session = session
         self.rows = 0
+        self._table = table
         self._wire = Wire(session)
         self._copy: CopyIn | None = None
         self._next = ""
@@ -153,7 +177,8 @@ class _Lane:
             if self._copy is not None:
                 self.rows, self._copy = self._copy.rows(), None
             else:
-                self._wire.wait()
+                with waiting(f"the keys of {self._table}", WORK):
+                    self._wire.wait()
             self._go_on()
 
     def _go_on(self) -> None:
@@ -170,8 +195,8 @@ class Staging:
     """
 
     def __init__(self, server: Server, tables: Sequence[TableShape], lock_timeout: float) -> None:
-        self.schema = _PREFIX + secrets.token_hex(6)
-        self._lanes: dict[str, _Lane] = {}
+        self.schema = PREFIX + secrets.token_hex(6)
+        self._sessions: dict[str, _TableSession] = {}
         self._server = server
         self._tables = tables
         self._lock_timeout = lock_timeout
@@ -193,14 +218,19 @@ class Staging:
         """
         import psycopg
 
+        if pooled(main):
+            _log.info(
+                "one connection has to do: a connection pooler is in front of PostgreSQL at %s",
+                server.where,
+            )
+            return None
         staging = cls(server, tables, lock_timeout)
         try:
             # A statement that fails must not end the load's transaction.
             with main.transaction():
-                row = main.execute(_MAY_STAGE.encode(), {"schema": target}).fetchone()
-                if row and row[0]:
+                if staging._may_stage(main, target):
                     staging._make(main)
-                    if not existing or not staging._attached(main, target):
+                    if not existing or not staging._attached(main, target, _CHECKS):
                         staging._of_each_table(staging._empty)
                         return staging
         except (DatagenError, psycopg.Error) as error:
@@ -213,55 +243,90 @@ class Staging:
         return None
 
     def write(self, table: TableShape, batch: Batch) -> None:
-        self._lanes[table.name].write(batch, self.schema, table)
+        self._sessions[table.name].write(batch, self.schema, table)
         self._advance()
 
     def finish(self, table: TableShape) -> None:
         """A table has all its rows; the server adds its keys, and is not waited for."""
         keys = [table.add_keys(self.schema), *table.add_indexes(self.schema)]
-        self._lanes[table.name].finish("; ".join(keys))
+        self._sessions[table.name].finish("; ".join(keys))
         self._advance()
 
     def complete(self) -> dict[str, int]:
         """Waits for the keys of all tables, and adds foreign keys; how many rows there are."""
         self._wait()
-        for lane in self._lanes.values():
-            lane.session.execute(b"COMMIT")
+        for name, one in self._sessions.items():
+            with waiting(f"COMMIT of {name}", WORK):
+                one.session.execute(b"COMMIT")
         children = [table for table in self._tables if table.foreign_keys]
-        first = self._lanes[children[0].name].session
+        first = self._sessions[children[0].name].session
         begin(first, self._lock_timeout)
         for table in children:
             first.execute(table.add_foreign_keys(self.schema, valid=False).encode())
         first.execute(b"COMMIT")
         # They are checked all at once: none of these locks shuts out another.
         for table in children:
-            lane = self._lanes[table.name]
-            begin(lane.session, self._lock_timeout)
-            lane.finish(f"{table.validate_foreign_keys(self.schema)}; COMMIT")
+            one = self._sessions[table.name]
+            begin(one.session, self._lock_timeout)
+            one.finish(f"{table.validate_foreign_keys(self.schema)}; COMMIT")
         self._wait()
-        return {name: lane.rows for name, lane in self._lanes.items()}
+        return {name: one.rows for name, one in self._sessions.items()}
 
     def put_into_place(
         self, main: psycopg.Connection[Any], target: str, existing: Collection[str]
-    ) -> None:
-        """Moves the tables to ``target`` in place of the old ones, in ``main``'s transaction."""
-        if existing:
-            names = ", ".join(f"{target}.{name}" for name in existing)
-            main.execute(f"DROP TABLE {names}".encode())
+    ) -> bool:
+        """Moves the tables to ``target`` in place of the old ones, in ``main``'s transaction.
+
+        False where something was attached to the old ones since ``prepare``, or to their schema:
+        then nothing is changed, and ``copy_into`` takes the rows there.
+        """
+        main.execute(b"SAVEPOINT swap")
+        with waiting("the old tables to be dropped", self._lock_timeout + WORK):
+            if existing:
+                names = ", ".join(f"{target}.{name}" for name in existing)
+                main.execute(f"DROP TABLE {names}".encode())
+        # From here on a change of what was dropped waits for this transaction. Another session sees
+        # what was there until now: all changes that would be lost.
+        witness = self._sessions[self._tables[0].name].session
+        begin(witness, self._lock_timeout, read_only=True)
+        lossless = self._may_stage(witness, target) and not (
+            existing and self._attached(witness, target)
+        )
+        witness.execute(b"COMMIT")
+        if not lossless:
+            main.execute(b"ROLLBACK TO SAVEPOINT swap")
+            return False
         for table in self._tables:
             main.execute(f"ALTER TABLE {self.schema}.{table.name} SET SCHEMA {target}".encode())
         main.execute(f"DROP SCHEMA {self.schema}".encode())
+        return True
+
+    def copy_into(self, main: psycopg.Connection[Any], target: str) -> None:
+        """Copies the rows into tables of ``target``, which are empty, in ``main``'s transaction."""
+        for table in self._tables:
+            with waiting(f"rows of {table.name} to be copied", WORK):
+                main.execute(
+                    f"INSERT INTO {target}.{table.name} ({table.column_names}) "  # noqa: S608
+                    f"SELECT {table.column_names} FROM {self.schema}.{table.name}".encode()
+                )
+        _drop_tables(main, self.schema)
 
     def disconnect(self) -> None:
         """Ends the sessions at once, whatever they are at."""
         import psycopg
 
-        sessions = [lane.session for lane in self._lanes.values()]
-        self._lanes.clear()
-        with suppress(psycopg.Error):
-            for session in sessions:
-                if session.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                    session.cancel_safe(timeout=1)
+        sessions = [one.session for one in self._sessions.values()]
+        self._sessions.clear()
+        active = psycopg.pq.TransactionStatus.ACTIVE
+        busy = [one for one in sessions if one.info.transaction_status == active]
+
+        def cancel(session: psycopg.Connection[Any]) -> None:
+            with suppress(psycopg.Error):
+                session.cancel_safe(timeout=1)
+
+        if busy:
+            with ThreadPoolExecutor(len(busy)) as threads:
+                threads.map(cancel, busy)
         for session in sessions:
             session.close()
 
@@ -271,8 +336,8 @@ class Staging:
 
         self.disconnect()
         try:
-            if main.closed:
-                with self._server.connect() as another:
+            if main.closed or main.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                with self._server.connect(timeout=2) as another:
                     _drop(another, self.schema)
             else:
                 _drop(main, self.schema)
@@ -282,32 +347,47 @@ class Staging:
     def _make(self, main: psycopg.Connection[Any]) -> None:
         self._of_each_table(partial(self._connect, main))
         # In the order of the tables, whichever connected first.
-        self._lanes = {table.name: self._lanes[table.name] for table in self._tables}
-        first = self._lanes[self._tables[0].name].session
+        self._sessions = {table.name: self._sessions[table.name] for table in self._tables}
+        first = self._sessions[self._tables[0].name].session
         begin(first, self._lock_timeout)
         first.execute(f"CREATE SCHEMA {self.schema}".encode())
         for table in self._tables:
             first.execute(table.create(self.schema).encode())
         first.execute(b"COMMIT")
 
-    def _attached(self, main: psycopg.Connection[Any], target: str) -> bool:
+    @staticmethod
+    def _may_stage(main: psycopg.Connection[Any], target: str) -> bool:
+        row = main.execute(_MAY_STAGE.encode(), {"schema": target}).fetchone()
+        if row and row[0]:
+            _log.info("tables cannot be built apart: %s", row[0])
+        return not (row and row[0])
+
+    def _attached(self, main: psycopg.Connection[Any], target: str, more: str = "") -> bool:
         indexes = [name for table in self._tables for name in table.index_names]
         names = {"tables": [table.name for table in self._tables], "indexes": indexes}
         schemas = {"schema": target, "staging": self.schema, "own": _OWN}
-        rows = main.execute(_ATTACHED.encode(), {**names, **schemas}).fetchall()
+        rows = main.execute((_ATTACHED + more).encode(), {**names, **schemas}).fetchall()
         found = sorted({str(what) for (what,) in rows})
         if found:
             _log.info("tables are kept, for what they alone have: %s", "; ".join(found))
         return bool(found)
 
     def _connect(self, main: psycopg.Connection[Any], table: TableShape) -> None:
-        self._lanes[table.name] = _Lane(self._server.connect(beside=main))
+        session = self._server.connect(beside=main, timeout=_CONNECTION)
+        self._sessions[table.name] = _TableSession(session, table.name)
+        begin(session, self._lock_timeout, read_only=True)
+        row = session.execute(_BESIDE.encode(), [main.info.backend_pid]).fetchone()
+        session.execute(b"COMMIT")
+        if row is None:
+            raise UnreachableError("another connection leads to another server")
+        if session.info.server_version >= 140_000:
+            session.execute(b"SET idle_session_timeout = 0")
 
     def _empty(self, table: TableShape) -> None:
         """A session truncates its table in the transaction of the COPY, as FREEZE wants it."""
         import psycopg
 
-        session = self._lanes[table.name].session
+        session = self._sessions[table.name].session
         begin(session, self._lock_timeout)
         # The commit that puts the tables into place makes all of it durable.
         session.execute(b"SET LOCAL synchronous_commit = off")
@@ -327,19 +407,19 @@ class Staging:
         # With writers of several threads, one of them is enough.
         if self._turn.acquire(blocking=False):
             try:
-                for lane in self._lanes.values():
-                    lane.advance()
+                for one in self._sessions.values():
+                    one.advance()
             finally:
                 self._turn.release()
 
     def _wait(self) -> None:
-        for lane in self._lanes.values():
-            lane.advance(wait=True)
+        for one in self._sessions.values():
+            one.advance(wait=True)
 
     def _give_up(self) -> None:
         import psycopg
 
-        first = self._lanes.pop(self._tables[0].name, None)
+        first = self._sessions.pop(self._tables[0].name, None)
         self.disconnect()
         if first is not None:
             with suppress(psycopg.Error), first.session as session:
@@ -352,15 +432,34 @@ def drop_leftovers(session: psycopg.Connection[Any], lock: int) -> None:
     import psycopg
 
     find = b"SELECT nspname FROM pg_namespace WHERE nspname ~ %s AND pg_has_role(nspowner, 'USAGE')"
-    for (schema,) in session.execute(find, [f"^{_PREFIX}[0-9a-f]{{12}}$"]).fetchall():
-        with suppress(psycopg.Error), session.transaction():
+    begin(session, _DROP)
+    found = session.execute(find, [f"^{PREFIX}[0-9a-f]{{12}}$"]).fetchall()
+    session.execute(b"COMMIT")
+    for (schema,) in found:
+        try:
+            begin(session, _DROP)
             row = session.execute(b"SELECT pg_try_advisory_xact_lock(%s)", [lock]).fetchone()
             if row and row[0]:
-                _drop(session, schema)
+                _drop_tables(session, schema)
+            session.execute(b"COMMIT")
+        except psycopg.Error as error:
+            _log.info("schema %s, of a load that has ended, stays: %s", schema, error)
+            session.execute(b"ROLLBACK")
 
 
 def _drop(session: psycopg.Connection[Any], schema: str) -> None:
-    with session.transaction():
-        # Sessions of the load may be about to end.
-        session.execute(b"SET LOCAL lock_timeout = '5s'")
-        session.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
+    # Sessions of the load may be about to end.
+    begin(session, _DROP)
+    _drop_tables(session, schema)
+    session.execute(b"COMMIT")
+
+
+def _drop_tables(session: psycopg.Connection[Any], schema: str) -> None:
+    """What others have made of them is not dropped with them, but keeps them."""
+    names = ", ".join(f"{schema}.{table.name}" for table in catalogue().tables)
+    # Nothing says IF EXISTS of a table whose schema does not.
+    found = session.execute(b"SELECT to_regnamespace(%s)", [schema]).fetchone()
+    if found and found[0]:
+        with waiting(f"schema {schema} to be dropped", _DROP + ANSWER):
+            session.execute(f"DROP TABLE IF EXISTS {names}".encode())
+            session.execute(f"DROP SCHEMA {schema}".encode())

@@ -66,7 +66,7 @@ class Topics:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._span: tuple[datetime, datetime] | None = None
+        self._spans: dict[str, tuple[datetime, datetime]] = {}
         #: Of every topic that was made or required, as far as the broker tells.
         self.settings: dict[str, Settings] = {}
 
@@ -138,11 +138,14 @@ class Topics:
         for name in names:
             self._check_times(name, self.settings[name])
 
-    def check_event_time(self, oldest: datetime, newest: datetime | None) -> None:
-        """Remembers the times that records will have, and checks the topics known so far."""
-        self._span = oldest, newest or oldest
-        for name, settings in self.settings.items():
-            self._check_times(name, settings)
+    def check_event_time(
+        self, topics: Iterable[str], oldest: datetime, newest: datetime | None
+    ) -> None:
+        """Remembers the times that records of topics will have, and checks those known so far."""
+        for name in topics:
+            self._spans[name] = oldest, newest or oldest
+            if name in self.settings:
+                self._check_times(name, self.settings[name])
 
     def delete(self, topics: Iterable[str]) -> None:
         """Deletes topics, and waits until no broker lists them; those that are missing are gone."""
@@ -276,7 +279,8 @@ class Topics:
                 f"min.insync.replicas={factor}."
             )
         self._check_policy(name, settings)
-        self._check_times(name, settings)
+        for name in missing:
+            self._check_times(name, settings)
 
     def _defaults(self, metadata: Any) -> dict[str, str]:
         """What the broker gives to topics that say nothing, by the names that topics have."""
@@ -408,9 +412,9 @@ class Topics:
 
     def _check_times(self, name: str, settings: Settings) -> None:
         """Whether records that bear the time of their event are taken as they are, and stay."""
-        if self._span is None or self._cluster.config.record_timestamp != "event":
+        if name not in self._spans or self._cluster.config.record_timestamp != "event":
             return
-        oldest, newest = self._span
+        oldest, newest = self._spans[name]
         now = datetime.now(UTC)
         otherwise = "or use --record-timestamp production."
         if settings.timestamp_type == "LogAppendTime":

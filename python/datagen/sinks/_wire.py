@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import select
+import selectors
 from typing import TYPE_CHECKING, Any
+
+from ._session import STALLED, WORK, waiting
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.abc import PQGen
 
     from .._core import Batch
     from ._ddl import TableShape
@@ -26,32 +29,30 @@ class Wire:
     """A session's connection. Between ``send`` and ``wait`` the session can do nothing else."""
 
     def __init__(self, session: psycopg.Connection[Any]) -> None:
+        self._session = session
         self._libpq = session.pgconn
-        self._readable = select.poll()
-        self._readable.register(session.fileno(), select.POLLIN)
-        self._ready = select.poll()
-        self._ready.register(session.fileno(), select.POLLIN | select.POLLOUT)
+
+    @property
+    def observed(self) -> bool:
+        """Whether progress within the server is seen."""
+        return getattr(self._session, "observer", None) is not None
 
     def send(self, statements: str) -> None:
         self._libpq.send_query(statements.encode())
-        self._flush()
+        self._session.wait(self._flush())
 
     def put(self, rows: memoryview | bytes) -> None:
         """Sends what comes next in a COPY; waits while the server is behind."""
-        rows = memoryview(rows)
-        for start in range(0, len(rows), _PIECE):
-            while self._libpq.put_copy_data(rows[start : start + _PIECE]) == 0:
-                self._flush()
-            self._flush()
+        self._session.wait(self._put(memoryview(rows)))
 
     def end(self) -> None:
-        while self._libpq.put_copy_end() == 0:
-            self._flush()
-        self._flush()
+        self._session.wait(self._end())
 
     def answered(self) -> bool:
         """Whether the server has said something."""
-        return bool(self._readable.poll(0))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._session.fileno(), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def wait(self) -> int:
         """Waits until the server has done what was sent, or wants a COPY's rows.
@@ -63,9 +64,7 @@ class Wire:
 
         rows, error = 0, None
         while True:
-            while self._libpq.is_busy():
-                self._readable.poll()
-                self._libpq.consume_input()
+            self._session.wait(self._read())
             result = self._libpq.get_result()
             if result is None:
                 break
@@ -78,11 +77,30 @@ class Wire:
             raise error
         return rows
 
-    def _flush(self) -> None:
+    def _put(self, rows: memoryview) -> PQGen[None]:
+        for start in range(0, len(rows), _PIECE):
+            while self._libpq.put_copy_data(rows[start : start + _PIECE]) == 0:
+                yield from self._flush()
+            yield from self._flush()
+
+    def _end(self) -> PQGen[None]:
+        while self._libpq.put_copy_end() == 0:
+            yield from self._flush()
+        yield from self._flush()
+
+    def _flush(self) -> PQGen[None]:
+        from psycopg.waiting import Ready, Wait
+
         while self._libpq.flush():
-            for _, event in self._ready.poll():
-                if event & ~select.POLLOUT:
-                    self._libpq.consume_input()
+            if (yield Wait.RW) & Ready.R:
+                self._libpq.consume_input()
+
+    def _read(self) -> PQGen[None]:
+        from psycopg.waiting import Wait
+
+        while self._libpq.is_busy():
+            yield Wait.R
+            self._libpq.consume_input()
 
 
 class CopyIn:
@@ -93,9 +111,11 @@ class CopyIn:
     """
 
     def __init__(self, wire: Wire, schema: str, table: TableShape, *, freeze: bool) -> None:
-        columns = ", ".join(column.name for column in table.columns)
         options = "FORMAT BINARY, FREEZE" if freeze else "FORMAT BINARY"
-        self._statement = f"COPY {schema}.{table.name} ({columns}) FROM STDIN ({options})"
+        self._statement = (
+            f"COPY {schema}.{table.name} ({table.column_names}) FROM STDIN ({options})"
+        )
+        self._what = f"the server to take rows of {table.name}"
         self._wire = wire
         self._rows = 0
         self._open = False
@@ -106,22 +126,27 @@ class CopyIn:
         if self._wire.answered():
             self._rows = self.rows()
             self._start()
-        self._wire.put(memoryview(batch.encode("pgcopy")))
+        with waiting(self._what, STALLED):
+            self._wire.put(memoryview(batch.encode("pgcopy")))
 
     def end(self) -> None:
         """Says that these are all rows, and does not wait for what the server makes of them."""
         if self._open:
             self._open = False
-            self._wire.put(COPY_TRAILER)
-            self._wire.end()
+            with waiting(self._what, STALLED):
+                self._wire.put(COPY_TRAILER)
+                self._wire.end()
 
     def rows(self) -> int:
         """How many rows the server has added, once it has added them all."""
         self.end()
-        return self._rows + self._wire.wait()
+        # Rows may be on their way for long, and only the server can tell that they arrive.
+        with waiting(self._what, STALLED if self._wire.observed else WORK):
+            return self._rows + self._wire.wait()
 
     def _start(self) -> None:
-        self._wire.send(self._statement)
-        self._wire.wait()
-        self._wire.put(COPY_HEADER)
+        with waiting(self._what, STALLED):
+            self._wire.send(self._statement)
+            self._wire.wait()
+            self._wire.put(COPY_HEADER)
         self._open = True

@@ -175,13 +175,20 @@ class KafkaSink:
         self._prepare(names, self._topics.leaders(names))
         return {name: self._known[name] for name in names}
 
-    def check_event_time(self, oldest: datetime, newest: datetime | None = None) -> None:
+    def check_event_time(
+        self,
+        oldest: datetime,
+        newest: datetime | None = None,
+        *,
+        streams: Iterable[str] | None = None,
+    ) -> None:
         """Raises ``ConfigurationError`` for topics that delete or refuse events of these times.
 
-        Only with ``record_timestamp="event"``. Called before topics are created or required it is
+        ``streams`` None are all. Only with ``record_timestamp="event"``. Called before topics are created or required it is
         done with them, and then no topic is made that would be refused.
         """
-        self._topics.check_event_time(oldest, newest)
+        names = [one.name for one in catalogue().streams] if streams is None else streams
+        self._topics.check_event_time(map(self.topic, names), oldest, newest)
 
     def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
         """The next offset of each partition of the topics that exist.
@@ -218,6 +225,8 @@ class KafkaSink:
                 )
             self._schema_ids = None if found is None else {**self._schema_ids, **found}
         self.check_formats(topic for topic in map(self.topic, names) if topic in self._known)
+        if found is None:
+            _registry.warn(self._config)
         return found or {}
 
     def check_formats(self, topics: Iterable[str]) -> None:
@@ -341,7 +350,7 @@ class KafkaSink:
             _log.info("Kafka: waiting for acknowledgements, %.3g s at most without any", wait)
         quiet_since, settled = time.monotonic(), -1
         with self._counting():
-            while not self._engine.flush(min(_TURN, wait)):
+            while not self._flushed(min(_TURN, wait)):
                 report = self._engine.report()
                 now = time.monotonic()
                 done = sum(one.attempted - one.pending for one in report.topics.values())
@@ -350,7 +359,6 @@ class KafkaSink:
                 elif now - max(quiet_since, self._engine.throttled_until) >= wait:
                     raise self._incomplete(f" for {wait:.3g} s")
         report = self._engine.report()
-        # What the engine met after the last acknowledgement takes nothing back.
         if not report.complete:
             raise self._incomplete()
         return report
@@ -367,29 +375,32 @@ class KafkaSink:
         names = list(topics)
         self._ends.reach(names, metadata)
         self._topics.check(names, metadata, made)
-        for name in names:
-            limit = self._topics.settings[name].max_message_bytes
-            if limit is not None:
-                self._engine.limit(name, limit)
         self._find(names)
         self._known |= {name: len(metadata.topics[name].partitions) for name in names}
 
+    def _flushed(self, seconds: float) -> bool:
+        """Whether nothing is left to wait for, after so many seconds at most."""
+        try:
+            return self._engine.flush(seconds)
+        except DatagenError:
+            # What the client meets after the last acknowledgement takes nothing back.
+            if self._engine.report().complete:
+                return True
+            raise
+
     def _find(self, topics: list[str]) -> None:
-        """Has the engine connect to the leaders of topics; confluent where native cannot."""
+        """Has the engine find the leaders of topics, once it knows what the topics take."""
+        for name, settings in self._topics.settings.items():
+            if settings.max_message_bytes is not None:
+                self._engine.limit(name, settings.max_message_bytes)
         try:
             self._engine.find(topics)
         except UnsupportedError as why:
             if self._engine.report().attempted:
-                raise  # what was sent is counted there
+                raise
             self._engine.close()
-            self._engine = _instead(why, self._config, self._cluster)
-            self._engine.find(topics)
-
-    def _words(self, topic: str, name: str) -> str:
-        """What the broker said with an error, where it is more than the error's name."""
-        if not isinstance(self._engine, ConfluentEngine):
-            return ""
-        return self._engine.words(topic, name).removeprefix("Broker: ").rstrip(".")
+            self._engine = _instead(self._config, self._cluster, why)
+            self._find(topics)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -413,6 +424,8 @@ class KafkaSink:
     def _schema_id(self, stream: str) -> int | None:
         if self._schema_ids is not None and self._subject(stream) not in self._schema_ids:
             self.register_schemas([stream])
+        if self._config.may_be_json and self._config.avro:  # nobody chose a format
+            self.check_formats([self.topic(stream)])
         return None if self._schema_ids is None else self._schema_ids[self._subject(stream)]
 
     def _subject(self, stream: str) -> str:
@@ -460,13 +473,10 @@ class KafkaSink:
         if failed:
             topic, name = min(failed, key=lambda one: _WEIGHT.index(kind_of(one[1])))
             if (kind := kind_of(name)) is not UnreachableError:
-                words = self._words(topic.topic, name)
-                # librdkafka has one name for all that a broker finds wrong with single records.
-                timed = name == "INVALID_RECORD" and "imestamp" in words
-                advice = hint("INVALID_TIMESTAMP" if timed else name, topic.topic, self._config)
+                advice = hint(name, topic.topic, self._config)
                 return kind(
                     f"Kafka at {self._cluster.address} refused events of topic {topic.topic}: {name}"
-                    f"{f' ({words})' if words else ''}{f'; {advice}' if advice else ''}.{cause}"
+                    f"{f'; {advice}' if advice else ''}.{cause}"
                 )
         late = next((one for one in report.topics.values() if not _settled(one)), None)
         if late is None:
@@ -548,12 +558,12 @@ def _engine(config: ProducerConfig, cluster: Cluster) -> NativeEngine | Confluen
         try:
             return NativeEngine(config, cluster)
         except UnsupportedError as why:
-            return _instead(why, config, cluster)
+            return _instead(config, cluster, why)
     return ConfluentEngine(config, cluster)
 
 
-def _instead(why: UnsupportedError, config: ProducerConfig, cluster: Cluster) -> ConfluentEngine:
-    """The engine that can do it, unless the other was named."""
+def _instead(config: ProducerConfig, cluster: Cluster, why: UnsupportedError) -> ConfluentEngine:
+    """The engine that is taken where the other cannot do what is asked for."""
     if config.engine == "native":
         raise ConfigurationError(
             f"The engine native cannot do this: {why}. Use --engine confluent."

@@ -343,9 +343,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.producer.close();
         let thread = self.thread.take().unwrap();
-        if thread.join().is_err() && !thread::panicking() {
-            panic!("the driver has panicked");
-        }
+        let ended = thread.join();
+        assert!(ended.is_ok() || thread::panicking(), "the driver has panicked");
     }
 }
 
@@ -553,7 +552,8 @@ fn an_event_too_large_by_itself_is_named() {
         }
         let keys = broker.taken().remove(&0).unwrap();
         let keys = keys.iter().map(|key| String::from_utf8_lossy(key).parse().unwrap());
-        assert_eq!(keys.collect::<Vec<usize>>(), Vec::from_iter((0..30).filter(|key| *key != 7)));
+        let expected = (0..30).filter(|key| *key != 7).collect::<Vec<usize>>();
+        assert_eq!(keys.collect::<Vec<_>>(), expected);
     }
 }
 

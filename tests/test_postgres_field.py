@@ -216,7 +216,7 @@ def test_a_commit_after_a_refusal_that_was_caught(pg_dsn: str) -> None:
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (_session, _wire):
-        monkeypatch.setattr(module, "STALLED", 4.0)
+        monkeypatch.setattr(module, "STALLED", 2.5)
     monkeypatch.setattr(_session, "_OBSERVE_AFTER", 1.0)
 
 
@@ -259,7 +259,7 @@ def test_a_server_that_hangs_in_a_copy(
             began = time.monotonic()
             with pytest.raises(UnreachableError, match=r"nothing has moved.*nothing was loaded"):
                 go_on(sink)
-            assert 3 < time.monotonic() - began < 20
+            assert 2 < time.monotonic() - began < 20
             sink.close()
             assert time.monotonic() - began < 25
     assert eventually(lambda: sessions(pg_dsn) == 0)
@@ -294,11 +294,11 @@ def test_a_slow_way_is_not_a_dead_one(
     with PostgresSink(dsn) as sink:
         sink.begin()
         for name in TABLES:
-            for batch in plan(1_500).batches(name):
+            for batch in plan(800).batches(name):
                 sink.write(batch)
         sink.commit()
-        assert sink.counts() == rows(1_500)
-    assert time.monotonic() - began > 8  # several times the limit
+        assert sink.counts() == rows(800)
+    assert time.monotonic() - began > 5  # several times the limit
 
 
 def test_a_lock_is_said_to_be_whose(
@@ -531,19 +531,35 @@ def test_a_pool_of_statements_is_refused(postgres: Postgres, bank: str) -> None:
         PostgresSink(pooler.dsn(bank)).connect()
 
 
+@pytest.mark.parametrize("how", ["refused", "silent"])
 def test_connections_that_lead_nowhere_are_not_waited_for(
-    relay: tuple[str, Relay], caplog: pytest.LogCaptureFixture
+    relay: tuple[str, Relay], caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     caplog.set_level("INFO")
     dsn, way = relay
     with PostgresSink(dsn, parallel=True) as sink:
-        way.open = False
+        way.open, way.silent = how != "refused", how == "silent"
         began = time.monotonic()
         fill_and_commit(sink)
         assert time.monotonic() - began < 15
-        way.open = True
+        way.open, way.silent = True, False
         assert sink.counts() == rows(60)
     assert "one connection has to do" in caplog.text
+
+
+def test_ctrl_c_while_connections_do_not_come(relay: tuple[str, Relay]) -> None:
+    dsn, way = relay
+    main = threading.main_thread().ident
+    assert main is not None
+    with PostgresSink(dsn, parallel=True) as sink:
+        way.silent = True
+        timer = threading.Timer(0.7, signal.pthread_kill, (main, signal.SIGINT))
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            sink.begin()
+        assert time.monotonic() - began < 0.7 + 1
+        timer.join()
 
 
 # Those who follow the changes

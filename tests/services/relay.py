@@ -21,6 +21,7 @@ class Relay:
 
     With `rate` it takes so many bytes a second of each client. `lose` names a word: once a client
     has said it, the connection ends, "before" the server hears of it or "after" it has answered.
+    While it is not `open`, new connections end at once; while it is `silent`, they come to nothing.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -32,6 +33,7 @@ class Relay:
         self.rate = 0
         self.lose: tuple[bytes, Literal["before", "after"]] | None = None
         self.open = True
+        self.silent = False
 
     def __enter__(self) -> Self:
         self._run(self._accept)
@@ -67,6 +69,9 @@ class Relay:
                 client, _ = self._listener.accept()
                 if not self.open:
                     client.close()
+                    continue
+                if self.silent:
+                    self._sockets.append(client)
                     continue
                 if self.rate:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)

@@ -201,6 +201,7 @@ class Staging:
         self._tables = tables
         self._lock_timeout = lock_timeout
         self._turn = threading.Lock()
+        self._given_up = False
 
     @classmethod
     def prepare(
@@ -375,6 +376,8 @@ class Staging:
     def _connect(self, main: psycopg.Connection[Any], table: TableShape) -> None:
         session = self._server.connect(beside=main, timeout=_CONNECTION)
         self._sessions[table.name] = _TableSession(session, table.name)
+        if self._given_up:
+            session.close()
         begin(session, self._lock_timeout, read_only=True)
         row = session.execute(_BESIDE.encode(), [main.info.backend_pid]).fetchone()
         session.execute(b"COMMIT")
@@ -399,9 +402,16 @@ class Staging:
 
     def _of_each_table(self, work: Callable[[TableShape], None]) -> None:
         """Does it for all tables at once: mostly, the server is waited for."""
-        with ThreadPoolExecutor(len(self._tables)) as threads:
+        threads = ThreadPoolExecutor(len(self._tables))
+        try:
             for _ in threads.map(work, self._tables):
                 pass
+        except BaseException as error:
+            # Ctrl-C does not wait for connections that may not come.
+            self._given_up = not isinstance(error, Exception)
+            threads.shutdown(wait=not self._given_up, cancel_futures=True)
+            raise
+        threads.shutdown()
 
     def _advance(self) -> None:
         # With writers of several threads, one of them is enough.

@@ -9,6 +9,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -444,12 +445,12 @@ def test_process_1_of_a_container_ends_by_sigterm(pg_dsn: str) -> None:
 
 
 def test_ctrl_c_while_nobody_answers() -> None:
-    # An address of a network for documentation: nobody refuses, and nobody answers.
-    where = ("--kafka-bootstrap", "192.0.2.1:9092")
-    with started(*LOAD, *nowhere(), *where, "--skip-postgres") as process:
-        time.sleep(2)
-        assert process.poll() is None
-        assert "before anything was loaded" in interrupted(process).err
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = ("--kafka-bootstrap", f"127.0.0.1:{silent.getsockname()[1]}")
+        with started(*LOAD, *nowhere(), *where, "--skip-postgres") as process:
+            time.sleep(2)
+            assert process.poll() is None
+            assert "before anything was loaded" in interrupted(process).err
 
 
 def interrupted(process: subprocess.Popen[str], name: str = "SIGINT") -> Outcome:

@@ -179,6 +179,48 @@ def test_a_range_of_customers_is_sent_alone(where: KafkaBroker) -> None:
         assert found == expected
 
 
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_batches_are_split_where_nobody_tells_the_limit(
+    where: KafkaBroker, monkeypatch: pytest.MonkeyPatch, idempotent: bool
+) -> None:
+    """As where a user may not describe topics; by threads, and batch by batch."""
+    monkeypatch.setattr(NativeEngine, "limit", lambda *_: None)
+    changes = {"acks": "all", "retries": 5, "enable_idempotence": True} if idempotent else {}
+    config = config_of(where, **changes)
+    topics = {f"{way}.{name}": 2 for way in ("threads", "batches") for name in STREAMS}
+    with KafkaSink(config) as sink:
+        sink.create_topics(topics, 876_000, config={"max.message.bytes": "30000"})
+    plan, store = Plan(seed=3, customers=600), filled(Plan(seed=3, customers=600))
+    with KafkaSink(replace(config, topic_prefix="batches.")) as sink:
+        for name in STREAMS:
+            for batch in plan.batches(name, batch_rows=500):
+                sink.send_batch(batch)
+        reports = [sink.flush()]
+    with KafkaSink(replace(config, topic_prefix="threads.")) as sink:
+        with sink.begin_plan(plan, store.parents, 2) as sending:
+            sending.finish(lambda _: None)
+        reports.append(sink.flush())
+    assert all(report.complete for report in reports)
+    for name in STREAMS:
+        expected = by_key(plan, name)
+        for way in ("threads", "batches"):
+            found = defaultdict(list)
+            for record in read_topic(where.bootstrap, f"{way}.{name}"):
+                found[record.key].append(record.header("ce_id"))
+            assert found == expected, f"{way}.{name}"
+
+
+def by_key(plan: Plan, name: str) -> dict[bytes, list[bytes]]:
+    """The ids of each key's events, in their order."""
+    relation = catalogue()[name]
+    found = defaultdict(list)
+    for batch in plan.batches(name):
+        keys, idents = batch.text(relation.key or ""), batch.text(relation.primary_key)
+        for key, ident in zip(keys, idents, strict=True):
+            found[key].append(ident)
+    return found
+
+
 def test_memory_does_not_grow_with_the_days(where: KafkaBroker) -> None:
     queue = 50_000
     script = Path(__file__).with_name("waiting.py")
@@ -251,7 +293,14 @@ def test_threads_and_key_sets_are_checked(where: KafkaBroker) -> None:
     ("options", "reason"),
     [
         ({"sasl.mechanism": "OAUTHBEARER"}, "sasl.mechanisms=OAUTHBEARER"),
-        ({"security.protocol": "sasl_plaintext", "sasl.mechanism": "GSSAPI"}, "GSSAPI"),
+        (
+            {
+                "security.protocol": "sasl_plaintext",
+                "sasl.mechanism": "GSSAPI",
+                "sasl.kerberos.keytab": "/etc/loader.keytab",
+            },
+            "GSSAPI",
+        ),
         ({"compression.level": "3"}, "compression.level"),
         ({"socket.keepalive.enable": "true"}, "socket.keepalive.enable"),
         ({"partitioner": "random"}, "partitioner=random"),

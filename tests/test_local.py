@@ -26,7 +26,7 @@ import pytest
 
 from datagen import local
 from datagen.errors import ConfigurationError, UnreachableError
-from datagen.local import registry
+from datagen.local import _root, registry
 from datagen.local import stack as stack_module
 from datagen.local._avro import InvalidSchemaError, Schema, incompatibilities
 from datagen.local._process import is_listening, last_line, started_at, stop
@@ -486,6 +486,40 @@ def test_a_folder_of_another_user_is_used_as_that_user(home: Path) -> None:
         assert inner.stat().st_uid == nobody.pw_uid
     finally:
         local.down(inner)
+
+
+@as_root
+def test_a_link_on_the_way_is_followed_only_if_it_is_roots(home: Path, tmp_path: Path) -> None:
+    mine, theirs, empty = tmp_path / "mine", home / "theirs", new_home()
+    nobody = pwd.getpwnam("nobody")
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    theirs.symlink_to(empty)
+    for command in (local.up, local.down):  # as nobody, who has no rights there
+        with pytest.raises(ConfigurationError, match=r"belongs to root"):
+            command(theirs)
+    os.chown(home, 0, 0)
+    os.chown(theirs, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    home.chmod(0o1777)
+    for command in (local.up, local.down):
+        with pytest.raises(ConfigurationError, match=r"is a link of nobody"):
+            command(theirs)
+    assert (empty.stat().st_uid, list(empty.iterdir())) == (0, [])
+    theirs.unlink()
+    home.chmod(0o755)
+    mine.symlink_to(home)
+    assert all(service.running for service in local.up(mine).services)
+    assert local.down(mine) == ["schema-registry", "kafka", "postgres"]
+    assert home.stat().st_uid != 0
+    empty.rmdir()
+
+
+def test_without_useradd_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_root, "ACCOUNT", "datagen-not-there")
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"there is no useradd.*add it, or run ") as caught:
+        _root._service_account(lambda _: None)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @as_root

@@ -216,7 +216,7 @@ def test_ways_to_log_in(options: dict[str, str | bool]) -> None:
 
 
 @pytest.mark.parametrize("name", ["bootstrap.servers", "metadata.broker.list"])
-@pytest.mark.parametrize("value", ["", "http://a:1", "a:1,"])
+@pytest.mark.parametrize("value", ["", " , ", "http://a:1", "a:1,b/c"])
 def test_addresses_among_the_options_are_checked_too(name: str, value: str) -> None:
     with pytest.raises(OptionError, match=r"bootstrap\.servers"):
         ProducerConfig(client_options={name: value})

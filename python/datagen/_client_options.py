@@ -246,7 +246,7 @@ def _take_store(options: dict[str, Value], store: str, *places: str) -> None:
 
 
 def _kind_of(file: Path) -> str:
-    """What a store is whose type nobody named; Java would take it for JKS."""
+    """The kind of a store without ``ssl.*.type``, by what it holds; Java would take it for JKS."""
     try:
         with file.open("rb") as content:
             start = content.read(4096)

@@ -28,7 +28,7 @@ _INVISIBLE: Final = re.compile(
 )
 _BREAKS: Final = re.compile(r"[\t\n\x0b\x0c\r\x85\u2028\u2029]+")
 
-# Secrets by where they stand, whoever's they are.
+# Secrets that the configuration does not hold, found by where they stand.
 _AUTHORITY: Final = re.compile(r"//[^\s/@]*:[^\s/]*@|//[^\s/]*@")
 _HEADER: Final = re.compile(
     r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|digest|negotiate)\s+)[^\s\"',]+",

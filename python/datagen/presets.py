@@ -146,7 +146,9 @@ class ProducerConfig:
             raise OptionError("topic_prefix", self.topic_prefix, "text, such as 'team.'")
         _check_bootstrap(self.bootstrap_servers)
         if "bootstrap.servers" in self.client_options:
-            _check_bootstrap(self.bootstrap, "client_options bootstrap.servers")
+            # Clients take empty places in a list for nothing.
+            places = [one for one in self.bootstrap.split(",") if one.strip()]
+            _check_bootstrap(",".join(places), "client_options bootstrap.servers")
         for name, given in self.registry_options.items():
             if given == "":
                 raise OptionError(f"registry_options {name}", given, "a value, or leave it out")

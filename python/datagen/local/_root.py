@@ -9,6 +9,7 @@ anything in there (``_worker``).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -44,6 +45,7 @@ _EARLIER = {
     *("registry.json", "registry.json.new", "stack.json", "stack.json.new"),
 }
 _CLEANUP_SECONDS = 60.0
+_MAX_LINKS = 40  # as Linux has it
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Account:
 
 
 def up(folder: Path, report: Report) -> Stack:
-    account = claim(folder, report)
+    account, folder = claim(folder, report)
     found = is_up(folder, account.uid)
     if found is not None:
         report("the local stack is already up")
@@ -66,20 +68,34 @@ def up(folder: Path, report: Report) -> Stack:
 
 
 def down(folder: Path, report: Report) -> list[str]:
-    account = _account_of(folder.stat().st_uid, folder)
+    found = _walk(folder, None)
+    if found is None:  # root's own: an earlier version's, or nobody's
+        return down_here(folder, report)
+    account, folder = found
     stopped: list[str] = _have_done("down", folder, account, report)["stopped"]
     return stopped
 
 
-def claim(folder: Path, report: Report) -> Account:
-    """The account that has the folder, or shall have it from now on.
+def claim(folder: Path, report: Report) -> tuple[Account, Path]:
+    """The account that has the folder, or shall have it from now on; and where links lead to it.
 
     That is who owns the first folder on the way to it which is not root's. Where all are root's,
     an empty folder, or a new one, is given to the account for the services; nothing else is
     changed. ConfigurationError says why it cannot be.
     """
+    found = _walk(folder, report)
+    assert found is not None  # noqa: S101 - it has been given to one
+    return found
+
+
+def _walk(folder: Path, report: Report | None) -> tuple[Account, Path] | None:
+    """Finds out whose a folder is; gives it away, where it is root's, if there is a ``report``.
+
+    One folder after another is opened, and a link is followed only where root has put it: who owns
+    a folder can put anything in the place of what is below it.
+    """
     try:
-        return _claim(folder, report)
+        return _steps(folder, report)
     except OSError as error:
         raise ConfigurationError(
             f"the folder {folder} cannot be used ({error.strerror}); set DATAGEN_HOME to one that "
@@ -87,33 +103,64 @@ def claim(folder: Path, report: Report) -> Account:
         ) from error
 
 
-def _claim(folder: Path, report: Report) -> Account:
+def _steps(folder: Path, report: Report | None) -> tuple[Account, Path] | None:
     path = Path("/")
     descriptor = _open(path)
+    closed = None
+    left, links = list(folder.parts[1:]), 0
     try:
-        closed = None
-        for part in folder.parts[1:]:
+        while left:
+            part = left.pop(0)
             mode = _check(descriptor, path)
             if not mode & stat.S_IXOTH:
                 closed = closed or path
+            link = _link(part, descriptor, path)
+            if link is not None:
+                links += 1
+                if links > _MAX_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                target = Path(link)
+                left = [*(target.parts[1:] if target.is_absolute() else target.parts), *left]
+                if target.is_absolute():
+                    os.close(descriptor)
+                    path, closed = Path("/"), None
+                    descriptor = _open(path)
+                continue
             inner = _open(part, descriptor)
             if inner is None:
+                if report is None:
+                    return None
                 _check_open(closed, folder)
                 with suppress(FileExistsError):  # another command was quicker
                     os.mkdir(part, 0o700, dir_fd=descriptor)
                 inner = _open(part, descriptor)
                 if inner is None:
-                    raise FileNotFoundError(2, f"{path / part} has gone")
-                if path / part != folder and os.fstat(inner).st_uid == 0:
+                    raise FileNotFoundError(errno.ENOENT, f"{path / part} has gone")
+                if left and os.fstat(inner).st_uid == 0:
                     os.fchmod(inner, 0o755)
             os.close(descriptor)
             descriptor, path = inner, path / part
             owner = os.fstat(descriptor).st_uid
             if owner != 0:
-                return _account_of(owner, path)
-        return _give(descriptor, folder, closed, report)
+                return _account_of(owner, path), path.joinpath(*left)
+        return None if report is None else (_give(descriptor, path, closed, report), path)
     finally:
         os.close(descriptor)
+
+
+def _link(name: str, above: int, path: Path) -> str | None:
+    """Where a link leads that root has put in a folder; None if it is no link."""
+    try:
+        found = os.stat(name, dir_fd=above, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISLNK(found.st_mode):
+        return None
+    if found.st_uid != 0:
+        raise ConfigurationError(
+            f"{path / name} is a link of {account_name(found.st_uid)}; set DATAGEN_HOME to a folder"
+        )
+    return os.readlink(name, dir_fd=above)
 
 
 def _open(name: str | Path, above: int | None = None) -> Any:
@@ -270,6 +317,7 @@ def _have_done(verb: str, folder: Path, account: Account, report: Report) -> dic
     }
     arguments = [verb, str(folder), str(account.uid), str(account.gid)]
     process: subprocess.Popen[bytes] | None = None
+    failed: Exception | None = None
     try:
         with held_signals():
             process = subprocess.Popen(
@@ -285,7 +333,7 @@ def _have_done(verb: str, folder: Path, account: Account, report: Report) -> dic
             if "report" in said:
                 report(printable(str(said["report"])))
             elif "error" in said:
-                raise _error(said)
+                failed = _error(said)
             else:
                 return said
     except OSError as error:
@@ -300,7 +348,7 @@ def _have_done(verb: str, folder: Path, account: Account, report: Report) -> dic
                 process.wait(_CLEANUP_SECONDS)
             if process.stdout is not None:
                 process.stdout.close()
-    raise UnreachableError(
+    raise failed or UnreachableError(
         f"the process that runs the local stack ended with exit code {process.returncode}"
     )
 

@@ -135,7 +135,7 @@ def down(home: Path | None = None, *, report: Callable[[str], None] = _silent) -
     owner = _owner(folder)
     if owner is None:
         return []
-    if os.geteuid() == 0 and owner != 0:
+    if os.geteuid() == 0:
         from . import _root
 
         return _root.down(folder, report)
@@ -303,7 +303,9 @@ def _home(home: Path | None) -> Path:
     chosen = home or os.environ.get("DATAGEN_HOME")
     try:
         if chosen:
-            return Path(os.path.realpath(Path(chosen).expanduser()))
+            if "\0" in str(chosen):
+                raise ValueError("a null byte")
+            return Path(chosen).expanduser().absolute()
         if os.name == "posix" and os.geteuid() == 0:
             # The services run as another account, which cannot enter root's own folders.
             return Path("/var/lib/datagen")

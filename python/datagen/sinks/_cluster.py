@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 #: How long the cluster may take to answer, in seconds.
 TIMEOUT: Final = 10.0
 #: How long an address that refuses connections is tried, in seconds: a name may have several.
-_REFUSED: Final = 1.5
+_REFUSED: Final = 1.0
 #: How long a port may accept connections and say nothing before it is asked what it is.
 _SILENT: Final = 1.5
 #: How long a leader's host may be missing: a name that does not exist, any other cause.

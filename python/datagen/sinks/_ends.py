@@ -93,7 +93,7 @@ class Ends:
         quiet_since = time.monotonic()
         _log.debug("reading the ends of %s, %g s at most without one", ", ".join(names), patience)
         while True:
-            before, trouble = len(listed), ""
+            before, last_error = len(listed), ""
             end = quiet_since + patience
             try:
                 if self._admin is None:
@@ -109,21 +109,21 @@ class Ends:
                 if error is not None and is_authorization(error.args[0].name()):
                     raise self._cluster.failure("Cannot read the offsets of the topics", error)
                 lost = next(where for where in wanted if where not in listed)
-                trouble = f"{lost[0]} partition {lost[1]}: {_said(error)}"
+                last_error = f"{lost[0]} partition {lost[1]}: {_said(error)}"
             except (UnreachableError, ConfigurationError) as error:
                 # A broker that is starting may look like one that refuses.
                 if time.monotonic() >= end or _forbidden(error):
                     raise
-                trouble = str(error)
+                last_error = str(error)
             self._admin = None
             if len(listed) > before:
                 quiet_since = time.monotonic()
             elif time.monotonic() >= end:
                 raise UnreachableError(
-                    f"Kafka at {self._cluster.address} did not tell the end of {trouble}, for "
-                    f"{patience:g} s"
+                    f"Kafka at {self._cluster.address} told the end of no further partition for "
+                    f"{patience:g} s; last error: {last_error}"
                 )
-            _log.info("Kafka: the ends of the topics are asked for again (%s)", trouble)
+            _log.info("Kafka: the ends of the topics are asked for again (%s)", last_error)
             time.sleep(0.25)
         met = self._meet(listed) if listed else {}
         ends: dict[str, dict[int, int]] = {}
@@ -146,18 +146,18 @@ class Ends:
         answers = admin.list_offsets(asked, request_timeout=_ROUND)
         self._cluster.wait(answers.values(), _ROUND + 1, admin, check)
         found: dict[Where, int] = {}
-        trouble: KafkaException | None = None
+        last_error: KafkaException | None = None
         for where, future in answers.items():
             if not future.done():
                 continue
             try:
                 offset = future.result().offset
             except KafkaException as error:
-                trouble = error
+                last_error = error
             else:
                 if offset >= 0:  # negative where no leader was asked in time
                     found[where.topic, where.partition] = offset
-        return found, trouble
+        return found, last_error
 
     def _unheard(self, left: Collection[Where], metadata: Any) -> UnreachableError:
         """The exception for partitions whose leaders have not answered."""

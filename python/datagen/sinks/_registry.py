@@ -179,7 +179,7 @@ class _Registry:
                 )
             )
         except SchemaRegistryError as error:
-            # Who may not register may still find the schema as somebody else has written it.
+            # Without the right to register, the schema may still be there, written by another client.
             if error.http_status_code not in {402, 403} and error.error_code != 42205:
                 raise
             found = self._look_up(subject, wanted, normalize=True)
@@ -218,7 +218,7 @@ class _Registry:
             status, code = error.http_status_code, error.error_code
             if status == 404 and _is_of_registry(code):
                 return None
-            # Some may write and not read.
+            # A user may have the right to write and not to read.
             if status in {403, 405} and self._may_register:
                 return None
             raise

@@ -232,9 +232,9 @@ class KafkaSink:
     def check_formats(self, topics: Iterable[str]) -> None:
         """Raises ``ConfigurationError`` where events would be of another format than ``topics`` hold.
 
-        Only where nobody chose that format: JSON since no registry answered, or Avro since one did
-        at the default address. Where somebody did, a warning tells. What may not be read is not
-        compared, nor what this sink has created.
+        Only where the configuration leaves the format open: JSON since no registry answered at the
+        default address, or Avro since one did. A format that was chosen is mixed in with a warning.
+        Topics that the user may not read, and those that this sink has created, are not compared.
         """
         asked = [topic for topic in topics if topic not in self._compared]
         if not asked:
@@ -254,8 +254,7 @@ class KafkaSink:
         if mixing and other == "json" and not chosen:
             raise ConfigurationError(
                 f"{mixed} JSON; --no-avro to go on with it. A Schema Registry answers at "
-                f"{self._config.schema_registry_url}, and nobody named it: name it by "
-                "--schema-registry to mix."
+                f"the default address: --schema-registry {self._config.schema_registry_url} to mix."
             )
         if mixing:
             held, sent = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
@@ -346,7 +345,7 @@ class KafkaSink:
         """
         report = self._engine.report()
         wait = flush_timeout(report.attempted) if timeout is None else timeout
-        if report.attempted:
+        if not report.complete:
             _log.info("Kafka: waiting for acknowledgements, %.3g s at most without any", wait)
         quiet_since, settled = time.monotonic(), -1
         with self._counting():
@@ -424,7 +423,7 @@ class KafkaSink:
     def _schema_id(self, stream: str) -> int | None:
         if self._schema_ids is not None and self._subject(stream) not in self._schema_ids:
             self.register_schemas([stream])
-        if self._config.may_be_json and self._config.avro:  # nobody chose a format
+        if self._config.may_be_json and self._config.avro:  # the format is open
             self.check_formats([self.topic(stream)])
         return None if self._schema_ids is None else self._schema_ids[self._subject(stream)]
 

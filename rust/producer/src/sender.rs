@@ -511,6 +511,13 @@ impl Sender {
                 None => self.linger = Some(now + Duration::from_millis(1)),
             }
         }
+        for topic in self.topics.values_mut() {
+            for (leader, line) in topic.leaders.iter().zip(&mut topic.lines) {
+                if let Some(broker) = self.brokers.get(leader) {
+                    line.excuse(broker.quiet_until.min(now));
+                }
+            }
+        }
         let overdue: Vec<_> = self
             .brokers
             .iter()
@@ -532,11 +539,6 @@ impl Sender {
                 self.shared.refused(name, Error::new(Local::UnknownTopic, text));
             }
             for (partition, line) in (0..).zip(&mut topic.lines) {
-                let leader = topic.leaders.get(partition as usize);
-                let leader = leader.and_then(|leader| self.brokers.get(leader));
-                if leader.is_some_and(|broker| broker.quiet_until > now) {
-                    line.excuse(now);
-                }
                 for fate in line.give_up(now, gone.then_some(unknown), self.rules) {
                     self.shared.settle(name, partition, &fate);
                 }

@@ -3,6 +3,7 @@
 mod encode;
 mod generate;
 mod keys;
+mod order;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ fn main() {
     encode::formats(&mut criterion);
     encode::texts(&mut criterion);
     keys::checks(&mut criterion);
+    order::in_time(&mut criterion);
     criterion.final_summary();
 }
 

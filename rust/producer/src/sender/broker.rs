@@ -102,8 +102,10 @@ impl Broker {
 
     /// It has answered, and wants to be left alone for so long (KIP-219).
     pub(super) fn heard(&mut self, now: Instant, throttle: Duration) {
-        self.quiet_until = self.quiet_until.max(now + throttle);
-        self.heard = self.quiet_until;
+        if !throttle.is_zero() {
+            self.quiet_until = self.quiet_until.max(now + throttle);
+        }
+        self.heard = now.max(self.quiet_until);
     }
 
     /// From when on the time of a request counts: brokers answer one after the other, and none while

@@ -14,7 +14,8 @@ pub fn split(batch: &[u8], parts: usize) -> Option<Vec<(usize, Vec<u8>)>> {
         return None;
     }
     let records = header.codec.decompress(records)?;
-    let at_once = header.records.div_ceil(parts.clamp(2, header.records));
+    let parts = parts.clamp(2, header.records);
+    let at_once = header.records.div_ceil(parts);
     let mut compressor = Compressor::new(header.codec);
     let mut builder = BatchBuilder::new(Limits { bytes: usize::MAX, records: i32::MAX as usize });
     let (mut left, mut out) = (&records[..], Vec::with_capacity(parts));

@@ -551,7 +551,7 @@ fn an_event_too_large_by_itself_is_named() {
             assert!(told.contains(words), "no {words:?} in {told}");
         }
         let keys = broker.taken().remove(&0).unwrap();
-        let keys = keys.iter().map(|key| String::from_utf8_lossy(key).parse().unwrap());
+        let keys = keys.iter().map(|key| String::from_utf8_lossy(key).parse::<usize>().unwrap());
         let expected = (0..30).filter(|key| *key != 7).collect::<Vec<usize>>();
         assert_eq!(keys.collect::<Vec<_>>(), expected);
     }

@@ -183,7 +183,6 @@ def test_client_options_that_would_never_work(
 @pytest.mark.parametrize(
     "url",
     [
-        "",
         "bank",
         f"postgresql://user:{SECRET}@host:port/bank",
         f"postgresql://user:{SECRET}@host:99999/bank",
@@ -198,6 +197,10 @@ def test_a_malformed_connection_string(trap: socket.socket, url: str) -> None:
     outcome = load_into(trap, "--postgres-url", url)
     assert_failed(outcome, 3, "PostgreSQL connection string", "postgresql://user:password@host")
     assert SECRET not in outcome.out + outcome.err
+
+
+def test_an_empty_connection_string_is_no_address(trap: socket.socket) -> None:
+    assert_failed(load_into(trap, "--postgres-url", "", "--truncate"), 2, "--postgres-url", "''")
 
 
 # --- services that are not there, or refuse
@@ -399,7 +402,7 @@ def test_a_topic_whose_name_is_taken(pg_dsn: str, clean_kafka: str, registry: Re
         outcome = load(*where, "--schema-registry", registry.url, "--create-topics", *FEW)
     finally:
         delete_topics(clean_kafka, [rival])
-    assert_failed(outcome, 4, "Cannot create topic banking.trades", rival)
+    assert_failed(outcome, 3, "Cannot create topic banking.trades", rival, "--topic-prefix")
     assert tables(pg_dsn) == {}
     assert sum(end_offsets(clean_kafka).values()) == 0
 
@@ -482,7 +485,8 @@ def test_topics_that_take_no_events(pg_dsn: str, clean_kafka: str, registry: Reg
     outcome = load(*options)
     assert outcome.code == 4, str(outcome)
     assert "Traceback" not in outcome.err
-    assert f"{TOPICS[0]} 0 of {rows} (MSG_SIZE_TOO_LARGE {rows})" in outcome.err
+    assert "max.message.bytes" in outcome.err
+    assert f"  {TOPICS[0]}: planned {rows}, acknowledged 0, refused" in outcome.out
     assert sum(end_offsets(clean_kafka).values()) == 0
     # Master data came first and stays: it is what the next attempt will find.
     assert tables(pg_dsn)["customers"] == 20

@@ -210,7 +210,8 @@ def _load_and_judge(
         run = _on_local_stack(context, run, console)
     console.head(run)
     said.update(_as_json(run))
-    report = loader.load(run, console)
+    with options_named(NAMES):  # the sinks check theirs as they are made
+        report = loader.load(run, console)
     console.tail(run, report)
     said.update(report.settlement.as_json(), **report.as_json())
     if report.uncounted:

@@ -76,7 +76,7 @@ _BATCHES_AHEAD: Final = 32
 _SMALL: Final = 2_000_000
 #: Longer ago than the first installment of any loan.
 _LONGEST_LOAN: Final = timedelta(days=16 * 365)
-#: Seconds for events that nobody acknowledges to show up in their topic.
+#: Seconds without a further event for those that nobody acknowledges to show up in their topic.
 _SETTLE: Final = 5.0
 
 _log = logging.getLogger(__name__)
@@ -632,11 +632,13 @@ class _Run:
             for name, topic in topics.items()
         }
         moved = self._moved(self._kafka, before)
-        # With acks=0 the last events may still be on their way.
+        # With acks=0 the last events may still be on their way, for as long as topics grow.
         end = time.monotonic() + _SETTLE
         while time.monotonic() < end and any(moved[one] < n for one, n in acknowledged.items()):
             time.sleep(0.1)
-            moved = self._moved(self._kafka, before)
+            last, moved = moved, self._moved(self._kafka, before)
+            if moved != last:
+                end = time.monotonic() + _SETTLE
         for name, count in acknowledged.items():
             # Acknowledgements are the proof; offsets also count other producers' records, but
             # records that are not there at all were lost (acks=0 acknowledges nothing).

@@ -185,7 +185,9 @@ def test_batches_are_split_where_nobody_tells_the_limit(
 ) -> None:
     """As where a user may not describe topics; by threads, and batch by batch."""
     monkeypatch.setattr(NativeEngine, "limit", lambda *_: None)
-    changes = {"acks": "all", "retries": 5, "enable_idempotence": True} if idempotent else {}
+    changes: dict[str, Any] = {}
+    if idempotent:
+        changes = {"acks": "all", "retries": 5, "enable_idempotence": True}
     config = config_of(where, **changes)
     topics = {f"{way}.{name}": 2 for way in ("threads", "batches") for name in STREAMS}
     with KafkaSink(config) as sink:

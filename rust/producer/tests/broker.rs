@@ -361,25 +361,25 @@ fn each_once(broker: &Broker, partitions: i32, records: usize) {
 fn a_queue_that_drains_slowly_does_not_run_out_of_time() {
     for idempotent in [false, true] {
         let after = Duration::from_millis(150);
-        let broker = Broker::start(3, move |_, _| Reply { after, ..Reply::default() });
+        let broker = Broker::start(8, move |_, _| Reply { after, ..Reply::default() });
         let running = Running::new(Config {
             idempotent,
             delivery_timeout: Duration::from_millis(900),
             request_timeout: Duration::from_millis(900),
-            // A batch at a time, so that a partition waits for the others.
+            // A batch at a time, so that a partition waits for the others longer than it may.
             max_request_bytes: 1,
             ..broker.config()
         });
         let topic = running.topic();
         let began = Instant::now();
-        for batch in 0..6 {
-            let batches = (0..3).map(|partition| packed(partition, batch * 10..batch * 10 + 10));
+        for batch in 0..3 {
+            let batches = (0..8).map(|partition| packed(partition, batch * 10..batch * 10 + 10));
             running.producer.send_packed(&topic, batches.collect());
         }
         assert!(running.producer.flush(LIMIT));
-        assert!(began.elapsed() > Duration::from_millis(18 * 150), "it was not slow");
-        running.assert_all_acknowledged(180);
-        each_once(&broker, 3, 60);
+        assert!(began.elapsed() > Duration::from_millis(24 * 150), "it was not slow");
+        running.assert_all_acknowledged(240);
+        each_once(&broker, 8, 30);
         let connections = broker.with_seen(|seen| {
             seen.iter().map(|one| one.connection).collect::<std::collections::BTreeSet<_>>()
         });
@@ -551,7 +551,7 @@ fn an_event_too_large_by_itself_is_named() {
             assert!(told.contains(words), "no {words:?} in {told}");
         }
         let keys = broker.taken().remove(&0).unwrap();
-        let keys = keys.iter().map(|key| String::from_utf8_lossy(key).parse().unwrap());
+        let keys = keys.iter().map(|key| String::from_utf8_lossy(key).parse::<usize>().unwrap());
         let expected = (0..30).filter(|key| *key != 7).collect::<Vec<usize>>();
         assert_eq!(keys.collect::<Vec<_>>(), expected);
     }

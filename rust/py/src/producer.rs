@@ -291,7 +291,10 @@ impl PyProducer {
     /// and the key set of each foreign key in the catalogue's order. Every event is checked against
     /// these before its batch is handed over.
     #[allow(clippy::too_many_arguments, reason = "as Python has them")]
-    #[pyo3(signature = (plan, streams, workers, start = Number::new(0), stop = None))]
+    #[pyo3(
+        signature = (plan, streams, workers, start = Number::new(0), stop = None),
+        text_signature = "($self, plan, streams, workers, start=0, stop=None)"
+    )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn send_plan(
         &self,

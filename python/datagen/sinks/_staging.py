@@ -302,15 +302,21 @@ class Staging:
         main.execute(f"DROP SCHEMA {self.schema}".encode())
         return True
 
-    def copy_into(self, main: psycopg.Connection[Any], target: str) -> None:
-        """Copies the rows into tables of ``target``, which are empty, in ``main``'s transaction."""
+    def copy_into(self, main: psycopg.Connection[Any], target: str) -> dict[str, int]:
+        """Copies the rows into tables of ``target``, which are empty, in ``main``'s transaction.
+
+        How many rows each has taken.
+        """
+        taken = {}
         for table in self._tables:
             with waiting(f"rows of {table.name} to be copied", WORK):
-                main.execute(
+                done = main.execute(
                     f"INSERT INTO {target}.{table.name} ({table.column_names}) "  # noqa: S608
                     f"SELECT {table.column_names} FROM {self.schema}.{table.name}".encode()
                 )
+            taken[table.name] = done.rowcount
         _drop_tables(main, self.schema)
+        return taken
 
     def disconnect(self) -> None:
         """Ends the sessions at once, whatever they are at."""

@@ -351,13 +351,15 @@ class PostgresSink:
             self._add_keys()
         else:
             with self._errors():
-                self._rows_loaded = self._staging.complete()
+                sent = self._rows_loaded = self._staging.complete()
                 put = self._staging.put_into_place(self._session(), self._schema, self._existing)
             if not put:
                 _log.info("rows are copied into tables that have got something meanwhile")
                 with self._errors():
                     self._prepare_tables()
-                    self._staging.copy_into(self._session(), self._schema)
+                    self._rows_loaded = self._staging.copy_into(self._session(), self._schema)
+                    for name, rows in self._rows_loaded.items():
+                        self._refuse_fewer(name, rows, sent[name])
                 self._add_keys()
         with self._errors():
             self._make_visible()
@@ -437,6 +439,12 @@ class PostgresSink:
             raise ConfigurationError(
                 f"PostgreSQL at {self._server.where}: no schema of the search_path exists; "
                 f"create one, correct search_path, or name one with --postgres-schema"
+            )
+        if not _may_be_ours(target.schema):
+            # Temporary tables, for example, are gone as soon as they are loaded.
+            raise ConfigurationError(
+                f"PostgreSQL at {self._server.where}: {target.schema!r} is the first schema of the "
+                f"search_path, and no place for tables of yours; name one with --postgres-schema"
             )
         return target.schema
 
@@ -833,7 +841,19 @@ class PostgresSink:
     def _end_copy(self, name: str) -> None:
         if name in self._copies:
             with self._errors(name):
-                self._rows_loaded[name] += self._copies.pop(name).rows()
+                copy = self._copies.pop(name)
+                rows = copy.rows()
+                self._rows_loaded[name] += rows
+                self._refuse_fewer(name, rows, copy.sent)
+
+    def _refuse_fewer(self, name: str, rows: int, sent: int) -> None:
+        """Refuses a table that does not keep what it is given: events would miss their parents."""
+        if rows != sent:
+            raise RejectedError(
+                f"PostgreSQL at {self._server.where}: table {name} took {rows} of {sent} rows, as "
+                f"a trigger or a rule can have it; nothing was loaded. Disable that, or load into "
+                f"another schema with --postgres-schema"
+            )
 
     def _merge(self, table: TableShape, batch: Batch) -> int:
         """Adds the rows that are not there, by way of a temporary table."""
@@ -850,6 +870,12 @@ class PostgresSink:
                 f"EXCEPT SELECT * FROM ONLY {target}".encode()
             )
             added = cursor.rowcount
+            cursor.execute(
+                f"SELECT count(*) FROM (SELECT * FROM pg_temp.{staging} "  # noqa: S608 - our names
+                f"EXCEPT SELECT * FROM ONLY {target}) AS missing".encode()
+            )
+            [(missing,)] = cursor.fetchall()
+        self._refuse_fewer(table.name, len(batch) - missing, len(batch))
         self._execute(f"DROP TABLE pg_temp.{staging}")
         return added
 
@@ -922,9 +948,13 @@ def _checked_name(schema: str) -> str:
         length = 0
     if not 1 <= length <= _NAME_BYTES or "\0" in schema:
         raise OptionError("postgres_schema", schema, f"a name of 1 to {_NAME_BYTES} bytes")
-    if schema.startswith(("pg_", PREFIX)) or schema == "information_schema":
+    if not _may_be_ours(schema):
         raise OptionError("postgres_schema", schema, "a schema of your own")
     return schema
+
+
+def _may_be_ours(schema: str) -> bool:
+    return not schema.startswith(("pg_", PREFIX)) and schema != "information_schema"
 
 
 def _shapes() -> tuple[TableShape, ...]:

@@ -390,6 +390,20 @@ def test_a_schema_that_cannot_be(name: str) -> None:
         PostgresSink("postgresql://host/bank", schema=name)
 
 
+def test_a_schema_that_the_database_cannot_write(postgres: Postgres) -> None:
+    name = "datagen_test_latin1"
+    with session(postgres.dsn) as connection:
+        statement = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
+        connection.execute(statement.encode())
+    try:
+        place = urlsplit(postgres.dsn)._replace(path=f"/{name}").geturl()
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            PostgresSink(place, schema="\U0001f600").connect()
+        load(place, 20)
+    finally:
+        postgres.drop(name)
+
+
 def test_a_schema_that_is_not_there_or_not_ours(pg_dsn: str, role: str) -> None:
     execute(
         pg_dsn, "CREATE SCHEMA bank", f"CREATE SCHEMA shown; GRANT USAGE ON SCHEMA shown TO {ROLE}"

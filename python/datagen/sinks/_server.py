@@ -73,6 +73,10 @@ _LOST_STATES = frozenset({"53300", "57P01", "57P02", "57P03", "57P05", "57014", 
 _ADVICE = {
     "42501": "Grant the role what it needs, or use another",
     "25006": "It takes no rows, as a hot standby does: name the primary",
+    **dict.fromkeys(
+        ("42P07", "42710"),
+        "Rename or drop it, or load into another schema with --postgres-schema",
+    ),
     "3F": "Create the schema, or name another with --postgres-schema",
     "28": "Check the role and its rights",
     "3D": "Check the name of the database",

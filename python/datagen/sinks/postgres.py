@@ -449,14 +449,21 @@ class PostgresSink:
         return target.schema
 
     def _check_schema(self, name: str) -> None:
-        found = self._rows(
-            "SELECT has_schema_privilege(n.oid, 'USAGE'), has_schema_privilege(n.oid, 'CREATE'), "
-            "(SELECT count(*) FROM pg_class WHERE relnamespace = n.oid AND relname = ANY(%s)) "
-            "FROM pg_namespace n WHERE nspname = %s",
-            [table.name for table in _shapes()],
-            name,
-        )
+        import psycopg
+
         server = f"PostgreSQL at {self._server.where}"
+        try:
+            found = self._rows(
+                "SELECT has_schema_privilege(n.oid, 'USAGE'), "
+                "has_schema_privilege(n.oid, 'CREATE'), (SELECT count(*) FROM pg_class "
+                "WHERE relnamespace = n.oid AND relname = ANY(%s)) "
+                "FROM pg_namespace n WHERE nspname = %s",
+                [table.name for table in _shapes()],
+                name,
+            )
+        except psycopg.errors.UntranslatableCharacter:
+            # The database's encoding cannot write the name.
+            found = []
         if not found:
             raise ConfigurationError(
                 f"{server}: schema {name!r} does not exist; create it, or name another with "

@@ -390,6 +390,12 @@ def test_a_schema_that_cannot_be(name: str) -> None:
         PostgresSink("postgresql://host/bank", schema=name)
 
 
+@pytest.mark.parametrize("seconds", [-1, float("nan"), 1e12])
+def test_a_lock_timeout_that_cannot_be(seconds: float) -> None:
+    with pytest.raises(OptionError, match="lock_timeout.*0 to 2147483"):
+        PostgresSink("postgresql://localhost/x", lock_timeout=seconds)
+
+
 def test_a_schema_that_the_database_cannot_write(postgres: Postgres) -> None:
     name = "datagen_test_latin1"
     with session(postgres.dsn) as connection:

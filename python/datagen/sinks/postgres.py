@@ -50,6 +50,9 @@ _PATIENCE: Final = 30.0
 #: The same after Ctrl-C.
 _AFTER_INTERRUPT: Final = 0.8
 
+#: What the server's 32 bits of milliseconds hold.
+_MAX_LOCK_TIMEOUT: Final = 2_147_483
+
 #: Bytes of a name (NAMEDATALEN - 1).
 _NAME_BYTES: Final = 63
 
@@ -163,6 +166,8 @@ class PostgresSink:
         self._truncate = truncate
         self._parallel = parallel
         self._wanted_schema = None if schema is None else _checked_name(schema)
+        if not 0 <= lock_timeout <= _MAX_LOCK_TIMEOUT:
+            raise OptionError("lock_timeout", lock_timeout, f"0 to {_MAX_LOCK_TIMEOUT} seconds")
         self._lock_timeout = lock_timeout
         self._connection: psycopg.Connection[Any] | None = None
         self._schema = ""

@@ -390,6 +390,26 @@ def test_a_schema_that_cannot_be(name: str) -> None:
         PostgresSink("postgresql://host/bank", schema=name)
 
 
+@pytest.mark.parametrize("seconds", [-1, float("nan"), 1e12])
+def test_a_lock_timeout_that_cannot_be(seconds: float) -> None:
+    with pytest.raises(OptionError, match="lock_timeout.*0 to 2147483"):
+        PostgresSink("postgresql://localhost/x", lock_timeout=seconds)
+
+
+def test_a_schema_that_the_database_cannot_write(postgres: Postgres) -> None:
+    name = "datagen_test_latin1"
+    with session(postgres.dsn) as connection:
+        statement = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
+        connection.execute(statement.encode())
+    try:
+        place = urlsplit(postgres.dsn)._replace(path=f"/{name}").geturl()
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            PostgresSink(place, schema="\U0001f600").connect()
+        load(place, 20)
+    finally:
+        postgres.drop(name)
+
+
 def test_a_schema_that_is_not_there_or_not_ours(pg_dsn: str, role: str) -> None:
     execute(
         pg_dsn, "CREATE SCHEMA bank", f"CREATE SCHEMA shown; GRANT USAGE ON SCHEMA shown TO {ROLE}"
@@ -770,6 +790,70 @@ def test_what_others_do_while_a_load_runs_stays(pg_dsn: str, what: str) -> None:
     assert kept == done
     assert done or what not in UNLOCKED
     assert staging(pg_dsn) == []
+
+
+HALVING = (
+    "CREATE FUNCTION halve() RETURNS trigger LANGUAGE plpgsql AS "
+    "'BEGIN IF random() < 0.5 THEN RETURN NULL; END IF; RETURN NEW; END'"
+)
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_a_table_that_does_not_keep_its_rows_is_refused(
+    pg_dsn: str, parallel: bool, truncate: bool
+) -> None:
+    load(pg_dsn, 20)
+    before = snapshot(pg_dsn)
+    trigger = "CREATE TRIGGER t BEFORE INSERT ON accounts FOR EACH ROW EXECUTE FUNCTION halve()"
+    execute(pg_dsn, HALVING, trigger)
+    with (
+        pytest.raises(RejectedError, match=r"accounts took \d+ of \d+ rows.*nothing was loaded"),
+        PostgresSink(pg_dsn, truncate=truncate, parallel=parallel) as sink,
+    ):
+        fill_and_commit(sink, 60, 0 if truncate else 20)
+    assert snapshot(pg_dsn) == before
+
+
+def test_stocks_that_a_rule_keeps_out_are_missed(pg_dsn: str) -> None:
+    load(pg_dsn, 20)
+    execute(
+        pg_dsn,
+        "DELETE FROM stocks WHERE ticker = (SELECT min(ticker) FROM stocks)",
+        "CREATE RULE none AS ON INSERT TO stocks DO INSTEAD NOTHING",
+    )
+    with (
+        pytest.raises(RejectedError, match=r"stocks took 41 of 42 rows"),
+        PostgresSink(pg_dsn) as sink,
+    ):
+        fill_and_commit(sink, 60, start=20)
+
+
+def test_a_rule_that_comes_while_a_load_runs_loses_nothing(pg_dsn: str) -> None:
+    load(pg_dsn, 20)
+    before = snapshot(pg_dsn)
+    rule = "CREATE RULE none AS ON INSERT TO public.stocks DO INSTEAD NOTHING"
+    with PostgresSink(pg_dsn, truncate=True, parallel=True) as sink:
+        fill(sink)
+        # The publication has the tables kept, and rows copied into them.
+        execute(pg_dsn, "CREATE PUBLICATION p FOR ALL TABLES")
+        sink._execute(rule)
+        with pytest.raises(RejectedError, match=r"stocks took 0 of 42 rows"):
+            sink.commit()
+    assert snapshot(pg_dsn) == before
+
+
+@pytest.mark.parametrize("path", ["pg_temp, public", "information_schema", "pg_catalog"])
+def test_a_search_path_that_begins_with_no_place_for_tables(
+    pg_dsn: str, parallel: bool, path: str
+) -> None:
+    execute(pg_dsn, f"ALTER DATABASE {urlsplit(pg_dsn).path[1:]} SET search_path = {path}")
+    # A temporary schema is there once there has been something in it.
+    execute(pg_dsn, "CREATE SCHEMA bank")
+    with PostgresSink(pg_dsn, parallel=parallel, schema="bank") as sink:
+        sink._execute("CREATE TEMPORARY TABLE t ()")
+        sink._wanted_schema, sink._schema = None, ""
+        with pytest.raises(ConfigurationError, match="no place for tables"):
+            sink.begin()
 
 
 # Sessions that are set up otherwise

@@ -323,6 +323,25 @@ def test_a_session_lost_while_rows_are_sent(pg_dsn: str, nothing_stays: None, lo
     assert (snapshot(pg_dsn), constraints(pg_dsn), oids(pg_dsn)) == before
 
 
+def test_all_sessions_lost_while_tables_are_made(
+    pg_dsn: str, nothing_stays: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(self: Staging, table: TableShape) -> None:
+        found = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+        found += "AND application_name = 'datagen'"
+        terminate(pg_dsn, [pid for (pid,) in query(pg_dsn, found)])
+        empty(self, table)
+
+    empty = Staging._empty
+    monkeypatch.setattr(Staging, "_empty", lose)
+    with (
+        pytest.raises(UnreachableError, match="nothing was loaded"),
+        PostgresSink(pg_dsn, parallel=True) as sink,
+    ):
+        sink.begin()
+    assert staging(pg_dsn) == []
+
+
 def test_a_session_lost_while_keys_are_made(
     pg_dsn: str, nothing_stays: None, slow_keys: None
 ) -> None:

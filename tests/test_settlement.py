@@ -47,6 +47,11 @@ def test_repeated_is_said_only_where_nothing_can_be_there_twice(settlement: Sett
     assert found["advice"] in text
 
 
+def test_what_was_objected_to_would_be_again() -> None:
+    end = Settlement("nothing", False, (NOTHING,), objection=True)
+    assert end.advice.startswith("Nothing was loaded: once the cause is mended, the same command")
+
+
 def test_plain_words() -> None:
     topics = (
         TopicSettlement("banking.transactions", 2_000_000, acknowledged=280_313, unknown=7),

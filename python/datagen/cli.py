@@ -129,6 +129,9 @@ def _set_up_logging() -> str:
         raise OptionError("LOG_LEVEL", os.environ["LOG_LEVEL"], ", ".join(_LEVELS))
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
+    if level != "DEBUG":
+        # It tells of sessions that are lost, as our errors do.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
     return level
 
 

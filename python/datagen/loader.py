@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -271,7 +271,10 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
             return report
         # The sinks are closed by now, and what they say is final.
         if loading is not None:
-            attach(error, loading.settlement())
+            settled = loading.settlement()
+            if isinstance(error, DatagenError) and not isinstance(error, UnreachableError):
+                settled = replace(settled, objection=True)
+            attach(error, settled)
         raise
     return report
 
@@ -619,7 +622,8 @@ class _Run:
         for name, loaded in self._postgres.rows_loaded.items():
             planned = self._planned(name)
             # Reference data that was there before counts as loaded: it is the same rows.
-            found = counts[name] - before[name] + (planned - loaded)
+            there = planned - loaded if name in REFERENCE else 0
+            found = counts[name] - before[name] + there
             yield Check(name, planned, found)
 
     def _check_topics(self, before: Mapping[str, int]) -> Iterator[Check]:

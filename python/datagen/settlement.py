@@ -64,13 +64,15 @@ class Settlement:
     """What one run left behind. ``tables`` or ``topics`` None: the run had nothing for that side.
 
     ``truncate`` tells whether the run replaces the rows that are there: then rows that are
-    committed do not stand in the way of the same run.
+    committed do not stand in the way of the same run. ``objection`` tells that a service, or a
+    check, objected to what it was given, and would again.
     """
 
     tables: Tables | None
     truncate: bool
     topics: tuple[TopicSettlement, ...] | None
     rows: Mapping[str, int] = field(default_factory=dict)
+    objection: bool = False
 
     @property
     def planned(self) -> int:
@@ -184,7 +186,8 @@ def _all_there(settlement: Settlement) -> str:
 def _nothing_arrived(settlement: Settlement) -> str:
     if settlement.repeatable:
         what = "No event arrived" if settlement.rows_stay else "Nothing was loaded"
-        return f"{what}: the same command can be repeated."
+        when = "once the cause is mended, " if settlement.objection else ""
+        return f"{what}: {when}the same command can be repeated."
     if settlement.tables == "committed":
         return "The rows are there: run the same command with --skip-postgres for the events."
     done = "run the same command with --skip-postgres for the events"

@@ -73,6 +73,10 @@ _LOST_STATES = frozenset({"53300", "57P01", "57P02", "57P03", "57P05", "57014", 
 _ADVICE = {
     "42501": "Grant the role what it needs, or use another",
     "25006": "It takes no rows, as a hot standby does: name the primary",
+    **dict.fromkeys(
+        ("42P07", "42710"),
+        "Rename or drop it, or load into another schema with --postgres-schema",
+    ),
     "3F": "Create the schema, or name another with --postgres-schema",
     "28": "Check the role and its rights",
     "3D": "Check the name of the database",
@@ -223,6 +227,8 @@ class Server:
             return ConfigurationError(f"{server}: {text}{refused}. {self._advice(str(error))}")
         if "cannot set transaction read-write mode during recovery" in str(error):
             state, advice = "25006", _ADVICE["25006"]
+        if "query_wait_timeout" in text:
+            advice = "The connection pooler had no connection to give: free one, or enlarge its pool"
         advice = f". {advice}" if advice else ""
         if is_lost(error):
             return UnreachableError(f"{server}: {text}{lost}{advice}")

@@ -302,15 +302,21 @@ class Staging:
         main.execute(f"DROP SCHEMA {self.schema}".encode())
         return True
 
-    def copy_into(self, main: psycopg.Connection[Any], target: str) -> None:
-        """Copies the rows into tables of ``target``, which are empty, in ``main``'s transaction."""
+    def copy_into(self, main: psycopg.Connection[Any], target: str) -> dict[str, int]:
+        """Copies the rows into tables of ``target``, which are empty, in ``main``'s transaction.
+
+        How many rows each has taken.
+        """
+        taken = {}
         for table in self._tables:
             with waiting(f"rows of {table.name} to be copied", WORK):
-                main.execute(
+                done = main.execute(
                     f"INSERT INTO {target}.{table.name} ({table.column_names}) "  # noqa: S608
                     f"SELECT {table.column_names} FROM {self.schema}.{table.name}".encode()
                 )
+            taken[table.name] = done.rowcount
         _drop_tables(main, self.schema)
+        return taken
 
     def disconnect(self) -> None:
         """Ends the sessions at once, whatever they are at."""
@@ -337,11 +343,23 @@ class Staging:
 
         self.disconnect()
         try:
-            if main.closed or main.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                with self._server.connect(timeout=2) as another:
-                    _drop(another, self.schema)
-            else:
+            if (
+                not main.closed
+                and main.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+            ):
                 _drop(main, self.schema)
+                return
+        except psycopg.Error as error:
+            _log.info("schema %s: %s", self.schema, self._server.text(error))
+        self._drop_over_another()
+
+    def _drop_over_another(self) -> None:
+        """Drops what was made over a connection that lives."""
+        import psycopg
+
+        try:
+            with self._server.connect(timeout=2) as another:
+                _drop(another, self.schema)
         except (DatagenError, psycopg.Error):
             _log.warning("schema %s could not be dropped; the next load will do it", self.schema)
 
@@ -431,10 +449,16 @@ class Staging:
 
         first = self._sessions.pop(self._tables[0].name, None)
         self.disconnect()
-        if first is not None:
-            with suppress(psycopg.Error), first.session as session:
+        if first is None:
+            return
+        try:
+            with first.session as session:
                 session.rollback()
                 _drop(session, self.schema)
+        except psycopg.Error as error:
+            if not self._given_up:
+                _log.info("schema %s: %s", self.schema, self._server.text(error))
+                self._drop_over_another()
 
 
 def drop_leftovers(session: psycopg.Connection[Any], lock: int) -> None:

@@ -118,6 +118,8 @@ class CopyIn:
         self._what = f"the server to take rows of {table.name}"
         self._wire = wire
         self._rows = 0
+        #: Rows that were sent.
+        self.sent = 0
         self._open = False
         self._start()
 
@@ -128,6 +130,7 @@ class CopyIn:
             self._start()
         with waiting(self._what, STALLED):
             self._wire.put(memoryview(batch.encode("pgcopy")))
+        self.sent += len(batch)
 
     def end(self) -> None:
         """Says that these are all rows, and does not wait for what the server makes of them."""

@@ -50,6 +50,9 @@ _PATIENCE: Final = 30.0
 #: The same after Ctrl-C.
 _AFTER_INTERRUPT: Final = 0.8
 
+#: What the server's 32 bits of milliseconds hold.
+_MAX_LOCK_TIMEOUT: Final = 2_147_483
+
 #: Bytes of a name (NAMEDATALEN - 1).
 _NAME_BYTES: Final = 63
 
@@ -163,6 +166,8 @@ class PostgresSink:
         self._truncate = truncate
         self._parallel = parallel
         self._wanted_schema = None if schema is None else _checked_name(schema)
+        if not 0 <= lock_timeout <= _MAX_LOCK_TIMEOUT:
+            raise OptionError("lock_timeout", lock_timeout, f"0 to {_MAX_LOCK_TIMEOUT} seconds")
         self._lock_timeout = lock_timeout
         self._connection: psycopg.Connection[Any] | None = None
         self._schema = ""
@@ -351,13 +356,15 @@ class PostgresSink:
             self._add_keys()
         else:
             with self._errors():
-                self._rows_loaded = self._staging.complete()
+                sent = self._rows_loaded = self._staging.complete()
                 put = self._staging.put_into_place(self._session(), self._schema, self._existing)
             if not put:
                 _log.info("rows are copied into tables that have got something meanwhile")
                 with self._errors():
                     self._prepare_tables()
-                    self._staging.copy_into(self._session(), self._schema)
+                    self._rows_loaded = self._staging.copy_into(self._session(), self._schema)
+                    for name, rows in self._rows_loaded.items():
+                        self._refuse_fewer(name, rows, sent[name])
                 self._add_keys()
         with self._errors():
             self._make_visible()
@@ -438,17 +445,30 @@ class PostgresSink:
                 f"PostgreSQL at {self._server.where}: no schema of the search_path exists; "
                 f"create one, correct search_path, or name one with --postgres-schema"
             )
+        if not _may_be_ours(target.schema):
+            # Temporary tables, for example, are gone as soon as they are loaded.
+            raise ConfigurationError(
+                f"PostgreSQL at {self._server.where}: {target.schema!r} is the first schema of the "
+                f"search_path, and no place for tables of yours; name one with --postgres-schema"
+            )
         return target.schema
 
     def _check_schema(self, name: str) -> None:
-        found = self._rows(
-            "SELECT has_schema_privilege(n.oid, 'USAGE'), has_schema_privilege(n.oid, 'CREATE'), "
-            "(SELECT count(*) FROM pg_class WHERE relnamespace = n.oid AND relname = ANY(%s)) "
-            "FROM pg_namespace n WHERE nspname = %s",
-            [table.name for table in _shapes()],
-            name,
-        )
+        import psycopg
+
         server = f"PostgreSQL at {self._server.where}"
+        try:
+            found = self._rows(
+                "SELECT has_schema_privilege(n.oid, 'USAGE'), "
+                "has_schema_privilege(n.oid, 'CREATE'), (SELECT count(*) FROM pg_class "
+                "WHERE relnamespace = n.oid AND relname = ANY(%s)) "
+                "FROM pg_namespace n WHERE nspname = %s",
+                [table.name for table in _shapes()],
+                name,
+            )
+        except psycopg.errors.UntranslatableCharacter:
+            # The database's encoding cannot write the name.
+            found = []
         if not found:
             raise ConfigurationError(
                 f"{server}: schema {name!r} does not exist; create it, or name another with "
@@ -833,7 +853,19 @@ class PostgresSink:
     def _end_copy(self, name: str) -> None:
         if name in self._copies:
             with self._errors(name):
-                self._rows_loaded[name] += self._copies.pop(name).rows()
+                copy = self._copies.pop(name)
+                rows = copy.rows()
+                self._rows_loaded[name] += rows
+                self._refuse_fewer(name, rows, copy.sent)
+
+    def _refuse_fewer(self, name: str, rows: int, sent: int) -> None:
+        """Refuses a table that does not keep what it is given: events would miss their parents."""
+        if rows != sent:
+            raise RejectedError(
+                f"PostgreSQL at {self._server.where}: table {name} took {rows} of {sent} rows, as "
+                f"a trigger or a rule can have it; nothing was loaded. Disable that, or load into "
+                f"another schema with --postgres-schema"
+            )
 
     def _merge(self, table: TableShape, batch: Batch) -> int:
         """Adds the rows that are not there, by way of a temporary table."""
@@ -850,6 +882,12 @@ class PostgresSink:
                 f"EXCEPT SELECT * FROM ONLY {target}".encode()
             )
             added = cursor.rowcount
+            cursor.execute(
+                f"SELECT count(*) FROM (SELECT * FROM pg_temp.{staging} "  # noqa: S608 - our names
+                f"EXCEPT SELECT * FROM ONLY {target}) AS missing".encode()
+            )
+            [(missing,)] = cursor.fetchall()
+        self._refuse_fewer(table.name, len(batch) - missing, len(batch))
         self._execute(f"DROP TABLE pg_temp.{staging}")
         return added
 
@@ -922,9 +960,13 @@ def _checked_name(schema: str) -> str:
         length = 0
     if not 1 <= length <= _NAME_BYTES or "\0" in schema:
         raise OptionError("postgres_schema", schema, f"a name of 1 to {_NAME_BYTES} bytes")
-    if schema.startswith(("pg_", PREFIX)) or schema == "information_schema":
+    if not _may_be_ours(schema):
         raise OptionError("postgres_schema", schema, "a schema of your own")
     return schema
+
+
+def _may_be_ours(schema: str) -> bool:
+    return not schema.startswith(("pg_", PREFIX)) and schema != "information_schema"
 
 
 def _shapes() -> tuple[TableShape, ...]:

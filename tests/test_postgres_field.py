@@ -392,7 +392,7 @@ def test_a_schema_that_cannot_be(name: str) -> None:
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), 1e12])
 def test_a_lock_timeout_that_cannot_be(seconds: float) -> None:
-    with pytest.raises(OptionError, match="lock_timeout.*0 to 2147483"):
+    with pytest.raises(OptionError, match=r"lock_timeout.*0 to 2147483"):
         PostgresSink("postgresql://localhost/x", lock_timeout=seconds)
 
 

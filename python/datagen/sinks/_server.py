@@ -228,7 +228,9 @@ class Server:
         if "cannot set transaction read-write mode during recovery" in str(error):
             state, advice = "25006", _ADVICE["25006"]
         if "query_wait_timeout" in text:
-            advice = "The connection pooler had no connection to give: free one, or enlarge its pool"
+            advice = (
+                "The connection pooler had no connection to give: free one, or enlarge its pool"
+            )
         advice = f". {advice}" if advice else ""
         if is_lost(error):
             return UnreachableError(f"{server}: {text}{lost}{advice}")

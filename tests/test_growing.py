@@ -75,3 +75,4 @@ def test_the_range_goes_by_threads_too(kafka: Kafka, registry: Registry, pg_dsn:
     done = run(*DATAGEN, "load-parallel", *options, *more)
     assert done.code == 0, str(done)
     assert done.lines[-1] == "Validation: ALL OK"
+    assert done.err == "WARNING: --truncate removes the rows of customers before 1500 too\n"

@@ -38,6 +38,8 @@ __all__ = ["main"]
 _EXIT_USAGE: Final = 2
 _EXIT_INTERRUPTED: Final = 130
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_log = logging.getLogger(__name__)
+
 #: What makes a load a parallel one.
 _PARALLEL: Final[dict[str, Any]] = {
     "fast": True,
@@ -211,6 +213,8 @@ def _load_and_judge(
         run = run_from(context, options, **more)
     if options["local"]:
         run = _on_local_stack(context, run, console)
+    if run.truncate and run.from_customer and run.postgres_url is not None:
+        _log.warning("--truncate removes the rows of customers before %d too", run.from_customer)
     console.head(run)
     said.update(_as_json(run))
     with options_named(NAMES):  # the sinks check theirs as they are made

@@ -38,6 +38,7 @@ from datagen._console import Console
 from records import TOPICS, end_offsets
 
 if TYPE_CHECKING:
+    from datagen.settlement import Settlement
     from engines import Engine
     from services.registry import Registry
 
@@ -453,6 +454,40 @@ def test_ctrl_c_while_nobody_answers() -> None:
             assert "before anything was loaded" in interrupted(process).err
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["lines", "json"])
+def test_a_signal_once_all_is_there_takes_nothing_back(
+    as_json: tuple[str, ...],
+    pg_dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """While the summary is said, which waits for its reader; and a second one meanwhile."""
+
+    def end(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    settle = Console.settle
+
+    def settle_slowly(console: Console, settlement: Settlement) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        settle(console, settlement)
+
+    monkeypatch.setattr(Console, "tail", end)
+    monkeypatch.setattr(Console, "settle", settle_slowly)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["load", "--postgres-url", pg_dsn, "--skip-kafka", *as_json])
+    assert caught.value.code == 143
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == "Error: ended by SIGTERM"
+    lines = (said.err if as_json else said.out).splitlines()
+    assert lines.count("PostgreSQL: all rows committed.") == 1
+    if as_json:
+        found = json.loads(said.out)
+        assert (found["exit_code"], found["postgres"]["outcome"]) == (143, "committed")
+
+
 def interrupted(process: subprocess.Popen[str], name: str = "SIGINT") -> Outcome:
     """Send a signal; the prompt is back within five seconds."""
     code, said = ENDS[name]
@@ -483,6 +518,22 @@ def test_json_has_what_the_lines_say(pg_dsn: str, clean_kafka: str, registry: Re
     assert kafka["acknowledged"] == kafka["planned"] == sum(end_offsets(clean_kafka).values())
     assert set(kafka["topics"]) == set(TOPICS)
     assert found["repeatable"] is False
+
+
+def test_json_that_stdout_does_not_take_goes_to_stderr(pg_dsn: str) -> None:
+    command = (*LOAD, "--postgres-url", pg_dsn, "--skip-kafka", "--json")
+    outcome = run("sh", "-c", '"$@" > /dev/full', "sh", *command)
+    assert outcome.code == 0, str(outcome)
+    assert json.loads(outcome.err.splitlines()[-1])["ok"] is True
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_stop_nothing(pg_dsn: str, closed: str) -> None:
+    command = (*LOAD, "--postgres-url", pg_dsn, "--skip-kafka")
+    outcome = run("sh", "-c", f'"$@" {closed}', "sh", *command)
+    assert outcome.code == 0, str(outcome)
+    assert outcome.out == outcome.err == ""
+    assert tables(pg_dsn) > 0
 
 
 def test_json_of_a_run_that_could_not_begin() -> None:

@@ -129,11 +129,13 @@ class Console:
             _forget(sys.stderr)
 
     def result(self, found: Mapping[str, Any]) -> None:
-        """Prints the one JSON object of a run."""
+        """Prints the one JSON object of a run; to stderr where stdout takes nothing any more."""
+        text = json.dumps(found, ensure_ascii=False)
         try:
-            click.echo(json.dumps(found, ensure_ascii=False))
+            click.echo(text)
         except OSError:
             self._output_is_gone()
+            self.say(text)
 
     def settle(self, settlement: Settlement) -> None:
         """Says how a run ended that did not come to its validation."""

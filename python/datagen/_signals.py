@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
-__all__ = ["Terminated", "listen"]
+__all__ = ["Terminated", "ignore", "last_words", "listen"]
 
 _NAMES: Final = ("SIGTERM", "SIGHUP")
+#: Seconds for which a run that is ending is not broken off.
+_LAST_WORDS: Final = 2.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -39,3 +44,29 @@ def listen() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
+
+
+def last_words() -> None:
+    """Has further signals wait for a run that is ending to say how, but no longer than it takes.
+
+    After some seconds, for whoever does not read what is said, they end the process at once.
+    """
+    began = time.monotonic()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if time.monotonic() - began > _LAST_WORDS:
+            os._exit(128 + number)
+
+    _handle(end)
+
+
+def ignore() -> None:
+    """Has signals do nothing any more: all is said, and the exit code stands."""
+    _handle(signal.SIG_IGN)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for name in ("SIGINT", *_NAMES):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)

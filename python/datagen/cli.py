@@ -24,11 +24,12 @@ from ._console import Console
 from ._files import refusal
 from ._load_options import NAMES, is_given, load_options, options_named, run_from
 from .errors import (
+    CountingError,
     DatagenError,
     OptionError,
     VerificationError,
 )
-from .settlement import settlement_of
+from .settlement import attach, settlement_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,10 +51,23 @@ _PARALLEL: Final[dict[str, Any]] = {
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and leaves the process with its exit code."""
+    _open_closed_streams()
     code = _run(args)
+    # What ends the process from here on changes nothing of what was said.
+    _signals.ignore()
     # All that is left goes with the process; to search it for cycles first takes 0.05 s and more.
     gc.freeze()
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Has lines for a stream that the parent has closed (``>&-``) go nowhere.
+
+    Otherwise the next connection would take the stream's number, and get them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def _run(args: Sequence[str] | None) -> int:
@@ -187,6 +201,7 @@ def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> 
     try:
         _load_and_judge(context, options, console, said, **more)
     except BaseException as error:
+        _signals.last_words()
         settlement = settlement_of(error)
         if settlement is not None:
             console.settle(settlement)
@@ -206,7 +221,7 @@ def _load_and_judge(
     said: dict[str, Any],
     **more: Any,
 ) -> None:
-    """Loads, and raises ``VerificationError`` where the outcome is not what was planned."""
+    """Loads, and raises where the outcome is not what was planned."""
     if options["skip_postgres"] and options["skip_kafka"]:
         raise click.UsageError("--skip-postgres and --skip-kafka together leave nothing to load.")
     with options_named(NAMES):
@@ -219,12 +234,23 @@ def _load_and_judge(
     said.update(_as_json(run))
     with options_named(NAMES):  # the sinks check theirs as they are made
         report = loader.load(run, console)
-    console.tail(run, report)
     said.update(report.settlement.as_json(), **report.as_json())
+    try:
+        console.tail(run, report)
+        _judge(run, report)
+    except BaseException as error:
+        # A signal while the summary waits for its reader; or something is not as it should be.
+        if not isinstance(error, CountingError):
+            attach(error, report.settlement)
+        raise
+
+
+def _judge(run: loader.Load, report: loader.Report) -> None:
+    """Raises ``VerificationError`` where the outcome is not what was planned."""
     if report.uncounted:
         sides = [run.postgres_url is not None and "committed", run.producer and "acknowledged"]
         what = " and ".join(str(side) for side in reversed(sides) if side)
-        raise VerificationError(
+        raise CountingError(
             f"everything was {what}; counting failed: {report.uncounted.rstrip('.')}; do not repeat"
         )
     if not report.ok:

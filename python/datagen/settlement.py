@@ -108,7 +108,9 @@ class Settlement:
             return _all_there(self)
         if not self.arrived:
             return _nothing_arrived(self)
-        again = "datagen load --skip-postgres" if self.tables == "committed" else "this command"
+        again = "this command"
+        if self.tables == "committed":
+            again += " with --skip-postgres added and"
         names = " ".join(one.topic for one in self.topics or () if one.arrived)
         return (
             "Do not run it again as it is: events that arrived would be there twice. Delete the "

@@ -62,6 +62,34 @@ def test_events_that_nobody_acknowledged(
         if ok
         else loader.Check(TOPICS[0], rows, 0, "offsets moved by 0")
     )
+    # One end has one set of figures.
+    topics = report.settlement.topics
+    assert topics is not None
+    assert (topics[0].acknowledged, topics[0].unknown) == ((rows, 0) if ok else (0, rows))
+    assert report.settlement.complete is ok
+
+
+def test_a_topic_that_is_deleted_once_its_events_are_there(
+    monkeypatch: pytest.MonkeyPatch, clean_kafka: str
+) -> None:
+    flush = KafkaSink.flush
+
+    def flush_and_delete(sink: KafkaSink, timeout: float | None = None) -> object:
+        report = flush(sink, timeout)
+        delete_topics(clean_kafka, [TOPICS[2]])
+        return report
+
+    monkeypatch.setattr(KafkaSink, "flush", flush_and_delete)
+    plan = Plan(customers=20)
+    producer = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None)
+    began = time.monotonic()
+    report = loader.load(Load(plan=plan, producer=producer, create_topics=True), Silent())
+    assert time.monotonic() - began < 5, "nothing more can come to a topic that is gone"
+    gone = "the topic is gone, deleted while the run went on"
+    rows = plan.rows(TOPICS[2])
+    assert [one for one in report.topic_checks if not one.ok] == [
+        loader.Check(TOPICS[2], rows, 0, gone)
+    ]
 
 
 def test_a_topic_counts_from_where_it_was_when_the_run_began(clean_kafka: str) -> None:

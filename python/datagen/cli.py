@@ -256,7 +256,7 @@ def _judge(run: loader.Load, report: loader.Report) -> None:
     if not report.ok:
         raise VerificationError(
             "what the services hold is not what was loaded (see above); "
-            "is something else writing to these tables or topics?"
+            "is something else writing to these tables or topics, or deleting them?"
         )
     if report.doubled:
         raise VerificationError(

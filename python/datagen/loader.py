@@ -472,7 +472,7 @@ class _Run:
             engine=self._kafka.engine if self._kafka else None,
             doubled=self._doubled(topic_checks),
             uncounted="; ".join(uncounted),
-            settlement=self.settlement(),
+            settlement=self._counted_in(self.settlement(), topic_checks),
             seconds=time.perf_counter() - self._began,
         )
 
@@ -491,6 +491,21 @@ class _Run:
             topics=topics,
             rows=self._postgres.rows_loaded if self._postgres else {},
         )
+
+    def _counted_in(self, settlement: Settlement, checks: Iterable[Check]) -> Settlement:
+        """``settlement``; events that nobody confirmed are acknowledged by being in their topic."""
+        if self._kafka is None or self._kafka.confirmed:
+            return settlement
+        found = {one.name: one.found for one in checks}
+        topics = tuple(
+            replace(
+                one,
+                acknowledged=found.get(one.topic, 0),
+                unknown=one.unknown + one.acknowledged - found.get(one.topic, 0),
+            )
+            for one in settlement.topics or ()
+        )
+        return replace(settlement, topics=topics)
 
     @staticmethod
     def _counted(count: Callable[[], Iterable[Check]], uncounted: list[str]) -> tuple[Check, ...]:
@@ -638,7 +653,7 @@ class _Run:
         moved = self._moved(self._kafka, before)
         # With acks=0 the last events may still be on their way, for as long as topics grow.
         end = time.monotonic() + _SETTLE
-        while time.monotonic() < end and any(moved[one] < n for one, n in acknowledged.items()):
+        while time.monotonic() < end and any(moved[one] < acknowledged[one] for one in moved):
             time.sleep(0.1)
             last, moved = moved, self._moved(self._kafka, before)
             if moved != last:
@@ -646,8 +661,11 @@ class _Run:
         for name, count in acknowledged.items():
             # Acknowledgements are the proof; offsets also count other producers' records, but
             # records that are not there at all were lost (acks=0 acknowledges nothing).
-            found = min(count, moved[name])
-            note = f"offsets moved by {moved[name]}" if moved[name] != count else ""
+            by = moved.get(name, 0)
+            found = max(min(count, by), 0)
+            note = f"offsets moved by {by}" if by != count else ""
+            if name not in moved:
+                note = "the topic is gone, deleted while the run went on"
             yield Check(topics[name], self._planned(name), found, note)
 
     def _doubled(self, checks: Iterable[Check]) -> int:
@@ -664,12 +682,12 @@ class _Run:
 
     @staticmethod
     def _ends(kafka: KafkaSink) -> dict[str, int]:
-        """The ends of all partitions of each stream's topic, together."""
+        """The ends of all partitions of each stream's topic, together, where there is one."""
         topics = _Run._topics(kafka)
         ends = kafka.end_offsets(topics.values())
-        return {name: sum(ends.get(topic, {}).values()) for name, topic in topics.items()}
+        return {name: sum(ends[topic].values()) for name, topic in topics.items() if topic in ends}
 
     @classmethod
     def _moved(cls, kafka: KafkaSink, before: Mapping[str, int]) -> dict[str, int]:
         """By how much the end of each stream's topic has moved."""
-        return {name: end - before[name] for name, end in cls._ends(kafka).items()}
+        return {name: end - before.get(name, 0) for name, end in cls._ends(kafka).items()}

@@ -124,6 +124,15 @@ class Cluster:
         said = several.format(", ".join(names))
         return ConfigurationError(f"Kafka at {self.address}: {said}; add --create-topics")
 
+    def deleted(self, topics: Iterable[str]) -> ConfigurationError:
+        """The exception for topics that were there when events were first sent to them."""
+        names = list(topics)
+        said = "topics {} are gone" if len(names) > 1 else "topic {} is gone"
+        return ConfigurationError(
+            f"Kafka at {self.address}: {said.format(', '.join(names))}, deleted while events were "
+            "sent; find out by whom"
+        )
+
     def absent(self, topics: Iterable[str]) -> list[str]:
         """Those topics that do not exist, if the cluster still tells; asked after a failure."""
         try:

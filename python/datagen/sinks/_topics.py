@@ -93,7 +93,8 @@ class Topics:
         brokers = len(metadata.brokers)
         if replication_factor is not None and replication_factor > brokers:
             raise ConfigurationError(
-                f"Kafka at {self._cluster.address} has {brokers} brokers, so topics cannot have "
+                f"Kafka at {self._cluster.address} has {brokers} "
+                f"broker{'s' if brokers != 1 else ''}, so topics cannot have "
                 f"{replication_factor} replicas; use --replication-factor {brokers} or less."
             )
         self._check_plans(missing, metadata, replication_factor, asked)

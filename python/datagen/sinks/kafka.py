@@ -135,6 +135,11 @@ class KafkaSink:
         """What the next event is encoded as."""
         return "json" if self._schema_ids is None else "avro"
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether brokers confirm events; with ``acks="0"`` none does."""
+        return self._cluster.acks != "0"
+
     def topic(self, stream: str) -> str:
         """The topic that a stream is sent to."""
         return f"{self._config.topic_prefix}{_relation(stream).name}"
@@ -466,9 +471,9 @@ class KafkaSink:
         cause = f" Last error: {self._engine.cause}." if self._engine.cause else ""
         failed = [(one, name) for one in report.topics.values() for name in one.failed]
         if not any(kind_of(name) is RejectedError for _, name in failed):
-            unheard = [one.topic for one in report.topics.values() if not one.acknowledged]
-            if absent := self._cluster.absent(unheard):
-                return self._cluster.missing(absent)
+            unsettled = [one.topic for one in report.topics.values() if not _settled(one)]
+            if absent := self._cluster.absent(unsettled):
+                return self._cluster.deleted(absent)
         if failed:
             topic, name = min(failed, key=lambda one: _WEIGHT.index(kind_of(one[1])))
             if (kind := kind_of(name)) is not UnreachableError:

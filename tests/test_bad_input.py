@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from engines import Engine
     from services.registry import Registry
 
 SECRET = "Senha-Muito5ecreta"
@@ -474,18 +476,21 @@ def test_a_user_who_may_write_and_no_more(
         delete_topics(guarded.bootstrap, TOPICS)
 
 
-def test_topics_that_take_no_events(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+def test_topics_that_take_no_events(
+    pg_dsn: str, clean_kafka: str, registry: Registry, engine: Engine
+) -> None:
     admin = AdminClient({"bootstrap.servers": clean_kafka})
     tiny = [NewTopic(name, 1, 1, config={"max.message.bytes": "10"}) for name in TOPICS]
     for future in admin.create_topics(tiny).values():
         future.result()
     where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
-    options = (*where, "--schema-registry", registry.url, *FEW)
+    options = (*where, "--schema-registry", registry.url, *FEW, *engine.options)
     rows = Plan(customers=20).rows(TOPICS[0])
     outcome = load(*options)
     assert outcome.code == 4, str(outcome)
     assert "Traceback" not in outcome.err
     assert "max.message.bytes" in outcome.err
+    assert re.search(r"key [0-9a-f-]{36}\b", outcome.err), "the event is named"
     assert f"  {TOPICS[0]}: planned {rows}, acknowledged 0, refused" in outcome.out
     assert sum(end_offsets(clean_kafka).values()) == 0
     # Master data came first and stays: it is what the next attempt will find.

@@ -27,6 +27,8 @@ __all__ = ["ConfluentEngine"]
 
 _log = logging.getLogger(__name__)
 
+#: How client and broker say that an event is larger than the topic takes.
+_TOO_LARGE: Final = "MSG_SIZE_TOO_LARGE"
 #: Delivery reports are fetched once in so many events.
 POLL_EVERY: Final = 10_000
 #: Seconds for which Ctrl-C may be held back.
@@ -48,7 +50,11 @@ class ConfluentEngine:
 
     @property
     def cause(self) -> str:
-        """The last trouble with a broker, or nothing."""
+        """The event that is too large by itself, else the last error of a broker, or nothing."""
+        for topic, stream in self._streams.items():
+            if _TOO_LARGE in stream.tally.first:
+                key, size = stream.tally.first[_TOO_LARGE]
+                return f"{topic}: the event of key {key} has a value of {size} bytes"
         return self._cluster.events.cause
 
     @property
@@ -114,7 +120,10 @@ class ConfluentEngine:
                         producer.poll(0)
         except KafkaException as error:
             stream.tally.refuse(error.args[0])
-            what = f"Kafka took {row} events of this batch of {topic} and refused the next"
+            what = (
+                f"Kafka took {row} events of this batch of {topic} and refused the next, of key "
+                f"{key.decode()} with a value of {len(value)} bytes"
+            )
             raise self._cluster.failure(what, error) from None
         finally:
             stream.tally.attempted += max(row, sent)

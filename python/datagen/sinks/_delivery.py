@@ -140,14 +140,16 @@ class DeliveryReport:
 class Tally:
     """The counts of one topic while it is sent to."""
 
-    __slots__ = ("_acknowledged", "_failed", "attempted", "on_delivery", "topic")
+    __slots__ = ("_acknowledged", "_failed", "attempted", "first", "on_delivery", "topic")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.attempted = 0
         self._acknowledged: defaultdict[int, int] = defaultdict(int)
         self._failed: Counter[tuple[int, str]] = Counter()
-        self.on_delivery = _counter(self._acknowledged, self._failed)
+        #: The key and the size in bytes of the first event that failed, by the name of the error.
+        self.first: dict[str, tuple[str, int]] = {}
+        self.on_delivery = _counter(self._acknowledged, self._failed, self.first)
 
     @property
     def has_failures(self) -> bool:
@@ -173,7 +175,9 @@ class Tally:
 
 
 def _counter(
-    acknowledged: defaultdict[int, int], failed: Counter[tuple[int, str]]
+    acknowledged: defaultdict[int, int],
+    failed: Counter[tuple[int, str]],
+    first: dict[str, tuple[str, int]],
 ) -> Callable[[KafkaError | None, Message], None]:
     # Called once per event, with the message's key and value copied for it: nothing else in here.
     def on_delivery(error: KafkaError | None, message: Message) -> None:
@@ -181,6 +185,9 @@ def _counter(
             acknowledged[message.partition()] += 1  # type: ignore[index]  # it has one by now
         else:
             failed[_partition(message), error.name()] += 1
+            if error.name() not in first:
+                key = (message.key() or b"").decode(errors="replace")
+                first[error.name()] = key, len(message.value() or b"")
 
     return on_delivery
 

@@ -55,6 +55,14 @@ class Process:
         """Send a signal; nothing happens when the process has ended."""
         self._popen.send_signal(number)
 
+    def is_stopped(self) -> bool:
+        """Whether SIGSTOP has reached every thread (proc(5)); True where the system does not tell."""
+        try:
+            threads = [path.read_text() for path in Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        except OSError:  # a thread has ended meanwhile
+            return False
+        return all(text.rpartition(")")[2].split()[0] in "TZX" for text in threads)
+
     def wait(self, timeout: float) -> int:
         """The exit status of a process that ends by itself; killed when it takes too long."""
         try:

@@ -129,7 +129,12 @@ class Service(Startable):
 
     def pause(self) -> None:
         """Freeze the server with SIGSTOP: connections stay open, nothing answers."""
-        self._running().signal(signal.SIGSTOP)
+        process = self._running()
+        process.signal(signal.SIGSTOP)
+        # The signal is on its way to each thread, and one that still runs could still answer.
+        deadline = time.monotonic() + 5
+        while not process.is_stopped() and time.monotonic() < deadline:
+            time.sleep(0.002)
 
     def resume(self) -> None:
         """Let a paused server go on."""

@@ -108,14 +108,12 @@ class Settlement:
             return _all_there(self)
         if not self.arrived:
             return _nothing_arrived(self)
-        again = "this command"
-        if self.tables == "committed":
-            again += " with --skip-postgres added and"
+        added = " and --skip-postgres added" if self.tables == "committed" else ""
         names = " ".join(one.topic for one in self.topics or () if one.arrived)
         return (
             "Do not run it again as it is: events that arrived would be there twice. Delete the "
-            f"topics that have some ({names}), then run {again} with the same seed and options; or "
-            "keep them and let consumers drop doubles by ce_id."
+            f"topics that have some ({names}), then run this command with the same seed and options{added}; "
+            "or keep them and let consumers drop doubles by ce_id."
         )
 
     @property

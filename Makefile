@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.csv' -o -name Cargo.toml) Cargo.toml Cargo.lock
 
-.PHONY: help load down test lint format bench golden docs pins clean
+.PHONY: help load down test lint format deny bench golden docs pins clean
 
 help:
 	@echo "make load    build everything, start the local stack, load 100 customers into it"
 	@echo "make test    run every test, against real PostgreSQL, Apache Kafka and Apicurio"
 	@echo "make lint    check formats, lints and types of both languages"
+	@echo "make deny    check licences, versions and sources of the crates"
 	@echo "make bench   run the benchmarks"
 	@echo "make golden  write the golden values anew (read CONTRIBUTING.md first)"
 	@echo "make docs    write docs/data-catalog.md and .pt.md from the catalogue"
@@ -55,6 +56,10 @@ format: $(VENV)/.installed
 	cargo fmt --all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+deny:
+	@command -v cargo-deny >/dev/null || { echo "cargo deny is not here: run \`cargo install --locked cargo-deny\` first"; exit 1; }
+	cargo deny check --hide-inclusion-graph licenses bans sources
 
 bench: $(VENV)/.installed
 	cargo bench --package datagen-core

@@ -92,86 +92,13 @@ class Call:
         return str(content["schema"])
 
 
-def _nothing(_: Call) -> object:
-    return {}
-
-
-def _metadata_id(_: Call) -> object:
-    # By the pid, `datagen local up` knows that its own child answers.
-    return {"scope": {}, "id": f"datagen-local-{os.getpid()}"}
-
-
-def _mode(_: Call) -> object:
-    return {"mode": "READWRITE"}
-
-
-def _types(_: Call) -> object:
-    return ["AVRO"]
-
-
-def _id(call: Call) -> object:
-    return {"schema": call.subjects.schema(call.number)}
-
-
-def _id_schema(call: Call) -> object:
-    return json.loads(call.subjects.schema(call.number))
-
-
-def _id_subjects(call: Call) -> object:
-    uses = call.subjects.uses(call.number, deleted=call.deleted)
-    return sorted({use["subject"] for use in uses})
-
-
-def _id_versions(call: Call) -> object:
-    return call.subjects.uses(call.number, deleted=call.deleted)
-
-
-def _names(call: Call) -> object:
-    prefix = call.query.get("subjectPrefix", "")
-    return [name for name in call.subjects.names(deleted=call.deleted) if name.startswith(prefix)]
-
-
-def _lookup(call: Call) -> object:
-    return call.subjects.lookup(call.parts[0], call.schema(), deleted=call.deleted)
-
-
-def _delete(call: Call) -> object:
-    return call.subjects.delete(call.parts[0], permanent=call.permanent)
-
-
-def _versions(call: Call) -> object:
-    return call.subjects.versions(call.parts[0], deleted=call.deleted)
-
-
 def _register(call: Call) -> object:
     added = call.subjects.register(call.parts[0], call.schema())
     return {"id": added["id"], "version": added["version"], "schema": added["schema"]}
 
 
-def _version(call: Call) -> object:
+def _version(call: Call) -> dict[str, Any]:
     return call.subjects.version(*call.parts, deleted=call.deleted)
-
-
-def _version_schema(call: Call) -> object:
-    return json.loads(call.subjects.version(*call.parts, deleted=call.deleted)["schema"])
-
-
-def _delete_version(call: Call) -> object:
-    return call.subjects.delete_version(*call.parts, permanent=call.permanent)
-
-
-def _level(call: Call) -> object:
-    or_global = call.flag("defaultToGlobal")
-    return {"compatibilityLevel": call.subjects.level(*call.parts, or_global=or_global)}
-
-
-def _set_level(call: Call) -> object:
-    level = call.body().get("compatibility")
-    return {"compatibility": call.subjects.set_level(level, *call.parts)}
-
-
-def _clear_level(call: Call) -> object:
-    return {"compatibilityLevel": call.subjects.clear_level(*call.parts)}
 
 
 def _compatibility(call: Call) -> object:
@@ -183,22 +110,61 @@ def _compatibility(call: Call) -> object:
 
 _SUBJECT = r"/subjects/([^/]+)"
 _VERSION = _SUBJECT + r"/versions/([^/]+)"
+_LEVEL: dict[str, Callable[[Call], object]] = {
+    "GET": lambda call: {
+        "compatibilityLevel": call.subjects.level(
+            *call.parts, or_global=call.flag("defaultToGlobal")
+        )
+    },
+    "PUT": lambda call: {
+        "compatibility": call.subjects.set_level(call.body().get("compatibility"), *call.parts)
+    },
+    "DELETE": lambda call: {"compatibilityLevel": call.subjects.clear_level(*call.parts)},
+}
 _ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
-    r"/": {"GET": _nothing},
-    r"/v1/metadata/id": {"GET": _metadata_id},
-    r"/mode(?:/[^/]+)?": {"GET": _mode},
-    r"/schemas/types": {"GET": _types},
-    r"/schemas/ids/([0-9]+)": {"GET": _id},
-    r"/schemas/ids/([0-9]+)/schema": {"GET": _id_schema},
-    r"/schemas/ids/([0-9]+)/subjects": {"GET": _id_subjects},
-    r"/schemas/ids/([0-9]+)/versions": {"GET": _id_versions},
-    r"/subjects": {"GET": _names},
-    _SUBJECT: {"POST": _lookup, "DELETE": _delete},
-    _SUBJECT + r"/versions": {"GET": _versions, "POST": _register},
-    _VERSION: {"GET": _version, "DELETE": _delete_version},
-    _VERSION + r"/schema": {"GET": _version_schema},
-    r"/config": {"GET": _level, "PUT": _set_level, "DELETE": _clear_level},
-    r"/config/([^/]+)": {"GET": _level, "PUT": _set_level, "DELETE": _clear_level},
+    r"/": {"GET": lambda _: {}},
+    # By the pid, `datagen local up` knows that its own child answers.
+    r"/v1/metadata/id": {"GET": lambda _: {"scope": {}, "id": f"datagen-local-{os.getpid()}"}},
+    r"/mode(?:/[^/]+)?": {"GET": lambda _: {"mode": "READWRITE"}},
+    r"/schemas/types": {"GET": lambda _: ["AVRO"]},
+    r"/schemas/ids/([0-9]+)": {
+        "GET": lambda call: {"schema": call.subjects.schema(call.number)},
+    },
+    r"/schemas/ids/([0-9]+)/schema": {
+        "GET": lambda call: json.loads(call.subjects.schema(call.number)),
+    },
+    r"/schemas/ids/([0-9]+)/subjects": {
+        "GET": lambda call: sorted(
+            {use["subject"] for use in call.subjects.uses(call.number, deleted=call.deleted)}
+        ),
+    },
+    r"/schemas/ids/([0-9]+)/versions": {
+        "GET": lambda call: call.subjects.uses(call.number, deleted=call.deleted),
+    },
+    r"/subjects": {
+        "GET": lambda call: [
+            name
+            for name in call.subjects.names(deleted=call.deleted)
+            if name.startswith(call.query.get("subjectPrefix", ""))
+        ],
+    },
+    _SUBJECT: {
+        "POST": lambda call: call.subjects.lookup(
+            call.parts[0], call.schema(), deleted=call.deleted
+        ),
+        "DELETE": lambda call: call.subjects.delete(call.parts[0], permanent=call.permanent),
+    },
+    _SUBJECT + r"/versions": {
+        "GET": lambda call: call.subjects.versions(call.parts[0], deleted=call.deleted),
+        "POST": _register,
+    },
+    _VERSION: {
+        "GET": _version,
+        "DELETE": lambda call: call.subjects.delete_version(*call.parts, permanent=call.permanent),
+    },
+    _VERSION + r"/schema": {"GET": lambda call: json.loads(_version(call)["schema"])},
+    r"/config": _LEVEL,
+    r"/config/([^/]+)": _LEVEL,
     r"/compatibility" + _SUBJECT + r"/versions": {"POST": _compatibility},
     r"/compatibility" + _VERSION: {"POST": _compatibility},
 }

@@ -58,8 +58,9 @@ def measure(plan: Plan, advance: Callable[[int], None] = lambda _: None) -> Repo
     """
     try:
         from . import _charts, _reading, figures, invariants
+        from . import _page as _page  # what it needs is missing before the work, not after
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in {"plotly", "polars"}:
+        if (missing.name or "").partition(".")[0] not in {"jinja2", "plotly", "polars"}:
             raise
         raise ConfigurationError(
             "datagen report needs the extra `report`: pip install 'datagen[report]'"

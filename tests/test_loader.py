@@ -136,9 +136,9 @@ def test_where_the_ends_of_topics_are_not_told_nothing_is_loaded(
     assert "acknowledged" not in caplog.text
 
 
-@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("prefetch", [True, False])
 def test_a_fast_load_makes_rows_before_it_connects_and_none_after_it_could_not(
-    monkeypatch: pytest.MonkeyPatch, ahead: bool
+    monkeypatch: pytest.MonkeyPatch, prefetch: bool
 ) -> None:
     """There are more rows than may be made ahead, so that the thread has to be ended."""
     add_batch, made = MasterDataStore.add_batch, 0
@@ -153,9 +153,9 @@ def test_a_fast_load_makes_rows_before_it_connects_and_none_after_it_could_not(
     nowhere = f"postgresql://127.0.0.1:{free_port()}/nowhere"
     run = Load(plan=Plan(customers=1_000_000), targets=to_postgres(nowhere), fast=True)
     with pytest.raises(UnreachableError):
-        loader.load(run, Silent(), ahead=ahead)
+        loader.load(run, Silent(), prefetch=prefetch)
     assert threading.active_count() == running
-    assert (made > 0) is ahead
+    assert (made > 0) is prefetch
 
 
 def test_master_rows_that_no_sink_takes_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,9 +196,9 @@ def test_a_load_without_postgresql_tells_what_it_generated(clean_kafka: str, fas
     assert report["kafka"].rows == sum(map(plan.rows, TOPICS))
 
 
-@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("prefetch", [False, True])
 def test_a_row_that_is_refused_on_its_way_ends_a_fast_load(
-    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, ahead: bool
+    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, prefetch: bool
 ) -> None:
     add_batch = MasterDataStore.add_batch
 
@@ -209,7 +209,7 @@ def test_a_row_that_is_refused_on_its_way_ends_a_fast_load(
     running = threading.active_count()
     run = Load(plan=Plan(customers=20), targets=to_postgres(pg_dsn), fast=True)
     with pytest.raises(ReferentialIntegrityError, match="customer"):
-        loader.load(run, Silent(), ahead=ahead)
+        loader.load(run, Silent(), prefetch=prefetch)
     assert threading.active_count() == running
     with psycopg.connect(pg_dsn) as connection:
         found = connection.execute("SELECT to_regclass('customers')").fetchone()

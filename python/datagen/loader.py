@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ._ahead import Ahead
 from ._memory import available
+from ._prefetch import Prefetch
 from .check import FinancialDataStore, MasterDataStore, memory_needed
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
 from .settlement import Settlement, attach
@@ -42,8 +42,8 @@ GENERATE: Final = Stage("generate", title="Generating", unit="rows", summary="Ge
 _BATCH_ROWS: Final = 8192
 #: Batches of master rows that are made before a sink takes them: made while clients are imported,
 #: connect and wait.
-_BATCHES_AHEAD: Final = 32
-#: Customers times days of a load whose rows have room anywhere: some 300 MB of them.
+_PREFETCHED: Final = 32
+#: Customers times days of a load whose rows fit into any memory: some 300 MB of them.
 _SMALL: Final = 2_000_000
 
 _log = logging.getLogger(__name__)
@@ -134,10 +134,10 @@ class Report:
         }
 
 
-def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
+def load(run: Load, progress: Progress, *, prefetch: bool = True) -> Report:
     """Carries out a run.
 
-    A fast one makes master rows from its first moment on; with ``ahead=False`` rows are made only
+    A fast one makes master rows from its first moment on; with ``prefetch=False`` rows are made only
     once the sinks are ready, so that the seconds of a stage have all that it takes.
 
     Raises ``ConfigurationError`` and ``UnreachableError`` before anything is loaded; a sink's
@@ -155,9 +155,9 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
         with ExitStack() as stack:
             master = _Master(run) if run.fast else None
             if master is not None:
-                stack.enter_context(master.ahead)
-                if ahead:
-                    master.ahead.start()
+                stack.enter_context(master.prefetch)
+                if prefetch:
+                    master.prefetch.start()
             store = master.store if master else FinancialDataStore()
             workers = run.workers or _cores()
             window = Window(run.plan, run.from_customer, run.fast, workers, store.parents)
@@ -183,7 +183,7 @@ def load(run: Load, progress: Progress, *, ahead: bool = True) -> Report:
 
 
 def _check_memory(run: Load) -> None:
-    """Refuses a standard load that the memory has no room for, and says so of a large one."""
+    """Refuses a standard load that does not fit into the free memory, and warns of a large one."""
     if run.customers * run.plan.days <= _SMALL:
         return
     names = [*tables(), *filter(run.takes, streams())]
@@ -232,20 +232,20 @@ class _Master:
         self.store = MasterDataStore()
         self.seconds: dict[str, float] = {}
         taken = any(map(run.takes, tables()))
-        self.ahead = (
-            Ahead[Any](self._made(run), _BATCHES_AHEAD)
+        self.prefetch = (
+            Prefetch[Any](self._made(run), _PREFETCHED)
             if taken
-            else Ahead[Any](map(_rows, self._made(run)), None)
+            else Prefetch[Any](map(_rows, self._made(run)), None)
         )
-        self._made_ahead = iter(self.ahead)
+        self._taken = iter(self.prefetch)
 
     def batches(self) -> Iterator[Batch]:
         """The batches of the next table, in the catalogue's order, where a sink takes them."""
-        return iter(self._made_ahead.__next__, None)
+        return iter(self._taken.__next__, None)
 
     def rows(self) -> Iterator[int]:
         """The number of rows of each batch of the next table, where no sink does."""
-        return iter(self._made_ahead.__next__, None)
+        return iter(self._taken.__next__, None)
 
     def _made(self, run: Load) -> Iterator[Batch | None]:
         """Batches, and None after those of each table."""
@@ -267,7 +267,7 @@ def _batches(window: Window, name: str) -> Iterator[Batch]:
 
 
 def _cores() -> int:
-    """Cores that this process may use; not every system tells which."""
+    """Cores that this process may use; not every system says which."""
     mine = getattr(os, "sched_getaffinity", None)
     return len(mine(0)) if mine else os.cpu_count() or 1
 

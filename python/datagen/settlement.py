@@ -35,7 +35,7 @@ _OUTCOMES: dict[Outcome, str] = {
 class Committed:
     """What a sink that takes all rows or none has of a run.
 
-    ``replaces`` tells whether the run replaces the rows that are there: then rows that are committed
+    ``replaces`` says whether the run replaces the rows that are there: then rows that are committed
     do not stand in the way of the same run. ``skip`` is the option that leaves the sink out.
     """
 
@@ -147,7 +147,7 @@ class Delivered:
 class Settlement:
     """What one run left behind, by sink.
 
-    ``objection`` tells that a service, or a check, objected to what it was given, and would again.
+    ``objection`` says that a service, or a check, objected to what it was given, and would again.
     """
 
     sinks: tuple[Committed | Delivered, ...]

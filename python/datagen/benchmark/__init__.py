@@ -1,6 +1,6 @@
 """`datagen benchmark`: the rate of each stage here, beside a peer that does the same work.
 
-Both run in turns, so that they meet the machine in the same state, and the ratio is what to go by.
+Both run by turns, so that they meet the machine in the same state, and the ratio is what to go by.
 PostgreSQL and Kafka are measured in a schema and in topics of the benchmark's own, which are gone in
 the end; the user's tables, topics and subjects are not touched.
 """

@@ -61,7 +61,7 @@ class _Stopwatch:
             self._began = time.perf_counter()
 
     def advance(self, rows: int) -> None:
-        """Nobody watches."""
+        """The clock alone counts."""
 
     def finish(self, stage: Stage, part: Part) -> None:  # noqa: ARG002
         if self._began:
@@ -93,7 +93,7 @@ def kafka(load: loader.Load, config: ProducerConfig) -> Way:
 
 def _load(run: loader.Load, stage: str, rows: int) -> Round:
     watch, cpu = _Stopwatch(stage), cpu_seconds()
-    loader.load(run, watch, ahead=False)
+    loader.load(run, watch, prefetch=False)
     return Round(rows, watch.seconds, cpu_seconds() - cpu)
 
 

@@ -103,7 +103,7 @@ class Console:
         self.close()
         rows = f"{part.rows} in " if self._rows or part.rows else ""
         rate = f" ({_rate(part.rows, part.seconds)})" if part.rows else ""
-        # Of several parts that were begun as one, each is told by its own name.
+        # Of several parts that were begun as one, each is printed by its own name.
         self.say(f"  {stage.title} {part.name}: {rows}{part.seconds:.2f} s{rate}")
 
     def say(self, text: str) -> None:

@@ -4,7 +4,7 @@
 Avro only, without schema references, contexts or authentication. Calls and error codes follow
 Confluent's "Schema Registry API Reference".
 
-Since nobody has to log in, what a web page can make a browser send is refused: a request for
+Since no client has to log in, what a web page can make a browser send is refused: a request for
 another host, and a change whose body is not declared to be JSON. A request has a limit of size
 and of time, and connections have one of number.
 """
@@ -200,7 +200,7 @@ def _route(method: str, path: str) -> tuple[Callable[[Call], object], tuple[str,
 def check_head(headers: Message, target: str, method: str, port: int) -> int:
     """The length of the body of a request that may be read; RegistryError says why it may not."""
     hosts = headers.get_all("Host", [])
-    # By this name a page elsewhere that has its own name lead to 127.0.0.1 is told apart.
+    # By this name a page elsewhere that has its own name lead to 127.0.0.1 is recognised.
     known = {f"{name}:{port}" for name in (LOOPBACK, "localhost", "[::1]")}
     if len(hosts) != 1 or hosts[0].strip().lower() not in known:
         raise RegistryError(403, f"This registry answers to the hosts {', '.join(sorted(known))}")
@@ -262,7 +262,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = LOOPBACK, int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for the connection; the one that has waited longest makes room for it."""
+        """A thread for the connection; the one that has waited longest gives way to it."""
         with self._lock:
             full = len(self._waiting) + len(self._busy) >= MAX_CONNECTIONS
             longest = next(iter(self._waiting), None)

@@ -122,8 +122,7 @@ class Progress(Protocol):
 class Window:
     """The rows that a run loads: those of a plan from one customer on.
 
-    ``fast`` tells that events are not kept once they are sent, and ``workers`` how many threads may
-    make them. ``parents`` gives, for a table or stream, the key set of each of its foreign keys.
+    With ``fast`` events are not kept once they are sent; ``workers`` threads may make them. ``parents`` gives, for a table or stream, the key set of each of its foreign keys.
     """
 
     plan: Plan

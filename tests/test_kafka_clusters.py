@@ -291,7 +291,7 @@ def test_what_a_client_meets_after_the_last_acknowledgement_is_no_failure(
     def give_up(_seconds: float) -> bool:
         raise UnreachableError("the client gave up")
 
-    monkeypatch.setattr(sink._engine, "flush", give_up)
+    monkeypatch.setattr(sink._producer.engine, "flush", give_up)
     assert sink.close().acknowledged == len(batch_of())
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "PRESETS",
     "RELIABLE",
     "EngineChoice",
+    "EngineName",
     "ProducerConfig",
     "check_url",
 ]
@@ -30,7 +31,8 @@ __all__ = [
 Acks = Literal["0", "1", "all"]
 Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 RecordTimestamp = Literal["production", "event"]
-EngineChoice = Literal["auto", "native", "confluent"]
+EngineName = Literal["native", "confluent"]
+EngineChoice = Literal["auto", EngineName]
 
 #: Where a schema registry is looked for when the caller named none.
 DEFAULT_REGISTRY: Final = "http://localhost:8081"

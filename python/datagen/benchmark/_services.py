@@ -20,6 +20,7 @@ from ..errors import RejectedError, UnreachableError
 from ..sinks.base import Window
 from ..sinks.kafka import flush_timeout
 from ..sinks.kafka.cluster import TIMEOUT
+from ..sinks.kafka.event_records import EventRecords
 from ..sinks.kafka.interrupt import HeldInterrupt
 from ..sinks.kafka.librdkafka import ClientEvents, failure, kind_of
 from ..sinks.postgres.ddl import shape
@@ -31,15 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .._core import Batch, Plan
+    from .._core import Plan
     from ..presets import ProducerConfig
     from ..sinks.base import Part, Stage
     from ..sinks.kafka.stage import KafkaTarget
     from ..sinks.postgres.stage import PostgresTarget
-    from ..types import Relation
     from ._scratch import Schema
-
-    Record = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 
 __all__ = ["CopyFiles", "ReadyRecords", "check_options", "kafka", "postgres"]
 
@@ -196,10 +194,11 @@ class ReadyRecords:
     def __init__(self, config: ProducerConfig, plan: Plan, stop: int) -> None:
         self._config = config
         self._records = [
-            (config.topic_prefix + stream.name, *record)
+            (config.topic_prefix + stream.name, value, key, stamp, headers)
             for stream in catalogue().streams
+            for records in (EventRecords(stream, config, 1 if config.avro else None),)
             for batch in plan.batches(stream.name, 0, stop)
-            for record in _records(stream, batch, avro=config.avro)
+            for _, value, key, stamp, headers in records.rows(batch)
         ]
 
     def way(self) -> Way:
@@ -229,11 +228,11 @@ class ReadyRecords:
             cpu, began = cpu_seconds(), time.perf_counter()
             while some := list(islice(records, _POLL_EVERY)):
                 with HeldInterrupt() as held:
-                    for topic, value, key, headers in some:
+                    for topic, value, key, stamp, headers in some:
                         while True:
                             try:
                                 producer.produce(
-                                    topic, value, key, -1, on_delivery, None, 0, headers
+                                    topic, value, key, -1, on_delivery, None, stamp, headers
                                 )
                                 break
                             except BufferError:
@@ -256,15 +255,3 @@ class ReadyRecords:
                 f"that is measured beside datagen ({errors[0] if errors else 'no answer'})"
             )
         return Round(acknowledged, seconds, cpu)
-
-
-def _records(stream: Relation, batch: Batch, *, avro: bool) -> Iterator[Record]:
-    """Value, key and headers of each event, as a load sends them."""
-    keys, times = batch.text(str(stream.key)), batch.text(str(stream.time))
-    values = batch.encode("avro", schema_id=1) if avro else batch.encode("json")
-    version = ("ce_specversion", b"1.0")
-    kind, source = ("ce_type", str(stream.ce_type).encode()), ("ce_source", b"data-gen/financial")
-    rows = zip(values, keys, batch.text(stream.primary_key), times, strict=True)
-    for value, key, ident, when in rows:
-        own = ("ce_id", ident), ("ce_time", when), ("ce_subject", key)
-        yield value, key, [version, kind, source, *own]

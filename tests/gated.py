@@ -6,7 +6,8 @@ After so many events it prints a line, and goes on when it is sent one.
 import sys
 
 from datagen import cli
-from datagen._console import Console
+from datagen.cli import loading
+from datagen.cli.console import Console
 
 
 class GatedConsole(Console):
@@ -23,5 +24,5 @@ class GatedConsole(Console):
                 sys.stdin.readline()
 
 
-cli.Console = GatedConsole  # type: ignore[attr-defined]
+loading.Console = GatedConsole  # type: ignore[attr-defined]
 cli.main()

@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError
 
 from command import assert_failed, load
 from datagen import Plan, _core
-from datagen.sinks._native import _options
 from datagen.sinks.kafka import KafkaSink
+from datagen.sinks.kafka.native import _options
 from engines import ENGINES, Engine
 from records import TOPICS, end_offsets
 from services._net import LOOPBACK

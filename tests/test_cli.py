@@ -34,7 +34,7 @@ from command import (
     wait_until,
 )
 from datagen import cli, loader
-from datagen._console import Console
+from datagen.cli.console import Console
 from records import TOPICS, end_offsets
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def test_help_is_in_groups_that_have_each_option_once(command: str) -> None:
     ]
     names = re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE)
     assert len(names) == len(set(names))
-    declared = {one.opts[-1] for one in cli._datagen.commands[command].params}
+    declared = {one.opts[-1] for one in cli.group.commands[command].params}
     assert set(names) == declared | {"--help"}
 
 
@@ -666,4 +666,4 @@ def test_no_secret_is_ever_printed(
 def test_help_does_not_show_theenvironment_of() -> None:
     outcome = run(*LOAD, "--help", DATAGEN_POSTGRES_URL=f"postgresql://a:{SECRET}@b/c")
     assert SECRET not in outcome.out
-    assert CliRunner().invoke(cli._datagen, ["load", "--help"]).exit_code == 0
+    assert CliRunner().invoke(cli.group, ["load", "--help"]).exit_code == 0

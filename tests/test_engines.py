@@ -22,10 +22,11 @@ from datagen.errors import (
     UnreachableError,
 )
 from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerConfig
-from datagen.sinks._cluster import Cluster
-from datagen.sinks._native import NativeEngine, _options
-from datagen.sinks._topics import Topics
-from datagen.sinks.kafka import KafkaSink, _engine
+from datagen.sinks.kafka import KafkaSink
+from datagen.sinks.kafka.cluster import Cluster
+from datagen.sinks.kafka.native import NativeEngine, _options
+from datagen.sinks.kafka.sink import _engine
+from datagen.sinks.kafka.topics import Topics
 from datagen.types import catalogue
 from records import Record, read_topic
 from services.kafka import KafkaBroker, delete_topics
@@ -382,7 +383,7 @@ def test_names_in_certificates_are_checked_whatever_the_case(given: str, checked
 def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing(
     clean_kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datagen.sinks._native.TIMEOUT", 1.0)
+    monkeypatch.setattr("datagen.sinks.kafka.native.TIMEOUT", 1.0)
     there = {"banking.trades": 2, "banking.installments": 4}
     config = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None, engine="native")
     cluster = Cluster(config)

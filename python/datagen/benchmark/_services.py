@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import loader
 from ..errors import RejectedError, UnreachableError
-from ..sinks._cluster import TIMEOUT
-from ..sinks._ddl import shape
-from ..sinks._interrupt import HeldInterrupt
-from ..sinks._librdkafka import ClientEvents, failure, kind_of
-from ..sinks._wire import COPY_HEADER, COPY_TRAILER
 from ..sinks.kafka import KafkaSink, flush_timeout
+from ..sinks.kafka.cluster import TIMEOUT
+from ..sinks.kafka.interrupt import HeldInterrupt
+from ..sinks.kafka.librdkafka import ClientEvents, failure, kind_of
 from ..sinks.postgres import PostgresSink
+from ..sinks.postgres.ddl import shape
+from ..sinks.postgres.wire import COPY_HEADER, COPY_TRAILER
 from ..types import catalogue
 from ._contest import Round, Way, cpu_seconds
 

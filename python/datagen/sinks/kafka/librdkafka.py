@@ -7,14 +7,14 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
-from ..errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
+from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from confluent_kafka import KafkaError, ThrottleEvent
 
-    from ..presets import ProducerConfig
+    from ...presets import ProducerConfig
 
 __all__ = ["ClientEvents", "failure", "hint", "is_authorization", "kind_of"]
 

@@ -14,20 +14,20 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import DatagenError, UnreachableError
-from ..types import catalogue
-from ._server import begin, pooled
-from ._session import ANSWER, WORK, waiting
-from ._wire import CopyIn, Wire
+from ...errors import DatagenError, UnreachableError
+from ...types import catalogue
+from .server import begin, pooled
+from .session import ANSWER, WORK, waiting
+from .wire import CopyIn, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     import psycopg
 
-    from .._core import Batch
-    from ._ddl import TableShape
-    from ._server import Server
+    from ..._core import Batch
+    from .ddl import TableShape
+    from .server import Server
 
 __all__ = ["PREFIX", "Staging", "drop_leftovers"]
 

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import UnreachableError
-from ._librdkafka import kind_of
+from ...errors import UnreachableError
+from .librdkafka import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,15 +8,15 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..errors import UnreachableError
-from ._interrupt import HeldInterrupt
-from ._librdkafka import failure
+from ...errors import UnreachableError
+from .interrupt import HeldInterrupt
+from .librdkafka import failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..presets import ProducerConfig
-    from ._librdkafka import ClientEvents
+    from ...presets import ProducerConfig
+    from .librdkafka import ClientEvents
 
     Format = Literal["avro", "json"]
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ConfigurationError, OptionError, RejectedError, UnreachableError
-from ._cluster import TIMEOUT
-from ._librdkafka import is_authorization, kind_of
+from ...errors import ConfigurationError, OptionError, RejectedError, UnreachableError
+from .cluster import TIMEOUT
+from .librdkafka import is_authorization, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from confluent_kafka import KafkaException
 
-    from ._cluster import Cluster
+    from .cluster import Cluster
 
 __all__ = ["Settings", "Topic", "Topics", "check_name", "retention"]
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from .._secrets import Secrets
-from ..errors import ConfigurationError, DatagenError, OptionError, RejectedError, UnreachableError
-from ._session import ANSWER, session_class, waiting
+from ..._secrets import Secrets
+from ...errors import ConfigurationError, DatagenError, OptionError, RejectedError, UnreachableError
+from .session import ANSWER, session_class, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

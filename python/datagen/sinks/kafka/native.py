@@ -9,17 +9,17 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import _core
-from ..errors import ConfigurationError, UnreachableError
-from ._cluster import TIMEOUT
-from ._delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
+from ... import _core
+from ...errors import ConfigurationError, UnreachableError
+from .cluster import TIMEOUT
+from .delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .._core import Batch, KeySet, Plan, Sending
-    from ..presets import ProducerConfig
-    from ._cluster import Cluster
+    from ..._core import Batch, KeySet, Plan, Sending
+    from ...presets import ProducerConfig
+    from .cluster import Cluster
 
 __all__ = ["NativeEngine", "UnsupportedError"]
 

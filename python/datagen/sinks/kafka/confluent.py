@@ -7,19 +7,19 @@ import time
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Final
 
-from ..types import catalogue
-from ._cluster import TIMEOUT
-from ._delivery import DeliveryReport, Stalled, Tally
-from ._interrupt import HeldInterrupt
+from ...types import catalogue
+from .cluster import TIMEOUT
+from .delivery import DeliveryReport, Stalled, Tally
+from .interrupt import HeldInterrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from confluent_kafka import Producer
 
-    from .._core import Batch
-    from ..presets import ProducerConfig
-    from ._cluster import Cluster
+    from ..._core import Batch
+    from ...presets import ProducerConfig
+    from .cluster import Cluster
 
     Headers = list[tuple[str, str | bytes | None]] | None
 

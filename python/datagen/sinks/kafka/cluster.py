@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ConfigurationError, DatagenError, UnreachableError
-from ._interrupt import HeldInterrupt
-from ._librdkafka import ClientEvents, failure, is_authorization, kind_of
+from ...errors import ConfigurationError, DatagenError, UnreachableError
+from .interrupt import HeldInterrupt
+from .librdkafka import ClientEvents, failure, is_authorization, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    from ..presets import ProducerConfig
+    from ...presets import ProducerConfig
 
 __all__ = ["TIMEOUT", "Cluster"]
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ..errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
-from ._layout import difference
-from ._proxies import direct, proxy_of
+from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
+from .proxies import direct, proxy_of
+from .schema_layout import difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
-    from ..presets import ProducerConfig
+    from ...presets import ProducerConfig
 
     T = TypeVar("T")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import selectors
 from typing import TYPE_CHECKING, Any
 
-from ._session import STALLED, WORK, waiting
+from .session import STALLED, WORK, waiting
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg.abc import PQGen
 
-    from .._core import Batch
-    from ._ddl import TableShape
+    from ..._core import Batch
+    from .ddl import TableShape
 
 __all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyIn", "Wire"]
 

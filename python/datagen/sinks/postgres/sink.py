@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from ..errors import (
+from ...errors import (
     ConfigurationError,
     CountingError,
     DatagenError,
@@ -16,12 +16,12 @@ from ..errors import (
     RejectedError,
     UnreachableError,
 )
-from ..types import catalogue
-from ._ddl import Column, TableShape, differences, shape
-from ._server import Server, begin, is_lost, pooled
-from ._session import ANSWER, WORK, waiting
-from ._staging import PREFIX, Staging, drop_leftovers
-from ._wire import CopyIn, Wire
+from ...types import catalogue
+from .ddl import Column, TableShape, differences, shape
+from .server import Server, begin, is_lost, pooled
+from .session import ANSWER, WORK, waiting
+from .staging import PREFIX, Staging, drop_leftovers
+from .wire import CopyIn, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from .._core import Batch
-    from ._server import Target
+    from ..._core import Batch
+    from .server import Target
 
     Outcome = Literal["nothing", "committed", "unknown"]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from . import loader
-    from .settlement import Settlement
+    from .. import loader
+    from ..settlement import Settlement
 
 __all__ = ["Console"]
 

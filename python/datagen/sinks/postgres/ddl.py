@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..types import Field, ForeignKey, Relation, catalogue
+from ...types import Field, ForeignKey, Relation, catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,8 +7,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from .._core import Batch
-from ..errors import (
+from ..._core import Batch
+from ...errors import (
     ConfigurationError,
     CountingError,
     DatagenError,
@@ -16,40 +16,25 @@ from ..errors import (
     RejectedError,
     UnreachableError,
 )
-from ..presets import BULK, EVENT_BY_EVENT, FAST, PRESETS, RELIABLE, ProducerConfig, check_url
-from ..types import Relation, catalogue
-from . import _formats, _registry
-from ._cluster import TIMEOUT, Cluster
-from ._confluent import ConfluentEngine
-from ._delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
-from ._ends import Ends
-from ._librdkafka import hint, kind_of
-from ._native import NativeEngine, UnsupportedError
-from ._topics import Topic, Topics, check_name
+from ...presets import ProducerConfig
+from ...types import Relation, catalogue
+from . import formats, schemas
+from .cluster import TIMEOUT, Cluster
+from .confluent import ConfluentEngine
+from .delivery import DeliveryReport, Stalled, TopicDelivery
+from .librdkafka import hint, kind_of
+from .native import NativeEngine, UnsupportedError
+from .offsets import Ends
+from .topics import Topic, Topics, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
     from types import TracebackType
 
-    from .._core import KeySet, Plan
+    from ..._core import KeySet, Plan
 
-__all__ = [
-    "BULK",
-    "EVENT_BY_EVENT",
-    "FAST",
-    "PRESETS",
-    "RELIABLE",
-    "DeliveryReport",
-    "KafkaSink",
-    "PartitionDelivery",
-    "ProducerConfig",
-    "Sending",
-    "Topic",
-    "TopicDelivery",
-    "check_url",
-    "flush_timeout",
-]
+__all__ = ["KafkaSink", "Sending", "flush_timeout"]
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +83,7 @@ class KafkaSink:
         self._closed = False
         self._sending: Sending | None = None
         # By subject. None: events are JSON.
-        wants_avro = _registry.check_options(self._config)
+        wants_avro = schemas.check_options(self._config)
         self._schema_ids: dict[str, int] | None = {} if wants_avro else None
         # Topics whose format is known to be that of this sink: new ones, and those that were asked.
         self._compared: set[str] = set()
@@ -222,8 +207,8 @@ class KafkaSink:
         names = [one.name for one in catalogue().streams] if streams is None else list(streams)
         found: dict[str, int] | None = {}
         if self._schema_ids is not None:
-            schemas = {self._subject(name): _relation(name).avro_schema for name in names}
-            found = _registry.register(self._config, schemas)
+            by_subject = {self._subject(name): _relation(name).avro_schema for name in names}
+            found = schemas.register(self._config, by_subject)
             if found is None and self._schema_ids:
                 raise UnreachableError(
                     "The Schema Registry was lost between two streams. Start it, or send JSON with "
@@ -232,7 +217,7 @@ class KafkaSink:
             self._schema_ids = None if found is None else {**self._schema_ids, **found}
         self.check_formats(topic for topic in map(self.topic, names) if topic in self._known)
         if found is None:
-            _registry.warn(self._config)
+            schemas.warn(self._config)
         return found or {}
 
     def check_formats(self, topics: Iterable[str]) -> None:
@@ -245,7 +230,7 @@ class KafkaSink:
         asked = [topic for topic in topics if topic not in self._compared]
         if not asked:
             return
-        found = _formats.formats_of(asked, self._config, self._cluster.events, TIMEOUT)
+        found = formats.formats_of(asked, self._config, self._cluster.events, TIMEOUT)
         other: Literal["avro", "json"] = "json" if self.format == "avro" else "avro"
         mixing = [topic for topic in asked if other in found.get(topic, ())]
         one = len(mixing) == 1
@@ -275,7 +260,7 @@ class KafkaSink:
         names = list(streams)
         try:
             if self._schema_ids is not None:
-                _registry.delete(self._config, map(self._subject, names))
+                schemas.delete(self._config, map(self._subject, names))
         finally:
             topics = [self.topic(name) for name in names]
             self._topics.delete(topics)

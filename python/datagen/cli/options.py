@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 import cloup
 
-from . import loader
-from ._core import Plan
-from .errors import OptionError
-from .presets import PRESETS, EngineChoice, ProducerConfig
-from .properties import Properties, read_properties
+from .. import loader
+from .._core import Plan
+from .._files import refusal
+from ..errors import OptionError
+from ..presets import PRESETS, EngineChoice, ProducerConfig
+from ..properties import Properties, read_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["NAMES", "is_given", "load_options", "options_named", "run_from"]
+__all__ = ["NAMES", "check_target", "is_given", "load_options", "options_named", "run_from"]
 
 #: Options whose setting has another name in the library.
 NAMES: Final = {
@@ -416,3 +417,10 @@ def _producer(context: click.Context, options: dict[str, Any], *, fast: bool) ->
 def is_given(context: click.Context, name: str) -> bool:
     """Whether the user has set an option, on the command line or in the environment."""
     return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
+
+def check_target(file: Path, option: str) -> None:
+    """Refuses a file that could not be written, before any work is done for it."""
+    refused = None if file == Path("-") and option == "--json" else refusal(file)
+    if refused is not None:
+        raise click.BadParameter(refused, param_hint=option)

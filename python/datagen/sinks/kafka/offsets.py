@@ -7,10 +7,10 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ConfigurationError, DatagenError, UnreachableError
-from ._cluster import TIMEOUT
-from ._interrupt import HeldInterrupt
-from ._librdkafka import is_authorization, kind_of
+from ...errors import ConfigurationError, DatagenError, UnreachableError
+from .cluster import TIMEOUT
+from .interrupt import HeldInterrupt
+from .librdkafka import is_authorization, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    from ._cluster import Cluster
+    from .cluster import Cluster
 
     Where = tuple[str, int]
 

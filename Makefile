@@ -39,7 +39,7 @@ down: $(VENV)/.installed
 	$(BIN)/datagen local down
 
 test: $(VENV)/.installed
-	cargo test --quiet --package datagen-core --package datagen-producer
+	cargo test --quiet --package datagen-core --package datagen-pipeline --package datagen-producer
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed

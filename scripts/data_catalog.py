@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import datagen
-from datagen.sinks._ddl import shape
+from datagen.sinks.postgres.ddl import shape
 from datagen.types import Catalogue, Field, Relation, catalogue
 
 ROOT = Path(__file__).parents[1]

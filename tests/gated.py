@@ -6,7 +6,8 @@ After so many events it prints a line, and goes on when it is sent one.
 import sys
 
 from datagen import cli
-from datagen._console import Console
+from datagen.cli import loading
+from datagen.cli.console import Console
 
 
 class GatedConsole(Console):
@@ -16,12 +17,12 @@ class GatedConsole(Console):
 
     def advance(self, rows: int) -> None:
         super().advance(rows)
-        if self._stage == "kafka":
+        if self._title == "Kafka":
             before, self._left = self._left, self._left - rows
             if before > 0 >= self._left:
                 print("at the gate", flush=True)
                 sys.stdin.readline()
 
 
-cli.Console = GatedConsole  # type: ignore[attr-defined]
+loading.Console = GatedConsole  # type: ignore[attr-defined]
 cli.main()

@@ -34,7 +34,9 @@ from command import (
     wait_until,
 )
 from datagen import cli, loader
-from datagen._console import Console
+from datagen.cli.console import Console
+from datagen.sinks.base import Part
+from datagen.sinks.kafka.stage import KAFKA
 from records import TOPICS, end_offsets
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def test_help_is_in_groups_that_have_each_option_once(command: str) -> None:
     ]
     names = re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE)
     assert len(names) == len(set(names))
-    declared = {one.opts[-1] for one in cli._datagen.commands[command].params}
+    declared = {one.opts[-1] for one in cli.group.commands[command].params}
     assert set(names) == declared | {"--help"}
 
 
@@ -320,10 +322,10 @@ def test_a_log_gets_a_line_now_and_then(
     now = iter([0.0, 1.0, 5.0, 6.0, 10.0, 20.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(now))
     console = Console()
-    console.start("kafka", "banking.trades", 500)
+    console.start(KAFKA, "banking.trades", 500)
     for _ in range(5):
         console.advance(100)
-    console.finish(loader.Part("banking.trades", 500, 20.0))
+    console.finish(KAFKA, Part("banking.trades", 500, 20.0))
     assert capsys.readouterr().out.splitlines() == [
         "  Kafka banking.trades: 200 of 500 (40/s, 8 s left)",
         "  Kafka banking.trades: 400 of 500 (40/s, 2 s left)",
@@ -666,4 +668,4 @@ def test_no_secret_is_ever_printed(
 def test_help_does_not_show_theenvironment_of() -> None:
     outcome = run(*LOAD, "--help", DATAGEN_POSTGRES_URL=f"postgresql://a:{SECRET}@b/c")
     assert SECRET not in outcome.out
-    assert CliRunner().invoke(cli._datagen, ["load", "--help"]).exit_code == 0
+    assert CliRunner().invoke(cli.group, ["load", "--help"]).exit_code == 0

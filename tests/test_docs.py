@@ -59,7 +59,7 @@ def options(command: click.Command) -> dict[str, click.Option]:
     }
 
 
-COMMANDS = dict(commands(cli._datagen))
+COMMANDS = dict(commands(cli.group))
 ALL_OPTIONS = {name for command in COMMANDS.values() for name in options(command)}
 LOAD = {name: option for name, option in options(COMMANDS["load",]).items() if name != "--help"}
 

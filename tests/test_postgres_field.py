@@ -22,10 +22,10 @@ from datagen.errors import (
     RejectedError,
     UnreachableError,
 )
-from datagen.sinks import _session, _wire
-from datagen.sinks import postgres as sinks_postgres
-from datagen.sinks._server import Server
-from datagen.sinks.postgres import PostgresSink
+from datagen.sinks.postgres import PostgresSink, wire
+from datagen.sinks.postgres import session as postgres_session
+from datagen.sinks.postgres import sink as sinks_postgres
+from datagen.sinks.postgres.server import Server
 from datagen.types import catalogue
 from running import running
 from services._net import free_port
@@ -50,6 +50,7 @@ from tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from running import Running
     from services.postgres import Postgres
 
 ROLE = "datagen_other"
@@ -215,9 +216,9 @@ def test_a_commit_after_a_refusal_that_was_caught(pg_dsn: str) -> None:
 
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (_session, _wire):
+    for module in (postgres_session, wire):
         monkeypatch.setattr(module, "STALLED", 2.5)
-    monkeypatch.setattr(_session, "_OBSERVE_AFTER", 1.0)
+    monkeypatch.setattr(postgres_session, "_OBSERVE_AFTER", 1.0)
 
 
 @contextmanager
@@ -520,7 +521,7 @@ def test_a_pool_is_loaded_through_over_one_connection(
 def test_a_pool_that_is_busy(
     postgres: Postgres, bank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datagen.sinks._server.ANSWER", 2.0)
+    monkeypatch.setattr("datagen.sinks.postgres.server.ANSWER", 2.0)
     main = threading.main_thread().ident
     assert main is not None
     with (
@@ -586,8 +587,8 @@ def test_ctrl_c_while_connections_do_not_come(relay: tuple[str, Relay]) -> None:
 
 
 @pytest.fixture(scope="module")
-def logical() -> Iterator[PostgresServer]:
-    with running(PostgresServer({"fsync": "off", "wal_level": "logical"})) as server:
+def logical(own_postgres: Running) -> Iterator[PostgresServer]:
+    with own_postgres(PostgresServer({"fsync": "off", "wal_level": "logical"})) as server:
         yield server
 
 
@@ -935,9 +936,9 @@ def test_without_poll(pg_dsn: str, parallel: bool, monkeypatch: pytest.MonkeyPat
 # Errors name the cause and the place
 
 
-def test_a_hot_standby() -> None:
+def test_a_hot_standby(own_postgres: Running) -> None:
     server = PostgresServer({"fsync": "off"})
-    with running(server):
+    with own_postgres(server):
         load(server.dsn, 20)
         server.stop()
         (server.directory / "data" / "standby.signal").touch()

@@ -14,9 +14,9 @@ import pytest
 
 from datagen._core import Batch
 from datagen.errors import RejectedError, UnreachableError
-from datagen.sinks._ddl import TableShape
-from datagen.sinks._staging import Staging
 from datagen.sinks.postgres import PostgresSink
+from datagen.sinks.postgres.ddl import TableShape
+from datagen.sinks.postgres.staging import Staging
 from services._net import free_port
 from tables import (
     TABLES,

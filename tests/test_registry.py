@@ -28,9 +28,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from datagen.errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 from datagen.presets import ProducerConfig
-from datagen.sinks import _registry
-from datagen.sinks._proxies import proxy_of
-from datagen.sinks.kafka import KafkaSink
+from datagen.sinks.kafka import KafkaSink, schemas
+from datagen.sinks.kafka.proxies import proxy_of
 from datagen.types import catalogue
 from services._net import free_port
 from services.tls import Authority
@@ -126,7 +125,7 @@ def config(url: str, **changes: Any) -> ProducerConfig:
 
 
 def register(url: str, **options: Any) -> dict[str, int] | None:
-    return _registry.register(config(url, registry_options=options), {SUBJECT: SCHEMA})
+    return schemas.register(config(url, registry_options=options), {SUBJECT: SCHEMA})
 
 
 # --- looking up, and registering
@@ -434,7 +433,7 @@ def test_the_first_address_that_answers_is_used() -> None:
     with stub(read_only((200, {"id": 1}), ABSENT)) as there, stub(lambda *_: ABSENT) as spare:
         urls = f"{closed},{there.url},{spare.url}"
         options = {"max.retries": 0}
-        found = _registry.register(
+        found = schemas.register(
             config(urls, registry_options=options), {SUBJECT: SCHEMA, "other-value": SCHEMA}
         )
     assert found == {SUBJECT: 1, "other-value": 1}
@@ -496,9 +495,9 @@ def test_a_registry_that_says_nothing(
         there = config(url, json_fallback=not named, registry_options=options)
         if named:
             with pytest.raises(UnreachableError, match="cannot be reached"):
-                _registry.register(there, {SUBJECT: SCHEMA})
+                schemas.register(there, {SUBJECT: SCHEMA})
             return
-        assert _registry.register(there, {SUBJECT: SCHEMA}) is None
+        assert schemas.register(there, {SUBJECT: SCHEMA}) is None
         assert caplog.text == ""
         assert KafkaSink(there).register_schemas([STREAM]) == {}
     (warning,) = (one for one in caplog.records if one.levelno == logging.WARNING)
@@ -543,11 +542,11 @@ def test_another_server_is_no_registry(named: bool) -> None:
             stub(lambda *_, said=answer: said) as there,
             pytest.raises(ConfigurationError, match=re.escape(there.url)),
         ):
-            _registry.register(config(there.url, json_fallback=not named), {SUBJECT: SCHEMA})
+            schemas.register(config(there.url, json_fallback=not named), {SUBJECT: SCHEMA})
     with saying(b"220 mail.example.com ESMTP\r\n\r\n") as url:
         where = config(url, json_fallback=not named, registry_options={"max.retries": 0})
         with pytest.raises(ConfigurationError, match="does not answer as a Schema Registry"):
-            _registry.register(where, {SUBJECT: SCHEMA})
+            schemas.register(where, {SUBJECT: SCHEMA})
 
 
 def test_json_is_for_the_default_address_alone() -> None:
@@ -667,12 +666,12 @@ def test_a_real_registry(registry: Registry) -> None:
     with SchemaRegistryClient({"url": registry.url}) as client:
         client.set_compatibility(subject, "BACKWARD")
     with pytest.raises(RejectedError, match=r"409.*delete the subject"):
-        _registry.register(there, {subject: other})
+        schemas.register(there, {subject: other})
     with pytest.raises(ConfigurationError, match="differs from what is sent"):
-        _registry.register(
+        schemas.register(
             config(registry.url, registry_options={"use.latest.version": "true"}), {subject: other}
         )
-    _registry.delete(there, [subject])
+    schemas.delete(there, [subject])
     # Its root is a server of another kind.
     root = registry.url.partition("/apis")[0]
     with pytest.raises(ConfigurationError, match="404"):

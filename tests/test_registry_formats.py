@@ -11,9 +11,9 @@ from confluent_kafka import Producer
 from command import assert_failed, load
 from datagen import presets
 from datagen.errors import ConfigurationError
-from datagen.sinks._formats import format_of, formats_of
-from datagen.sinks._librdkafka import ClientEvents
 from datagen.sinks.kafka import KafkaSink
+from datagen.sinks.kafka.formats import format_of, formats_of
+from datagen.sinks.kafka.librdkafka import ClientEvents
 from records import TOPICS, end_offsets
 from sending import TRANSACTIONS, batch_of, to
 from services._net import free_port

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datagen._secrets import HIDDEN, Secrets, plain
 from datagen.presets import ProducerConfig
-from datagen.sinks._server import Server
+from datagen.sinks.postgres.server import Server
 
 #: Places in which a secret is written, `{}` being the secret.
 PLACES = (

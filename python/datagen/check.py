@@ -20,7 +20,7 @@ __all__ = ["FinancialDataStore", "MasterDataStore", "memory_needed"]
 #: Single rows are merged into batches of this many.
 _MERGED_ROWS = 8192
 
-#: What columns keep beside their values: room for more rows, and the allocator's share. Measured.
+#: What columns keep beside their values: spare capacity, and the allocator's share. Measured.
 _ROOM = 1.09
 #: The bytes of an id in a set, and of an event's place in the order of time.
 _ID, _PLACE = 17, 16

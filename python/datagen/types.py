@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from . import _core
+from ._core import catalogue as _core_catalogue
 from .errors import OptionError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class RowSink(Protocol):
 @cache
 def catalogue() -> Catalogue:
     """The core's catalogue, read once."""
-    raw = _core.catalogue()
+    raw = _core_catalogue()
     return Catalogue(
         version=raw["version"],
         tables=tuple(map(_relation, raw["tables"])),

@@ -345,7 +345,7 @@ def _unusable(folder: Path, error: OSError) -> ConfigurationError:
 
 
 def check_own(folder: Path) -> None:
-    """Raise ConfigurationError unless the folder is ours and nobody else can write to it."""
+    """Raise ConfigurationError unless the folder is ours and no other account can write to it."""
     import pwd
 
     try:
@@ -410,7 +410,7 @@ def take_lock(descriptor: int, patience: float, report: Report) -> None:
     import fcntl
 
     deadline = time.monotonic() + patience
-    told = False
+    warned = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -418,9 +418,9 @@ def take_lock(descriptor: int, patience: float, report: Report) -> None:
             pass
         else:
             return
-        if not told:
+        if not warned:
             report("waiting for another `datagen local` command")
-            told = True
+            warned = True
         if time.monotonic() > deadline:
             raise UnreachableError(
                 f"another `datagen local` command has not ended within {patience:.0f} s"

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use datagen_core::catalog::{FieldType, ForeignKey, Relation, STREAMS, TABLES};
+use datagen_core::catalog::{self, FieldType, ForeignKey, Relation, STREAMS, TABLES};
 use datagen_core::column::{Batch, Column};
 use datagen_core::keys::{KeySet, uuids};
 
@@ -36,12 +36,8 @@ pub enum Violation {
 
 /// What a row is called that a foreign key asks for: `credit card`, `INVESTIMENTOS account`.
 pub fn parent_word(key: &ForeignKey) -> String {
-    let table = key.table.replace('_', " ");
-    let word = match table.strip_suffix("ies") {
-        Some(stem) => format!("{stem}y"),
-        None => table.trim_end_matches('s').to_owned(),
-    };
-    key.only.map_or_else(|| word.clone(), |(_, symbol)| format!("{symbol} {word}"))
+    let word = catalog::relation(key.table).expect("a table of the catalogue").singular;
+    key.only.map_or_else(|| word.to_owned(), |(_, symbol)| format!("{symbol} {word}"))
 }
 
 /// A set of ids that threads share; a clone is the same set.

@@ -35,8 +35,8 @@ impl Window {
     /// A window of a bank.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for customers that the plan has not, [`Error::UnknownName`] for a table:
-    /// its rows would have to be handed over before those of others that point at them.
+    /// [`Error::OutOfRange`] for customers that the plan has not, and for a table: its rows would have
+    /// to be handed over before those of others that point at them.
     pub fn try_new(
         bank: Arc<Bank>,
         customers: Range<u64>,
@@ -44,8 +44,8 @@ impl Window {
     ) -> Result<Self, Error> {
         for relation in streams.iter().map(Parents::relation) {
             if relation.topic().is_none() {
-                let (kind, name) = ("stream".to_owned(), relation.name.to_owned());
-                return Err(Error::UnknownName { kind, name });
+                let (value, allowed) = (relation.name.to_owned(), "names of streams".to_owned());
+                return Err(Error::OutOfRange { option: "streams", value, allowed });
             }
             bank.batches(relation, customers.clone(), ROWS_AT_ONCE)?;
         }

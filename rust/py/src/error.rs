@@ -66,9 +66,6 @@ pub fn from_core(py: Python<'_>, error: Error) -> PyErr {
                 Err(_) => option_error(py, option, value, &allowed),
             }
         }
-        Error::UnknownName { kind, name } => {
-            option_error(py, "name", name, &format!("the name of a {kind}"))
-        }
         // The enumeration may grow; what Python does not know by class, it shows as text.
         other => PyRuntimeError::new_err(other.to_string()),
     }

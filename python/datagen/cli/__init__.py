@@ -1,0 +1,5 @@
+"""The ``datagen`` command."""
+
+from .command import group, main
+
+__all__ = ["group", "main"]

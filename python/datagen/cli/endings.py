@@ -1,0 +1,89 @@
+"""How a command ends: the line that says why, and the exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from typing import Final
+
+import click
+
+from ..errors import DatagenError
+from ..settlement import settlement_of
+from . import signals
+
+__all__ = ["exit_code", "explain", "text_of"]
+
+_EXIT_USAGE: Final = 2
+_EXIT_INTERRUPTED: Final = 130
+
+
+def explain(error: BaseException, *, debug: bool) -> int:
+    """Says what ended the run; returns the exit code for it."""
+    if isinstance(error, click.Abort) and error.__cause__ is not None:
+        error = error.__cause__  # click hides the signal that it was
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return _EXIT_USAGE
+    if isinstance(error, click.UsageError):
+        _fail(_without_secrets(error.format_message()), debug=debug)
+        if error.ctx is not None:
+            click.echo(f"Try: {error.ctx.command_path} --help", err=True)
+        return _EXIT_USAGE
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        begun = settlement_of(error) is not None
+        _fail(
+            f"{_interruption(error)}{'' if begun else ' before anything was loaded'}", debug=debug
+        )
+        return exit_code(error)
+    if isinstance(error, DatagenError):
+        _fail(str(error), debug=debug)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has gone, so that no line can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    # A mistake of ours. Its text is not shown, since it may hold a password.
+    _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)
+    return 1
+
+
+def exit_code(error: BaseException) -> int:
+    if isinstance(error, click.UsageError):
+        return _EXIT_USAGE
+    if isinstance(error, click.Abort):
+        return _EXIT_INTERRUPTED
+    usual = _EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    return int(getattr(error, "exit_code", usual))
+
+
+def _interruption(error: BaseException) -> str:
+    if isinstance(error, signals.Terminated):
+        return f"ended by {error}"
+    return "interrupted"
+
+
+def _fail(message: str, *, debug: bool) -> None:
+    if debug:
+        # Called by handlers only.
+        logging.getLogger(__name__).error("the run ended here", exc_info=True)  # noqa: LOG014
+    click.echo(f"Error: {message}", err=True)
+
+
+def _without_secrets(message: str) -> str:
+    """A complaint about options that repeats no URL's user and no argument without a name."""
+    message = re.sub(r"(Got unexpected extra arguments?) \(.*\)", r"\1", message, flags=re.DOTALL)
+    return re.sub(r"://\S*@", "://***@", message)
+
+
+def text_of(error: BaseException) -> str:
+    """What the line `Error:` says."""
+    if isinstance(error, click.UsageError):
+        return _without_secrets(error.format_message())
+    if isinstance(error, DatagenError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return _interruption(error)
+    return f"unexpected {type(error).__name__}"

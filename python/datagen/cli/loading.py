@@ -1,0 +1,142 @@
+"""``load`` and ``load-parallel``: a bank into its sinks, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+import cloup
+
+from .. import loader
+from ..errors import CountingError, VerificationError
+from ..settlement import attach, settlement_of
+from ..sinks import SINKS, options_of
+from . import signals
+from .console import Console
+from .endings import exit_code, text_of
+from .options import load_options, on_local_stack, options_named, run_from
+
+__all__ = ["PARALLEL", "as_in_load", "load", "load_parallel"]
+
+#: What makes a load a parallel one.
+PARALLEL: Final[dict[str, Any]] = {"fast": True, "workers": 0, "parallel": True}
+
+
+@click.command(
+    cls=cloup.Command,
+    name="load",
+    short_help="Load a bank into PostgreSQL and Kafka.",
+    epilog="Example: datagen load --customers 100 --seed 42 --create-topics --truncate",
+)
+@load_options(customers=100, parallel=False)
+@click.pass_context
+def load(context: click.Context, /, **options: Any) -> None:
+    """Load master data into PostgreSQL and events into Kafka."""
+    fast = options["fast"] or options["customers"] >= loader.FAST_CUSTOMERS
+    _carry_out(context, options, fast=fast)
+
+
+@click.command(
+    cls=cloup.Command,
+    name="load-parallel",
+    short_help="The same by several threads, for 100 000 customers and more.",
+    epilog="Example: datagen load-parallel --customers 1000000 --create-topics --truncate",
+)
+@load_options(customers=10_000, parallel=True)
+@click.pass_context
+def load_parallel(context: click.Context, /, **options: Any) -> None:
+    """Load as fast as the machine can: fast mode, and events made by several threads.
+
+    The topics banking.transactions and banking.card-transactions are created with 6 partitions, the
+    others with 3; topics that exist are used as they are.
+    """
+    _carry_out(context, options, **(PARALLEL | {"workers": options["workers"]}))
+
+
+def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> None:
+    console = Console(as_json=options["as_json"])
+    said: dict[str, Any] = {}
+    try:
+        _load_and_judge(context, options, console, said, **more)
+    except BaseException as error:
+        signals.last_words()
+        settlement = settlement_of(error)
+        if settlement is not None:
+            console.settle(settlement)
+            said.update(settlement.as_json())
+        said.update(exit_code=exit_code(error), error=text_of(error))
+        raise
+    finally:
+        console.close()
+        if options["as_json"]:
+            console.result({"exit_code": 0, "error": None, **said})
+
+
+def _load_and_judge(
+    context: click.Context,
+    options: dict[str, Any],
+    console: Console,
+    said: dict[str, Any],
+    **more: Any,
+) -> None:
+    """Loads, and raises where the outcome is not what was planned."""
+    with options_named():
+        run = run_from(context, options, **more)
+    if options["local"]:
+        run = on_local_stack(context, run, console.say)
+    console.head(run)
+    said.update(_as_json(run), **_unused(run))
+    with options_named():  # the sinks check theirs as they are made
+        report = loader.load(run, console)
+    said.update(report.settlement.as_json(), **report.as_json())
+    try:
+        console.tail(report)
+        _judge(report)
+    except BaseException as error:
+        # A signal while the summary waits for its reader; or something is not as it should be.
+        if not isinstance(error, CountingError):
+            attach(error, report.settlement)
+        raise
+
+
+def _judge(report: loader.Report) -> None:
+    """Raises ``VerificationError`` where the outcome is not what was planned."""
+    if report.uncounted:
+        done = [one.stage.committed for one in report.stages if one.stage.committed]
+        raise CountingError(
+            f"everything was {' and '.join(reversed(done))}; counting failed: "
+            f"{report.uncounted.rstrip('.')}; do not repeat"
+        )
+    if not report.ok:
+        raise VerificationError(
+            "what the services hold is not what was loaded (see above); "
+            "is something else writing to these tables or topics, or deleting them?"
+        )
+    for one in report.stages:
+        if one.objection:
+            raise VerificationError(one.objection)
+
+
+def _unused(run: loader.Load) -> dict[str, Any]:
+    """What the result says of sinks that take no part."""
+    found: dict[str, Any] = {}
+    for name in SINKS:
+        if name not in run.targets:
+            found |= {name: None, **options_of(name).facts}
+    return found
+
+
+def _as_json(run: loader.Load) -> dict[str, Any]:
+    """What was asked for."""
+    plan = run.plan
+    return {
+        "seed": plan.seed,
+        "customers": run.customers,
+        "from_customer": run.from_customer,
+        "days": plan.days,
+        "as_of": f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def as_in_load(*names: str) -> list[click.Parameter]:
+    return [option for option in load.params if option.name in names]

@@ -1,0 +1,74 @@
+"""``report``: the data as one page, checked against published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from .._core import Plan
+from ..errors import VerificationError
+from ..sinks.base import Stage
+from .console import Console
+from .loading import as_in_load
+from .options import check_target, options_named
+
+__all__ = ["report"]
+
+_COUNTING: Final = Stage("report", title="Counting", unit="customers")
+
+
+@click.command(
+    name="report",
+    short_help="Draw the data, and check it against published figures.",
+    epilog="Example: datagen report --customers 10000 --out report.html",
+    params=[
+        *as_in_load("customers", "seed", "as_of", "days"),
+        click.Option(
+            ["--out"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            default="report.html",
+            show_default=True,
+            help="The page; one that is there is replaced.",
+        ),
+    ],
+)
+def report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
+    """Make the data of a seed and write one HTML page about it, which works without a network.
+
+    It shows volumes by day and hour, amounts, customers by state and age, balances, purchases by
+    category, prices of stocks and the loan book; then published figures (census, Banco Central, B3)
+    beside what was found, and what must hold for every row. Tolerances follow from the size of the
+    sample: 10 000 customers take seconds and show more than 100. Needs the extra `report`; ends
+    with exit code 6 if a check does not hold.
+    """
+    with options_named():
+        plan = Plan(seed, customers, as_of=as_of, days=days)
+    check_target(out, "--out")
+
+    from .. import report as page
+
+    click.echo(
+        f"Looking at {customers} customers (seed {seed}, {days} days up to "
+        f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ})"
+    )
+    console = Console()
+    console.start(_COUNTING, "customers", customers)
+    try:
+        found = page.measure(plan, console.advance)
+    finally:
+        console.close()
+    size = page.write(found, out)
+    failed, known = found.failed, found.known
+    for check in failed:
+        click.echo(f"  [FAIL] {check}")
+    click.echo(
+        f"Report: {out} ({size / 1e6:.1f} MB, {sum(found.rows.values())} rows in "
+        f"{found.seconds:.1f} s): {len(known) - len(failed)} of {len(known)} checks hold"
+    )
+    if failed:
+        raise VerificationError(
+            f"{len(failed)} of {len(known)} checks do not hold (see above, and {out} for all values)"
+        )

@@ -1,0 +1,52 @@
+"""``local``: the stack to try datagen on, started, described and stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+__all__ = ["local"]
+
+
+@click.group(name="local")
+def local() -> None:
+    """A stack to try datagen on: PostgreSQL, a Kafka broker and a registry, from pip alone."""
+
+
+@local.command(name="up")
+def _up() -> None:
+    """Start whatever of the stack is not running."""
+    from .. import local as sandbox
+
+    _print_stack(sandbox.up(report=click.echo))
+
+
+@local.command(name="status")
+def _status() -> None:
+    """Say what runs, and where."""
+    from .. import local as sandbox
+
+    stack = sandbox.status()
+    if stack is None:
+        click.echo("The local stack is down; start it with: datagen local up")
+    else:
+        _print_stack(stack)
+
+
+@local.command(name="down")
+def _down() -> None:
+    """Stop the stack. Tables and schemas stay on disk, topics are gone."""
+    from .. import local as sandbox
+
+    stopped = sandbox.down(report=click.echo)
+    click.echo(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing to stop.")
+
+
+def _print_stack(stack: Any) -> None:
+    for service in stack.services:
+        state = f"pid {service.pid}" if service.running else f"NOT RUNNING, see {service.log}"
+        click.echo(f"  {service.name}: {service.address} ({state})")
+    click.echo(f"  --postgres-url {stack.postgres_url}")
+    click.echo(f"  --kafka-bootstrap {stack.kafka_bootstrap}")
+    click.echo(f"  --schema-registry {stack.schema_registry}")

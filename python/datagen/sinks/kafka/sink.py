@@ -1,0 +1,357 @@
+"""Events into Kafka: topics and schemas are made ready, events encoded, sent and counted."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from ..._core import Batch
+from ...errors import (
+    ConfigurationError,
+    CountingError,
+    DatagenError,
+    OptionError,
+    UnreachableError,
+)
+from ...presets import ProducerConfig
+from ...types import Relation, catalogue
+from . import formats, schemas
+from .cluster import TIMEOUT, Cluster
+from .event_producer import EventProducer
+from .offsets import Ends
+from .topics import Topic, Topics, check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+    from types import TracebackType
+
+    from ..._core import KeySet, Plan
+    from ...presets import EngineName
+    from .delivery import DeliveryReport
+    from .event_producer import Sending
+
+__all__ = ["KafkaSink"]
+
+_log = logging.getLogger(__name__)
+
+
+class KafkaSink:
+    """Sends event streams, one topic each, and counts what became of every event.
+
+    ``with KafkaSink(config) as sink``, then ``send_batch(batch)`` for each batch. Leaving the block
+    waits for the acknowledgements and raises if any is missing; after an exception what is still
+    queued is dropped instead, so that the exception is not held up.
+
+    Making a sink checks every option and connects to nothing. Raises ``ConfigurationError`` for
+    settings and credentials that cannot work, ``UnreachableError`` where nobody answers in time and
+    ``RejectedError`` for events that a broker refuses. A sink belongs to one thread at a time.
+
+    With ``acks="0"`` nobody confirms anything: events count as acknowledged once they are sent.
+    """
+
+    def __init__(self, config: ProducerConfig | None = None) -> None:
+        self._config = config or ProducerConfig()
+        for stream in catalogue().streams:
+            check_name(self.topic(stream.name))
+        self._cluster = Cluster(self._config)
+        self._topics = Topics(self._cluster)
+        self._ends = Ends(self._cluster)
+        self._producer = EventProducer(self._config, self._cluster)
+        self._known: dict[str, int] = {}
+        self._closed = False
+        # By subject. None: events are JSON.
+        wants_avro = schemas.check_options(self._config)
+        self._schema_ids: dict[str, int] | None = {} if wants_avro else None
+        # Topics whose format is known to be that of this sink: new ones, and those that were asked.
+        self._compared: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<KafkaSink {self._cluster.address}>"
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._abandon(error)
+
+    @property
+    def config(self) -> ProducerConfig:
+        return self._config
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine that sends."""
+        return self._producer.engine.name
+
+    @property
+    def format(self) -> Literal["avro", "json"]:
+        """What the next event is encoded as."""
+        return "json" if self._schema_ids is None else "avro"
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether brokers confirm events; with ``acks="0"`` none does."""
+        return self._cluster.acks != "0"
+
+    def topic(self, stream: str) -> str:
+        """The topic that a stream is sent to."""
+        return f"{self._config.topic_prefix}{_relation(stream).name}"
+
+    def connect(self, timeout: float = TIMEOUT) -> None:
+        """Waits until the cluster has answered once, ``timeout`` seconds at most."""
+        self._cluster.connect(timeout)
+
+    def create_topics(
+        self,
+        partitions: Mapping[str, int],
+        retention_hours: int | None = 8,
+        *,
+        replication_factor: int | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> tuple[Topic, ...]:
+        """Makes the topics that are missing; others stay as they are.
+
+        ``retention_hours`` -1 is without limit, None leaves it to the broker, as
+        ``replication_factor`` None leaves the number of replicas. ``config`` are further settings of
+        the topics, which win. Raises ``ConfigurationError`` for topics that events cannot be sent to,
+        or would not stay in.
+        """
+        made = self._topics.create(partitions, retention_hours, replication_factor, config or {})
+        metadata = self._topics.leaders(partitions)
+        self._prepare(partitions, metadata, made)
+        self._compared.update(made)  # they are empty
+        return tuple(Topic(name, self._known[name], name in made) for name in partitions)
+
+    def require_topics(self, topics: Iterable[str]) -> dict[str, int]:
+        """The number of partitions of each topic; raises ``ConfigurationError`` if one is missing.
+
+        Nothing is created, not even where the broker makes topics as they are asked for. Topics that
+        events cannot be sent to, or would not stay in, are refused as by ``create_topics``.
+        """
+        names = list(topics)
+        self._topics.require(names)
+        self._prepare(names, self._topics.leaders(names))
+        return {name: self._known[name] for name in names}
+
+    def check_event_time(
+        self,
+        oldest: datetime,
+        newest: datetime | None = None,
+        *,
+        streams: Iterable[str] | None = None,
+    ) -> None:
+        """Raises ``ConfigurationError`` for topics that delete or refuse events of these times.
+
+        ``streams`` None are all of them. Checked only with ``record_timestamp="event"``. Called before
+        topics are created or required, the check is made with them, and no topic that would be
+        refused is made.
+        """
+        names = [one.name for one in catalogue().streams] if streams is None else streams
+        self._topics.check_event_time(map(self.topic, names), oldest, newest)
+
+    def end_offsets(self, topics: Iterable[str]) -> dict[str, dict[int, int]]:
+        """The next offset of each partition of the topics that exist.
+
+        The difference of two snapshots is a hint, not a count: other producers and transaction
+        markers take offsets too. Asked for by a client of its own, again and again until no further
+        end is told for 30 s. Then it raises ``CountingError`` if events have been sent, whatever the
+        cause, for what is acknowledged has arrived all the same.
+        """
+        try:
+            return self._ends.read(topics)
+        except DatagenError as error:
+            if not self.report().attempted:
+                raise
+            raise self._producer.add_counts(CountingError(str(error))) from error
+
+    def register_schemas(self, streams: Iterable[str] | None = None) -> dict[str, int]:
+        """The ids of the schemas of ``streams`` (all of them by default) by subject.
+
+        Those that the registry lacks are registered. Where no registry is wanted, or none answers
+        and the configuration lets events be JSON, they are JSON from here on and the result is
+        empty. Done for each stream before its first event if it was not called. Raises as
+        ``check_formats`` does, once the sink is connected.
+        """
+        names = [one.name for one in catalogue().streams] if streams is None else list(streams)
+        found: dict[str, int] | None = {}
+        if self._schema_ids is not None:
+            by_subject = {self._subject(name): _relation(name).avro_schema for name in names}
+            found = schemas.register(self._config, by_subject)
+            if found is None and self._schema_ids:
+                raise UnreachableError(
+                    "The Schema Registry was lost between two streams. Start it, or send JSON with "
+                    "--no-avro."
+                )
+            self._schema_ids = None if found is None else {**self._schema_ids, **found}
+        self.check_formats(topic for topic in map(self.topic, names) if topic in self._known)
+        if found is None:
+            schemas.warn(self._config)
+        return found or {}
+
+    def check_formats(self, topics: Iterable[str]) -> None:
+        """Raises ``ConfigurationError`` where events would be of another format than ``topics`` hold.
+
+        Only where the configuration leaves the format open: JSON since no registry answered at the
+        default address, or Avro since one did. A format that was chosen is mixed in with a warning.
+        Topics that the user may not read, and those that this sink has created, are not compared.
+        """
+        asked = [topic for topic in topics if topic not in self._compared]
+        if not asked:
+            return
+        found = formats.formats_of(asked, self._config, self._cluster.events, TIMEOUT)
+        other: Literal["avro", "json"] = "json" if self.format == "avro" else "avro"
+        mixing = [topic for topic in asked if other in found.get(topic, ())]
+        one = len(mixing) == 1
+        mixed = f"{'Topic' if one else 'Topics'} {', '.join(mixing)} {'holds' if one else 'hold'}"
+        chosen = not self._config.may_be_json or not self._config.avro
+        if mixing and other == "avro" and not chosen:
+            raise ConfigurationError(
+                f"{mixed} Avro; --no-avro to mix. No Schema Registry answers at "
+                f"{self._config.schema_registry_url}: start it, or name another by "
+                "--schema-registry."
+            )
+        if mixing and other == "json" and not chosen:
+            raise ConfigurationError(
+                f"{mixed} JSON; --no-avro to go on with it. A Schema Registry answers at "
+                f"the default address: --schema-registry {self._config.schema_registry_url} to mix."
+            )
+        if mixing:
+            held, sent = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
+            _log.warning("%s %s; %s is added.", mixed, held, sent)
+        self._compared.update(asked)
+
+    def delete(self, streams: Iterable[str]) -> None:
+        """Deletes the topics of ``streams``, with all that is in them, and their subjects.
+
+        What is not there is no error.
+        """
+        names = list(streams)
+        try:
+            if self._schema_ids is not None:
+                schemas.delete(self._config, map(self._subject, names))
+        finally:
+            topics = [self.topic(name) for name in names]
+            self._topics.delete(topics)
+            for topic in topics:
+                self._known.pop(topic, None)
+
+    def send(self, stream: str, event: Mapping[str, Any]) -> None:
+        """Sends one event, given as the values of its fields. For many, ``send_batch``."""
+        self.send_batch(Batch.from_rows(stream, [event]))
+
+    def write(self, batch: Batch) -> int:
+        """Sends a batch; how many events it had."""
+        self.send_batch(batch)
+        return len(batch)
+
+    def send_batch(self, batch: Batch) -> None:
+        """Queues every event of a stream's batch; the engine sends them on its own time.
+
+        Waits for capacity while the queue is full. Raises for failures of earlier events.
+        """
+        topic = self.topic(batch.name)
+        self._closed = False
+        if topic not in self._known:
+            self.require_topics([topic])
+        self._producer.send(batch, topic, self._schema_id(batch.name))
+
+    def begin_plan(
+        self,
+        plan: Plan,
+        parents: Callable[[str], list[KeySet]],
+        workers: int,
+        first_customer: int = 0,
+    ) -> Sending:
+        """Begins to make all events of ``plan`` by so many threads, and sends them once told to.
+
+        ``with sink.begin_plan(…) as sending``, then ``sending.finish(…)``. Every event is checked
+        against the keys that ``parents`` gives for its stream, one set for each foreign key. Events
+        made before ``finish`` wait in the queue; those of earlier calls are waited for here. Only
+        the native engine can do this.
+        """
+        names = [stream.name for stream in catalogue().streams]
+        if unknown := [topic for topic in map(self.topic, names) if topic not in self._known]:
+            self.require_topics(unknown)
+        # Schemas first, so that the last of them cannot be missing when events of another are sent.
+        topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
+        return self._producer.begin_plan(plan, topics, parents, workers, first_customer)
+
+    def report(self) -> DeliveryReport:
+        """The delivery outcomes of the events so far, as far as acknowledgements have come in.
+
+        Without those of a plan that were made and never sent. After the sink is closed, or left by an
+        exception, it is the final one.
+        """
+        return self._producer.report()
+
+    def flush(self, timeout: float | None = None) -> DeliveryReport:
+        """Waits until every event is acknowledged or given up, and raises unless all arrived.
+
+        Waits as long as acknowledgements come, and gives up once none has for ``timeout`` seconds, by
+        default ``flush_timeout`` of what was sent.
+        """
+        return self._producer.flush(timeout)
+
+    def close(self) -> DeliveryReport:
+        """Flushes and disconnects; does nothing the second time."""
+        try:
+            return self.report() if self._closed else self.flush()
+        finally:
+            self._disconnect()
+
+    def _prepare(self, topics: Iterable[str], metadata: Any, made: Iterable[str] = ()) -> None:
+        """Makes sure that events can be sent to topics, and tells the engine what they take."""
+        names = list(topics)
+        self._ends.reach(names, metadata)
+        self._topics.check(names, metadata, made)
+        limits = {
+            name: settings.max_message_bytes
+            for name, settings in self._topics.settings.items()
+            if settings.max_message_bytes is not None
+        }
+        self._producer.find(names, limits)
+        self._known |= {name: len(metadata.topics[name].partitions) for name in names}
+
+    def _schema_id(self, stream: str) -> int | None:
+        if self._schema_ids is not None and self._subject(stream) not in self._schema_ids:
+            self.register_schemas([stream])
+        if self._config.may_be_json and self._config.avro:  # the format is open
+            self.check_formats([self.topic(stream)])
+        return None if self._schema_ids is None else self._schema_ids[self._subject(stream)]
+
+    def _subject(self, stream: str) -> str:
+        return f"{self.topic(stream)}-value"
+
+    def _abandon(self, error: BaseException | None) -> None:
+        try:
+            self._producer.abandon()
+        finally:
+            self._disconnect()
+            if isinstance(error, DatagenError):
+                # One end has one set of figures: those after it.
+                self._producer.add_counts(error)
+
+    def _disconnect(self) -> None:
+        self._closed = True
+        self._known.clear()
+        self._producer.close()
+        self._ends.close()
+        self._cluster.disconnect()
+
+
+def _relation(name: str) -> Relation:
+    streams = catalogue().streams
+    for relation in streams:
+        if relation.name == name:
+            return relation
+    raise OptionError("stream", name, "one of " + ", ".join(one.name for one in streams))

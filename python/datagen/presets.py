@@ -23,6 +23,7 @@ __all__ = [
     "PRESETS",
     "RELIABLE",
     "EngineChoice",
+    "EngineName",
     "ProducerConfig",
     "check_url",
 ]
@@ -30,9 +31,10 @@ __all__ = [
 Acks = Literal["0", "1", "all"]
 Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 RecordTimestamp = Literal["production", "event"]
-EngineChoice = Literal["auto", "native", "confluent"]
+EngineName = Literal["native", "confluent"]
+EngineChoice = Literal["auto", EngineName]
 
-#: Where a schema registry is looked for when nobody named one.
+#: Where a schema registry is looked for when the caller named none.
 DEFAULT_REGISTRY: Final = "http://localhost:8081"
 
 _INT32_MAX = 2**31 - 1
@@ -69,12 +71,12 @@ class ProducerConfig:
     clients that cannot work together, or anywhere but in Java.
 
     Sizes are bytes, times milliseconds. Without ``enable_idempotence`` a request whose answer got
-    lost is sent again, so an event may arrive twice; ``ce_id`` tells. The order of the events of
+    lost is sent again, so an event may arrive twice; ``ce_id`` shows it. The order of the events of
     one key holds with every configuration.
 
     ``schema_registry_url`` may list several with commas; None means no registry, hence JSON, as
-    ``avro=False`` does. ``json_fallback`` tells whether events may be JSON where no registry
-    answers; None: only while ``schema_registry_url`` is the default address, which nobody named.
+    ``avro=False`` does. ``json_fallback`` says whether events may be JSON where no registry
+    answers; None: only while ``schema_registry_url`` is the default address, which the caller has not named.
     ``client_options`` are librdkafka's own properties (TLS, SASL, …) by any of their names, Java's
     too, and win over the fields here; ``registry_options`` those of confluent-kafka's
     ``SchemaRegistryClient``, and of its serializers ``auto.register.schemas``,

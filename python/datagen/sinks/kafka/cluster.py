@@ -173,8 +173,8 @@ class Cluster:
                     number, (address, reason) = next(iter(self.events.lost.items()))
                     raise self.unreached(number, address, reason)
                 if refused:
-                    raise self._silent(f"refused the connection ({self.events.cause})")
-                if waited >= _SILENT and not self.events.cause and not asked_what_it_is:
+                    raise self._silent(f"refused the connection ({self.events.last_error})")
+                if waited >= _SILENT and not self.events.last_error and not asked_what_it_is:
                     asked_what_it_is = True
                     if self._is_http_server():
                         raise self._refused("an HTTP server answers there")
@@ -189,7 +189,7 @@ class Cluster:
                 if kind_of(error.args[0].name()) is not UnreachableError:
                     raise self.failure("Kafka's metadata", error) from None
             if time.monotonic() >= end:
-                cause = f" ({self.events.cause})" if self.events.cause else ""
+                cause = f" ({self.events.last_error})" if self.events.last_error else ""
                 raise self._silent(f"did not answer within {timeout:g} s{cause}")
             time.sleep(_TURN)
 

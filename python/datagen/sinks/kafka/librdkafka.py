@@ -186,16 +186,16 @@ class ClientEvents:
         self.forget()
 
     def forget(self) -> None:
-        self._cause = ""
+        self._last_error = ""
         self._problem = ""
         self._hang_ups = 0
         self._last_line = ""
         self._all_down = False
 
     @property
-    def cause(self) -> str:
-        """The last trouble with a broker, or nothing."""
-        return self._cause
+    def last_error(self) -> str:
+        """The last error of a broker, or an empty text."""
+        return self._last_error
 
     @property
     def problem(self) -> str:
@@ -207,7 +207,7 @@ class ClientEvents:
     @property
     def refused(self) -> bool:
         """Whether every address refused a connection, or does not exist."""
-        return self._all_down and _REFUSED.search(self._cause) is not None
+        return self._all_down and _REFUSED.search(self._last_error) is not None
 
     @property
     def throttled_until(self) -> float:
@@ -224,9 +224,9 @@ class ClientEvents:
             self._problem = self._problem or text
         elif error.name() == "_ALL_BROKERS_DOWN":
             self._all_down = True
-            self._cause = self._cause or text
+            self._last_error = self._last_error or text
         else:
-            self._cause = text
+            self._last_error = text
 
     def on_throttle(self, event: ThrottleEvent) -> None:
         """``throttle_cb`` of the client."""

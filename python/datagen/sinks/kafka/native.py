@@ -5,23 +5,24 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _core
-from ...errors import ConfigurationError, UnreachableError
+from ...errors import UnreachableError
 from .cluster import TIMEOUT
-from .delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
+from .delivery import PartitionDelivery
+from .engine import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..._core import Batch, KeySet, Plan, Sending
     from ...presets import ProducerConfig
     from .cluster import Cluster
+    from .engine import Outcome
 
-__all__ = ["NativeEngine", "UnsupportedError"]
+__all__ = ["NativeEngine"]
 
 _log = logging.getLogger(__name__)
 
@@ -77,10 +78,6 @@ _KNOWN: Final[Mapping[str, tuple[str, ...] | None]] = {
 }
 
 
-class UnsupportedError(ConfigurationError):
-    """What was asked for is something that only librdkafka does."""
-
-
 class NativeEngine:
     """Sends by the core's own producer, on a thread of its own, and counts its acknowledgements.
 
@@ -102,32 +99,25 @@ class NativeEngine:
         self._connect()
 
     @property
-    def cause(self) -> str:
-        """The last trouble with a broker, or nothing."""
-        return self._config.hide((self._producer and self._producer.trouble()) or "")
+    def has_failures(self) -> bool:
+        return self._producer is not None and self._producer.has_failures()
 
     @property
     def failure(self) -> tuple[str, str] | None:
-        """The name and the text of what makes sending impossible."""
         found = self._producer and self._producer.failure()
         return (_name(found[0]), self._config.hide(found[1])) if found else None
 
     @property
-    def has_failures(self) -> bool:
-        """Whether an event has failed, or nothing can be sent at all."""
-        return self._producer is not None and self._producer.has_failures()
+    def last_error(self) -> str:
+        return self._config.hide((self._producer and self._producer.trouble()) or "")
 
     @property
-    def throttled_until(self) -> float:
-        """Until when brokers have asked for a pause, or when an event was acknowledged last.
-
-        A time of ``time.monotonic``, 0 before the first acknowledgement.
-        """
+    def last_progress(self) -> float:
         idle = self._producer and self._producer.idle()
         return 0.0 if idle is None else time.monotonic() - idle
 
     def limit(self, topic: str, max_message_bytes: int) -> None:
-        """Says how long a batch of a topic may be; without it the limit is learned from refusals."""
+        """Without it the limit is learned from refusals."""
         self._limits[topic] = max_message_bytes
         if self._producer is not None and topic in self._partitions:
             self._producer.limit(topic, max_message_bytes)
@@ -157,7 +147,7 @@ class NativeEngine:
         if found is None:
             if absent := self._cluster.absent(unknown):
                 raise self._cluster.missing(absent)
-            cause = f" ({self.cause})" if self.cause else ""
+            cause = f" ({self.last_error})" if self.last_error else ""
             raise UnreachableError(
                 f"Kafka at {self._cluster.address} did not tell the partitions of "
                 f"{', '.join(unknown)} within {TIMEOUT:g} s{cause}"
@@ -177,11 +167,14 @@ class NativeEngine:
             if topic in self._limits:
                 producer.limit(topic, self._limits[topic])
 
-    def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
-        """Encodes every event and hands over the batches that are full; waits for room first."""
-        self.find([topic])
-        self._wait_for_room()
-        self._connect().send(batch, topic, schema_id=schema_id)
+    def send(
+        self, batch: Batch, topic: str, schema_id: int | None, wait: Callable[[], None]
+    ) -> None:
+        """Encodes every event and queues the batches that are full; waits before it does."""
+        producer = self._connect()
+        if not producer.wait_for_room(0):
+            wait()
+        producer.send(batch, topic, schema_id=schema_id)
 
     def send_plan(
         self,
@@ -197,7 +190,6 @@ class NativeEngine:
         ``topics`` has the topic and the schema id of each stream, ``parents`` the keys that its
         events are checked against.
         """
-        self.find(topic for topic, _ in topics.values())
         producer = self._connect()
         producer.hold()
         streams = [(name, topic, ident, parents(name)) for name, (topic, ident) in topics.items()]
@@ -213,27 +205,21 @@ class NativeEngine:
         producer.give_up(also_sent=True)
         producer.flush(TIMEOUT)
 
-    def report(self) -> DeliveryReport:
-        topics: defaultdict[str, dict[int, PartitionDelivery]] = defaultdict(dict)
-        attempted: defaultdict[str, int] = defaultdict(int)
-        for topic, partition, tried, sure, twice, failed, there in self._rows():
-            attempted[topic] += tried
+    def wait_for_capacity(self, seconds: float) -> bool:
+        return self._connect().wait_for_room(seconds)
+
+    def flush(self, seconds: float) -> bool:
+        return self._producer is None or self._producer.flush(seconds)
+
+    def purge(self, *, in_flight: bool) -> None:
+        if self._producer is not None:
+            self._producer.give_up(also_sent=in_flight)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """In the order in which topics were found, and by partition."""
+        for topic, number, attempted, sure, twice, failed, there in self._rows():
             by_name = {_name(code): count for code, count in failed.items()}
-            if sure or failed:
-                topics[topic][partition] = PartitionDelivery(sure, by_name, twice, there)
-        return DeliveryReport({t: TopicDelivery(t, n, topics[t]) for t, n in attempted.items()})
-
-    def flush(self, timeout: float) -> bool:
-        return self._producer is None or self._producer.flush(min(timeout, _FOREVER_MS / 1_000))
-
-    def abandon(self, grace: float) -> None:
-        """Drops what is queued, and gives what is on its way a moment."""
-        if self._producer is None:
-            return
-        self._producer.give_up(also_sent=False)
-        if not self._producer.flush(grace):
-            self._producer.give_up(also_sent=True)
-            self._producer.flush(grace)
+            yield topic, number, attempted, PartitionDelivery(sure, by_name, twice, there)
 
     def close(self) -> None:
         if self._producer is not None:
@@ -255,21 +241,10 @@ class NativeEngine:
         return self._producer
 
     def _rows(self) -> list[Any]:
-        """By topic in the order of first use, and partition."""
         if self._producer is None:
             return self._final
-        order = {topic: place for place, topic in enumerate(self._partitions)}
+        order = {topic: position for position, topic in enumerate(self._partitions)}
         return sorted(self._producer.report(), key=lambda row: (order[row[0]], row[1]))
-
-    def _wait_for_room(self) -> None:
-        """Waits as long as events are acknowledged, or a broker has asked for a pause."""
-        producer, timeout = self._connect(), self._config.delivery_timeout
-        began = time.monotonic()
-        while not producer.wait_for_room(1.0):
-            if time.monotonic() - max(began, self.throttled_until) >= timeout + TIMEOUT:
-                raise Stalled(timeout)
-        if self.has_failures:  # that is how there came to be room
-            raise Stalled
 
 
 def _name(code: int) -> str:

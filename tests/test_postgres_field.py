@@ -22,9 +22,10 @@ from datagen.errors import (
     RejectedError,
     UnreachableError,
 )
-from datagen.sinks.postgres import PostgresSink, wire
+from datagen.sinks.postgres import PostgresSink, copy_session
 from datagen.sinks.postgres import session as postgres_session
-from datagen.sinks.postgres import sink as sinks_postgres
+from datagen.sinks.postgres.commit import Commit
+from datagen.sinks.postgres.diagnosis import statement_failure
 from datagen.sinks.postgres.server import Server
 from datagen.types import catalogue
 from running import running
@@ -139,7 +140,7 @@ def test_a_role_that_has_one_connection_is_counted_over_it(pg_dsn: str, role: st
 def test_rows_that_cannot_be_counted_are_committed_all_the_same(
     relay: tuple[str, Relay], pg_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sinks_postgres, "_PATIENCE", 1.0)
+    monkeypatch.setattr("datagen.sinks.postgres.counting.PATIENCE", 1.0)
     dsn, way = relay
     with PostgresSink(dsn) as sink:
         fill_and_commit(sink)
@@ -152,19 +153,23 @@ def test_rows_that_cannot_be_counted_are_committed_all_the_same(
 
 @pytest.mark.parametrize("lost", ["before", "after"])
 def test_a_commit_whose_answer_gets_lost_is_looked_up(
-    relay: tuple[str, Relay], pg_dsn: str, parallel: bool, lost: Any
+    relay: tuple[str, Relay],
+    pg_dsn: str,
+    parallel: bool,
+    lost: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dsn, way = relay
+    run = Commit.run
+
+    def cut(self: Commit) -> None:
+        way.lose = (b"COMMIT\0", lost)
+        run(self)
+
+    # Only the load's own COMMIT: those of tables built apart come before.
+    monkeypatch.setattr(Commit, "run", cut)
     with PostgresSink(dsn, parallel=parallel) as sink:
         fill(sink)
-        # Only the load's own COMMIT: those of tables built apart come before.
-        make_visible = sink._make_visible
-
-        def cut() -> None:
-            way.lose = (b"COMMIT\0", lost)
-            make_visible()
-
-        sink._make_visible = cut  # type: ignore[method-assign]
         if lost == "after":
             sink.commit()
             assert sink.outcome == "committed"
@@ -179,7 +184,7 @@ def test_a_commit_whose_answer_gets_lost_is_looked_up(
 def test_an_outcome_that_nobody_can_tell_is_unknown(
     relay: tuple[str, Relay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sinks_postgres, "_PATIENCE", 1.0)
+    monkeypatch.setattr("datagen.sinks.postgres.commit.PATIENCE", 1.0)
     dsn, way = relay
 
     def commit(sink: PostgresSink) -> None:
@@ -216,7 +221,7 @@ def test_a_commit_after_a_refusal_that_was_caught(pg_dsn: str) -> None:
 
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (postgres_session, wire):
+    for module in (postgres_session, copy_session):
         monkeypatch.setattr(module, "STALLED", 2.5)
     monkeypatch.setattr(postgres_session, "_OBSERVE_AFTER", 1.0)
 
@@ -837,7 +842,7 @@ def test_a_rule_that_comes_while_a_load_runs_loses_nothing(pg_dsn: str) -> None:
         fill(sink)
         # The publication has the tables kept, and rows copied into them.
         execute(pg_dsn, "CREATE PUBLICATION p FOR ALL TABLES")
-        sink._execute(rule)
+        sink._load.execute(rule)
         with pytest.raises(RejectedError, match=r"stocks took 0 of 42 rows"):
             sink.commit()
     assert snapshot(pg_dsn) == before
@@ -851,8 +856,8 @@ def test_a_search_path_that_begins_with_no_place_for_tables(
     # A temporary schema is there once there has been something in it.
     execute(pg_dsn, "CREATE SCHEMA bank")
     with PostgresSink(pg_dsn, parallel=parallel, schema="bank") as sink:
-        sink._execute("CREATE TEMPORARY TABLE t ()")
-        sink._wanted_schema, sink._schema = None, ""
+        sink._load.execute("CREATE TEMPORARY TABLE t ()")
+        sink._wanted_schema, sink._load.schema = None, ""
         with pytest.raises(ConfigurationError, match="no place for tables"):
             sink.begin()
 
@@ -1018,7 +1023,7 @@ def test_settings_that_cannot_be(pg_dsn: str) -> None:
 def test_what_an_error_means(state: str, kind: type[Exception], words: str) -> None:
     error = psycopg.errors.lookup(state)("the server's words")
     server = Server("postgresql://alice@db/bank")
-    said = server.error(error, None, lost="; nothing", refused="; nothing", conflict="")
+    said = statement_failure(server, error, outcome="; nothing")
     assert type(said) is kind
     assert words in str(said)
     assert "the server's words" in str(said)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -16,7 +16,7 @@ from datagen._core import Batch
 from datagen.errors import RejectedError, UnreachableError
 from datagen.sinks.postgres import PostgresSink
 from datagen.sinks.postgres.ddl import TableShape
-from datagen.sinks.postgres.staging import Staging
+from datagen.sinks.postgres.staged import Staged
 from services._net import free_port
 from tables import (
     TABLES,
@@ -157,13 +157,13 @@ def test_tables_in_any_order_by_several_threads(pg_dsn: str, nothing_stays: None
 def test_tables_keep_their_order_whichever_connects_first(
     pg_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = Staging._connect
+    connect = Staged._connect
 
-    def late(self: Staging, main: Any, table: TableShape) -> None:
+    def late(self: Staged, table: TableShape) -> None:
         time.sleep(0.5 if table.name == TABLES[0] else 0)
-        connect(self, main, table)
+        connect(self, table)
 
-    monkeypatch.setattr(Staging, "_connect", late)
+    monkeypatch.setattr(Staged, "_connect", late)
     assert [*load(pg_dsn, 20, parallel=True).rows_loaded] == TABLES
 
 
@@ -326,14 +326,14 @@ def test_a_session_lost_while_rows_are_sent(pg_dsn: str, nothing_stays: None, lo
 def test_all_sessions_lost_while_tables_are_made(
     pg_dsn: str, nothing_stays: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(self: Staging, table: TableShape) -> None:
+    def lose(self: Staged, table: TableShape) -> None:
         found = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
         found += "AND application_name = 'datagen'"
         terminate(pg_dsn, [pid for (pid,) in query(pg_dsn, found)])
         empty(self, table)
 
-    empty = Staging._empty
-    monkeypatch.setattr(Staging, "_empty", lose)
+    empty = Staged._empty
+    monkeypatch.setattr(Staged, "_empty", lose)
     with (
         pytest.raises(UnreachableError, match="nothing was loaded"),
         PostgresSink(pg_dsn, parallel=True) as sink,

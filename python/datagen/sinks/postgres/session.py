@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["ANSWER", "STALLED", "WORK", "session_class", "waiting"]
+__all__ = ["AFTER_INTERRUPT", "ANSWER", "PATIENCE", "STALLED", "WORK", "session_class", "waiting"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,10 @@ ANSWER: Final = 30.0
 STALLED: Final = 60.0
 #: The same where the server may work without a sign of it: a sort in memory, the sync of a file.
 WORK: Final = 600.0
+#: Seconds without progress until an outcome stays open, or committed rows are not counted.
+PATIENCE: Final = 30.0
+#: The same after Ctrl-C.
+AFTER_INTERRUPT: Final = 0.8
 
 #: Seconds between looks at what else there is: Ctrl-C of another thread, signs of progress.
 _TICK = 0.2

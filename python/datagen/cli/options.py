@@ -17,7 +17,7 @@ from .. import loader
 from .._core import Plan
 from .._files import refusal
 from ..errors import OptionError
-from ..presets import PRESETS, EngineChoice, ProducerConfig
+from ..presets import PRESETS, EngineChoice, ProducerConfig, RecordTimestamp
 from ..properties import Properties, read_properties
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def load_options(
             _option("--no-cloudevents", is_flag=True, help="Send no CloudEvents headers."),
             _option(
                 "--record-timestamp",
-                type=click.Choice(["production", "event"]),
+                type=click.Choice(get_args(RecordTimestamp)),
                 default="production",
                 show_default=True,
                 help="Time that Kafka stamps records with; it deletes those past the retention.",

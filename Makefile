@@ -4,26 +4,47 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.csv' -o -name Cargo.toml) Cargo.toml Cargo.lock
+RUST_TESTS := --package datagen-core --package datagen-pipeline --package datagen-producer
+EXTENSION := python/datagen/_core.abi3.so
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+NO_SERVER := not kafka and not postgres and not registry and not slow
 
-.PHONY: help load down test lint format bench golden docs pins clean
+.PHONY: help load down dev check test lint format deny bench golden docs pins clean \
+	rust-format rust-lint rust-test python-lint python-types python-stubs python-test
 
 help:
 	@echo "make load    build everything, start the local stack, load 100 customers into it"
+	@echo "make dev     build the extension for a try, in seconds"
+	@echo "make check   check formats, lints and types, and run the tests that need no server"
 	@echo "make test    run every test, against real PostgreSQL, Apache Kafka and Apicurio"
 	@echo "make lint    check formats, lints and types of both languages"
+	@echo "make deny    check licences, versions and sources of the crates"
 	@echo "make bench   run the benchmarks"
 	@echo "make golden  write the golden values anew (read CONTRIBUTING.md first)"
 	@echo "make docs    write docs/data-catalog.md and .pt.md from the catalogue"
 	@echo "make pins    write requirements/local.txt from the extra \`local\` of pyproject.toml"
 	@echo "make down    stop the local stack"
 
-# The virtual environment, and in it the extension built with optimisation.
-$(VENV)/.installed: pyproject.toml requirements/local.txt $(RUST_SOURCES)
+# The virtual environment, which comes with the extension as it is released.
+$(VENV)/.packages: pyproject.toml requirements/local.txt
 	@command -v cargo >/dev/null || { echo "datagen is built with Rust 1.88 or later: install rustup first"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/local.txt
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
-	touch $@
+	touch $@ $(VENV)/.released $(EXTENSION)
+
+# The same with what has changed since.
+$(VENV)/.released: $(RUST_SOURCES) | $(VENV)/.packages
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@ $(EXTENSION)
+
+# Whichever build was the last, if nothing has changed since; otherwise the one that takes seconds.
+$(EXTENSION): $(RUST_SOURCES) | $(VENV)/.packages
+	cargo build --quiet --package datagen-py --profile dev-fast
+	rm -f $(VENV)/.released
+	install $(TARGET)/dev-fast/lib_core.so $@
+
+dev: $(EXTENSION)
 
 # The hashes of the extra `local`, written anew from pyproject.toml; needs uv.
 LOCAL_EXTRA := import tomllib; \
@@ -32,31 +53,55 @@ pins:
 	$(PYTHON) -c '$(LOCAL_EXTRA)' | uv pip compile - --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements/local.txt
 
-load: $(VENV)/.installed
+load: $(VENV)/.released
 	$(BIN)/datagen load --local --customers 100 --seed 42 --create-topics --truncate
 
-down: $(VENV)/.installed
+down: $(VENV)/.packages
 	$(BIN)/datagen local down
 
-test: $(VENV)/.installed
-	cargo test --quiet --package datagen-core --package datagen-producer
+# Those that take longest come first.
+check: $(EXTENSION)
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target python-test rust-lint rust-test \
+		python-types python-stubs python-lint rust-format
+
+test: $(VENV)/.released rust-test
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.installed
+lint: rust-format rust-lint python-lint python-types python-stubs
+
+rust-format:
 	cargo fmt --all --check
+
+rust-lint:
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+
+rust-test:
+	cargo test --quiet $(RUST_TESTS)
+
+python-lint: $(VENV)/.packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+python-types: $(VENV)/.packages
 	$(BIN)/mypy
-	cd python && ../$(BIN)/python -m mypy.stubtest datagen._core --mypy-config-file ../pyproject.toml \
+
+python-stubs: $(EXTENSION)
+	cd python && $(abspath $(BIN))/python -m mypy.stubtest datagen._core --mypy-config-file ../pyproject.toml \
 		--allowlist ../rust/py/stubtest.allow --ignore-unused-allowlist
 
-format: $(VENV)/.installed
+python-test: $(EXTENSION)
+	$(BIN)/python -m pytest --quiet -m "$(NO_SERVER)" -n 2
+
+format: $(VENV)/.packages
 	cargo fmt --all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.installed
+deny:
+	@command -v cargo-deny >/dev/null || { echo "cargo deny is not here: run \`cargo install --locked cargo-deny\` first"; exit 1; }
+	cargo deny check --hide-inclusion-graph licenses bans sources
+
+bench: $(VENV)/.released
 	cargo bench --package datagen-core
 	$(BIN)/python -m pytest benches --benchmark-only
 
@@ -65,7 +110,7 @@ golden:
 	-cargo test --quiet --package datagen-core --test golden
 	cargo test --quiet --package datagen-core --test golden
 
-docs: $(VENV)/.installed
+docs: $(EXTENSION)
 	$(BIN)/python scripts/data_catalog.py
 
 clean:

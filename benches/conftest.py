@@ -46,6 +46,12 @@ def pytest_configure() -> None:
         )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes as long as the options say is not a test that hangs."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(0))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if FOUND:
         terminalreporter.section("for BENCHMARKS.md")
@@ -54,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_limit() -> None:
-    """What takes as long as the options say is not a test that hangs."""
+    """For pytest's own deadline, behind that of its plugin."""
     faulthandler.cancel_dump_traceback_later()
 
 

@@ -24,9 +24,20 @@ from running import CI, running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from running import Running
     from services.kafka import Kafka, KafkaBroker
     from services.postgres import Postgres
     from services.registry import Registry
+
+#: What each marker stands for: the fixtures of which a test needs one, also by way of others.
+MARKERS = {
+    "kafka": {"kafka", "own_kafka"},
+    "postgres": {"postgres", "own_postgres"},
+    "registry": {"registry"},
+    "slow": {"home", "running"},
+}
+#: A test that starts servers of its own may take as many seconds.
+WITH_OWN_SERVERS = 300
 
 settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=200 if CI else 1_000, deadline=None)
@@ -50,6 +61,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         help="schema registry for tests alone: they leave their subjects in it",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the markers of the fixtures that it needs."""
+    for item in items:
+        needs = set(getattr(item, "fixturenames", ()))
+        for marker, fixtures in MARKERS.items():
+            if needs & fixtures:
+                item.add_marker(marker)
+        if needs & {"own_kafka", "own_postgres"} and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(WITH_OWN_SERVERS))
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +121,18 @@ def postgres(pytestconfig: pytest.Config) -> Iterator[Postgres]:
     else:
         with running(PostgresServer({"fsync": "off"}), _instead("--pg-dsn")) as service:
             yield service
+
+
+@pytest.fixture(scope="session")
+def own_kafka() -> Running:
+    """`running`, for the brokers that a test or a module has to itself."""
+    return running
+
+
+@pytest.fixture(scope="session")
+def own_postgres() -> Running:
+    """`running`, for the PostgreSQL that a test or a module has to itself."""
+    return running
 
 
 @pytest.fixture

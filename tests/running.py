@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
 
@@ -12,10 +12,17 @@ from services._errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from services._service import Startable
 
     S = TypeVar("S", bound=Startable)
+
+    class Running(Protocol):
+        """What `running` is, as fixtures give it."""
+
+        def __call__(self, service: S, instead: str = "") -> AbstractContextManager[S]: ...
+
 
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 

@@ -16,7 +16,6 @@ from datagen.sinks.kafka import KafkaSink
 from datagen.sinks.kafka.native import producer_arguments
 from engines import ENGINES, Engine
 from records import TOPICS, end_offsets
-from running import running
 from services._net import LOOPBACK
 from services.kafka import KafkaBroker, Listener
 from services.tls import Authority
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Options = Mapping[str, str]
+    from running import Running
 
 USER, PASSWORD = "loader", "hunter2"
 
@@ -43,7 +43,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def secured(authority: Authority, alone: Authority) -> Iterator[KafkaBroker]:
+def secured(own_kafka: Running, authority: Authority, alone: Authority) -> Iterator[KafkaBroker]:
     """A broker with every kind of listener, which knows one user."""
     here, elsewhere = authority.server(), authority.server("broker.example")
     listeners = [
@@ -61,7 +61,7 @@ def secured(authority: Authority, alone: Authority) -> Iterator[KafkaBroker]:
             advertised_host="localhost",
         ),
     ]
-    with running(small_broker(listeners=listeners, users={USER: PASSWORD})) as broker:
+    with own_kafka(small_broker(listeners=listeners, users={USER: PASSWORD})) as broker:
         create_topics(broker.bootstrap, 1)
         yield broker
 

@@ -25,7 +25,6 @@ from answering import answering
 from command import Outcome, assert_failed, load
 from datagen import Plan
 from records import TOPICS, end_offsets
-from running import running
 from services._net import free_port
 from services.kafka import KafkaBroker, Listener, delete_topics
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engines import Engine
+    from running import Running
     from services.registry import Registry
 
 SECRET = "Senha-Muito5ecreta"
@@ -410,9 +410,9 @@ def test_a_topic_whose_name_is_taken(pg_dsn: str, clean_kafka: str, registry: Re
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[KafkaBroker]:
+def guarded(own_kafka: Running) -> Iterator[KafkaBroker]:
     """A broker that knows a user, `clerk`, who has no rights at all."""
-    with running(
+    with own_kafka(
         KafkaBroker(
             listeners=[Listener("SASL", "SASL_PLAINTEXT")],
             users={"clerk": SECRET},

@@ -27,6 +27,7 @@ from datagen.loader import Load
 from datagen.presets import BULK, ProducerConfig
 from datagen.sinks.kafka import KafkaSink
 from records import TOPICS, end_offsets
+from targets import to_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +209,7 @@ def test_without_a_registry_both_send_json(stack: Stack, caplog: pytest.LogCaptu
         schema_registry_url=f"http://{CLOSED}",
         json_fallback=True,
     )
-    run = Load(plan=Plan(seed=1, customers=40), producer=producer, fast=True, workers=0)
+    run = Load(plan=Plan(seed=1, customers=40), targets=to_kafka(producer), fast=True, workers=0)
     measure(run, 1, lambda _: None)
     warnings = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     assert len(warnings) == 1

@@ -34,6 +34,7 @@ from services.kafka import KafkaBroker, delete_topics
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from running import Running
     from services.registry import Registry
 
 STREAMS = tuple(stream.name for stream in catalogue().streams)
@@ -43,8 +44,8 @@ FEW = Plan(seed=11, customers=60)
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaBroker]:
-    with KafkaBroker() as broker:
+def broker(own_kafka: Running) -> Iterator[KafkaBroker]:
+    with own_kafka(KafkaBroker()) as broker:
         yield broker
 
 

@@ -31,7 +31,6 @@ from datagen.sinks.kafka import PRESETS, DeliveryReport, KafkaSink, ProducerConf
 from datagen.types import catalogue
 from murmur2 import partition
 from records import TOPICS, end_offsets, read_topics
-from running import running
 from services._net import free_port
 from services.kafka import KafkaBroker, KafkaCluster, Listener, delete_topics
 from services.proxy import Proxy
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from engines import Engine
 
     Options = Mapping[str, str]
-
+    from running import Running
 
 STREAM = "banking.card-transactions"
 PLAN = Plan(seed=7, customers=600)
@@ -62,11 +61,11 @@ def small_broker(**options: Any) -> KafkaBroker:
 
 
 @pytest.fixture(scope="module")
-def proxied() -> Iterator[tuple[KafkaBroker, Proxy]]:
+def proxied(own_kafka: Running) -> Iterator[tuple[KafkaBroker, Proxy]]:
     """A broker that clients also reach by way of a proxy."""
     port = free_port()
     broker = small_broker(listeners=[Listener("PROXY", advertised_port=port)])
-    with running(broker), Proxy(broker.address("PROXY"), port) as proxy:
+    with own_kafka(broker), Proxy(broker.address("PROXY"), port) as proxy:
         yield broker, proxy
 
 
@@ -86,8 +85,8 @@ def proxy(proxied: tuple[KafkaBroker, Proxy], broker: KafkaBroker) -> Iterator[P
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[KafkaCluster]:
-    with running(KafkaCluster()) as cluster:
+def three(own_kafka: Running) -> Iterator[KafkaCluster]:
+    with own_kafka(KafkaCluster()) as cluster:
         yield cluster
 
 
@@ -367,8 +366,8 @@ def test_a_broker_that_never_comes_back(
 
 
 @pytest.mark.parametrize("version", ["2.8.2", "3.9.1"])
-def test_an_older_broker(version: str, engine: Engine) -> None:
-    with running(small_broker(version=version)) as broker:
+def test_an_older_broker(version: str, engine: Engine, own_kafka: Running) -> None:
+    with own_kafka(small_broker(version=version)) as broker:
         create_topics(broker.bootstrap, 1)
         for preset, stream in zip(PRESETS, TOPICS, strict=True):
             delivery = deliver(to(broker.bootstrap, preset, engine), nullcontext(), stream)

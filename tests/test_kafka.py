@@ -38,13 +38,12 @@ from datagen.sinks.kafka import (
 from datagen.types import catalogue
 from murmur2 import murmur2, partition
 from records import TOPICS, read_topic
-from running import running
 from sending import TRANSACTIONS, batch_of, to
 from services.kafka import KafkaBroker
 
 if TYPE_CHECKING:
+    from running import Running
     from services.registry import Registry
-
 
 # --- what arrives
 
@@ -289,8 +288,8 @@ def test_topics_that_cannot_be_made(topics: str) -> None:
     sink.close()
 
 
-def test_asking_for_topics_makes_none() -> None:
-    with running(KafkaBroker(auto_create_topics=True, short_lived=True)) as broker:
+def test_asking_for_topics_makes_none(own_kafka: Running) -> None:
+    with own_kafka(KafkaBroker(auto_create_topics=True, short_lived=True)) as broker:
         sink = KafkaSink(to(broker.bootstrap))
         with pytest.raises(ConfigurationError, match="does not exist"):
             sink.require_topics(["banking.nobody"])

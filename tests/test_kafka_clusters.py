@@ -42,7 +42,6 @@ from datagen.errors import (
 from datagen.presets import BULK, PRESETS, RELIABLE, ProducerConfig
 from datagen.sinks.kafka import KafkaSink
 from records import TOPICS, end_offsets, read_topics
-from running import running
 from services import policy
 from services._net import free_port
 from services.kafka import KafkaBroker, KafkaCluster, Listener
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from engines import Engine
+    from running import Running
 
 STREAM = "banking.transactions"
 USER, PASSWORD = "loader", "hunter2"
@@ -67,7 +67,7 @@ def closed_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def broker(closed_port: int) -> Iterator[KafkaBroker]:
+def broker(own_kafka: Running, closed_port: int) -> Iterator[KafkaBroker]:
     """One broker that lets its user do what ACLs say, with a policy and a quota.
 
     Its plain listener is for whoever may do everything. Two more are advertised at addresses where
@@ -91,14 +91,14 @@ def broker(closed_port: int) -> Iterator[KafkaBroker]:
         users={USER: PASSWORD},
         properties=properties,
     )
-    with running(server) as found:
+    with own_kafka(server) as found:
         found.quota("slow", SLOW)
         yield found
 
 
 @pytest.fixture(scope="module")
-def three() -> Iterator[KafkaCluster]:
-    with running(KafkaCluster()) as cluster:
+def three(own_kafka: Running) -> Iterator[KafkaCluster]:
+    with own_kafka(KafkaCluster()) as cluster:
         yield cluster
 
 
@@ -407,8 +407,8 @@ def test_names_that_collide(config: ProducerConfig) -> None:
     assert "--topic-prefix" in str(caught.value)
 
 
-def test_a_policy_of_the_cluster(engine: Engine) -> None:
-    with running(KafkaBroker(heap="320m", short_lived=True, topic_policy=True)) as broker:
+def test_a_policy_of_the_cluster(engine: Engine, own_kafka: Running) -> None:
+    with own_kafka(KafkaBroker(heap="320m", short_lived=True, topic_policy=True)) as broker:
         config = config_of(broker.bootstrap, "p.", engine)
         outcome = command(config, "--create-topics", "--customers", 20)
         assert_failed(outcome, 3, policy.WORDS, "POLICY_VIOLATION", "--retention-hours broker")

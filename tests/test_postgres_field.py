@@ -50,6 +50,7 @@ from tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from running import Running
     from services.postgres import Postgres
 
 ROLE = "datagen_other"
@@ -586,8 +587,8 @@ def test_ctrl_c_while_connections_do_not_come(relay: tuple[str, Relay]) -> None:
 
 
 @pytest.fixture(scope="module")
-def logical() -> Iterator[PostgresServer]:
-    with running(PostgresServer({"fsync": "off", "wal_level": "logical"})) as server:
+def logical(own_postgres: Running) -> Iterator[PostgresServer]:
+    with own_postgres(PostgresServer({"fsync": "off", "wal_level": "logical"})) as server:
         yield server
 
 
@@ -935,9 +936,9 @@ def test_without_poll(pg_dsn: str, parallel: bool, monkeypatch: pytest.MonkeyPat
 # Errors name the cause and the place
 
 
-def test_a_hot_standby() -> None:
+def test_a_hot_standby(own_postgres: Running) -> None:
     server = PostgresServer({"fsync": "off"})
-    with running(server):
+    with own_postgres(server):
         load(server.dsn, 20)
         server.stop()
         (server.directory / "data" / "standby.signal").touch()

@@ -7,13 +7,13 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from markupsafe import escape
 
 from command import DATAGEN, Outcome, assert_failed, run
 from datagen import Plan, cli, report
@@ -238,7 +238,7 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("package", ["plotly", "polars"])
+@pytest.mark.parametrize("package", ["jinja2", "plotly", "polars"])
 def test_without_the_extra_its_name_is_told(package: str, tmp_path: Path) -> None:
     (tmp_path / f"{package}.py").write_text(
         f"raise ModuleNotFoundError(\"No module named '{package}'\", name='{package}')\n"

@@ -96,8 +96,10 @@ def test_postgres_refuses_a_wrong_password(postgres: Postgres) -> None:
 
 @pytest.mark.skipif(not can_watch(), reason="reads Linux's /proc")
 @pytest.mark.parametrize("name", ["kafka", "registry", "postgres"])
-def test_listens_on_loopback_only(name: str, request: pytest.FixtureRequest) -> None:
-    service = request.getfixturevalue(name)
+def test_listens_on_loopback_only(
+    name: str, kafka: Kafka, registry: Registry, postgres: Postgres
+) -> None:
+    service = {"kafka": kafka, "registry": registry, "postgres": postgres}[name]
     if not isinstance(service, Service):
         pytest.skip("not started by the tests")
     bound = listening(service.pid)

@@ -43,7 +43,7 @@ RecordTimestamp = Literal["production", "event"]
 EngineName = Literal["native", "confluent"]
 EngineChoice = Literal["auto", EngineName]
 
-#: Where a schema registry is looked for when nobody named one.
+#: Where a schema registry is looked for when the caller named none.
 DEFAULT_REGISTRY: Final = "http://localhost:8081"
 
 #: The least of each number here; the most is librdkafka's.
@@ -78,12 +78,12 @@ class ProducerConfig:
     clients that cannot work together, or anywhere but in Java.
 
     Sizes are bytes, times milliseconds. Without ``enable_idempotence`` a request whose answer got
-    lost is sent again, so an event may arrive twice; ``ce_id`` tells. The order of the events of
+    lost is sent again, so an event may arrive twice; ``ce_id`` shows it. The order of the events of
     one key holds with every configuration.
 
     ``schema_registry_url`` may list several with commas; None means no registry, hence JSON, as
-    ``avro=False`` does. ``json_fallback`` tells whether events may be JSON where no registry
-    answers; None: only while ``schema_registry_url`` is the default address, which nobody named.
+    ``avro=False`` does. ``json_fallback`` says whether events may be JSON where no registry
+    answers; None: only while ``schema_registry_url`` is the default address, which the caller has not named.
     ``client_options`` are librdkafka's own properties (TLS, SASL, …) by any of their names, Java's
     too, and win over the fields here; ``registry_options`` those of confluent-kafka's
     ``SchemaRegistryClient``, and of its serializers ``auto.register.schemas``,

@@ -1,6 +1,6 @@
 """`datagen benchmark`: the rate of each stage here, beside a peer that does the same work.
 
-Both run in turns, so that they meet the machine in the same state, and the ratio is what to go by.
+Both run by turns, so that they meet the machine in the same state, and the ratio is what to go by.
 PostgreSQL and Kafka are measured in a schema and in topics of the benchmark's own, which are gone in
 the end; the user's tables, topics and subjects are not touched.
 """
@@ -16,7 +16,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from .._core import Plan
 from .._files import reason, write_whole
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .. import loader
+    from ..sinks.kafka.stage import KafkaTarget
+    from ..sinks.postgres.stage import PostgresTarget
     from ._contest import Ways
 
 __all__ = [
@@ -106,8 +108,9 @@ def _services(load: loader.Load, stack: ExitStack) -> dict[str, Ways]:
     found: dict[str, Ways] = {}
     plan = load.plan
     small = replace(load, plan=_first(plan, _WARM_UP))
-    if load.postgres_url is not None:
-        schema = stack.enter_context(own_schema(load.postgres_url))
+    if "postgres" in load.targets:
+        database = cast("PostgresTarget", load.targets["postgres"])
+        schema = stack.enter_context(own_schema(database.url))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datagen-")))
 
         def into_postgres() -> tuple[Way, Way]:
@@ -116,8 +119,9 @@ def _services(load: loader.Load, stack: ExitStack) -> dict[str, Ways]:
             return postgres(load, schema), files.way()
 
         found["PostgreSQL"] = into_postgres
-    if load.producer is not None:
-        config = stack.enter_context(own_topics(load.producer))
+    if "kafka" in load.targets:
+        cluster = cast("KafkaTarget", load.targets["kafka"])
+        config = stack.enter_context(own_topics(cluster.producer))
 
         def into_kafka() -> tuple[Way, Way]:
             kafka(small, config).run()

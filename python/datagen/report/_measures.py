@@ -89,9 +89,9 @@ class Figure:
             [line] = lines
             return Check(self.name, line.published, source, line.found, line.tolerance, holds)
         farthest, used = max(values, key=lambda value: value[1])
-        told = f"{known.count(False)} of {len(lines)} beyond" if not holds else "all within"
+        words = f"{known.count(False)} of {len(lines)} beyond" if not holds else "all within"
         far = f"{used:.0%} of" if used < 10 else f"{used:.0f} times"
-        found = f"{told}; {farthest.label} uses {far} its tolerance"
+        found = f"{words}; {farthest.label} uses {far} its tolerance"
         if not known:
             found = NOTHING
         elif used == 0:

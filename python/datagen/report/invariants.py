@@ -76,7 +76,7 @@ class Distinct:
 
 @dataclass(frozen=True)
 class OnePrice:
-    """A stock has one price in a minute, whoever trades."""
+    """A stock has one price in a minute, for every trade."""
 
     name: str
     source: str

@@ -1,0 +1,126 @@
+"""The PostgreSQL stage of a load: all tables, in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ...settlement import Committed
+from ..base import REFERENCE, Check, Stage, tables
+from .sink import PostgresSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from ..._core import Batch
+    from ..base import Window
+
+__all__ = ["POSTGRES", "SKIP", "PostgresTarget"]
+
+POSTGRES: Final = Stage(
+    "postgres",
+    title="PostgreSQL",
+    unit="rows",
+    counted="PostgreSQL row counts",
+    committed="committed",
+)
+#: The option that leaves this sink out.
+SKIP: Final = "--skip-postgres"
+#: Tables in the order in which they are validated.
+_VALIDATED: Final = ("customers", "accounts", "credit_cards", "loans", "properties", "stocks")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresTarget:
+    """A database to load all tables into.
+
+    ``schema`` None is the first schema of the session's search_path that exists; with ``truncate``
+    the rows that are there are replaced.
+    """
+
+    # A password may stand in it.
+    url: str = field(repr=False)
+    schema: str | None = None
+    truncate: bool = False
+
+    @property
+    def relations(self) -> tuple[str, ...]:
+        return tables()
+
+    def sink(self, window: Window) -> _PostgresStage:
+        return _PostgresStage(self, window)
+
+
+class _PostgresStage:
+    stage = POSTGRES
+    relations = tables()
+    commit_part = "keys and commit"
+
+    def __init__(self, target: PostgresTarget, window: Window) -> None:
+        self._target = target
+        self._window = window
+        self._sink = PostgresSink(
+            target.url, truncate=target.truncate, parallel=window.fast, schema=target.schema
+        )
+
+    def __enter__(self) -> Self:
+        first = self._window.first_customer
+        if self._target.truncate and first:
+            _log.warning("--truncate removes the rows of customers before %d too", first)
+        self._sink.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._sink.__exit__(kind, error, trace)
+
+    def prepare(self) -> None:
+        """Tables are made in the transaction of the load."""
+
+    def transfer(self) -> None:
+        """Tables come as batches."""
+
+    def begin(self) -> None:
+        self._sink.begin()
+
+    def write(self, batch: Batch) -> int:
+        return self._sink.write(batch)
+
+    def finish(self, name: str) -> None:
+        self._sink.finish(name)
+
+    def commit(self) -> None:
+        self._sink.commit()
+
+    def verify(self) -> Iterator[Check]:
+        counts, before = self._sink.counts(), self._sink.rows_before
+        loaded = self._sink.rows_loaded
+        for name in _VALIDATED:
+            planned = self._window.rows(name)
+            # Reference data that was there before counts as loaded: it is the same rows.
+            there = planned - loaded[name] if name in REFERENCE else 0
+            yield Check(name, planned, counts[name] - before[name] + there)
+
+    def facts(self) -> Mapping[str, Any]:
+        return {}
+
+    def objection(self) -> str:
+        return ""
+
+    def settlement(self) -> Committed:
+        return Committed(
+            POSTGRES.name,
+            POSTGRES.title,
+            self._sink.outcome,
+            self._target.truncate,
+            SKIP,
+            self._sink.rows_loaded,
+        )

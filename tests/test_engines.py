@@ -25,7 +25,7 @@ from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerCon
 from datagen.sinks.kafka import DeliveryReport, KafkaSink
 from datagen.sinks.kafka.cluster import Cluster
 from datagen.sinks.kafka.event_producer import choose_engine
-from datagen.sinks.kafka.native import NativeEngine, _options
+from datagen.sinks.kafka.native import NativeEngine, producer_arguments
 from datagen.sinks.kafka.topics import Topics
 from datagen.types import catalogue
 from records import Record, read_topic
@@ -370,14 +370,16 @@ def test_options_are_read_as_librdkafka_reads_them(
     options: dict[str, str], name: str, expected: object
 ) -> None:
     places = [("a", 1), ("b", 9092), ("::1", 9092), ("c", 2)]
-    found = _options(ProducerConfig(client_options=options))
+    found = producer_arguments(ProducerConfig(client_options=options))
     assert found[name] == (places if expected is None else expected)
 
 
 @pytest.mark.parametrize(("given", "checked"), [("HTTPS", True), ("https", True), ("NONE", False)])
 def test_names_in_certificates_are_checked_whatever_the_case(given: str, checked: bool) -> None:
     options = {"security.protocol": "SSL", "ssl.endpoint.identification.algorithm": given}
-    assert _options(ProducerConfig(client_options=options))["tls"]["verify_name"] is checked
+    assert (
+        producer_arguments(ProducerConfig(client_options=options))["tls"]["verify_name"] is checked
+    )
 
 
 def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing(

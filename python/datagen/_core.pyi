@@ -230,7 +230,7 @@ class ProducerError(Exception):
 class Producer:
     """Sends record batches that are made without Python objects for each event.
 
-    Options are those of ``datagen.sinks._native``, times in milliseconds. A thread of its own sends
+    Options are those of ``datagen.sinks.kafka.native``, times in milliseconds. A thread of its own sends
     from the start. May be used by any thread. Raises ``ProducerError``.
     """
 

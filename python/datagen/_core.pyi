@@ -10,6 +10,7 @@ __all__ = [
     "Column",
     "EncodedRows",
     "KeySet",
+    "KeyStore",
     "Plan",
     "Producer",
     "ProducerError",
@@ -195,6 +196,33 @@ class KeySet:
     def first_missing(self, batch: Batch, field: str) -> int | None:
         """The first row whose id is not in the set, or None. Rows without a value pass."""
 
+@final
+class KeyStore:
+    """The ids of all rows that were handed over, against which every batch is checked.
+
+    Rows of tables have to be unique, and those of streams with ``unique_events``; the ids of other
+    events are forgotten. May be used by any thread.
+    """
+
+    def __new__(cls, *, unique_events: bool = False) -> KeyStore: ...
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows handed over so far, by relation in catalogue order."""
+    def add_batch(self, batch: Batch) -> None:
+        """Checks all rows of a batch, then takes their ids; a refused batch changes nothing.
+
+        Raises ``ReferentialIntegrityError`` for the first row whose parent was not handed over, and
+        ``RejectedError`` for the first whose primary key was handed over before. Foreign keys
+        are looked at in the catalogue's order.
+        """
+    def parents(self, name: str) -> list[KeySet]:
+        """The ids that the rows of a table or stream may point at, for each of its foreign keys.
+
+        They grow with the store. Raises ``OptionError`` for a name that the catalogue lacks.
+        """
+    def count(self, name: str, rows: int) -> None:
+        """Counts rows that were checked against ``parents`` elsewhere."""
+
 class ProducerError(Exception):
     """The producer failed: ``args`` is the number of librdkafka's for it, and what happened."""
 
@@ -297,7 +325,7 @@ class Producer:
 
 @final
 class Sending:
-    """Streams on their way."""
+    """Streams that are being made and sent."""
 
     def wait(self, timeout: float) -> bool:
         """Waits until every event is handed over; false if it takes longer than so many seconds.

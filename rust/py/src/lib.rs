@@ -30,7 +30,7 @@ mod _core {
     #[pymodule_export]
     use crate::catalogue::catalogue;
     #[pymodule_export]
-    use crate::keys::PyKeySet;
+    use crate::keys::{PyKeySet, PyKeyStore};
     #[pymodule_export]
     use crate::plan::PyPlan;
     #[pymodule_export]

@@ -34,6 +34,7 @@ from services.kafka import KafkaBroker, delete_topics
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from own_topics import OwnTopics
     from running import Running
     from services.registry import Registry
 
@@ -383,11 +384,14 @@ def test_names_in_certificates_are_checked_whatever_the_case(given: str, checked
 
 
 def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing(
-    clean_kafka: str, monkeypatch: pytest.MonkeyPatch
+    clean_kafka: OwnTopics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("datagen.sinks.kafka.native.TIMEOUT", 1.0)
-    there = {"banking.trades": 2, "banking.installments": 4}
-    config = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None, engine="native")
+    trades, installments, nobody, nothing = map(
+        clean_kafka.name, ("trades", "installments", "nobody", "nothing")
+    )
+    there = {trades: 2, installments: 4}
+    config = clean_kafka.config(engine="native")
     cluster = Cluster(config)
     engine = NativeEngine(config, cluster)
     try:
@@ -396,11 +400,11 @@ def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing
         assert engine._producer is not None
         assert engine._producer.partitions([*there], 0) == [2, 4]
         with pytest.raises(ConfigurationError) as caught:
-            engine.find(["banking.nobody", "banking.trades", "banking.nothing"])
+            engine.find([nobody, trades, nothing])
     finally:
         engine.close()
         cluster.disconnect()
-    assert "topics banking.nobody, banking.nothing do not exist" in str(caught.value)
+    assert f"topics {nobody}, {nothing} do not exist" in str(caught.value)
 
 
 def test_the_report_of_a_plan_that_was_interrupted(where: KafkaBroker) -> None:

@@ -239,7 +239,7 @@ PYTHON: dict[str, Layer] = {
     "errors": Layer(frozenset()),
     "_secrets": Layer(frozenset()),
     "_client_options": Layer(frozenset({"errors"})),
-    "types": Layer(frozenset({"_core", "errors"})),
+    "types": Layer(frozenset({"_core"})),
     "presets": Layer(frozenset({"_client_options", "_secrets", "errors"})),
     "properties": Layer(
         frozenset({"_client_options", "errors"}), lazily=frozenset({"javaproperties"})
@@ -276,7 +276,7 @@ PYTHON: dict[str, Layer] = {
         frozenset({"_core", "_files", "errors"}), outside=frozenset({"plotly", "polars"})
     ),
     "_console": Layer(
-        frozenset({"loader", "settlement"}),
+        frozenset({"_core", "loader", "settlement"}),
         outside=frozenset({"click"}),
         lazily=frozenset({"rich"}),
     ),

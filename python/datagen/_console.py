@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from ._core import catalogue
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Console"]
 
-#: Tables in the order in which they are validated.
-_SHOWN: Final = ("customers", "accounts", "credit_cards", "loans", "properties", "stocks")
+
+def _rank(check: loader.Check) -> int:
+    return catalogue()[check.name].validation_rank
 
 
 def _rate(rows: int, seconds: float) -> str:
@@ -175,7 +178,7 @@ class Console:
         self.say(f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})")
         if run.postgres_url is not None:
             self.say("Validating PostgreSQL row counts...")
-            checks = sorted(report.table_checks, key=lambda check: _SHOWN.index(check.name))
+            checks = sorted(report.table_checks, key=_rank)
             self._checks(checks, "rows")
         if run.producer is not None:
             self.say("Validating Kafka topic offsets...")

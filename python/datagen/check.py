@@ -27,16 +27,6 @@ _ID, _PLACE = 17, 16
 #: More customers have events in the same proportion.
 _COUNTED_CUSTOMERS = 10_000
 
-#: What a row of each table is called when it is somebody's parent.
-_PARENT = {
-    "customers": "customer",
-    "properties": "property",
-    "stocks": "stock",
-    "accounts": "account",
-    "credit_cards": "credit card",
-    "loans": "loan",
-}
-
 
 class MasterDataStore:
     """Checks every row and keeps the keys of master rows only: events pass through.
@@ -228,7 +218,7 @@ def _places(ids: int) -> int:
 
 def orphan(name: str, field: str, value: object, row: int) -> ReferentialIntegrityError:
     """The exception for a row whose parent was never handed over."""
-    key = next(key for key in catalogue()[name].foreign_keys if key.field == field)
-    word = _PARENT[key.table]
+    key = catalogue()[name].foreign_key(field)
+    word = catalogue()[key.table].singular
     parent = f"{key.only[1]} {word}" if key.only else word
     return ReferentialIntegrityError(name, field, str(value), row, parent)

@@ -53,14 +53,9 @@ FAST_CUSTOMERS: Final = 10_000
 #: A hundred years; Kafka counts milliseconds in 64 bits.
 MAX_RETENTION_HOURS: Final = 876_000
 #: Partitions of the topics that a run creates.
-PARTITIONS: Final = {stream.name: 3 for stream in catalogue().streams}
-#: The same for a load by several threads: more for the two large topics.
-PARALLEL_PARTITIONS: Final = PARTITIONS | {
-    "banking.transactions": 6,
-    "banking.card-transactions": 6,
-}
-#: Tables whose rows belong to no customer.
-REFERENCE: Final = frozenset({"stocks"})
+PARTITIONS: Final = {stream.name: stream.partitions for stream in catalogue().streams}
+#: The same for a load by several threads.
+PARALLEL_PARTITIONS: Final = {one.name: one.parallel_partitions for one in catalogue().streams}
 #: What a cluster of any size can bear, and Kafka's 16 bits.
 MAX_PARTITIONS: Final = 10_000
 MAX_REPLICATION: Final = 32_767
@@ -74,8 +69,6 @@ _BATCH_ROWS: Final = 8192
 _BATCHES_AHEAD: Final = 32
 #: Customers times days of a load whose rows have room anywhere: some 300 MB of them.
 _SMALL: Final = 2_000_000
-#: Longer ago than the first installment of any loan.
-_LONGEST_LOAN: Final = timedelta(days=16 * 365)
 #: Seconds without a further event for those that nobody acknowledges to show up in their topic.
 _SETTLE: Final = 5.0
 
@@ -146,7 +139,7 @@ class Load:
 
     def first(self, name: str) -> int:
         """The first customer whose rows are loaded; reference rows are loaded whole."""
-        return 0 if name in REFERENCE else self.from_customer
+        return 0 if catalogue()[name].is_reference else self.from_customer
 
 
 @dataclass(frozen=True)
@@ -360,9 +353,7 @@ def _prepare_topics(run: Load, kafka: KafkaSink) -> None:
 
 def _oldest(plan: Plan, stream: str) -> datetime:
     """A time that no event of a stream is before."""
-    # Loans are older than the history, and each installment since their first is an event.
-    loans = stream == "banking.installments"
-    return plan.as_of - (_LONGEST_LOAN if loans else timedelta(days=plan.days))
+    return plan.as_of - timedelta(days=catalogue()[stream].history_days or plan.days)
 
 
 class _Master:
@@ -637,7 +628,7 @@ class _Run:
         for name, loaded in self._postgres.rows_loaded.items():
             planned = self._planned(name)
             # Reference data that was there before counts as loaded: it is the same rows.
-            there = planned - loaded if name in REFERENCE else 0
+            there = planned - loaded if catalogue()[name].is_reference else 0
             found = counts[name] - before[name] + there
             yield Check(name, planned, found)
 

@@ -99,7 +99,7 @@ def render(report: Report) -> str:
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
         f"<script>{get_plotlyjs()}</script></head><body>",
         f"<header><h1>{escape(title)}</h1>",
-        f"<p>{escape(history)}; catalogue version {catalogue()['version']}</p>",
+        f"<p>{escape(history)}; catalogue version {catalogue().version}</p>",
         f'<div class="verdict{" no" if failed else ""}">{escape(verdict)}</div>',
         '<div class="rows">',
         *(

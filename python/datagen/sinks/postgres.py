@@ -41,9 +41,6 @@ _log = logging.getLogger(__name__)
 #: Two loads into one database take turns: both hold this transaction-level advisory lock.
 _LOAD_LOCK = int.from_bytes(b"datagen")
 
-#: Rows that are the same for every seed: those that are there already are not a conflict.
-_REFERENCE_TABLES = frozenset({"stocks"})
-
 #: Seconds without progress until rows that are committed are not counted, or until it stays open
 #: whether they are.
 _PATIENCE: Final = 30.0
@@ -312,7 +309,8 @@ class PostgresSink:
             raise self._misused(f"finish({table.name!r}) was called already")
         self._wrote = True
         with self._errors(table.name):
-            if table.name in _REFERENCE_TABLES and self._rows_before[table.name]:
+            # Reference rows are the same for every seed: those that are there are no conflict.
+            if catalogue()[table.name].is_reference and self._rows_before[table.name]:
                 added = self._merge(table, batch)
                 self._rows_loaded[table.name] += added
                 return added

@@ -63,8 +63,8 @@ def test_events_that_nobody_acknowledged(
     # One end has one set of figures.
     (delivered,) = report.settlement.sinks
     assert isinstance(delivered, Delivered)
-    first = delivered.topics[0]
-    assert (first.acknowledged, first.unknown) == ((rows, 0) if ok else (0, rows))
+    of_first = delivered.topics[0]
+    assert (of_first.acknowledged, of_first.unknown) == ((rows, 0) if ok else (0, rows))
     assert report.settlement.complete is ok
 
 

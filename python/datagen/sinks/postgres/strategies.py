@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from ...errors import RejectedError
+from ..base import REFERENCE
 from .copy_session import CopyIn
 from .counting import count_rows
 from .diagnosis import is_lost
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Append", "Fresh", "Strategy", "refuse_fewer"]
 
 _log = logging.getLogger(__name__)
-
-#: Rows that are the same for every seed: those that are there already are not a conflict.
-_REFERENCE_TABLES: Final = frozenset({"stocks"})
 
 #: Whether the changes of this database are read by subscribers.
 _FOLLOWED: Final = """
@@ -157,7 +155,7 @@ class Append(Fresh):
     def write(self, table: TableShape, batch: Batch) -> int:
         if table.name in self.fresh:
             return super().write(table, batch)
-        if table.name in _REFERENCE_TABLES and self.rows_before[table.name]:
+        if table.name in REFERENCE and self.rows_before[table.name]:
             added = self._merge(table, batch)
             self.rows_loaded[table.name] += added
             return added

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from ...errors import RejectedError
-from ..base import REFERENCE
+from ...types import catalogue
 from .copy_session import CopyIn
 from .counting import count_rows
 from .diagnosis import is_lost
@@ -155,7 +155,8 @@ class Append(Fresh):
     def write(self, table: TableShape, batch: Batch) -> int:
         if table.name in self.fresh:
             return super().write(table, batch)
-        if table.name in REFERENCE and self.rows_before[table.name]:
+        # They are the same for every seed: those that are there already are no conflict.
+        if catalogue()[table.name].is_reference and self.rows_before[table.name]:
             added = self._merge(table, batch)
             self.rows_loaded[table.name] += added
             return added

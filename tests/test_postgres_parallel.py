@@ -17,8 +17,8 @@ from datagen.errors import RejectedError, UnreachableError
 from datagen.sinks.postgres import PostgresSink
 from datagen.sinks.postgres.ddl import TableShape
 from datagen.sinks.postgres.staged import Staged
-from services._net import free_port
-from tables import (
+from postgres_tables import (
+    READER,
     TABLES,
     constraints,
     eventually,
@@ -32,9 +32,12 @@ from tables import (
     staging,
     tables,
 )
+from services._net import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
+
+pytest_plugins = ["postgres_fixtures"]
 
 
 def oids(dsn: str) -> dict[str, int]:
@@ -63,14 +66,6 @@ def write(sink: PostgresSink, customers: int = 60) -> None:
     for name in TABLES:
         for batch in plan(customers).batches(name, batch_rows=16):
             sink.write(batch)
-
-
-@pytest.fixture
-def nothing_stays(pg_dsn: str) -> Iterator[None]:
-    """Neither sessions nor tables apart stay behind."""
-    yield
-    assert eventually(lambda: sessions(pg_dsn) == 0)
-    assert staging(pg_dsn) == []
 
 
 @pytest.fixture
@@ -263,37 +258,27 @@ def test_tables_with_something_attached_are_kept(
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(60,)]
 
 
-def test_a_role_that_cannot_make_schemas(pg_dsn: str, role: str, nothing_stays: None) -> None:
-    execute(pg_dsn, "GRANT CREATE ON SCHEMA public TO datagen_loader")
-    load(role, 20, parallel=True)
+def test_a_role_that_cannot_make_schemas(pg_dsn: str, reader: str, nothing_stays: None) -> None:
+    execute(pg_dsn, f"GRANT CREATE ON SCHEMA public TO {READER}")
+    load(reader, 20, parallel=True)
     before = oids(pg_dsn)
-    load(role, 60, truncate=True, parallel=True)
+    load(reader, 60, truncate=True, parallel=True)
     assert oids(pg_dsn) == before
-    execute(pg_dsn, f"GRANT CREATE ON DATABASE {urlsplit(pg_dsn).path[1:]} TO datagen_loader")
-    load(role, 60, truncate=True, parallel=True)
+    execute(pg_dsn, f"GRANT CREATE ON DATABASE {urlsplit(pg_dsn).path[1:]} TO {READER}")
+    load(reader, 60, truncate=True, parallel=True)
     assert not set(before.values()) & set(oids(pg_dsn).values())
 
 
-def test_too_few_connections(pg_dsn: str, role: str, nothing_stays: None) -> None:
+def test_too_few_connections(pg_dsn: str, reader: str, nothing_stays: None) -> None:
     database = urlsplit(pg_dsn).path[1:]
     execute(
         pg_dsn,
-        f"GRANT CREATE ON DATABASE {database} TO datagen_loader",
-        "GRANT CREATE ON SCHEMA public TO datagen_loader",
-        "ALTER ROLE datagen_loader CONNECTION LIMIT 3",
+        f"GRANT CREATE ON DATABASE {database} TO {READER}",
+        f"GRANT CREATE ON SCHEMA public TO {READER}",
+        f"ALTER ROLE {READER} CONNECTION LIMIT 3",
     )
-    load(role, 20, parallel=True)
+    load(reader, 20, parallel=True)
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(20,)]
-
-
-@pytest.fixture
-def role(pg_dsn: str) -> Iterator[str]:
-    """The DSN of a role that may connect, and no more."""
-    execute(pg_dsn, "CREATE ROLE datagen_loader LOGIN PASSWORD 'a-password'")
-    place = urlsplit(pg_dsn)
-    yield place._replace(netloc=f"datagen_loader:a-password@{place.hostname}:{place.port}").geturl()
-    assert eventually(lambda: sessions(pg_dsn) == 0)
-    execute(pg_dsn, "DROP OWNED BY datagen_loader", "DROP ROLE datagen_loader")
 
 
 # Failures

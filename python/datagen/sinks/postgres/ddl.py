@@ -110,7 +110,7 @@ class TableShape:
 
 @cache
 def shape(relation: Relation) -> TableShape:
-    """The one place where the catalogue becomes DDL."""
+    """A relation of the catalogue as DDL has it; nothing else turns one into the other."""
     table = relation.name
     own = {key: f"{table}_{key}" for key in (relation.primary_key, *relation.unique)}
     return TableShape(

@@ -24,10 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class LoadSession:
-    """A connection that another may take the place of, and the schema of the tables.
-
-    Sessions that build tables beside it are opened next to ``connection``.
-    """
+    """A connection, which is replaced where it was lost, and the schema of the tables."""
 
     def __init__(self, server: Server, lock_timeout: float) -> None:
         self.server = server
@@ -48,7 +45,7 @@ class LoadSession:
         return self._connection
 
     def connect(self, timeout: int | None = None) -> None:
-        """Connects, in place of a connection that was there."""
+        """Connects, and closes a connection that was there."""
         if self._connection is not None:
             self._connection.close()
         self._connection = self.server.connect(timeout=timeout)

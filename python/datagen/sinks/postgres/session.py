@@ -77,7 +77,7 @@ def waiting(what: str, limit: float) -> Iterator[None]:
 
 @cache
 def session_class() -> type[psycopg.Connection[Any]]:
-    """The connection class of psycopg, with these waits in place of its own."""
+    """The connection class of psycopg, with these waits instead of its own."""
     import psycopg
 
     class Session(psycopg.Connection[Any]):
@@ -191,7 +191,7 @@ class _Silence:
     def _limit(self, now: float) -> float:
         observer = self._observer
         if observer is not None and (
-            # A server that hangs answers nobody; a session that reads what has been sent long
+            # A server that hangs gives no answer; a session that reads what has been sent long
             # ago does not work.
             now - observer.answered > STALLED or (observer.reads and not self._unsent)
         ):

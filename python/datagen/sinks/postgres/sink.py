@@ -60,8 +60,8 @@ class PostgresSink:
     ``with PostgresSink(url) as sink``, then ``begin()``, ``write(batch)`` for each batch, and
     ``commit()``. An error in between leaves nothing behind, not even tables; leaving without a
     commit after rows were written raises RuntimeError, unless the sink had raised an error. Tables
-    that are missing are made; tables of another shape are refused. They are in ``schema``, which must exist, or else in the first schema
-    of the session's search_path that does.
+    that are missing are made; tables of another shape are refused. They are in ``schema``, which
+    must exist, or else in the first schema of the session's search_path that does.
 
     With ``truncate`` all six tables are emptied first. Primary, unique and foreign keys of tables
     that are new or emptied are added once their rows are there, which is several times faster than
@@ -70,8 +70,8 @@ class PostgresSink:
     sessions that hold the tables, and for another load into the same database.
 
     With ``parallel``, a load that owns all six tables (all new, or ``truncate``) builds them apart,
-    each on a connection of its own, and puts them into place at ``commit()``, in one transaction.
-    Then ``write`` may be called from several threads, one for each table, in any order of tables;
+    over a COPY session each, and swaps them in at ``commit()``, in one transaction. Then ``write``
+    may be called from several threads, one for each table, in any order of tables;
     ``finish(name)`` lets the keys of a table be made while others still load. Where it cannot be
     done without loss (views, triggers, grants and the like on the tables that are there, too few
     rights or connections, a connection pooler), one connection and one transaction do it all, as
@@ -216,7 +216,7 @@ class PostgresSink:
     def finish(self, name: str) -> None:
         """Says that a table has all its rows: the server may go on with its keys.
 
-        For those who want it fast; ``commit`` does it for the tables that are left.
+        A faster load is all that it is for: ``commit`` does it for the tables that are left.
         """
         table = shape_of(name)
         strategy = self._under_way("finish")

@@ -155,7 +155,7 @@ class Append(Fresh):
     def write(self, table: TableShape, batch: Batch) -> int:
         if table.name in self.fresh:
             return super().write(table, batch)
-        # Reference rows are the same for every seed: those that are there already are no conflict.
+        # They are the same for every seed: those that are there already are no conflict.
         if catalogue()[table.name].is_reference and self.rows_before[table.name]:
             added = self._merge(table, batch)
             self.rows_loaded[table.name] += added

@@ -18,14 +18,18 @@ from hypothesis import settings
 import sending
 from datagen.sinks.kafka import KafkaSink
 from engines import ENGINES, Engine
-from records import TOPICS
-from running import CI, running
+from own_topics import OwnTopics
+from running import CI, absent, running
+from services.kafka import ExistingKafka, KafkaBroker
+from services.postgres import ExistingPostgres, PostgresServer
+from services.registry import ExistingRegistry, SchemaRegistry
+from services.shared import SharedServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from running import Running
-    from services.kafka import Kafka, KafkaBroker
+    from services.kafka import Kafka
     from services.postgres import Postgres
     from services.registry import Registry
 
@@ -36,6 +40,7 @@ MARKERS = {
     "registry": {"registry"},
     "slow": {"home", "running"},
 }
+SHARED = pytest.StashKey[SharedServices]()
 #: A test that starts servers of its own may take as many seconds.
 WITH_OWN_SERVERS = 300
 
@@ -54,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kafka-bootstrap",
         metavar="HOST:PORT",
-        help="Kafka cluster for tests alone: they delete its four banking.* topics",
+        help="Kafka cluster for tests alone: they leave their topics in it",
     )
     group.addoption(
         "--schema-registry",
@@ -63,8 +68,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the markers of the fixtures that it needs."""
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each test the markers of the fixtures that it needs.
+
+    What the tests of a module have in common is made once: those tests are for one worker.
+    """
     for item in items:
         needs = set(getattr(item, "fixturenames", ()))
         for marker, fixtures in MARKERS.items():
@@ -72,6 +81,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(marker)
         if needs & {"own_kafka", "own_postgres"} and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(WITH_OWN_SERVERS))
+        if config.pluginmanager.hasplugin("xdist") and _shares_with_its_module(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _shares_with_its_module(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    definitions = item._fixtureinfo.name2fixturedefs.values()
+    return any(found[-1].scope == "module" for found in definitions)
 
 
 @pytest.fixture(autouse=True)
@@ -85,36 +103,46 @@ def signals_as_before() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def kafka(pytestconfig: pytest.Config) -> Iterator[Kafka]:
-    """A Kafka cluster of one broker, without automatic topic creation unless given from outside."""
-    from services.kafka import ExistingKafka, KafkaBroker
+def shared(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> SharedServices:
+    """The servers that the workers of pytest-xdist have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(pytestconfig, "workerinput"):
+        folder = folder.parent  # each worker has a folder of its own in that of the run
+    services = pytestconfig.stash[SHARED] = SharedServices(folder)
+    return services
 
-    bootstrap = pytestconfig.getoption("--kafka-bootstrap")
-    if bootstrap:
-        yield ExistingKafka(bootstrap)
-    else:
-        with running(KafkaBroker(), _instead("--kafka-bootstrap")) as service:
-            yield service
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After the last fixture, and without a deadline for it: another worker may still need them."""
+    services = session.config.stash.get(SHARED, None)
+    if services is not None:
+        services.close()
 
 
 @pytest.fixture(scope="session")
-def registry(pytestconfig: pytest.Config) -> Iterator[Registry]:
-    """A schema registry with Confluent's API."""
-    from services.registry import ExistingRegistry, SchemaRegistry
+def kafka(pytestconfig: pytest.Config, shared: SharedServices) -> Kafka:
+    """A Kafka cluster of one broker, without automatic topic creation unless given from outside."""
+    bootstrap = pytestconfig.getoption("--kafka-bootstrap")
+    if bootstrap:
+        return ExistingKafka(bootstrap)
+    with absent(_instead("--kafka-bootstrap")):
+        return shared.get(KafkaBroker)
 
+
+@pytest.fixture(scope="session")
+def registry(pytestconfig: pytest.Config, shared: SharedServices) -> Registry:
+    """A schema registry with Confluent's API."""
     url = pytestconfig.getoption("--schema-registry")
     if url:
-        yield ExistingRegistry(url)
-    else:
-        with running(SchemaRegistry(), _instead("--schema-registry")) as service:
-            yield service
+        return ExistingRegistry(url)
+    with absent(_instead("--schema-registry")):
+        return shared.get(SchemaRegistry)
 
 
 @pytest.fixture(scope="session")
 def postgres(pytestconfig: pytest.Config) -> Iterator[Postgres]:
     """A PostgreSQL server; most tests want `pg_dsn`."""
-    from services.postgres import ExistingPostgres, PostgresServer
-
     dsn = pytestconfig.getoption("--pg-dsn")
     if dsn:
         yield ExistingPostgres(dsn)
@@ -147,30 +175,17 @@ def pg_dsn(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def clean_kafka(kafka: Kafka) -> str:
-    """The bootstrap address of a cluster in which the tool's four topics do not exist."""
-    from services.kafka import delete_topics
-
-    delete_topics(kafka.bootstrap, TOPICS)
-    return kafka.bootstrap
+def clean_kafka(kafka: Kafka) -> OwnTopics:
+    """Names for the four topics of which none exists yet."""
+    return OwnTopics(kafka.bootstrap)
 
 
 @pytest.fixture
-def topics(clean_kafka: str) -> str:
-    """The address of a cluster with the four topics, three partitions each, empty."""
-    KafkaSink(sending.to(clean_kafka)).create_topics(dict.fromkeys(TOPICS, 3), 8)
+def topics(clean_kafka: OwnTopics) -> OwnTopics:
+    """The four topics, three partitions each, empty."""
+    with KafkaSink(clean_kafka.config()) as sink:
+        sink.create_topics(dict.fromkeys(clean_kafka.names, 3), 8)
     return clean_kafka
-
-
-@pytest.fixture
-def broker(kafka: Kafka) -> Iterator[KafkaBroker]:
-    """The broker as something to be stopped; it goes on afterwards."""
-    from services.kafka import KafkaBroker
-
-    if not isinstance(kafka, KafkaBroker):
-        pytest.skip("the broker is not the tests' own to stop")
-    yield kafka
-    kafka.resume()
 
 
 def _instead(option: str) -> str:

@@ -29,16 +29,24 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 @contextmanager
 def running(service: S, instead: str = "") -> Iterator[S]:
-    """A started service. Where the machine cannot run it, what needs it is skipped, or fails in CI.
+    """A started service, unless it is `absent`."""
+    try:
+        with absent(instead):
+            service.start()
+        yield service
+    finally:
+        service.close()
+
+
+@contextmanager
+def absent(instead: str = "") -> Iterator[None]:
+    """Where the machine cannot run a service, what needs it is skipped, or fails in CI.
 
     `instead` says what else the user can do.
     """
     try:
-        service.start()
-        yield service
+        yield
     except ServiceUnavailableError as missing:
         if CI:
             raise
         pytest.skip(f"{missing}{instead}")
-    finally:
-        service.close()

@@ -24,7 +24,7 @@ from confluent_kafka.cimpl import NewTopic
 from answering import answering
 from command import Outcome, assert_failed, load
 from datagen import Plan
-from records import TOPICS, end_offsets
+from records import TOPICS
 from services._net import free_port
 from services.kafka import KafkaBroker, Listener, delete_topics
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engines import Engine
+    from own_topics import OwnTopics
     from running import Running
     from services.registry import Registry
 
@@ -57,10 +58,10 @@ def tables(dsn: str) -> dict[str, int]:
     return counts
 
 
-def topics(bootstrap: str) -> set[str]:
-    return set(TOPICS) & set(
-        AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics
-    )
+def there(topics: OwnTopics) -> set[str]:
+    """Those of the topics that exist."""
+    admin = AdminClient({"bootstrap.servers": topics.bootstrap})
+    return {*topics.names} & {*admin.list_topics(timeout=10).topics}
 
 
 def with_password(dsn: str, user: str, password: str) -> str:
@@ -208,16 +209,16 @@ def test_an_empty_connection_string_is_no_address(trap: socket.socket) -> None:
 # --- services that are not there, or refuse
 
 
-def test_no_postgresql(clean_kafka: str, registry: Registry) -> None:
+def test_no_postgresql(clean_kafka: OwnTopics, registry: Registry) -> None:
     place = f"127.0.0.1:{free_port()}"
-    services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
+    services = clean_kafka.options, ("--schema-registry", registry.url)
     options = (*services[0], *services[1], "--create-topics", *FEW)
     for host, seen in ((place, place), ("no-such-host.invalid:5432", "no-such-host.invalid:5432")):
         url = f"postgresql://user:{SECRET}@{host}/bank"
         outcome = load(*options, "--postgres-url", url)
         assert_failed(outcome, 5, "PostgreSQL", seen, "Check host and port")
         assert SECRET not in outcome.err
-    assert topics(clean_kafka) == set()
+    assert there(clean_kafka) == set()
 
 
 def test_a_postgresql_that_says_nothing() -> None:
@@ -228,8 +229,8 @@ def test_a_postgresql_that_says_nothing() -> None:
     assert_failed(outcome, 5, place, "did not answer")
 
 
-def test_a_postgresql_that_refuses(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
-    where = ("--kafka-bootstrap", clean_kafka, "--schema-registry", registry.url)
+def test_a_postgresql_that_refuses(pg_dsn: str, clean_kafka: OwnTopics, registry: Registry) -> None:
+    where = (*clean_kafka.options, "--schema-registry", registry.url)
     unknown = urlsplit(pg_dsn)._replace(path="/no_such_bank").geturl()
     for url, said in (
         (with_password(pg_dsn, "postgres", SECRET), "password authentication failed"),
@@ -241,7 +242,7 @@ def test_a_postgresql_that_refuses(pg_dsn: str, clean_kafka: str, registry: Regi
         assert_failed(outcome, 3, "PostgreSQL", said)
         assert SECRET not in outcome.err
         assert str(urlsplit(pg_dsn).password) not in outcome.err.replace("postgres", "")
-    assert topics(clean_kafka) == set()
+    assert there(clean_kafka) == set()
 
 
 def test_no_kafka(pg_dsn: str, registry: Registry) -> None:
@@ -254,15 +255,15 @@ def test_no_kafka(pg_dsn: str, registry: Registry) -> None:
     assert tables(pg_dsn) == {}
 
 
-def test_a_password_for_a_kafka_that_wants_none(pg_dsn: str, clean_kafka: str) -> None:
+def test_a_password_for_a_kafka_that_wants_none(pg_dsn: str, clean_kafka: OwnTopics) -> None:
     began = time.monotonic()
     outcome = load(
-        *("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka, "--no-avro"),
+        *("--postgres-url", pg_dsn, *clean_kafka.options, "--no-avro"),
         *("--kafka-option", "security.protocol=SASL_PLAINTEXT"),
         *("--kafka-option", "sasl.mechanism=PLAIN", "--kafka-option", "sasl.username=me"),
         *("--kafka-option", f"sasl.password={SECRET}", "--create-topics", *FEW),
     )
-    assert_failed(outcome, 3, clean_kafka, "security.protocol", "--kafka-option")
+    assert_failed(outcome, 3, clean_kafka.bootstrap, "security.protocol", "--kafka-option")
     assert time.monotonic() - began < 12
     assert SECRET not in outcome.err
     assert tables(pg_dsn) == {}
@@ -279,25 +280,27 @@ def registry_that_answers(status: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("status", "code"), [(500, 5), (401, 3), (403, 3), (409, 4)])
-def test_a_registry_that_refuses(pg_dsn: str, clean_kafka: str, status: int, code: int) -> None:
+def test_a_registry_that_refuses(
+    pg_dsn: str, clean_kafka: OwnTopics, status: int, code: int
+) -> None:
     with registry_that_answers(status) as url:
-        where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+        where = ("--postgres-url", pg_dsn, *clean_kafka.options)
         user = ("--registry-user", f"clerk:{SECRET}")
         outcome = load(*where, "--schema-registry", url, *user, "--create-topics", *FEW)
     assert_failed(outcome, code, url, str(status), "banking.transactions-value")
     assert SECRET not in outcome.err
     assert tables(pg_dsn) == {}
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert sum(clean_kafka.ends().values()) == 0
 
 
 def test_a_registry_that_was_named_and_is_not_there(
-    pg_dsn: str, clean_kafka: str, tmp_path: Path
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
 ) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     file = tmp_path / "client.properties"
-    file.write_text(f"schema.registry.url={url}\nbootstrap.servers={clean_kafka}\n")
+    file.write_text(f"schema.registry.url={url}\nbootstrap.servers={clean_kafka.bootstrap}\n")
     where = ("--postgres-url", pg_dsn, "--create-topics", *FEW)
-    kafka = ("--kafka-bootstrap", clean_kafka)
+    kafka = clean_kafka.options
     for outcome in (
         load(*where, *kafka, "--schema-registry", url),
         load(*where, *kafka, DATAGEN_SCHEMA_REGISTRY=url),
@@ -314,14 +317,14 @@ def test_a_registry_that_was_named_and_is_not_there(
         outcome = load(*where, *kafka, "--schema-registry", f"http://{address}")
         assert_failed(outcome, 3, address, "does not answer as a Schema Registry does")
     assert tables(pg_dsn) == {}
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert sum(clean_kafka.ends().values()) == 0
 
 
 def test_a_registry_on_this_machine_and_a_proxy_elsewhere(
-    pg_dsn: str, clean_kafka: str, registry: Registry
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     proxy = f"socks5://127.0.0.1:{free_port()}"
-    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options)
     options = (*where, "--schema-registry", registry.url, "--create-topics", "--truncate", *FEW)
     for no_proxy in ("", "127.0.0.1"):
         outcome = load(*options, ALL_PROXY=proxy, NO_PROXY=no_proxy)
@@ -346,7 +349,7 @@ def test_a_registry_on_this_machine_and_a_proxy_elsewhere(
 )
 def test_a_table_of_another_shape(
     pg_dsn: str,
-    clean_kafka: str,
+    clean_kafka: OwnTopics,
     registry: Registry,
     change: str,
     named: str,
@@ -354,59 +357,63 @@ def test_a_table_of_another_shape(
 ) -> None:
     execute(pg_dsn, change)
     before = tables(pg_dsn)
-    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options)
     outcome = load(*where, "--schema-registry", registry.url, "--create-topics", *FEW, *mode)
     assert_failed(outcome, 4, f"table {named} at ", "has another shape")
     assert tables(pg_dsn) == before
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert sum(clean_kafka.ends().values()) == 0
 
 
 def test_a_role_that_may_not_create_tables(
-    pg_dsn: str, clean_kafka: str, registry: Registry
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     execute(pg_dsn, f"CREATE ROLE datagen_guest LOGIN PASSWORD '{SECRET}'")
     try:
         url = with_password(pg_dsn, "datagen_guest", SECRET)
-        where = ("--postgres-url", url, "--kafka-bootstrap", clean_kafka)
+        where = ("--postgres-url", url, *clean_kafka.options)
         outcome = load(*where, "--schema-registry", registry.url, "--create-topics", *FEW)
     finally:
         execute(pg_dsn, "DROP ROLE datagen_guest")
     assert_failed(outcome, 3, "permission denied", "nothing was loaded")
     assert SECRET not in outcome.err
     assert tables(pg_dsn) == {}
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert sum(clean_kafka.ends().values()) == 0
 
 
 # --- topics
 
 
-def test_topics_that_are_not_there(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
-    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+def test_topics_that_are_not_there(pg_dsn: str, clean_kafka: OwnTopics, registry: Registry) -> None:
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options)
     options = (*where, "--schema-registry", registry.url, *FEW)
-    assert_failed(load(*options), 3, *TOPICS, "do not exist", "--create-topics")
-    admin = AdminClient({"bootstrap.servers": clean_kafka})
-    for future in admin.create_topics([NewTopic(name, 1, 1) for name in TOPICS[1:]]).values():
-        future.result()
+    assert_failed(load(*options), 3, *clean_kafka.names, "do not exist", "--create-topics")
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
+    first, *others = clean_kafka.names
+    for future in admin.create_topics([NewTopic(name, 1, 1) for name in others]).values():
+        future.result(30)
     outcome = load(*options)
-    assert_failed(outcome, 3, f"topic {TOPICS[0]} does not exist", "--create-topics")
-    assert TOPICS[1] not in outcome.err
+    assert_failed(outcome, 3, f"topic {first} does not exist", "--create-topics")
+    assert others[0] not in outcome.err
     assert tables(pg_dsn) == {}
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert sum(clean_kafka.ends().values()) == 0
 
 
-def test_a_topic_whose_name_is_taken(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+def test_a_topic_whose_name_is_taken(
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
+) -> None:
     # Names of metrics write . as _, so Kafka does not let topics differ in that alone.
-    rival = "banking_trades"
-    admin = AdminClient({"bootstrap.servers": clean_kafka})
-    admin.create_topics([NewTopic(rival, 1, 1)])[rival].result()
+    wanted = clean_kafka.name("banking.trades")
+    rival = wanted.replace(".", "_")
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
+    admin.create_topics([NewTopic(rival, 1, 1)])[rival].result(30)
     try:
-        where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+        where = ("--postgres-url", pg_dsn, *clean_kafka.options)
         outcome = load(*where, "--schema-registry", registry.url, "--create-topics", *FEW)
     finally:
-        delete_topics(clean_kafka, [rival])
-    assert_failed(outcome, 3, "Cannot create topic banking.trades", rival, "--topic-prefix")
+        delete_topics(clean_kafka.bootstrap, [rival])
+    assert_failed(outcome, 3, f"Cannot create topic {wanted}", rival, "--topic-prefix")
     assert tables(pg_dsn) == {}
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert sum(clean_kafka.ends().values()) == 0
 
 
 @pytest.fixture(scope="module")
@@ -448,7 +455,7 @@ def test_a_user_without_rights(pg_dsn: str, guarded: KafkaBroker, registry: Regi
     assert_failed(outcome, 3, guarded.address("SASL"), "sasl.*")
     assert "guessed" not in outcome.err
     assert tables(pg_dsn) == {}
-    assert topics(guarded.bootstrap) == set()
+    assert there(OwnTopics(guarded.bootstrap, prefix="")) == set()
 
 
 def test_a_user_who_may_write_and_no_more(
@@ -465,9 +472,9 @@ def test_a_user_who_may_write_and_no_more(
         permission_type=AclPermissionType.ALLOW,
     )
     for future in admin.create_topics([NewTopic(name, 1, 1) for name in TOPICS]).values():
-        future.result()
+        future.result(30)
     for future in admin.create_acls([may_write]).values():
-        future.result()
+        future.result(30)
     try:
         outcome = load(*as_clerk(guarded, registry), "--postgres-url", pg_dsn, *FEW)
         assert outcome.code == 0, str(outcome)
@@ -477,13 +484,13 @@ def test_a_user_who_may_write_and_no_more(
 
 
 def test_topics_that_take_no_events(
-    pg_dsn: str, clean_kafka: str, registry: Registry, engine: Engine
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry, engine: Engine
 ) -> None:
-    admin = AdminClient({"bootstrap.servers": clean_kafka})
-    tiny = [NewTopic(name, 1, 1, config={"max.message.bytes": "10"}) for name in TOPICS]
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
+    tiny = [NewTopic(name, 1, 1, config={"max.message.bytes": "10"}) for name in clean_kafka.names]
     for future in admin.create_topics(tiny).values():
-        future.result()
-    where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka)
+        future.result(30)
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options)
     options = (*where, "--schema-registry", registry.url, *FEW, *engine.options)
     rows = Plan(customers=20).rows(TOPICS[0])
     outcome = load(*options)
@@ -491,7 +498,7 @@ def test_topics_that_take_no_events(
     assert "Traceback" not in outcome.err
     assert "max.message.bytes" in outcome.err
     assert re.search(r"key [0-9a-f-]{36}\b", outcome.err), "the event is named"
-    assert f"  {TOPICS[0]}: planned {rows}, acknowledged 0, refused" in outcome.out
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert f"  {clean_kafka.names[0]}: planned {rows}, acknowledged 0, refused" in outcome.out
+    assert sum(clean_kafka.ends().values()) == 0
     # Master data came first and stays: it is what the next attempt will find.
     assert tables(pg_dsn)["customers"] == 20

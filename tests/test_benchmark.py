@@ -24,14 +24,18 @@ from datagen import Plan
 from datagen.benchmark import measure
 from datagen.benchmark._scratch import own_schema
 from datagen.loader import Load
-from datagen.presets import BULK, ProducerConfig
+from datagen.presets import BULK
 from datagen.sinks.kafka import KafkaSink
+from own_topics import is_prefixed
 from records import TOPICS, end_offsets
+from sending import to
+from services.kafka import KafkaBroker, delete_topics
 from targets import to_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from running import Running
     from services.postgres import Postgres
     from services.registry import Registry
 
@@ -75,29 +79,41 @@ class Stack:
         return sorted(name for name in admin.list_topics(timeout=10).topics if name[0] != "_")
 
     def subjects(self) -> list[str]:
+        """But those of other tests that use the registry meanwhile."""
+        theirs = {f"{name}-value" for name in TOPICS}
         with SchemaRegistryClient({"url": self.registry}) as client:
-            return sorted(client.get_subjects(deleted=True))
+            return sorted(
+                name
+                for name in client.get_subjects(deleted=True)
+                if name not in theirs and not is_prefixed(name)
+            )
 
     def everything(self) -> Any:
         """What there is, the user's rows and events included."""
         with psycopg.connect(self.dsn) as connection:
             rows = connection.execute("SELECT * FROM public.customers").fetchall()
-        events = end_offsets(self.bootstrap, TOPICS)
-        return self.schemas(), rows, self.topics(), events, self.subjects()
+        return self.schemas(), rows, self.topics(), end_offsets(self.bootstrap), self.subjects()
+
+
+@pytest.fixture(scope="module")
+def kafka(own_kafka: Running) -> Iterator[KafkaBroker]:
+    """A broker of this module, to see all that there is in it."""
+    with own_kafka(KafkaBroker(heap="320m", short_lived=True)) as broker:
+        yield broker
 
 
 @pytest.fixture
-def stack(pg_dsn: str, clean_kafka: str, registry: Registry) -> Stack:
+def stack(pg_dsn: str, kafka: KafkaBroker, registry: Registry) -> Stack:
     """A table and topics with datagen's names, and a subject too."""
     with psycopg.connect(pg_dsn) as connection:
         connection.execute("CREATE TABLE customers (mine text)")
         connection.execute("INSERT INTO customers VALUES ('row')")
-    config = ProducerConfig(bootstrap_servers=clean_kafka, schema_registry_url=None)
-    with KafkaSink(config) as sink:
+    delete_topics(kafka.bootstrap, TOPICS)
+    with KafkaSink(to(kafka.bootstrap)) as sink:
         sink.create_topics(dict.fromkeys(TOPICS, 2), 8)
     with SchemaRegistryClient({"url": registry.url}) as client:
         client.register_schema("mine-value", Schema('"string"', "AVRO"))
-    return Stack(pg_dsn, clean_kafka, registry.url)
+    return Stack(pg_dsn, kafka.bootstrap, registry.url)
 
 
 @pytest.fixture

@@ -37,11 +37,12 @@ from datagen import cli, loader
 from datagen.cli.console import Console
 from datagen.sinks.base import Part
 from datagen.sinks.kafka.stage import KAFKA
-from records import TOPICS, end_offsets
+from records import TOPICS
 
 if TYPE_CHECKING:
     from datagen.settlement import Settlement
     from engines import Engine
+    from own_topics import OwnTopics
     from services.registry import Registry
 
 # The guide's thirteen options with their defaults; None for a flag, which is off.
@@ -134,14 +135,15 @@ def test_version() -> None:
 
 
 def test_the_script_takes_all_of_the_guides_options(
-    pg_dsn: str, clean_kafka: str, registry: Registry
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     given = {
         **GUIDE,
         "--customers": "20",
         "--seed": "7",
         "--postgres-url": pg_dsn,
-        "--kafka-bootstrap": clean_kafka,
+        "--kafka-bootstrap": clean_kafka.bootstrap,
+        "--topic-prefix": clean_kafka.prefix,
         "--schema-registry": registry.url,
         "--retention-hours": "1",
     }
@@ -154,12 +156,12 @@ def test_the_script_takes_all_of_the_guides_options(
 
 
 def test_addresses_from_theenvironment_of(
-    pg_dsn: str, clean_kafka: str, registry: Registry
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     outcome = load(
-        *("--customers", 20, "--create-topics"),
+        *("--customers", 20, "--create-topics", "--topic-prefix", clean_kafka.prefix),
         DATAGEN_POSTGRES_URL=pg_dsn,
-        DATAGEN_KAFKA_BOOTSTRAP=clean_kafka,
+        DATAGEN_KAFKA_BOOTSTRAP=clean_kafka.bootstrap,
         DATAGEN_SCHEMA_REGISTRY=registry.url,
     )
     assert outcome.code == 0, str(outcome)
@@ -243,12 +245,15 @@ def test_no_such_log_level(level: str) -> None:
     assert_failed(load(LOG_LEVEL=level), 2, "LOG_LEVEL", repr(level), "DEBUG, INFO")
 
 
-def test_info_says_more(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
-    services = ("--postgres-url", pg_dsn), ("--kafka-bootstrap", clean_kafka)
+def test_info_says_more(pg_dsn: str, clean_kafka: OwnTopics, registry: Registry) -> None:
+    services = ("--postgres-url", pg_dsn), clean_kafka.options
     options = (*services[0], *services[1], "--schema-registry", registry.url, "--create-topics")
     outcome = load(*options, "--customers", 20, LOG_LEVEL="INFO")
     assert outcome.code == 0, str(outcome)
-    assert "INFO: topic banking.trades: created with 3 partitions" in outcome.err
+    assert (
+        f"INFO: topic {clean_kafka.name('banking.trades')}: created with 3 partitions"
+        in outcome.err
+    )
 
 
 def test_a_mistake_of_ours_is_one_line_too(
@@ -405,13 +410,13 @@ def test_a_signal_while_copying_leaves_nothing(pg_dsn: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ENDS)
 def test_a_signal_while_sending_says_what_arrived(
-    engine: Engine, clean_kafka: str, registry: Registry, pg_dsn: str, name: str
+    engine: Engine, clean_kafka: OwnTopics, registry: Registry, pg_dsn: str, name: str
 ) -> None:
-    services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
+    services = clean_kafka.options, ("--schema-registry", registry.url)
     more = ("--postgres-url", pg_dsn, "--create-topics", *engine.options)
     options = (*services[0], *services[1], *more)
     with started(*LOAD, *options, "--customers", 100_000) as process:
-        assert wait_until(lambda: end_offsets(clean_kafka)[TOPICS[0]] > 0, 60)
+        assert wait_until(lambda: clean_kafka.ends()[TOPICS[0]] > 0, 60)
         outcome = interrupted(process, name)
     told = re.search(
         r"^PostgreSQL: all rows committed\. Kafka: (\d+) of (\d+) planned events acknowledged\.$",
@@ -421,7 +426,7 @@ def test_a_signal_while_sending_says_what_arrived(
     assert told, str(outcome)
     acknowledged = int(told[1])
     unknown = sum(int(one) for one in re.findall(r"unknown (\d+)", outcome.out))
-    arrived = sum(end_offsets(clean_kafka).values())
+    arrived = sum(clean_kafka.ends().values())
     assert acknowledged <= arrived <= acknowledged + unknown
     assert arrived < int(told[2])
     assert "repeated" not in outcome.out + outcome.err
@@ -507,8 +512,10 @@ def interrupted(process: subprocess.Popen[str], name: str = "SIGINT") -> Outcome
 # --- one JSON object
 
 
-def test_json_has_what_the_lines_say(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
-    services = ("--kafka-bootstrap", clean_kafka), ("--schema-registry", registry.url)
+def test_json_has_what_the_lines_say(
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
+) -> None:
+    services = clean_kafka.options, ("--schema-registry", registry.url)
     options = (*services[0], *services[1], "--postgres-url", pg_dsn, "--create-topics", "--json")
     outcome = load(*options, "--customers", 20)
     found = json.loads(outcome.out)
@@ -517,8 +524,8 @@ def test_json_has_what_the_lines_say(pg_dsn: str, clean_kafka: str, registry: Re
     assert found["postgres"]["outcome"] == "committed"
     assert found["postgres"]["rows"]["customers"] == 20
     kafka = found["kafka"]
-    assert kafka["acknowledged"] == kafka["planned"] == sum(end_offsets(clean_kafka).values())
-    assert set(kafka["topics"]) == set(TOPICS)
+    assert kafka["acknowledged"] == kafka["planned"] == sum(clean_kafka.ends().values())
+    assert set(kafka["topics"]) == set(clean_kafka.names)
     assert found["repeatable"] is False
 
 
@@ -567,25 +574,28 @@ def test_an_empty_variable_is_no_address(name: str) -> None:
 
 
 def test_client_properties_from_a_file(
-    tmp_path: Path, clean_kafka: str, registry: Registry
+    tmp_path: Path, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     file = tmp_path / "client.properties"
     file.write_text(
         "# where the brokers are\n"
         "! this too is a comment\n"
         "\n"
-        f"bootstrap.servers = {clean_kafka}\n"
+        f"bootstrap.servers = {clean_kafka.bootstrap}\n"
         f"schema.registry.url: {registry.url}\n"
         "  client.id=file=with=signs  \n"
         "group.id loaders\n"
         "auto.offset.reset=earliest\n"
         "acks=nonsense\n"
     )
-    options = ("--skip-postgres", "--create-topics", "--preset", "BULK", "--kafka-config", file)
+    options = (
+        *("--skip-postgres", "--create-topics", "--topic-prefix", clean_kafka.prefix),
+        *("--preset", "BULK", "--kafka-config", file),
+    )
     wrong = load(*options, "--customers", 20)
     assert wrong.code == 3, str(wrong)
     assert "acks" in wrong.err
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert sum(clean_kafka.ends().values()) == 0
     right = load(*options, "--customers", 20, "--kafka-option", "acks=1")
     assert right.code == 0, str(right)
     assert right.err == (
@@ -633,7 +643,7 @@ def test_client_properties_that_cannot_be(option: str) -> None:
 
 
 def test_no_secret_is_ever_printed(
-    pg_dsn: str, clean_kafka: str, registry: Registry, tmp_path: Path
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry, tmp_path: Path
 ) -> None:
     file = tmp_path / "client.properties"
     file.write_text("sasl.username=loader\nsasl.password=FromTheFile\n")
@@ -647,7 +657,7 @@ def test_no_secret_is_ever_printed(
         *("--registry-user", user, "--create-topics", "--customers", 20),
     )
     right = (
-        *("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka),
+        *("--postgres-url", pg_dsn, *clean_kafka.options),
         *("--schema-registry", registry.url),
     )
     closed_registry = (*right[:-1], f"http://other:{SECRET}@{CLOSED}")

@@ -25,7 +25,7 @@ from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerCon
 from datagen.sinks.kafka import DeliveryReport, KafkaSink
 from datagen.sinks.kafka.cluster import Cluster
 from datagen.sinks.kafka.event_producer import choose_engine
-from datagen.sinks.kafka.native import NativeEngine, _options
+from datagen.sinks.kafka.native import NativeEngine, producer_arguments
 from datagen.sinks.kafka.topics import Topics
 from datagen.types import catalogue
 from records import Record, read_topic
@@ -34,6 +34,7 @@ from services.kafka import KafkaBroker, delete_topics
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from own_topics import OwnTopics
     from running import Running
     from services.registry import Registry
 
@@ -370,22 +371,27 @@ def test_options_are_read_as_librdkafka_reads_them(
     options: dict[str, str], name: str, expected: object
 ) -> None:
     places = [("a", 1), ("b", 9092), ("::1", 9092), ("c", 2)]
-    found = _options(ProducerConfig(client_options=options))
+    found = producer_arguments(ProducerConfig(client_options=options))
     assert found[name] == (places if expected is None else expected)
 
 
 @pytest.mark.parametrize(("given", "checked"), [("HTTPS", True), ("https", True), ("NONE", False)])
 def test_names_in_certificates_are_checked_whatever_the_case(given: str, checked: bool) -> None:
     options = {"security.protocol": "SSL", "ssl.endpoint.identification.algorithm": given}
-    assert _options(ProducerConfig(client_options=options))["tls"]["verify_name"] is checked
+    assert (
+        producer_arguments(ProducerConfig(client_options=options))["tls"]["verify_name"] is checked
+    )
 
 
 def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing(
-    clean_kafka: str, monkeypatch: pytest.MonkeyPatch
+    clean_kafka: OwnTopics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("datagen.sinks.kafka.native.TIMEOUT", 1.0)
-    there = {"banking.trades": 2, "banking.installments": 4}
-    config = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None, engine="native")
+    trades, installments, nobody, nothing = map(
+        clean_kafka.name, ("trades", "installments", "nobody", "nothing")
+    )
+    there = {trades: 2, installments: 4}
+    config = clean_kafka.config(engine="native")
     cluster = Cluster(config)
     engine = NativeEngine(config, cluster)
     try:
@@ -394,11 +400,11 @@ def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing
         assert engine._producer is not None
         assert engine._producer.partitions([*there], 0) == [2, 4]
         with pytest.raises(ConfigurationError) as caught:
-            engine.find(["banking.nobody", "banking.trades", "banking.nothing"])
+            engine.find([nobody, trades, nothing])
     finally:
         engine.close()
         cluster.disconnect()
-    assert "topics banking.nobody, banking.nothing do not exist" in str(caught.value)
+    assert f"topics {nobody}, {nothing} do not exist" in str(caught.value)
 
 
 def test_the_report_of_a_plan_that_was_interrupted(where: KafkaBroker) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from command import DATAGEN, load, run
 from datagen.types import catalogue
+from own_topics import new_prefix
 from records import TOPICS, read_topics
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def test_ranges_together_are_the_larger_load(
     where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", kafka.bootstrap)
     services = (*where, "--schema-registry", registry.url, "--create-topics")
     options = [*services, "--engine", engine, *(["--fast"] if mode == "fast" else [])]
-    parts, whole = f"parts-{engine}-{mode}.", f"whole-{engine}-{mode}."
+    parts, whole = new_prefix(), new_prefix()
     done = load(*options, "--truncate", "--topic-prefix", whole, "--customers", 70)
     assert done.code == 0, str(done)
     expected = rows(pg_dsn)
@@ -70,8 +71,16 @@ def test_ranges_together_are_the_larger_load(
 def test_the_range_goes_by_threads_too(kafka: Kafka, registry: Registry, pg_dsn: str) -> None:
     where = ("--postgres-url", pg_dsn, "--kafka-bootstrap", kafka.bootstrap)
     options = (*where, "--schema-registry", registry.url, "--create-topics", "--truncate")
-    name = "threads."
-    more = ("--topic-prefix", name, "--from-customer", 1500, "--customers", 1000, "--workers", 3)
+    more = (
+        "--topic-prefix",
+        new_prefix(),
+        "--from-customer",
+        1500,
+        "--customers",
+        1000,
+        "--workers",
+        3,
+    )
     done = run(*DATAGEN, "load-parallel", *options, *more)
     assert done.code == 0, str(done)
     assert done.lines[-1] == "Validation: ALL OK"

@@ -37,11 +37,12 @@ from datagen.sinks.kafka import (
 )
 from datagen.types import catalogue
 from murmur2 import murmur2, partition
-from records import TOPICS, read_topic
+from records import TOPICS
 from sending import TRANSACTIONS, batch_of, to
 from services.kafka import KafkaBroker
 
 if TYPE_CHECKING:
+    from own_topics import OwnTopics
     from running import Running
     from services.registry import Registry
 
@@ -50,51 +51,60 @@ if TYPE_CHECKING:
 
 @pytest.mark.usefixtures("each_engine")
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_delivers(name: str, topics: str, registry: Registry) -> None:
-    config = to(topics, PRESETS[name], schema_registry_url=registry.url)
+def test_every_preset_delivers(name: str, topics: OwnTopics, registry: Registry) -> None:
+    config = topics.config(PRESETS[name], schema_registry_url=registry.url)
     batch = batch_of()
     with KafkaSink(config) as sink:
-        before = sink.end_offsets(TOPICS)
+        before = sink.end_offsets(topics.names)
         sink.register_schemas()
         assert sink.write(batch) == len(batch)
         report = sink.flush()
-        after = sink.end_offsets(TOPICS)
+        after = sink.end_offsets(topics.names)
 
     assert report.complete
     assert report.attempted == report.acknowledged == len(batch)
     assert report.failed == {}
-    counted = {n: one.acknowledged for n, one in report.topics[TRANSACTIONS].partitions.items()}
+    counted = {
+        n: one.acknowledged
+        for n, one in report.topics[topics.name(TRANSACTIONS)].partitions.items()
+    }
     assert sum(counted.values()) == len(batch)
     # With acks=0 the client does not wait for the broker.
-    records = read_topic(topics, TRANSACTIONS)
+    records = topics.records(TRANSACTIONS)
     while name == "FAST" and len(records) < len(batch):
-        records = read_topic(topics, TRANSACTIONS)
+        records = topics.records(TRANSACTIONS)
     assert Counter(record.partition for record in records) == counted
     if name != "FAST":
-        assert {n: after[TRANSACTIONS][n] - before[TRANSACTIONS][n] for n in counted} == counted
+        name = topics.name(TRANSACTIONS)
+        assert {n: after[name][n] - before[name][n] for n in counted} == counted
     assert {record.value for record in records} == set(
-        batch.encode("avro", schema_id=sink.register_schemas()[f"{TRANSACTIONS}-value"])
+        batch.encode(
+            "avro", schema_id=sink.register_schemas()[f"{topics.name(TRANSACTIONS)}-value"]
+        )
     )
 
 
 @pytest.mark.parametrize("stream", TOPICS)
-def test_records_are_what_the_guide_says(stream: str, topics: str, registry: Registry) -> None:
+def test_records_are_what_the_guide_says(
+    stream: str, topics: OwnTopics, registry: Registry
+) -> None:
     relation = next(one for one in catalogue().streams if one.name == stream)
     batch = batch_of(stream)
     rows = {str(row[relation.primary_key]): row for row in map(batch.row, range(len(batch)))}
-    config = to(topics, schema_registry_url=registry.url)
+    config = topics.config(schema_registry_url=registry.url)
     started = int(time.time() * 1_000)
     with KafkaSink(config) as sink:
         ids = sink.register_schemas()
         sink.send_batch(batch)
-    assert set(ids) == {f"{one}-value" for one in TOPICS}
+    assert set(ids) == {f"{one}-value" for one in topics.names}
+    subject = f"{topics.name(stream)}-value"
 
-    records = read_topic(topics, stream)
+    records = topics.records(stream)
     with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
-        latest = client.get_latest_version(f"{stream}-value")
+        latest = client.get_latest_version(subject)
         schema = fastavro.parse_schema(json.loads(latest.schema.schema_str or ""))
         deserialize = AvroDeserializer(client)
-        context = SerializationContext(stream, MessageField.VALUE)
+        context = SerializationContext(topics.name(stream), MessageField.VALUE)
         for record in records:
             headers = record.headers or ()
             assert [name for name, _ in headers] == [
@@ -118,37 +128,37 @@ def test_records_are_what_the_guide_says(stream: str, topics: str, registry: Reg
             assert record.partition == partition(key, 3)
             assert started - 60_000 < record.timestamp < started + 600_000
 
-            assert value[:5] == b"\0" + ids[f"{stream}-value"].to_bytes(4, "big")
+            assert value[:5] == b"\0" + ids[subject].to_bytes(4, "big")
             assert fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None) == row
             assert deserialize(value, context) == row
     assert rows == {}
 
 
 @pytest.mark.usefixtures("each_engine")
-def test_events_of_one_key_keep_their_order(topics: str) -> None:
+def test_events_of_one_key_keep_their_order(topics: OwnTopics) -> None:
     batch = batch_of()
-    with KafkaSink(to(topics)) as sink:
+    with KafkaSink(topics.config()) as sink:
         sink.send_batch(batch)
     sent, arrived = defaultdict(list), defaultdict(list)
     for key, ident in zip(batch.text("account_id"), batch.text("transaction_id"), strict=True):
         sent[key].append(ident)
-    for record in read_topic(topics, TRANSACTIONS):
+    for record in topics.records(TRANSACTIONS):
         arrived[record.key].append(record.header("ce_id"))
     assert arrived == sent
 
 
 @pytest.mark.parametrize("avro", [False, True])
 def test_json_where_avro_is_not_wanted_or_no_registry_is_named(
-    avro: bool, topics: str, caplog: pytest.LogCaptureFixture
+    avro: bool, topics: OwnTopics, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = None if avro else "http://127.0.0.1:1"
     batch = batch_of()
-    with KafkaSink(to(topics, avro=avro, schema_registry_url=url)) as sink:
+    with KafkaSink(topics.config(avro=avro, schema_registry_url=url)) as sink:
         assert sink.format == "json"
         assert sink.register_schemas() == {}
         sink.send_batch(batch)
     assert "Schema Registry" not in caplog.text
-    values = [json.loads(record.value) for record in read_topic(topics, TRANSACTIONS)]
+    values = [json.loads(record.value) for record in topics.records(TRANSACTIONS)]
     rows = {str(row["transaction_id"]): row for row in map(batch.row, range(len(batch)))}
     assert len(values) == len(rows)
     for value in values:
@@ -157,12 +167,12 @@ def test_json_where_avro_is_not_wanted_or_no_registry_is_named(
         assert list(value) == list(row)
 
 
-def test_headers_and_timestamps_by_choice(topics: str) -> None:
+def test_headers_and_timestamps_by_choice(topics: OwnTopics) -> None:
     batch = batch_of()
-    config = to(topics, cloudevents=False, record_timestamp="event")
+    config = topics.config(cloudevents=False, record_timestamp="event")
     with KafkaSink(config) as sink:
         sink.send_batch(batch)
-    records = read_topic(topics, TRANSACTIONS)
+    records = topics.records(TRANSACTIONS)
     assert {record.headers is None for record in records} == {True}
     times = sorted(int(batch.row(at)["occurred_at"].timestamp() * 1000) for at in range(len(batch)))
     assert sorted(record.timestamp for record in records) == times
@@ -170,43 +180,45 @@ def test_headers_and_timestamps_by_choice(topics: str) -> None:
 
 @pytest.mark.parametrize("cloudevents", [False, True])
 def test_content_type_follows_the_headers(
-    cloudevents: bool, topics: str, registry: Registry
+    cloudevents: bool, topics: OwnTopics, registry: Registry
 ) -> None:
     url = registry.url if cloudevents else None
-    config = to(topics, cloudevents=cloudevents, content_type=True, schema_registry_url=url)
+    config = topics.config(cloudevents=cloudevents, content_type=True, schema_registry_url=url)
     with KafkaSink(config) as sink:
         sink.send_batch(batch_of())
     kind = b"application/avro" if cloudevents else b"application/json"
-    for record in read_topic(topics, TRANSACTIONS):
+    for record in topics.records(TRANSACTIONS):
         headers = record.headers or ()
         assert len(headers) == (7 if cloudevents else 1)
         assert headers[-1] == ("content-type", kind)
 
 
-def test_one_event_at_a_time_without_connecting_first(topics: str, registry: Registry) -> None:
+def test_one_event_at_a_time_without_connecting_first(
+    topics: OwnTopics, registry: Registry
+) -> None:
     batch = batch_of()
-    sink = KafkaSink(to(topics, EVENT_BY_EVENT, schema_registry_url=registry.url))
+    sink = KafkaSink(topics.config(EVENT_BY_EVENT, schema_registry_url=registry.url))
     for at in range(3):
         sink.send(TRANSACTIONS, batch.row(at))
     assert sink.close().acknowledged == 3
     assert sink.close().acknowledged == 3
-    assert {record.header("ce_id") for record in read_topic(topics, TRANSACTIONS)} == {
+    assert {record.header("ce_id") for record in topics.records(TRANSACTIONS)} == {
         batch.text("transaction_id")[at] for at in range(3)
     }
 
 
 @pytest.mark.usefixtures("each_engine")
-def test_a_full_queue_loses_nothing(topics: str) -> None:
-    config = to(topics, queue_buffering_max_messages=10)
+def test_a_full_queue_loses_nothing(topics: OwnTopics) -> None:
+    config = topics.config(queue_buffering_max_messages=10)
     batch = batch_of()
     with KafkaSink(config) as sink:
         sink.send_batch(batch)
     assert sink.report().acknowledged == len(batch)
-    assert len(read_topic(topics, TRANSACTIONS)) == len(batch)
+    assert len(topics.records(TRANSACTIONS)) == len(batch)
 
 
-def test_no_stream_of_that_name(topics: str) -> None:
-    sink = KafkaSink(to(topics))
+def test_no_stream_of_that_name(topics: OwnTopics) -> None:
+    sink = KafkaSink(topics.config())
     with pytest.raises(OptionError, match=r"customers.*banking\.transactions"):
         sink.send_batch(batch_of("customers"))
     sink.close()
@@ -215,30 +227,23 @@ def test_no_stream_of_that_name(topics: str) -> None:
 # --- topics
 
 
-def test_topics_are_made_once_and_reused(clean_kafka: str) -> None:
-    sink = KafkaSink(to(clean_kafka))
-    with pytest.raises(ConfigurationError, match=r"banking\.trades does not exist.*create-topics"):
-        sink.require_topics(["banking.trades"])
-    first = sink.create_topics({TRANSACTIONS: 3}, 8)
-    assert [(topic.name, topic.partitions, topic.created) for topic in first] == [
-        (TRANSACTIONS, 3, True)
-    ]
-    again = sink.create_topics({TRANSACTIONS: 6, "banking.trades": 2}, 9)
+def test_topics_are_made_once_and_reused(clean_kafka: OwnTopics) -> None:
+    sink = KafkaSink(clean_kafka.config())
+    one, other = clean_kafka.name(TRANSACTIONS), clean_kafka.name("banking.trades")
+    with pytest.raises(ConfigurationError, match=rf"{other} does not exist.*create-topics"):
+        sink.require_topics([other])
+    first = sink.create_topics({one: 3}, 8)
+    assert [(topic.name, topic.partitions, topic.created) for topic in first] == [(one, 3, True)]
+    again = sink.create_topics({one: 6, other: 2}, 9)
     assert [(topic.name, topic.partitions, topic.created) for topic in again] == [
-        (TRANSACTIONS, 3, False),
-        ("banking.trades", 2, True),
+        (one, 3, False),
+        (other, 2, True),
     ]
-    assert sink.require_topics([TRANSACTIONS, "banking.trades"]) == {
-        TRANSACTIONS: 3,
-        "banking.trades": 2,
-    }
-    assert sink.end_offsets(TOPICS) == {
-        TRANSACTIONS: {0: 0, 1: 0, 2: 0},
-        "banking.trades": {0: 0, 1: 0},
-    }
+    assert sink.require_topics([one, other]) == {one: 3, other: 2}
+    assert sink.end_offsets(clean_kafka.names) == {one: {0: 0, 1: 0, 2: 0}, other: {0: 0, 1: 0}}
     sink.close()
-    assert _retention(clean_kafka, TRANSACTIONS) == 8 * 3_600_000
-    assert _retention(clean_kafka, "banking.trades") == 9 * 3_600_000
+    assert _retention(clean_kafka.bootstrap, one) == 8 * 3_600_000
+    assert _retention(clean_kafka.bootstrap, other) == 9 * 3_600_000
 
 
 def _retention(bootstrap: str, topic: str) -> int:
@@ -247,35 +252,40 @@ def _retention(bootstrap: str, topic: str) -> int:
     return int(future.result()["retention.ms"].value)
 
 
-def test_topics_take_events_as_soon_as_they_are_made(clean_kafka: str) -> None:
+def test_topics_take_events_as_soon_as_they_are_made(clean_kafka: OwnTopics) -> None:
     """A leader lists its partitions before it serves them; with many it takes a while."""
-    admin = AdminClient({"bootstrap.servers": clean_kafka})
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
     admin.list_topics(timeout=10)
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    sink = KafkaSink(to(clean_kafka))
-    topics = sink.create_topics({TRANSACTIONS: 40, "banking.trades": 40}, 8)
+    sink = KafkaSink(clean_kafka.config())
+    names = clean_kafka.names[:2]
+    topics = sink.create_topics(dict.fromkeys(names, 40), 8)
     asked = {TopicPartition(one.name, at): latest for one in topics for at in range(one.partitions)}
     answers = admin.list_offsets(asked, request_timeout=10)
     sink.close()
     assert [answer.result().offset for answer in answers.values()] == [0] * 80
 
 
-def test_delete_takes_topics_and_subjects_and_no_others(topics: str, registry: Registry) -> None:
-    sink = KafkaSink(to(topics, schema_registry_url=registry.url))
+def test_delete_takes_topics_and_subjects_and_no_others(
+    topics: OwnTopics, registry: Registry
+) -> None:
+    sink = KafkaSink(topics.config(schema_registry_url=registry.url))
     kept = "banking.installments"
     gone = [name for name in TOPICS if name != kept]
     sink.register_schemas(TOPICS)
     for _ in range(2):  # what is not there is no error
         sink.delete(gone)
-        assert sink.end_offsets(TOPICS).keys() == {kept}
+        assert sink.end_offsets(topics.names).keys() == {topics.name(kept)}
         with SchemaRegistryClient({"url": registry.url}) as client:
             subjects = set(client.get_subjects(deleted=True))
-        assert subjects & {f"{name}-value" for name in TOPICS} == {f"{kept}-value"}
+        assert subjects & {f"{name}-value" for name in topics.names} == {
+            f"{topics.name(kept)}-value"
+        }
     sink.close()
 
 
-def test_topics_that_cannot_be_made(topics: str) -> None:
-    sink = KafkaSink(to(topics))
+def test_topics_that_cannot_be_made(topics: OwnTopics) -> None:
+    sink = KafkaSink(topics.config())
     with pytest.raises(ConfigurationError, match="no/topic"):
         sink.create_topics({"no/topic": 1}, 8)
     with pytest.raises(ConfigurationError, match=r"249.*--topic-prefix"):

@@ -18,7 +18,7 @@ from answering import answering
 from datagen import Batch
 from datagen.errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 from datagen.sinks.kafka import RELIABLE, DeliveryReport, KafkaSink, ProducerConfig
-from records import TOPICS, read_topic
+from records import TOPICS
 from sending import TRANSACTIONS, batch_of, to
 from services._net import free_port
 from services.kafka import KafkaBroker
@@ -26,19 +26,35 @@ from services.kafka import KafkaBroker
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from own_topics import OwnTopics
+    from running import Running
     from services.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def kafka(own_kafka: Running) -> Iterator[KafkaBroker]:
+    """A broker of this module, since some of its tests stop it."""
+    with own_kafka(KafkaBroker(heap="320m", short_lived=True)) as broker:
+        yield broker
+
+
+@pytest.fixture
+def broker(kafka: KafkaBroker) -> Iterator[KafkaBroker]:
+    """The broker as something to be stopped; it goes on afterwards."""
+    yield kafka
+    kafka.resume()
 
 
 # --- the registry
 
 
 def test_json_with_a_warning_where_no_registry_answers(
-    topics: str, caplog: pytest.LogCaptureFixture
+    topics: OwnTopics, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"http://me:hunter2@127.0.0.1:{free_port()}"
     batch = batch_of()
     started = time.monotonic()
-    with KafkaSink(to(topics, schema_registry_url=url, json_fallback=True)) as sink:
+    with KafkaSink(topics.config(schema_registry_url=url, json_fallback=True)) as sink:
         sink.send_batch(batch)
         sink.send_batch(batch_of("banking.trades"))
         assert sink.format == "json"
@@ -47,7 +63,7 @@ def test_json_with_a_warning_where_no_registry_answers(
     assert [record.name for record in warnings] == ["datagen.sinks.kafka.schemas"]
     assert "not available. Using JSON serialization." in warnings[0].getMessage()
     assert "hunter2" not in caplog.text
-    assert json.loads(read_topic(topics, TRANSACTIONS)[0].value)
+    assert json.loads(topics.records(TRANSACTIONS)[0].value)
 
 
 def test_json_with_a_warning_where_the_extra_is_not_installed(
@@ -96,9 +112,9 @@ def test_a_registry_that_answers_with_an_error_is_not_absent(
     assert set(seen) == {"Basic bWU6aHVudGVyMg=="}
 
 
-def test_a_registry_that_stops_answering_is_not_absent(topics: str) -> None:
+def test_a_registry_that_stops_answering_is_not_absent(topics: OwnTopics) -> None:
     with answering(200, b'{"id": 1}', answers=1) as (address, seen):
-        config = to(topics, schema_registry_url=f"http://{address}")
+        config = topics.config(schema_registry_url=f"http://{address}")
         with pytest.raises(UnreachableError, match="stopped answering"), KafkaSink(config) as sink:
             sink.register_schemas(TOPICS)
     assert len(seen) > 1
@@ -235,20 +251,20 @@ def test_making_a_sink_connects_to_nothing() -> None:
     assert seen == []
 
 
-def test_too_large_for_the_client(topics: str) -> None:
+def test_too_large_for_the_client(topics: OwnTopics) -> None:
     row = batch_of().row(0) | {"description": "x" * 5_000}
-    config = to(topics, client_options={"message.max.bytes": 1_000})
+    config = topics.config(client_options={"message.max.bytes": 1_000})
     with pytest.raises(RejectedError, match="MSG_SIZE_TOO_LARGE"), KafkaSink(config) as sink:
         sink.send_batch(Batch.from_rows(TRANSACTIONS, [batch_of().row(0), row]))
     report = sink.report()
     assert report.attempted == 2
     assert report.failed == {"MSG_SIZE_TOO_LARGE": 1, "_PURGE_QUEUE": 1}
-    assert report.topics[TRANSACTIONS].partitions[-1].failed["MSG_SIZE_TOO_LARGE"] == 1
+    assert report.topics[topics.name(TRANSACTIONS)].partitions[-1].failed["MSG_SIZE_TOO_LARGE"] == 1
 
 
 @pytest.mark.usefixtures("each_engine")
-def test_a_broker_that_stops_answering(topics: str, broker: KafkaBroker) -> None:
-    config = to(topics, RELIABLE, message_timeout_ms=2_000)
+def test_a_broker_that_stops_answering(topics: OwnTopics, broker: KafkaBroker) -> None:
+    config = topics.config(RELIABLE, message_timeout_ms=2_000)
     batch = batch_of()
     started = time.monotonic()
     with pytest.raises(UnreachableError) as caught, KafkaSink(config) as sink:  # noqa: PT012
@@ -260,14 +276,14 @@ def test_a_broker_that_stops_answering(topics: str, broker: KafkaBroker) -> None
     report = sink.report()
     assert report.attempted == 2 * len(batch)
     assert report.acknowledged == len(batch)
-    assert report.topics[TRANSACTIONS].pending == 0
-    assert f"topic {TRANSACTIONS}: _MSG_TIMED_OUT" in str(caught.value)
+    assert report.topics[topics.name(TRANSACTIONS)].pending == 0
+    assert f"topic {topics.name(TRANSACTIONS)}: _MSG_TIMED_OUT" in str(caught.value)
     assert_counted(caught.value, report)
 
 
 @pytest.mark.usefixtures("each_engine")
-def test_a_queue_that_stays_full(topics: str, broker: KafkaBroker) -> None:
-    config = to(topics, message_timeout_ms=2_000, queue_buffering_max_messages=10)
+def test_a_queue_that_stays_full(topics: OwnTopics, broker: KafkaBroker) -> None:
+    config = topics.config(message_timeout_ms=2_000, queue_buffering_max_messages=10)
     started = time.monotonic()
     first = Batch.from_rows(TRANSACTIONS, [batch_of().row(0)])
     with pytest.raises(UnreachableError), KafkaSink(config) as sink:  # noqa: PT012
@@ -283,18 +299,20 @@ def test_a_queue_that_stays_full(topics: str, broker: KafkaBroker) -> None:
 
 
 @pytest.mark.usefixtures("each_engine")
-def test_a_flush_that_takes_too_long(topics: str, broker: KafkaBroker) -> None:
-    sink = KafkaSink(to(topics))
+def test_a_flush_that_takes_too_long(topics: OwnTopics, broker: KafkaBroker) -> None:
+    sink = KafkaSink(topics.config())
     sink.send_batch(batch_of())
     sink.flush()
     broker.pause()
     sink.send_batch(batch_of())
-    with pytest.raises(UnreachableError, match=rf"topic {TRANSACTIONS} for 1 s") as caught:
+    with pytest.raises(
+        UnreachableError, match=rf"topic {topics.name(TRANSACTIONS)} for 1 s"
+    ) as caught:
         sink.flush(timeout=1.0)
-    assert caught.value.delivery.topics[TRANSACTIONS].pending == len(batch_of())
+    assert caught.value.delivery.topics[topics.name(TRANSACTIONS)].pending == len(batch_of())
     broker.resume()
     assert sink.close().complete
-    assert len(read_topic(topics, TRANSACTIONS)) == 2 * len(batch_of())
+    assert len(topics.records(TRANSACTIONS)) == 2 * len(batch_of())
 
 
 def assert_counted(error: DatagenError, report: DeliveryReport) -> None:
@@ -310,12 +328,12 @@ def assert_counted(error: DatagenError, report: DeliveryReport) -> None:
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
 def test_an_exception_is_not_held_up(
     kind: type[BaseException],
-    topics: str,
+    topics: OwnTopics,
     broker: KafkaBroker,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     batch = batch_of()
-    with pytest.raises(kind), KafkaSink(to(topics)) as sink:  # noqa: PT012
+    with pytest.raises(kind), KafkaSink(topics.config()) as sink:  # noqa: PT012
         sink.send_batch(batch)
         sink.flush()
         broker.pause()
@@ -325,46 +343,46 @@ def test_an_exception_is_not_held_up(
     assert time.monotonic() - started < 4
     report = sink.report()
     assert (report.acknowledged, report.attempted) == (len(batch), 2 * len(batch))
-    assert report.topics[TRANSACTIONS].pending == 0
+    assert report.topics[topics.name(TRANSACTIONS)].pending == 0
     # Only the settlement of a run says what arrived.
     assert caplog.text == ""
 
 
 @pytest.mark.usefixtures("each_engine")
 @pytest.mark.parametrize("flushed", [False, True])
-def test_the_report_of_a_sink_that_was_left_is_final(topics: str, flushed: bool) -> None:
+def test_the_report_of_a_sink_that_was_left_is_final(topics: OwnTopics, flushed: bool) -> None:
     batch = batch_of()
-    with pytest.raises(KeyboardInterrupt), KafkaSink(to(topics)) as sink:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), KafkaSink(topics.config()) as sink:  # noqa: PT012
         sink.send_batch(batch)
         if flushed:
             sink.flush()
         raise KeyboardInterrupt
     report = sink.report()
     assert report.attempted == len(batch)
-    assert report.topics[TRANSACTIONS].pending == 0
-    assert len(read_topic(topics, TRANSACTIONS)) == report.acknowledged
+    assert report.topics[topics.name(TRANSACTIONS)].pending == 0
+    assert len(topics.records(TRANSACTIONS)) == report.acknowledged
     assert report.complete or not flushed
     assert sink.close() == report
 
 
 @pytest.mark.usefixtures("each_engine")
-def test_nothing_was_attempted_where_nothing_was_sent(topics: str) -> None:
-    with pytest.raises(KeyboardInterrupt), KafkaSink(to(topics)) as sink:  # noqa: PT012
-        sink.require_topics([TRANSACTIONS])
+def test_nothing_was_attempted_where_nothing_was_sent(topics: OwnTopics) -> None:
+    with pytest.raises(KeyboardInterrupt), KafkaSink(topics.config()) as sink:  # noqa: PT012
+        sink.require_topics([topics.name(TRANSACTIONS)])
         raise KeyboardInterrupt
     assert sink.report().attempted == 0
 
 
 @pytest.mark.usefixtures("each_engine")
-def test_ctrl_c_in_the_middle(topics: str) -> None:
+def test_ctrl_c_in_the_middle(topics: OwnTopics) -> None:
     batch = batch_of()
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-    with pytest.raises(KeyboardInterrupt), KafkaSink(to(topics)) as sink:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), KafkaSink(topics.config()) as sink:  # noqa: PT012
         timer.start()
         while True:
             sink.send_batch(batch)
     timer.join()
     report = sink.report()
     assert 0 < report.acknowledged <= report.attempted
-    assert len(read_topic(topics, TRANSACTIONS)) == report.acknowledged
-    assert report.topics[TRANSACTIONS].pending == 0
+    assert len(topics.records(TRANSACTIONS)) == report.acknowledged
+    assert report.topics[topics.name(TRANSACTIONS)].pending == 0

@@ -40,7 +40,8 @@ from command import (
 from datagen import Plan
 from datagen.types import Relation, catalogue
 from murmur2 import partition
-from records import TOPICS, AvroReader, Record, end_offsets, read_topics
+from own_topics import OwnTopics
+from records import TOPICS, AvroReader, Record, read_topics
 from services.kafka import delete_topics
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ PARENTS = [
     ("banking.installments", "loan_id", "loans", "true"),
 ]
 NOWHERE = "127.0.0.1:1"
+#: The names of the topics as they are without options.
+DEFAULT = OwnTopics(NOWHERE, prefix="")
 PLAN = Plan(seed=2024, customers=300)
 SAME = ("--customers", PLAN.customers, "--seed", PLAN.seed)
 
@@ -91,14 +94,21 @@ class Bank:
 
 
 @pytest.fixture(scope="module")
-def bank(kafka: Kafka, registry: Registry, postgres: Postgres) -> Iterator[Bank]:
+def unprefixed(kafka: Kafka) -> OwnTopics:
+    """The topics by the names that they have without a prefix, which are this module's alone."""
+    topics = OwnTopics(kafka.bootstrap, prefix="")
+    delete_topics(topics.bootstrap, topics.names)
+    return topics
+
+
+@pytest.fixture(scope="module")
+def bank(unprefixed: OwnTopics, registry: Registry, postgres: Postgres) -> Iterator[Bank]:
     name = f"datagen_bank_{secrets.token_hex(6)}"
     dsn = postgres.database(name)
     try:
-        delete_topics(kafka.bootstrap, TOPICS)
-        outcome = load(*to(dsn, kafka.bootstrap, registry), *SAME, "--create-topics")
+        outcome = load(*to(dsn, unprefixed, registry), *SAME, "--create-topics")
         assert outcome.code == 0, str(outcome)
-        records = read_topics(kafka.bootstrap)
+        records = unprefixed.read()
         read = AvroReader(registry.url)
         events = {topic: [read(one.value) for one in records[topic]] for topic in TOPICS}
         yield Bank(outcome, dsn, records, events)
@@ -106,10 +116,9 @@ def bank(kafka: Kafka, registry: Registry, postgres: Postgres) -> Iterator[Bank]
         postgres.drop(name)
 
 
-def to(dsn: str, bootstrap: str, registry: Registry) -> tuple[str, ...]:
+def to(dsn: str, topics: OwnTopics, registry: Registry) -> tuple[str, ...]:
     """Where to load: nothing is left to the defaults, which may be somebody's own services."""
-    services = ("--postgres-url", dsn), ("--kafka-bootstrap", bootstrap)
-    return *services[0], *services[1], "--schema-registry", registry.url
+    return "--postgres-url", dsn, *topics.options, "--schema-registry", registry.url
 
 
 def rows_of(relation: Relation, plan: Plan = PLAN) -> dict[str, dict[str, Any]]:
@@ -127,7 +136,7 @@ def snapshot(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
     return {name: query(dsn, f"SELECT * FROM {name} ORDER BY 1") for name in TABLES}
 
 
-def validation(plan: Plan, *, tables: bool = True, topics: bool = True) -> list[str]:
+def validation(plan: Plan, topics: OwnTopics | None, *, tables: bool = True) -> list[str]:
     """The guide's last lines."""
     lines = []
     if tables:
@@ -135,7 +144,7 @@ def validation(plan: Plan, *, tables: bool = True, topics: bool = True) -> list[
         lines += (f"  [OK] {name}: {plan.rows(name)} rows" for name in SHOWN_TABLES)
     if topics:
         lines.append("Validating Kafka topic offsets...")
-        lines += (f"  [OK] {name}: {plan.rows(name)} events" for name in TOPICS)
+        lines += (f"  [OK] {topics.name(one)}: {plan.rows(one)} events" for one in TOPICS)
     return [*lines, "Validation: ALL OK"]
 
 
@@ -148,7 +157,7 @@ def assert_ends_with(outcome: Outcome, lines: list[str]) -> None:
 
 
 def test_the_run_ends_as_the_guide_shows(bank: Bank) -> None:
-    expected = validation(PLAN)
+    expected = validation(PLAN, DEFAULT)
     assert_ends_with(bank.outcome, expected)
     assert bank.outcome.err == ""
     validated = [line for line in bank.outcome.lines if "Validat" in line or "[OK]" in line]
@@ -240,28 +249,30 @@ def test_schemas_are_registered_by_topic(bank: Bank, registry: Registry) -> None
 
 
 def test_topics_are_made_as_the_guide_says(
-    clean_kafka: str, registry: Registry, pg_dsn: str
+    clean_kafka: OwnTopics, registry: Registry, pg_dsn: str
 ) -> None:
     options = (*to(pg_dsn, clean_kafka, registry), "--customers", 20, "--create-topics")
     assert load(*options, "--skip-postgres").code == 0
-    assert retentions(clean_kafka) == dict.fromkeys(TOPICS, 28_800_000)
-    topics = AdminClient({"bootstrap.servers": clean_kafka}).list_topics(timeout=10).topics
-    for name in TOPICS:
+    assert retentions(clean_kafka) == dict.fromkeys(clean_kafka.names, 28_800_000)
+    topics = (
+        AdminClient({"bootstrap.servers": clean_kafka.bootstrap}).list_topics(timeout=10).topics
+    )
+    for name in clean_kafka.names:
         partitions = topics[name].partitions
         assert sorted(partitions) == [0, 1, 2]
         assert {len(one.replicas) for one in partitions.values()} == {1}
     # What is there stays as it is.
     again = load(*options, "--skip-postgres", "--retention-hours", 9)
     assert again.code == 0, str(again)
-    assert retentions(clean_kafka) == dict.fromkeys(TOPICS, 28_800_000)
-    delete_topics(clean_kafka, TOPICS)
+    assert retentions(clean_kafka) == dict.fromkeys(clean_kafka.names, 28_800_000)
+    delete_topics(clean_kafka.bootstrap, clean_kafka.names)
     assert load(*options, "--skip-postgres", "--retention-hours", 9).code == 0
-    assert retentions(clean_kafka) == dict.fromkeys(TOPICS, 32_400_000)
+    assert retentions(clean_kafka) == dict.fromkeys(clean_kafka.names, 32_400_000)
 
 
-def retentions(bootstrap: str) -> dict[str, int]:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    asked = [ConfigResource(RESOURCE_TOPIC, name) for name in TOPICS]
+def retentions(topics: OwnTopics) -> dict[str, int]:
+    admin = AdminClient({"bootstrap.servers": topics.bootstrap})
+    asked = [ConfigResource(RESOURCE_TOPIC, name) for name in topics.names]
     answers = admin.describe_configs(asked)
     return {one.name: int(answers[one].result()["retention.ms"].value) for one in asked}
 
@@ -343,7 +354,7 @@ def test_an_account_has_the_balance_after_its_last_event(bank: Bank) -> None:
 
 
 def test_loads_made_apart_fit_together(
-    bank: Bank, pg_dsn: str, clean_kafka: str, registry: Registry
+    bank: Bank, pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     # The other side is not even there.
     kafka_first = run(
@@ -353,28 +364,28 @@ def test_loads_made_apart_fit_together(
         "--skip-postgres",
         "--create-topics",
     )
-    assert_ends_with(kafka_first, validation(PLAN, tables=False))
+    assert_ends_with(kafka_first, validation(PLAN, clean_kafka, tables=False))
     assert "PostgreSQL" not in kafka_first.out
-    later = run(*SCRIPT, *to(pg_dsn, NOWHERE, registry), *SAME, "--skip-kafka", "--truncate")
-    assert_ends_with(later, validation(PLAN, topics=False))
+    later = run(*SCRIPT, *to(pg_dsn, DEFAULT, registry), *SAME, "--skip-kafka", "--truncate")
+    assert_ends_with(later, validation(PLAN, None))
     assert "Kafka" not in later.out
 
     # The same bytes as both sides at once, and so with every key in PostgreSQL.
-    records = read_topics(clean_kafka)
+    records = clean_kafka.read()
     for topic in TOPICS:
         assert sorted(record.content for record in records[topic]) == bank.contents(topic)
     assert snapshot(pg_dsn) == snapshot(bank.dsn)
 
 
 def test_fast_mode_sends_the_same(
-    bank: Bank, pg_dsn: str, clean_kafka: str, registry: Registry
+    bank: Bank, pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     options = (*to(pg_dsn, clean_kafka, registry), *SAME, "--create-topics", "--fast")
     outcome = load(*options)
-    assert_ends_with(outcome, validation(PLAN))
+    assert_ends_with(outcome, validation(PLAN, clean_kafka))
     assert "fast mode" in outcome.lines[0]
     assert "standard mode" in bank.outcome.lines[0]
-    records = read_topics(clean_kafka)
+    records = clean_kafka.read()
     for topic in TOPICS:
         assert sorted(record.content for record in records[topic]) == bank.contents(topic)
         assert per_key(records[topic]) == per_key(bank.records[topic])
@@ -390,17 +401,19 @@ def per_key(records: list[Record]) -> dict[bytes, list[bytes]]:
 
 
 @pytest.mark.parametrize("preset", ["fast", "EVENT_BY_EVENT"])
-def test_presets_by_name(pg_dsn: str, clean_kafka: str, registry: Registry, preset: str) -> None:
+def test_presets_by_name(
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry, preset: str
+) -> None:
     plan = Plan(seed=3, customers=20)
     options = (*to(pg_dsn, clean_kafka, registry), "--create-topics", "--preset", preset)
     outcome = load(*options, "--customers", 20, "--seed", 3, "--skip-postgres")
     assert outcome.code == 0, str(outcome)
     assert "Validation: ALL OK" in outcome.out
-    assert sum(end_offsets(clean_kafka).values()) == sum(map(plan.rows, TOPICS))
+    assert sum(clean_kafka.ends().values()) == sum(map(plan.rows, TOPICS))
 
 
 def test_json_without_headers_in_event_time(
-    pg_dsn: str, clean_kafka: str, registry: Registry
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     plan = Plan(seed=11, customers=20)
     # What is older than the retention would be deleted.
@@ -410,10 +423,10 @@ def test_json_without_headers_in_event_time(
         *("--customers", 20, "--seed", 11, "--skip-postgres", "--create-topics"),
         *("--retention-hours", 876_000, *choices),
     )
-    assert_ends_with(outcome, validation(plan, tables=False))
+    assert_ends_with(outcome, validation(plan, clean_kafka, tables=False))
     assert "Kafka (json, native)" in outcome.out
     assert outcome.err == ""
-    for topic, records in read_topics(clean_kafka).items():
+    for topic, records in clean_kafka.read().items():
         relation = catalogue()[topic]
         expected = rows_of(relation, plan)
         for record in records:
@@ -437,16 +450,16 @@ def as_json(value: Any) -> Any:
 
 
 def test_a_seed_of_its_own_and_a_part_of_a_larger_load(
-    bank: Bank, pg_dsn: str, clean_kafka: str, registry: Registry
+    bank: Bank, pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     options = (*to(pg_dsn, clean_kafka, registry), "--create-topics")
     assert load(*options, "--customers", 60, "--seed", PLAN.seed).code == 0
-    smaller = read_topics(clean_kafka)
+    smaller = clean_kafka.read()
     for topic in TOPICS:
         assert {one.content for one in smaller[topic]} < {*bank.contents(topic)}
-    delete_topics(clean_kafka, TOPICS)
+    delete_topics(clean_kafka.bootstrap, clean_kafka.names)
     assert load(*options, "--customers", 60, "--seed", 1, "--truncate").code == 0
-    other = read_topics(clean_kafka)
+    other = clean_kafka.read()
     for topic in TOPICS:
         assert not {one.key for one in other[topic]} & {one.key for one in smaller[topic]}
 
@@ -454,34 +467,35 @@ def test_a_seed_of_its_own_and_a_part_of_a_larger_load(
 # --- topics and tables that are not empty
 
 
-def test_a_load_appends_to_what_is_there(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+def test_a_load_appends_to_what_is_there(
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
+) -> None:
     options = (*to(pg_dsn, clean_kafka, registry), "--create-topics")
     for seed, customers in ((1, 20), (2, 40)):
         outcome = load(*options, "--seed", seed, "--customers", customers)
-        assert_ends_with(outcome, validation(Plan(seed, customers)))
+        assert_ends_with(outcome, validation(Plan(seed, customers), clean_kafka))
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(60,)]
     assert query(pg_dsn, "SELECT count(*) FROM stocks") == [(42,)]
     both = [Plan(1, 20), Plan(2, 40)]
-    assert end_offsets(clean_kafka) == {
-        topic: sum(plan.rows(topic) for plan in both) for topic in TOPICS
-    }
+    assert clean_kafka.ends() == {topic: sum(plan.rows(topic) for plan in both) for topic in TOPICS}
 
 
 def test_other_producers_are_no_fault_of_the_load(
-    pg_dsn: str, clean_kafka: str, registry: Registry
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
-    admin = AdminClient({"bootstrap.servers": clean_kafka})
-    for future in admin.create_topics([NewTopic(TOPICS[0], 3, 1)]).values():
-        future.result()
-    with noise(clean_kafka, TOPICS[0]):
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
+    first = clean_kafka.name(TOPICS[0])
+    for future in admin.create_topics([NewTopic(first, 3, 1)]).values():
+        future.result(30)
+    with noise(clean_kafka.bootstrap, first):
         outcome = load(
             *to(pg_dsn, clean_kafka, registry), *SAME, "--create-topics", "--skip-postgres"
         )
     assert outcome.code == 0, str(outcome)
     lines = outcome.lines[-6:]
     rows = PLAN.rows(TOPICS[0])
-    assert lines[1].startswith(f"  [OK] {TOPICS[0]}: {rows} events (offsets moved by ")
-    expected = validation(PLAN, tables=False)
+    assert lines[1].startswith(f"  [OK] {first}: {rows} events (offsets moved by ")
+    expected = validation(PLAN, clean_kafka, tables=False)
     assert [lines[0], *lines[2:]] == [expected[0], *expected[2:]]
 
 
@@ -508,18 +522,20 @@ def noise(bootstrap: str, topic: str) -> Iterator[None]:
         assert producer.flush(10) == 0
 
 
-def test_the_same_load_again_is_refused(pg_dsn: str, clean_kafka: str, registry: Registry) -> None:
+def test_the_same_load_again_is_refused(
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
+) -> None:
     options = (*to(pg_dsn, clean_kafka, registry), "--customers", 40, "--create-topics")
     assert load(*options).code == 0
-    rows, ends = snapshot(pg_dsn), end_offsets(clean_kafka)
+    rows, ends = snapshot(pg_dsn), clean_kafka.ends()
     for mode in ((), ("--fast",)):
         assert_failed(load(*options, *mode), 4, "customers", "--truncate", "nothing was loaded")
         assert snapshot(pg_dsn) == rows
-        assert end_offsets(clean_kafka) == ends
+        assert clean_kafka.ends() == ends
     # With it, the tables are the same and the topics have everything twice.
-    assert_ends_with(load(*options, "--truncate"), validation(Plan(customers=40)))
+    assert_ends_with(load(*options, "--truncate"), validation(Plan(customers=40), clean_kafka))
     assert snapshot(pg_dsn) == rows
-    assert end_offsets(clean_kafka) == {topic: 2 * count for topic, count in ends.items()}
+    assert clean_kafka.ends() == {topic: 2 * count for topic, count in ends.items()}
 
 
 # --- no consumer meets an orphan
@@ -533,7 +549,7 @@ CREATE CONSTRAINT TRIGGER gate AFTER INSERT ON loans DEFERRABLE INITIALLY DEFERR
 
 
 @pytest.fixture
-def other_rows(pg_dsn: str, clean_kafka: str, registry: Registry) -> tuple[object, ...]:
+def other_rows(pg_dsn: str, clean_kafka: OwnTopics, registry: Registry) -> tuple[object, ...]:
     """The options of a load of other customers into a database that has tables already."""
     where = to(pg_dsn, clean_kafka, registry)
     assert load(*where, "--customers", 20, "--seed", 1, "--skip-kafka").code == 0
@@ -542,7 +558,7 @@ def other_rows(pg_dsn: str, clean_kafka: str, registry: Registry) -> tuple[objec
 
 @pytest.mark.parametrize("mode", [(), ("--fast",)], ids=["standard", "fast"])
 def test_nothing_is_sent_before_the_commit(
-    pg_dsn: str, clean_kafka: str, other_rows: tuple[object, ...], mode: tuple[str, ...]
+    pg_dsn: str, clean_kafka: OwnTopics, other_rows: tuple[object, ...], mode: tuple[str, ...]
 ) -> None:
     def waits() -> bool:
         return query(
@@ -558,24 +574,24 @@ def test_nothing_is_sent_before_the_commit(
             assert wait_until(waits)
             for _ in range(3):
                 assert process.poll() is None
-                assert sum(end_offsets(clean_kafka).values()) == 0
+                assert sum(clean_kafka.ends().values()) == 0
             assert query(pg_dsn, "SELECT count(*) FROM customers") == [(20,)]
             session.execute("SELECT pg_advisory_unlock(%s)", [GATE])
             outcome = outcome_of(process)
-    assert_ends_with(outcome, validation(Plan(2, 40)))
-    assert sum(end_offsets(clean_kafka).values()) == sum(map(Plan(2, 40).rows, TOPICS))
+    assert_ends_with(outcome, validation(Plan(2, 40), clean_kafka))
+    assert sum(clean_kafka.ends().values()) == sum(map(Plan(2, 40).rows, TOPICS))
 
 
 @pytest.mark.parametrize("mode", [(), ("--fast",)], ids=["standard", "fast"])
 def test_nothing_is_sent_when_the_commit_fails(
-    pg_dsn: str, clean_kafka: str, other_rows: tuple[object, ...], mode: tuple[str, ...]
+    pg_dsn: str, clean_kafka: OwnTopics, other_rows: tuple[object, ...], mode: tuple[str, ...]
 ) -> None:
     before = snapshot(pg_dsn)
     with psycopg.connect(pg_dsn, autocommit=True) as session:
         session.execute(GATED.format("RAISE EXCEPTION 'the gate is shut';").encode())
     assert_failed(load(*other_rows, *mode), 4, "the gate is shut", "nothing was loaded")
     assert snapshot(pg_dsn) == before
-    assert sum(end_offsets(clean_kafka).values()) == 0
+    assert sum(clean_kafka.ends().values()) == 0
 
 
 # --- the local stack
@@ -591,7 +607,7 @@ def test_the_local_stack_twice() -> None:
     try:
         for _ in range(2):
             outcome = load(*options, DATAGEN_HOME=str(home))
-            assert_ends_with(outcome, validation(plan))
+            assert_ends_with(outcome, validation(plan, DEFAULT))
             assert outcome.err == ""
         status = run(*DATAGEN, "local", "status", DATAGEN_HOME=str(home))
         assert status.code == 0, str(status)
@@ -640,10 +656,11 @@ sink = KafkaSink(FAST)
 """
 
 
-def test_the_guides_python(clean_kafka: str, registry: Registry) -> None:
+def test_the_guides_python(unprefixed: OwnTopics, registry: Registry) -> None:
+    delete_topics(unprefixed.bootstrap, unprefixed.names)
     exec(PRESETS, {})  # noqa: S102
     names: dict[str, Any] = {}
-    places = {"localhost:9092": clean_kafka, "http://localhost:8081": registry.url}
+    places = {"localhost:9092": unprefixed.bootstrap, "http://localhost:8081": registry.url}
     code = GUIDE
     for default, place in places.items():
         code = code.replace(default, place)
@@ -653,23 +670,22 @@ def test_the_guides_python(clean_kafka: str, registry: Registry) -> None:
         sink.create_topics(dict.fromkeys(TOPICS, 3), 8)
         for batch in plan.batches(TOPICS[2]):
             sink.send_batch(batch)
-    assert end_offsets(clean_kafka)[TOPICS[2]] == plan.rows(TOPICS[2])
+    assert unprefixed.ends()[TOPICS[2]] == plan.rows(TOPICS[2])
 
 
 def test_event_time_is_refused_where_records_would_be_deleted(
-    kafka: Kafka, registry: Registry, pg_dsn: str
+    clean_kafka: OwnTopics, registry: Registry, pg_dsn: str
 ) -> None:
     """Before a row is copied; topics that keep their records take them with the time of the event."""
-    prefix = f"event-{secrets.token_hex(4)}."
-    where = (*to(pg_dsn, kafka.bootstrap, registry), "--topic-prefix", prefix)
+    where = to(pg_dsn, clean_kafka, registry)
     options = (*where, "--customers", 20, "--create-topics", "--record-timestamp", "event")
-    assert_failed(load(*options), 3, f"{prefix}banking.transactions", "--retention-hours -1")
-    topics = AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=10).topics
-    assert not {name for name in topics if name.startswith(prefix)}
+    assert_failed(load(*options), 3, clean_kafka.names[0], "--retention-hours -1")
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
+    assert not {*admin.list_topics(timeout=10).topics} & {*clean_kafka.names}
     assert query(pg_dsn, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
     kept = load(*options, "--retention-hours", -1)
     assert kept.code == 0, str(kept)
-    for records in read_topics(kafka.bootstrap, [prefix + topic for topic in TOPICS]).values():
+    for records in clean_kafka.read().values():
         assert records
         for record in records:
             when = datetime.fromisoformat(record.header("ce_time").decode())

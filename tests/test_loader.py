@@ -19,7 +19,7 @@ from datagen.sinks.base import Check
 from datagen.sinks.kafka import BULK, FAST, KafkaSink
 from datagen.sinks.kafka import stage as kafka_stage
 from datagen.types import catalogue
-from records import TOPICS, end_offsets
+from records import TOPICS
 from services._net import free_port
 from services.kafka import delete_topics
 from targets import Silent, to_kafka, to_postgres
@@ -28,16 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from datagen.sinks.base import Window
+    from own_topics import OwnTopics
 
 TABLES = [table.name for table in catalogue().tables]
 
 
 @pytest.mark.parametrize(("lag", "ok"), [(1, True), (10**6, False)], ids=["late", "lost"])
 def test_events_that_nobody_acknowledged(
-    monkeypatch: pytest.MonkeyPatch, clean_kafka: str, lag: int, ok: bool
+    monkeypatch: pytest.MonkeyPatch, clean_kafka: OwnTopics, lag: int, ok: bool
 ) -> None:
     """With acks=0 they count once they are in the topic, and they may be late."""
     ends = KafkaSink.end_offsets
+    first = clean_kafka.name(TOPICS[0])
     asked = 0
 
     def late(sink: KafkaSink, topics: Iterable[str]) -> dict[str, dict[int, int]]:
@@ -45,76 +47,78 @@ def test_events_that_nobody_acknowledged(
         asked += 1
         found = ends(sink, topics)
         if 1 < asked <= 1 + lag:
-            found[TOPICS[0]] = dict.fromkeys(found[TOPICS[0]], 0)
+            found[first] = dict.fromkeys(found[first], 0)
         return found
 
     monkeypatch.setattr(KafkaSink, "end_offsets", late)
     monkeypatch.setattr(kafka_stage, "SETTLE", 1.0)
     plan = Plan(customers=20)
-    producer = replace(FAST, bootstrap_servers=clean_kafka, schema_registry_url=None)
+    producer = clean_kafka.config(FAST)
     report = loader.load(Load(plan=plan, targets=to_kafka(producer)), Silent())
     assert report.ok is ok
     rows = plan.rows(TOPICS[0])
     assert report["kafka"].checks[0] == (
-        Check(TOPICS[0], rows, rows) if ok else Check(TOPICS[0], rows, 0, "offsets moved by 0")
+        Check(first, rows, rows) if ok else Check(first, rows, 0, "offsets moved by 0")
     )
     # One end has one set of figures.
     (delivered,) = report.settlement.sinks
     assert isinstance(delivered, Delivered)
-    first = delivered.topics[0]
-    assert (first.acknowledged, first.unknown) == ((rows, 0) if ok else (0, rows))
+    of_first = delivered.topics[0]
+    assert (of_first.acknowledged, of_first.unknown) == ((rows, 0) if ok else (0, rows))
     assert report.settlement.complete is ok
 
 
 def test_a_topic_that_is_deleted_once_its_events_are_there(
-    monkeypatch: pytest.MonkeyPatch, clean_kafka: str
+    monkeypatch: pytest.MonkeyPatch, clean_kafka: OwnTopics
 ) -> None:
     flush = KafkaSink.flush
+    deleted = clean_kafka.name(TOPICS[2])
 
     def flush_and_delete(sink: KafkaSink, timeout: float | None = None) -> object:
         report = flush(sink, timeout)
-        delete_topics(clean_kafka, [TOPICS[2]])
+        delete_topics(clean_kafka.bootstrap, [deleted])
         return report
 
     monkeypatch.setattr(KafkaSink, "flush", flush_and_delete)
     plan = Plan(customers=20)
-    producer = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None)
+    producer = clean_kafka.config(BULK)
     began = time.monotonic()
     report = loader.load(Load(plan=plan, targets=to_kafka(producer)), Silent())
     assert time.monotonic() - began < 5, "nothing more can come to a topic that is gone"
     gone = "the topic is gone, deleted while the run went on"
     rows = plan.rows(TOPICS[2])
-    assert [one for one in report["kafka"].checks if not one.ok] == [
-        Check(TOPICS[2], rows, 0, gone)
-    ]
+    assert [one for one in report["kafka"].checks if not one.ok] == [Check(deleted, rows, 0, gone)]
 
 
-def test_a_topic_counts_from_where_it_was_when_the_run_began(clean_kafka: str) -> None:
+def test_a_topic_counts_from_where_it_was_when_the_run_began(clean_kafka: OwnTopics) -> None:
     """Whether it was there, with what another run has sent, or was made by this one."""
-    producer = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None)
+    producer = clean_kafka.config(BULK)
     run = Load(plan=Plan(customers=20), targets=to_kafka(producer), fast=True)
     for _ in range(2):
         report = loader.load(run, Silent())
         assert report.ok
         assert [check.note for check in report["kafka"].checks] == [""] * len(TOPICS)
-        delete_topics(clean_kafka, TOPICS[:1])
+        delete_topics(clean_kafka.bootstrap, clean_kafka.names[:1])
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["standard", "fast"])
-def test_an_option_that_only_readers_refuse_stops_no_load(clean_kafka: str, fast: bool) -> None:
+def test_an_option_that_only_readers_refuse_stops_no_load(
+    clean_kafka: OwnTopics, fast: bool
+) -> None:
     """What the brokers list as the ends of topics is enough to count by."""
     options = {"receive.message.max.bytes": "10000000"}  # librdkafka: less than a fetch may bring
-    producer = replace(
-        BULK, bootstrap_servers=clean_kafka, schema_registry_url=None, client_options=options
-    )
+    producer = clean_kafka.config(client_options=options)
     plan = Plan(customers=20)
     report = loader.load(Load(plan=plan, targets=to_kafka(producer), fast=fast), Silent())
     assert report.ok
-    assert end_offsets(clean_kafka) == {topic: plan.rows(topic) for topic in TOPICS}
+    assert clean_kafka.ends() == {topic: plan.rows(topic) for topic in TOPICS}
 
 
 def test_where_the_ends_of_topics_are_not_told_nothing_is_loaded(
-    clean_kafka: str, pg_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    clean_kafka: OwnTopics,
+    pg_dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Rows are copied and events made by then, and neither is there."""
 
@@ -122,14 +126,12 @@ def test_where_the_ends_of_topics_are_not_told_nothing_is_loaded(
         raise UnreachableError("not told")
 
     monkeypatch.setattr(KafkaSink, "end_offsets", untold)
-    producer = replace(
-        BULK, bootstrap_servers=clean_kafka, schema_registry_url=None, engine="native"
-    )
+    producer = clean_kafka.config(engine="native")
     plan = Plan(customers=20)
     run = Load(plan=plan, targets=to_postgres(pg_dsn) | to_kafka(producer), fast=True)
     with pytest.raises(UnreachableError, match="not told"):
         loader.load(run, Silent())
-    assert set(end_offsets(clean_kafka).values()) == {0}
+    assert set(clean_kafka.ends().values()) == {0}
     with psycopg.connect(pg_dsn) as connection:
         found = connection.execute("SELECT to_regclass('customers')").fetchone()
     assert found == (None,)
@@ -181,9 +183,11 @@ def test_master_rows_that_no_sink_takes_wait_for_nobody(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["standard", "fast"])
-def test_a_load_without_postgresql_tells_what_it_generated(clean_kafka: str, fast: bool) -> None:
+def test_a_load_without_postgresql_tells_what_it_generated(
+    clean_kafka: OwnTopics, fast: bool
+) -> None:
     plan = Plan(customers=20)
-    producer = replace(BULK, bootstrap_servers=clean_kafka, schema_registry_url=None)
+    producer = clean_kafka.config(BULK)
     run = Load(plan=plan, targets=to_kafka(producer), fast=fast)
     report = loader.load(run, Silent())
     assert report.ok

@@ -20,14 +20,14 @@ from datagen.errors import OptionError
 from datagen.loader import Load
 from datagen.types import Relation, catalogue
 from murmur2 import partition
-from records import TOPICS, AvroReader, Record, read_topics
-from sending import to
+from records import TOPICS, AvroReader, Record
 from targets import Silent, to_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from engines import Engine
+    from own_topics import OwnTopics
     from services.registry import Registry
 
 STREAMS = {stream.name: stream for stream in catalogue().streams}
@@ -271,20 +271,20 @@ def headers(stream: Relation, event: dict[str, Any], key: bytes) -> tuple[tuple[
     )
 
 
-def sent(bootstrap: str, engine: Engine, **changes: Any) -> dict[str, list[Record]]:
+def sent(topics: OwnTopics, engine: Engine, **changes: Any) -> dict[str, list[Record]]:
     """All records of a standard load."""
-    producer = to(bootstrap, **engine.fields, **changes)
+    producer = topics.config(**engine.fields, **changes)
     report = loader.load(Load(plan=PLAN, targets=to_kafka(producer)), Silent())
     assert report.ok
     assert {part.name: part.rows for part in report["kafka"].parts if part.rows} == {
-        name: PLAN.rows(name) for name in TOPICS
+        topics.name(name): PLAN.rows(name) for name in TOPICS
     }
     stage = report["kafka"].seconds
     assert all(0 < part.seconds <= stage for part in report["kafka"].parts if part.rows)
-    return read_topics(bootstrap)
+    return topics.read()
 
 
-def test_a_standard_load_is_in_order(clean_kafka: str, engine: Engine) -> None:
+def test_a_standard_load_is_in_order(clean_kafka: OwnTopics, engine: Engine) -> None:
     began = int(time.time() * 1_000)
     found = sent(clean_kafka, engine)
     expected = planned(PLAN)
@@ -333,7 +333,7 @@ def in_step(found: dict[str, list[Record]], expected: dict[str, list[Event]], be
     assert [*itertools.chain(*rest.values())] == []
 
 
-def test_avro_is_in_order_too(clean_kafka: str, registry: Registry) -> None:
+def test_avro_is_in_order_too(clean_kafka: OwnTopics, registry: Registry) -> None:
     from engines import ENGINES
 
     found = sent(clean_kafka, ENGINES["native"], schema_registry_url=registry.url)

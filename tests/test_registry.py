@@ -31,6 +31,7 @@ from datagen.presets import ProducerConfig
 from datagen.sinks.kafka import KafkaSink, schemas
 from datagen.sinks.kafka.proxies import proxy_of
 from datagen.types import catalogue
+from own_topics import new_prefix
 from services._net import free_port
 from services.tls import Authority
 
@@ -649,7 +650,7 @@ def test_which_proxy_leads_to_an_address(
 
 
 def test_a_real_registry(registry: Registry) -> None:
-    prefix = "registry-test."
+    prefix = new_prefix()
     there = config(registry.url, topic_prefix=prefix)
     sink = KafkaSink(there)
     missing = {"auto.register.schemas": "false"}

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic  # admin has it too, but its types do not export it
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
+from own_topics import OwnTopics, new_prefix
 from services._errors import ServiceError
 from services._net import accepts, can_watch, listening
 from services._process import ends_with_parent
@@ -25,15 +26,14 @@ from services.kafka import Kafka, KafkaBroker, delete_topics
 from services.postgres import Postgres, PostgresServer
 from services.registry import Registry
 
-TOPIC = "test-services"
-
 
 @pytest.fixture
-def topic(kafka: Kafka) -> Iterator[str]:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(30)
-    yield TOPIC
-    delete_topics(kafka.bootstrap, [TOPIC])
+def topic(clean_kafka: OwnTopics) -> Iterator[str]:
+    name = clean_kafka.name("services")
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
+    admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+    yield name
+    delete_topics(clean_kafka.bootstrap, [name])
 
 
 def test_kafka_delivers_what_was_produced(kafka: Kafka, topic: str) -> None:
@@ -65,19 +65,21 @@ def test_kafka_has_its_command_line_tools(kafka: Kafka, topic: str) -> None:
     assert printed.split() == [f"{topic}:0:0"]
 
 
-def test_topics_are_deleted_and_can_be_made_again(clean_kafka: str) -> None:
-    admin = AdminClient({"bootstrap.servers": clean_kafka})
+def test_topics_are_deleted_and_can_be_made_again(clean_kafka: OwnTopics) -> None:
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
+    topic, absent = clean_kafka.name("banking.trades"), clean_kafka.name("banking.installments")
     for _ in range(3):
-        admin.create_topics([NewTopic("banking.trades", 3, 1)])["banking.trades"].result(30)
-        delete_topics(clean_kafka, ["banking.trades", "banking.installments"])
+        admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(30)
+        delete_topics(clean_kafka.bootstrap, [topic, absent])
 
 
 def test_registry_returns_a_registered_schema(registry: Registry) -> None:
+    subject = f"{new_prefix()}services-value"
     with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
         schema = Schema('{"type":"record","name":"T","fields":[]}', "AVRO")
-        schema_id = client.register_schema("test-services-value", schema)
+        schema_id = client.register_schema(subject, schema)
         assert client.get_schema(schema_id).schema_str == schema.schema_str
-        assert client.get_latest_version("test-services-value").schema_id == schema_id
+        assert client.get_latest_version(subject).schema_id == schema_id
 
 
 def test_postgres_answers(pg_dsn: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ._client_options import Value
+    from ._client_settings import Value
 
 __all__ = ["Properties", "read_properties"]
 

@@ -1,6 +1,7 @@
 """Loopback ports: finding a free one, and finding who listens."""
 
 import ipaddress
+import os
 import random
 import socket
 import sys
@@ -18,7 +19,11 @@ def free_port() -> int:
     its own end, and then it is connected to itself. None is given twice: the first one to ask may
     not listen yet.
     """
-    for port in random.sample(range(20_000, 32_768), 1_000):
+    # No worker of pytest-xdist looks where another one does: that could choose the same at once.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = range(20_000 + worker % workers, 32_768, workers)
+    for port in random.sample(ports, min(len(ports), 1_000)):
         if port not in _given and is_free(port):
             _given.add(port)
             return port

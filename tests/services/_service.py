@@ -62,6 +62,7 @@ class Service(Startable):
         self.directory = Path(tempfile.mkdtemp(prefix=f"datagen-{self.name}-"))
         self.log = self.directory / f"{self.name}.log"
         self._process: Process | None = None
+        self._pid: int | None = None  # of a process that another one started
         self._prepared = False
         self._owner = os.getpid()
         atexit.register(self.close)
@@ -84,7 +85,11 @@ class Service(Startable):
 
     @property
     def pid(self) -> int:
-        return self._running().pid
+        return self._pid or self._running().pid
+
+    def __getstate__(self) -> dict[str, object]:
+        """What another process may know of a server: where it is, but not how to end it."""
+        return {**self.__dict__, "_process": None, "_pid": self.pid}
 
     def start(self) -> Self:
         """Start the server and wait until it answers."""

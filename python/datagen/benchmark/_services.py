@@ -23,8 +23,8 @@ from ..sinks.kafka.cluster import TIMEOUT
 from ..sinks.kafka.event_records import EventRecords
 from ..sinks.kafka.interrupt import HeldInterrupt
 from ..sinks.kafka.librdkafka import ClientEvents, failure, kind_of
+from ..sinks.postgres.copy_session import COPY_HEADER, COPY_TRAILER
 from ..sinks.postgres.ddl import shape
-from ..sinks.postgres.wire import COPY_HEADER, COPY_TRAILER
 from ..types import catalogue
 from ._contest import Round, Way, cpu_seconds
 

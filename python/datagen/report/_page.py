@@ -30,6 +30,6 @@ def render(report: Report) -> str:
         report=report,
         plan=report.plan,
         marks=_MARKS,
-        version=catalogue()["version"],
+        version=catalogue().version,
         plotly=Markup(get_plotlyjs()),  # noqa: S704 - a script, not text
     )

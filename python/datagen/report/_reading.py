@@ -17,7 +17,7 @@ from ._calendar import BRASILIA
 
 #: Customers in a part: what is in memory at a time.
 PART = 5_000
-NAMES = tuple(relation["name"] for kind in ("tables", "streams") for relation in catalogue()[kind])
+NAMES = tuple(relation.name for relation in catalogue())
 
 
 @dataclass(frozen=True)

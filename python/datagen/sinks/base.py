@@ -9,7 +9,7 @@ both, and the load calls it from one thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..types import catalogue
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..settlement import Committed, Delivered
 
 __all__ = [
-    "REFERENCE",
     "Check",
     "Part",
     "Progress",
@@ -34,9 +33,6 @@ __all__ = [
     "streams",
     "tables",
 ]
-
-#: Tables whose rows belong to no customer.
-REFERENCE: Final = frozenset({"stocks"})
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,7 @@ class Window:
 
     def first(self, name: str) -> int:
         """The first customer whose rows are loaded; reference rows are loaded whole."""
-        return 0 if name in REFERENCE else self.first_customer
+        return 0 if catalogue()[name].is_reference else self.first_customer
 
     def rows(self, name: str) -> int:
         """The rows of a table or stream that the run loads; counting events takes a while."""

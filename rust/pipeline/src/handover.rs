@@ -1,5 +1,8 @@
 //! Where workers meet: tasks are taken in order, and their pieces handed over in order.
 
+#[cfg(test)]
+mod model;
+
 use std::time::{Duration, Instant};
 
 use crate::check::Violation;

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Final
 
+from ..._client_settings import addresses
 from ...errors import ConfigurationError, DatagenError, UnreachableError
 from .interrupt import HeldInterrupt
 from .librdkafka import ClientEvents, failure, is_authorization, kind_of
@@ -59,7 +60,7 @@ class Cluster:
         #: once nothing is acknowledged any more, which a slow broker's full queue is no sign of.
         self.options: dict[str, Any] = {
             "message.timeout.ms": "0",
-            **config.librdkafka(),
+            **config.client.librdkafka(),
             "logger": self.events,
             "error_cb": self.events.on_error,
             "throttle_cb": self.events.on_throttle,
@@ -71,11 +72,6 @@ class Cluster:
     @property
     def address(self) -> str:
         return self.config.bootstrap
-
-    @property
-    def acks(self) -> str:
-        """``0``, ``1`` or ``all``."""
-        return str(self.options["acks"]).lower().replace("-1", "all")
 
     @property
     def admin(self) -> AdminClient:
@@ -227,7 +223,7 @@ class Cluster:
         )
 
     def _refused(self, problem: str) -> ConfigurationError:
-        protocol = self.options.get("security.protocol", "plaintext")
+        protocol = self.config.client_options.get("security.protocol", "plaintext")
         return ConfigurationError(
             f"Kafka at {self.address} refused the connection: {problem}. Expected is a Kafka "
             f"broker's listener for {protocol}; check its address (--kafka-bootstrap), "
@@ -242,8 +238,8 @@ class Cluster:
 
     def _is_http_server(self) -> bool:
         """Whether the first address speaks HTTP: some servers await a line's end in silence."""
-        host, _, port = self.address.split(",")[0].strip().rpartition("://")[2].rpartition(":")
-        connection = http.client.HTTPConnection(host.strip("[]"), int(port or 0), timeout=1.0)
+        host, port = (addresses(self.address) or [("", 0)])[0]
+        connection = http.client.HTTPConnection(host, port, timeout=1.0)
         try:
             connection.request("HEAD", "/")
             connection.getresponse()

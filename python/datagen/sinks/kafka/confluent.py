@@ -149,7 +149,7 @@ class ConfluentEngine:
 
         if self._producer is None:
             options = dict(self._cluster.options)
-            size = int(options["batch.size"], 0)
+            size = self._config.client.batch_size
             # The client splits no batch, and has one size for all topics.
             least = min(self._limits.values(), default=size)
             if least < size:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ...errors import UnreachableError
 from .interrupt import HeldInterrupt
-from .librdkafka import failure
+from .librdkafka import consumer_properties, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,19 +54,7 @@ def formats_of(
     """
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-    options = {
-        **{name: str(value) for name, value in config.client_options.items()},
-        "bootstrap.servers": config.bootstrap,
-        "client.id": "datagen",
-        "group.id": "datagen",  # the client wants a name; nothing is committed
-        "auto.offset.reset": "earliest",
-        "enable.auto.commit": "false",
-        "enable.idempotence": "false",
-        "enable.partition.eof": "true",  # so that the end is told
-        "fetch.wait.max.ms": "10",
-        "logger": events,
-        "error_cb": events.on_error,
-    }
+    options = {**consumer_properties(config, events), "auto.offset.reset": "earliest"}
     found: dict[str, set[Format]] = {}
     last: dict[tuple[str, int], Format | None] = {}
     try:

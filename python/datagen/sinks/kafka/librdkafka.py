@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ...presets import ProducerConfig
 
-__all__ = ["ClientEvents", "failure", "hint", "is_authorization", "kind_of"]
+__all__ = ["ClientEvents", "consumer_properties", "failure", "hint", "is_authorization", "kind_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def is_authorization(name: str) -> bool:
 def hint(name: str, topic: str, config: ProducerConfig) -> str:
     """What to do about an error of a topic, as the end of a sentence; empty if nothing is known."""
     text = _HINTS.get(name, "")
-    return text.format(topic=topic, codec=config.librdkafka()["compression.type"])
+    return text.format(topic=topic, codec=config.client.compression_type)
 
 
 def kind_of(name: str) -> type[ConfigurationError | RejectedError | UnreachableError]:
@@ -169,6 +169,23 @@ def kind_of(name: str) -> type[ConfigurationError | RejectedError | UnreachableE
 def failure(what: str, error: KafkaError, config: ProducerConfig) -> DatagenError:
     """The exception for ``error``, saying first what failed; never with a password in it."""
     return kind_of(error.name())(config.hide(f"{what}: {error.str()} ({error.name()})"))
+
+
+def consumer_properties(config: ProducerConfig, events: ClientEvents) -> dict[str, Any]:
+    """What a client needs that reads the ends of partitions and commits nothing."""
+    given = config.client.librdkafka()
+    return {
+        **{name: given[name] for name in config.client_options},
+        "bootstrap.servers": config.bootstrap,
+        "client.id": "datagen",
+        "group.id": "datagen",  # the client wants a name
+        "enable.auto.commit": "false",
+        "enable.idempotence": "false",
+        "enable.partition.eof": "true",  # so that the end is told
+        "fetch.wait.max.ms": "10",
+        "logger": events,
+        "error_cb": events.on_error,
+    }
 
 
 class ClientEvents:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _core
+from ..._client_settings import addresses
 from ...errors import UnreachableError
 from .cluster import TIMEOUT
 from .delivery import PartitionDelivery
@@ -17,12 +18,13 @@ from .engine import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from ..._client_settings import ClientSettings
     from ..._core import Batch, KeySet, Plan, Sending
     from ...presets import ProducerConfig
     from .cluster import Cluster
     from .engine import Outcome
 
-__all__ = ["NativeEngine"]
+__all__ = ["NativeEngine", "producer_arguments"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,50 +34,6 @@ _NO_LIMIT: Final = 2**31 - 1
 
 #: Errors of this engine alone, once librdkafka has talked to the same brokers.
 _LACKS: Final = frozenset({"_SSL", "_UNSUPPORTED_FEATURE"})
-
-#: The names of librdkafka that mean the same.
-_ALIASES: Final = {
-    "metadata.broker.list": "bootstrap.servers",
-    "request.required.acks": "acks",
-    "queue.buffering.max.ms": "linger.ms",
-    "compression.codec": "compression.type",
-    "message.send.max.retries": "retries",
-    "max.in.flight": "max.in.flight.requests.per.connection",
-    "delivery.timeout.ms": "message.timeout.ms",
-    "sasl.mechanism": "sasl.mechanisms",
-}
-#: Options that are read, and the values that can be met; None: any.
-_KNOWN: Final[Mapping[str, tuple[str, ...] | None]] = {
-    "acks": ("0", "1", "all", "-1"),
-    "batch.num.messages": None,
-    "batch.size": None,
-    "bootstrap.servers": None,
-    "client.id": None,
-    "compression.type": ("none", "gzip", "snappy", "lz4", "zstd"),
-    "enable.idempotence": None,
-    "enable.ssl.certificate.verification": None,
-    "linger.ms": None,
-    "max.in.flight.requests.per.connection": None,
-    "message.timeout.ms": None,
-    "partitioner": ("murmur2", "murmur2_random"),
-    "queue.buffering.max.kbytes": None,
-    "queue.buffering.max.messages": None,
-    "request.timeout.ms": None,
-    "retries": None,
-    "retry.backoff.max.ms": None,
-    "retry.backoff.ms": None,
-    "sasl.mechanisms": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
-    "sasl.password": None,
-    "sasl.username": None,
-    "security.protocol": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
-    "ssl.ca.location": None,
-    "ssl.ca.pem": None,
-    "ssl.certificate.location": None,
-    "ssl.certificate.pem": None,
-    "ssl.endpoint.identification.algorithm": ("https", "none"),
-    "ssl.key.location": None,
-    "ssl.key.pem": None,
-}
 
 
 class NativeEngine:
@@ -89,7 +47,7 @@ class NativeEngine:
     def __init__(self, config: ProducerConfig, cluster: Cluster) -> None:
         self._config = config
         self._cluster = cluster
-        self._options = _options(config)
+        self._arguments = producer_arguments(config)
         self._producer: _core.Producer | None = None
         self._partitions: dict[str, int] = {}
         #: Bytes of a batch that topics take.
@@ -235,7 +193,7 @@ class NativeEngine:
     def _connect(self) -> _core.Producer:
         if self._producer is None:
             try:
-                self._producer = _core.Producer(**self._options)
+                self._producer = _core.Producer(**self._arguments)
             except _core.ProducerError as error:
                 raise UnsupportedError(self._config.hide(str(error.args[1]))) from None
         return self._producer
@@ -254,117 +212,64 @@ def _name(code: int) -> str:
     return str(KafkaError(code).name())
 
 
-def _options(config: ProducerConfig) -> dict[str, Any]:
-    """The arguments of ``_core.Producer``; raises for what it cannot do."""
-    given = {
-        _ALIASES.get(name, name): value
-        for name, value in {**config.librdkafka(), **_no_limit(config)}.items()
-    }
-    for name, value in given.items():
-        if name not in _KNOWN:
-            raise UnsupportedError(f"it does not know {name}")
-        known = _KNOWN[name]
-        if known is not None:
-            # As librdkafka does, whatever the case.
-            same = [one for one in known if one.lower() == value.lower()]
-            if not same:
-                raise UnsupportedError(f"it does not know {name}={config.hide(value)}")
-            given[name] = same[0]
-    number = _numbers(given, config)
-    protocol = given.get("security.protocol", "plaintext")
-    single = number("batch.num.messages", 0) == 1
-    if not single and "batch.num.messages" in given:
+def producer_arguments(config: ProducerConfig) -> dict[str, Any]:
+    """The arguments of ``_core.Producer``; raises ``UnsupportedError`` for what it cannot do."""
+    client = config.client
+    for name, value in client.others.items():
+        lacking = f"{name}={config.hide(value)}" if client.has_field(name) else name
+        raise UnsupportedError(f"it does not know {lacking}")
+    single = client.batch_num_messages == 1
+    if not single and client.batch_num_messages is not None:
         raise UnsupportedError("it does not know batch.num.messages")
-    acks = given["acks"].replace("-1", "all")
-    timeout = number("message.timeout.ms", 300_000) or _FOREVER_MS
+    timeout = 300_000 if client.message_timeout_ms is None else client.message_timeout_ms
+    protocol = client.security_protocol or "plaintext"
     return {
-        "bootstrap": [
-            _address(one) for one in given["bootstrap.servers"].split(",") if one.strip()
-        ],
-        "client_id": given["client.id"],
-        "acks": acks,
-        "idempotent": _flag(given["enable.idempotence"]),
-        "retries": number("retries", 0),
-        "retry_backoff_ms": (
-            number("retry.backoff.ms", 100),
-            number("retry.backoff.max.ms", 1_000),
-        ),
-        "request_timeout_ms": number("request.timeout.ms", 30_000),
-        "delivery_timeout_ms": min(timeout, _FOREVER_MS),
-        "linger_ms": number("linger.ms", 5),
-        "max_in_flight": 1 if single else number("max.in.flight.requests.per.connection", 5),
-        "batch_size": 1 if single else number("batch.size", 16_384),
-        "compression": given["compression.type"],
-        "queue_records": number("queue.buffering.max.messages", 100_000) or _NO_LIMIT,
-        "queue_bytes": number("queue.buffering.max.kbytes", 1_048_576) * 1_024,
-        "tls": _tls(given) if protocol.endswith("ssl") else None,
-        "sasl": _sasl(given) if protocol.startswith("sasl") else None,
+        "bootstrap": addresses(client.bootstrap_servers),
+        "client_id": client.client_id,
+        "acks": client.acks,
+        "idempotent": client.enable_idempotence,
+        "retries": client.retries,
+        "retry_backoff_ms": (client.retry_backoff_ms or 100, client.retry_backoff_max_ms or 1_000),
+        "request_timeout_ms": client.request_timeout_ms or 30_000,
+        "delivery_timeout_ms": min(timeout or _FOREVER_MS, _FOREVER_MS),
+        "linger_ms": math.ceil(client.linger_ms),
+        # A partition has one request in flight, which keeps the order, whatever others have.
+        "max_in_flight": 1 if single else client.max_in_flight_requests_per_connection or 5,
+        "batch_size": 1 if single else client.batch_size,
+        "compression": client.compression_type,
+        "queue_records": client.queue_buffering_max_messages or _NO_LIMIT,
+        "queue_bytes": client.queue_buffering_max_kbytes * 1_024,
+        "tls": _tls(client) if protocol.endswith("ssl") else None,
+        "sasl": _sasl(client) if protocol.startswith("sasl") else None,
         "cloudevents": config.cloudevents,
         "content_type": config.content_type,
         "event_time": config.record_timestamp == "event",
     }
 
 
-def _no_limit(config: ProducerConfig) -> dict[str, str]:
-    """What the configuration limits for librdkafka's sake only.
-
-    Without idempotence that client has to have one request in flight to keep the order; here a
-    partition has one, whatever others have.
-    """
-    name = "max.in.flight.requests.per.connection"
-    given = any(_ALIASES.get(one, one) == name for one in config.client_options)
-    return {} if given else {name: "5"}
-
-
-def _numbers(given: Mapping[str, str], config: ProducerConfig) -> Callable[[str, int], int]:
-    def number(name: str, default: int) -> int:
-        text = given.get(name, str(default))
-        try:
-            return int(text, 0)
-        except ValueError:
-            pass
-        try:
-            return math.ceil(float(text))  # linger.ms may have a fraction
-        except ValueError:
-            raise UnsupportedError(f"it does not know {name}={config.hide(text)}") from None
-
-    return number
-
-
-def _flag(text: str) -> bool:
-    return text.lower() in {"true", "t", "1"}
-
-
-def _address(text: str) -> tuple[str, int]:
-    # As librdkafka reads it, PROTOCOL:// may come first and the port be left out.
-    place = text.strip().rpartition("://")[2]
-    host, colon, port = place.rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = place, "9092"
-    return host.strip("[]"), int(port)
-
-
-def _tls(given: Mapping[str, str]) -> dict[str, Any]:
-    verify = _flag(given.get("enable.ssl.certificate.verification", "true"))
+def _tls(client: ClientSettings) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "verify_certificate": verify,
-        "verify_name": given.get("ssl.endpoint.identification.algorithm", "https") == "https",
+        "verify_certificate": client.enable_ssl_certificate_verification is not False,
+        "verify_name": client.ssl_endpoint_identification_algorithm != "none",
     }
-    for ours, theirs in (("ca", "ssl.ca"), ("certificate", "ssl.certificate"), ("key", "ssl.key")):
-        pem, place = given.get(f"{theirs}.pem"), given.get(f"{theirs}.location")
+    for name, pem, location in (
+        ("ca", client.ssl_ca_pem, client.ssl_ca_location),
+        ("certificate", client.ssl_certificate_pem, client.ssl_certificate_location),
+        ("key", client.ssl_key_pem, client.ssl_key_location),
+    ):
         if pem:
-            found[ours] = pem.encode()
-        elif place:
+            found[name] = pem.encode()
+        elif location:
             try:
-                found[ours] = Path(place).read_bytes()
+                found[name] = Path(location).read_bytes()
             except OSError as error:
                 raise UnsupportedError(
-                    f"{theirs}.location={place} is no file that can be read ({error.strerror})"
+                    f"ssl.{name}.location={location} is no file that can be read ({error.strerror})"
                 ) from None
     return found
 
 
-def _sasl(given: Mapping[str, str]) -> tuple[str, str, str]:
-    if "sasl.mechanisms" not in given:
+def _sasl(client: ClientSettings) -> tuple[str, str, str]:
+    if client.sasl_mechanisms is None:
         raise UnsupportedError("it does not know Kerberos, librdkafka's default of sasl.mechanisms")
-    return given["sasl.mechanisms"], given.get("sasl.username", ""), given.get("sasl.password", "")
+    return client.sasl_mechanisms, client.sasl_username or "", client.sasl_password or ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ...errors import ConfigurationError, DatagenError, UnreachableError
 from .cluster import TIMEOUT
 from .interrupt import HeldInterrupt
-from .librdkafka import is_authorization, kind_of
+from .librdkafka import consumer_properties, is_authorization, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -180,17 +180,7 @@ class Ends:
         from confluent_kafka import Consumer, KafkaException, TopicPartition
 
         cluster = self._cluster
-        options = {
-            **{name: str(value) for name, value in cluster.config.client_options.items()},
-            "bootstrap.servers": cluster.address,
-            "client.id": "datagen",
-            "group.id": "datagen",  # the client wants a name; nothing is committed
-            "enable.auto.commit": "false",
-            "enable.partition.eof": "true",  # so that poll returns when there is nothing to read
-            "fetch.wait.max.ms": "10",
-            "logger": cluster.events,
-            "error_cb": cluster.events.on_error,
-        }
+        options = consumer_properties(cluster.config, cluster.events)
         met: dict[Where, int] = {}
         end = time.monotonic() + TIMEOUT
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
-from ...presets import PRESETS, EngineChoice, ProducerConfig
+from ...presets import PRESETS, EngineChoice, ProducerConfig, RecordTimestamp
 from ...properties import Properties, read_properties
 from ..options import KeyValue, Option, is_given
 from .stage import (
@@ -137,7 +137,7 @@ class _KafkaOptions:
                 Option("--no-cloudevents", is_flag=True, help="Send no CloudEvents headers."),
                 Option(
                     "--record-timestamp",
-                    type=click.Choice(["production", "event"]),
+                    type=click.Choice(get_args(RecordTimestamp)),
                     default="production",
                     show_default=True,
                     help="Time that Kafka stamps records with; it deletes those past the retention.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..._core import Batch
 from ...errors import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ...presets import EngineName
     from .delivery import DeliveryReport
     from .event_producer import Sending
+    from .formats import Format
 
 __all__ = ["KafkaSink"]
 
@@ -94,14 +95,14 @@ class KafkaSink:
         return self._producer.engine.name
 
     @property
-    def format(self) -> Literal["avro", "json"]:
+    def format(self) -> Format:
         """What the next event is encoded as."""
         return "json" if self._schema_ids is None else "avro"
 
     @property
     def confirmed(self) -> bool:
         """Whether brokers confirm events; with ``acks="0"`` none does."""
-        return self._cluster.acks != "0"
+        return self._config.client.acks != "0"
 
     def topic(self, stream: str) -> str:
         """The topic that a stream is sent to."""
@@ -209,7 +210,7 @@ class KafkaSink:
         if not asked:
             return
         found = formats.formats_of(asked, self._config, self._cluster.events, TIMEOUT)
-        other: Literal["avro", "json"] = "json" if self.format == "avro" else "avro"
+        other: Format = "json" if self.format == "avro" else "avro"
         mixing = [topic for topic in asked if other in found.get(topic, ())]
         one = len(mixing) == 1
         mixed = f"{'Topic' if one else 'Topics'} {', '.join(mixing)} {'holds' if one else 'hold'}"

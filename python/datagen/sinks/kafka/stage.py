@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from ...errors import OptionError
 from ...presets import ProducerConfig
 from ...settlement import Delivered, TopicSettlement
+from ...types import catalogue
 from ..base import Check, Stage, streams
 from .sink import KafkaSink
 
@@ -46,18 +47,13 @@ KAFKA: Final = Stage(
 #: A hundred years; Kafka counts milliseconds in 64 bits.
 MAX_RETENTION_HOURS: Final = 876_000
 #: Partitions of the topics that a run creates.
-PARTITIONS: Final = dict.fromkeys(streams(), 3)
-#: The same for a load by several threads: more for the two large topics.
-PARALLEL_PARTITIONS: Final = PARTITIONS | {
-    "banking.transactions": 6,
-    "banking.card-transactions": 6,
-}
+PARTITIONS: Final = {stream.name: stream.partitions for stream in catalogue().streams}
+#: The same for a load by several threads.
+PARALLEL_PARTITIONS: Final = {one.name: one.parallel_partitions for one in catalogue().streams}
 #: What a cluster of any size can bear, and Kafka's 16 bits.
 MAX_PARTITIONS: Final = 10_000
 MAX_REPLICATION: Final = 32_767
 
-#: Longer ago than the first installment of any loan.
-_LONGEST_LOAN: Final = timedelta(days=16 * 365)
 #: Seconds without a further event after which events without an acknowledgement are not expected.
 SETTLE: Final = 5.0
 
@@ -243,9 +239,8 @@ class _KafkaStage:
 
     def _oldest(self, stream: str) -> datetime:
         """A time that no event of a stream is before."""
-        # Loans are older than the history, and each installment since their first is an event.
-        plan, loans = self._window.plan, stream == "banking.installments"
-        return plan.as_of - (_LONGEST_LOAN if loans else timedelta(days=plan.days))
+        plan = self._window.plan
+        return plan.as_of - timedelta(days=catalogue()[stream].history_days or plan.days)
 
     def _ends(self) -> dict[str, int]:
         """The ends of all partitions of each stream's topic, together, where there is one."""

@@ -271,7 +271,7 @@ class Topics:
         settings = _settings({**defaults, **config})
         name = next(iter(missing))
         needed = settings.min_in_sync
-        if self._cluster.acks == "all" and factor and needed and factor < needed:
+        if self._cluster.config.client.acks == "all" and factor and needed and factor < needed:
             brokers = len(metadata.brokers)
             least = f"--replication-factor {needed}, or " if needed <= brokers else ""
             raise ConfigurationError(
@@ -376,7 +376,7 @@ class Topics:
 
     def _check_replicas(self, name: str, metadata: Any, settings: Settings, *, new: bool) -> None:
         needed = settings.min_in_sync
-        if self._cluster.acks != "all" or needed is None:
+        if self._cluster.config.client.acks != "all" or needed is None:
             return
         end = time.monotonic() + _IN_SYNC
         while True:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ...settlement import Committed
-from ..base import REFERENCE, Check, Stage, tables
+from ...types import catalogue
+from ..base import Check, Stage, tables
 from .sink import PostgresSink
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ POSTGRES: Final = Stage(
 )
 #: The option that leaves this sink out.
 SKIP: Final = "--skip-postgres"
-#: Tables in the order in which they are validated.
-_VALIDATED: Final = ("customers", "accounts", "credit_cards", "loans", "properties", "stocks")
 
 _log = logging.getLogger(__name__)
 
@@ -103,10 +102,11 @@ class _PostgresStage:
     def verify(self) -> Iterator[Check]:
         counts, before = self._sink.counts(), self._sink.rows_before
         loaded = self._sink.rows_loaded
-        for name in _VALIDATED:
+        for table in sorted(catalogue().tables, key=lambda one: one.validation_rank):
+            name = table.name
             planned = self._window.rows(name)
             # Reference data that was there before counts as loaded: it is the same rows.
-            there = planned - loaded[name] if name in REFERENCE else 0
+            there = planned - loaded[name] if table.is_reference else 0
             yield Check(name, planned, counts[name] - before[name] + there)
 
     def facts(self) -> Mapping[str, Any]:

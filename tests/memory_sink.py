@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from datagen.settlement import Committed
 from datagen.sinks import SINKS
-from datagen.sinks.base import Check, Stage, streams, tables
+from datagen.sinks.base import Check, Sink, Stage, streams, tables
 from datagen.sinks.command_line import Option
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import click
 
     from datagen import Batch
-    from datagen.sinks.base import Window
+    from datagen.sinks.base import Transfer, Window
 
 MEMORY: Final = Stage(
     "memory", title="Memory", unit="rows", counted="rows in memory", committed="kept"
@@ -40,39 +40,34 @@ class MemoryTarget:
         return MemorySink(self, window)
 
 
-class MemorySink:
+class MemorySink(Sink):
     stage = MEMORY
-    commit_part = "commit"
 
     def __init__(self, target: MemoryTarget, window: Window) -> None:
         self._target = target
         self._window = window
         self._committed = 0
+        self.relations = target.relations
 
-    @property
-    def relations(self) -> tuple[str, ...]:
-        return self._target.relations
-
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         self._phase("open")
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self, error: BaseException | None) -> None:
         self._phase("close")
 
     def prepare(self) -> None:
         self._phase("prepare")
 
-    def transfer(self) -> None:
+    def transfer(self) -> Transfer | None:
         self._phase("transfer")
+        return super().transfer()
 
     def begin(self) -> None:
         self._phase("begin")
 
-    def write(self, batch: Batch) -> int:
+    def write(self, batch: Batch) -> None:
         self._phase(f"write {batch.name}")
         self._target.batches.append(batch)
-        return len(batch)
 
     def finish(self, name: str) -> None:
         self._phase(f"finish {name}")
@@ -88,12 +83,6 @@ class MemorySink:
             if name == self._target.loses:
                 kept.pop()
             yield Check(name, self._window.rows(name), sum(kept))
-
-    def facts(self) -> Mapping[str, Any]:
-        return {}
-
-    def objection(self) -> str:
-        return ""
 
     def settlement(self) -> Committed:
         whole = 0 < self._committed == len(self._target.batches)

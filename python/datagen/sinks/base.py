@@ -8,6 +8,7 @@ both, and the load calls it from one thread.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -158,31 +159,33 @@ class Transfer(Protocol):
         """
 
 
-class Sink(Protocol):
-    """A place that takes rows. ``with sink`` opens it and closes it."""
+class Sink(ABC):
+    """A place that takes rows, phase by phase; a phase that a sink does not need does nothing.
 
-    @property
-    def stage(self) -> Stage: ...
+    ``commit_part`` is the name of the part in which ``commit`` runs.
+    """
 
-    @property
-    def relations(self) -> tuple[str, ...]:
-        """The tables and streams that the sink takes, in the catalogue's order."""
-
-    @property
-    def commit_part(self) -> str:
-        """The name of the part in which ``commit`` runs."""
+    stage: Stage
+    relations: tuple[str, ...]
+    commit_part: str = "commit"
 
     def __enter__(self) -> Self:
-        """Reaches the service; raises ``ConfigurationError`` or ``UnreachableError``."""
+        self.open()
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close(error)
 
-    def prepare(self) -> None:
+    @abstractmethod
+    def open(self) -> None:
+        """Reaches the service; raises ``ConfigurationError`` or ``UnreachableError``."""
+
+    def prepare(self) -> None:  # noqa: B027  # not every sink needs it
         """Makes what is needed before rows come, and refuses what could not take them."""
 
     def transfer(self) -> Transfer | None:
@@ -190,33 +193,45 @@ class Sink(Protocol):
 
         Events may be made from here on; none is sent before ``finish`` of the transfer.
         """
+        return None
 
+    @abstractmethod
     def begin(self) -> None:
         """Begins to take rows: called once, before the first table, or before tables are committed."""
 
-    def write(self, batch: Batch) -> int:
-        """Takes the rows of one table or stream; how many of them are new to the sink."""
+    @abstractmethod
+    def write(self, batch: Batch) -> None:
+        """Takes the rows of one table or stream."""
 
-    def finish(self, name: str) -> None:
-        """Says that a table has all its rows."""
+    def finish(self, name: str) -> None:  # noqa: B027  # not every sink needs it
+        """Takes note that a table has all its rows."""
 
+    @abstractmethod
     def commit(self) -> None:
         """Returns once all that was written is there for good, and raises if any of it is not.
 
         Called after the last table, and after the last event.
         """
 
+    @abstractmethod
     def verify(self) -> Iterable[Check]:
         """Counts what the sink holds; raises ``CountingError`` where it cannot be counted."""
 
     def facts(self) -> Mapping[str, Any]:
         """How rows were sent."""
+        return {}
 
     def objection(self) -> str:
         """What is wrong although the counts are right, or nothing."""
+        return ""
 
+    @abstractmethod
     def settlement(self) -> Committed | Delivered:
         """What the sink has of the run, as far as the service has said."""
+
+    @abstractmethod
+    def close(self, error: BaseException | None) -> None:
+        """Leaves the service; after ``error`` what was not committed is dropped."""
 
 
 class Target(Protocol):

@@ -7,19 +7,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import OptionError
 from ...presets import ProducerConfig
 from ...settlement import Delivered, TopicSettlement
 from ...types import catalogue
-from ..base import Check, Stage, streams
+from ..base import Check, Sink, Stage, streams
 from .sink import KafkaSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-    from types import TracebackType
 
     from ..._core import Batch
     from ..base import Transfer, Window
@@ -98,7 +97,7 @@ class KafkaTarget:
         return _KafkaStage(self, window)
 
 
-class _KafkaStage:
+class _KafkaStage(Sink):
     stage = KAFKA
     relations = streams()
     commit_part = "acknowledgements"
@@ -111,17 +110,8 @@ class _KafkaStage:
         self._ends_before: dict[str, int] = {}
         self._checks: tuple[Check, ...] = ()
 
-    def __enter__(self) -> Self:
-        self._sink.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._sink.__exit__(kind, error, trace)
+    def open(self) -> None:
+        self._sink.connect()
 
     def prepare(self) -> None:
         """Makes or requires the topics, and registers the schemas."""
@@ -159,11 +149,8 @@ class _KafkaStage:
     def begin(self) -> None:
         self._ends_before = self._ends()
 
-    def write(self, batch: Batch) -> int:
-        return self._sink.write(batch)
-
-    def finish(self, name: str) -> None:
-        """Events of a stream need no end."""
+    def write(self, batch: Batch) -> None:
+        self._sink.write(batch)
 
     def commit(self) -> None:
         self._sink.flush()
@@ -210,6 +197,9 @@ class _KafkaStage:
             f"{doubled} events were sent again since their acknowledgements were lost, and "
             "may be there twice (ce_id tells). The preset RELIABLE rules that out."
         )
+
+    def close(self, error: BaseException | None) -> None:
+        self._sink.__exit__(None if error is None else type(error), error, None)
 
     def settlement(self) -> Delivered:
         topics = tuple(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from ...settlement import Committed
 from ...types import catalogue
-from ..base import Check, Stage, tables
+from ..base import Check, Sink, Stage, tables
 from .sink import PostgresSink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import TracebackType
+    from collections.abc import Iterator
 
     from ..._core import Batch
     from ..base import Window
@@ -54,7 +53,7 @@ class PostgresTarget:
         return _PostgresStage(self, window)
 
 
-class _PostgresStage:
+class _PostgresStage(Sink):
     stage = POSTGRES
     relations = tables()
     commit_part = "keys and commit"
@@ -66,32 +65,17 @@ class _PostgresStage:
             target.url, truncate=target.truncate, parallel=window.fast, schema=target.schema
         )
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         first = self._window.first_customer
         if self._target.truncate and first:
             _log.warning("--truncate removes the rows of customers before %d too", first)
-        self._sink.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._sink.__exit__(kind, error, trace)
-
-    def prepare(self) -> None:
-        """Tables are made in the transaction of the load."""
-
-    def transfer(self) -> None:
-        """Tables come as batches."""
+        self._sink.connect()
 
     def begin(self) -> None:
         self._sink.begin()
 
-    def write(self, batch: Batch) -> int:
-        return self._sink.write(batch)
+    def write(self, batch: Batch) -> None:
+        self._sink.write(batch)
 
     def finish(self, name: str) -> None:
         self._sink.finish(name)
@@ -109,11 +93,8 @@ class _PostgresStage:
             there = planned - loaded[name] if table.is_reference else 0
             yield Check(name, planned, counts[name] - before[name] + there)
 
-    def facts(self) -> Mapping[str, Any]:
-        return {}
-
-    def objection(self) -> str:
-        return ""
+    def close(self, error: BaseException | None) -> None:
+        self._sink.__exit__(None if error is None else type(error), error, None)
 
     def settlement(self) -> Committed:
         return Committed(

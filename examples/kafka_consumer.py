@@ -2,9 +2,10 @@
 
     python examples/kafka_consumer.py localhost:9092 http://localhost:8081
 
-It reads what is there, and ends.
+It reads what is there, and ends. DATAGEN_TOPIC_PREFIX is that of `examples/kafka_events.py`.
 """
 
+import os
 import sys
 from collections import Counter
 from decimal import Decimal
@@ -14,7 +15,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-TOPIC = "banking.trades"
+TOPIC = os.environ.get("DATAGEN_TOPIC_PREFIX", "") + "banking.trades"
 
 bootstrap, registry = sys.argv[1:3]
 consumer = Consumer(

@@ -2,9 +2,11 @@
 
     python examples/kafka_events.py localhost:9092 http://localhost:8081 [CUSTOMERS]
 
+Topics have the prefix of DATAGEN_TOPIC_PREFIX, if it is set, as with the command.
 `examples/kafka_consumer.py` reads them.
 """
 
+import os
 import sys
 from dataclasses import replace
 
@@ -17,7 +19,12 @@ PARENTS = ("customers", "stocks", "accounts")
 
 bootstrap, registry = sys.argv[1:3]
 plan = Plan(seed=42, customers=int(sys.argv[3]) if len(sys.argv) > 3 else 1_000)
-config = replace(RELIABLE, bootstrap_servers=bootstrap, schema_registry_url=registry)
+config = replace(
+    RELIABLE,
+    bootstrap_servers=bootstrap,
+    schema_registry_url=registry,
+    topic_prefix=os.environ.get("DATAGEN_TOPIC_PREFIX", ""),
+)
 
 store = MasterDataStore()  # checks that an event's account and stock are known
 for name in PARENTS:

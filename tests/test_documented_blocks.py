@@ -27,6 +27,7 @@ from test_faults import create_topics, small_broker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from own_topics import OwnTopics
     from running import Running
     from services.registry import Registry
 
@@ -132,14 +133,15 @@ def test_every_block_is_executed_or_listed() -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("block", COMMANDS, ids=str)
 def test_commands(
-    block: Block, pg_dsn: str, clean_kafka: str, registry: Registry, tmp_path: Path
+    block: Block, pg_dsn: str, clean_kafka: OwnTopics, registry: Registry, tmp_path: Path
 ) -> None:
     execute(
         block,
         tmp_path,
         {},
         DATAGEN_POSTGRES_URL=pg_dsn,
-        DATAGEN_KAFKA_BOOTSTRAP=clean_kafka,
+        DATAGEN_KAFKA_BOOTSTRAP=clean_kafka.bootstrap,
+        DATAGEN_TOPIC_PREFIX=clean_kafka.prefix,
         DATAGEN_SCHEMA_REGISTRY=registry.url,
     )
     for written in re.findall(r"--(?:out|json) (\S+)", block.text):
@@ -193,24 +195,27 @@ def test_python_of_the_readme() -> None:
     assert last["amount"][-1].as_py() * 100 == names["cents"][-1]
 
 
-def test_python_of_the_guide(topics: str) -> None:
+def test_python_of_the_guide(topics: OwnTopics) -> None:
     stream = TOPICS[2]
     batch = next(Plan(customers=20).batches(stream))
-    text = named(GUIDE_PYTHON).text.replace("localhost:9092", topics)
+    here = f'"{topics.bootstrap}", topic_prefix="{topics.prefix}"'
+    text = named(GUIDE_PYTHON).text.replace('"localhost:9092"', here)
     exec(text, {"batch": batch})  # noqa: S102
-    assert end_offsets(topics) == {**dict.fromkeys(TOPICS, 0), stream: len(batch)}
+    assert topics.ends() == {**dict.fromkeys(TOPICS, 0), stream: len(batch)}
 
 
 def test_what_a_load_prints_and_how_to_look_at_it(
-    pg_dsn: str, clean_kafka: str, registry: Registry, tmp_path: Path
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry, tmp_path: Path
 ) -> None:
     outcome = load(
-        *("--postgres-url", pg_dsn, "--kafka-bootstrap", clean_kafka),
+        *("--postgres-url", pg_dsn, *clean_kafka.options),
         *("--schema-registry", registry.url, "--create-topics"),
     )
+    lines = outcome.out.replace(clean_kafka.prefix, "").splitlines()
     shown = [line for line in named(OUTPUT).text.splitlines() if line != "  ..."]
-    assert [line for line in outcome.lines if line in shown] == shown
-    looked = execute(named(LOOKS), tmp_path, {"http://localhost:8081": registry.url})
+    assert [line for line in lines if line in shown] == shown
+    url = f"{registry.url}/subjects/{clean_kafka.prefix}"
+    looked = execute(named(LOOKS), tmp_path, {"http://localhost:8081/subjects/": url})
     assert json.loads(looked.out)["schema"] == catalogue()[TOPICS[0]].avro_schema
     with psycopg.connect(pg_dsn) as connection:
         found = connection.execute(named(QUERY).text.encode()).fetchall()

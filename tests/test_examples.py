@@ -17,6 +17,7 @@ from datagen import Plan
 from relations import python_rows
 
 if TYPE_CHECKING:
+    from own_topics import OwnTopics
     from services.registry import Registry
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -24,9 +25,9 @@ CUSTOMERS = 60
 PLAN = Plan(42, CUSTOMERS)
 
 
-def example(name: str, *arguments: object) -> list[str]:
+def example(name: str, *arguments: object, **environment: str) -> list[str]:
     """The lines that an example prints; it must end well and say nothing else."""
-    outcome: Outcome = run(sys.executable, EXAMPLES / f"{name}.py", *arguments)
+    outcome: Outcome = run(sys.executable, EXAMPLES / f"{name}.py", *arguments, **environment)
     assert (outcome.code, outcome.err) == (0, ""), str(outcome)
     return outcome.lines
 
@@ -72,16 +73,19 @@ def test_rows_into_postgres(pg_dsn: str) -> None:
         assert connection.execute("SELECT count(*) FROM loans").fetchone() == (PLAN.rows("loans"),)
 
 
-def test_events_into_kafka_and_out(clean_kafka: str, registry: Registry) -> None:
+def test_events_into_kafka_and_out(clean_kafka: OwnTopics, registry: Registry) -> None:
+    where = (clean_kafka.bootstrap, registry.url)
+    prefix = {"DATAGEN_TOPIC_PREFIX": clean_kafka.prefix}
     trades = rows("banking.trades")
     sides = Counter(one["side"] for one in trades)
     bought = sum(one["gross_amount"] for one in trades if one["side"] == "BUY")
     every = len(trades)
     told = f"{every} trades: {dict(sorted(sides.items()))}, bought for R$ {bought:,.2f}"
     for _ in range(2):  # the second time all events are duplicates
-        sent = example("kafka_events", clean_kafka, registry.url, CUSTOMERS)
-        assert sent == [f"banking.trades: {every} of {every} events acknowledged"]
-        assert example("kafka_consumer", clean_kafka, registry.url) == [told]
+        sent = example("kafka_events", *where, CUSTOMERS, **prefix)
+        topic = clean_kafka.name("banking.trades")
+        assert sent == [f"{topic}: {every} of {every} events acknowledged"]
+        assert example("kafka_consumer", *where, **prefix) == [told]
 
 
 def test_foreign_keys() -> None:

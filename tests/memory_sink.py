@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from datagen.settlement import Committed
 from datagen.sinks import SINKS
 from datagen.sinks.base import Check, Stage, streams, tables
-from datagen.sinks.options import Option
+from datagen.sinks.command_line import Option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

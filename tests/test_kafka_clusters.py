@@ -260,7 +260,7 @@ def test_brokers_restarted_one_after_the_other(
 def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
     config: ProducerConfig, broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datagen.sinks.kafka.offsets.Ends.read.__defaults__", (2.0,))
+    monkeypatch.setattr("datagen.sinks.kafka.end_offsets.EndOffsets.read.__defaults__", (2.0,))
     with KafkaSink(config) as sink:
         sink.create_topics({sink.topic(STREAM): 3})
         sink.send_batch(batch_of())

@@ -28,7 +28,7 @@ MEMORY_LOAD = (sys.executable, str(Path(__file__).with_name("memory_sink.py")), 
 ALONE = ("--memory", "--skip-postgres", "--skip-kafka", "--customers", 30)
 
 
-def load(target: MemoryTarget, *, fast: bool) -> loader.Report:
+def load(target: MemoryTarget, *, fast: bool) -> loader.RunReport:
     return loader.load(Load(plan=PLAN, targets={"memory": target}, fast=fast), Silent())
 
 

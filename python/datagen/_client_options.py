@@ -146,29 +146,29 @@ def _unquoted(text: str) -> str:
     return re.sub(r"\\([0-3]?[0-7]{1,2}|.)", character, text[1:-1], flags=re.DOTALL)
 
 
-def _take_store(options: dict[str, Value], store: str, *places: str) -> None:
+def _take_store(options: dict[str, Value], store: str, *locations: str) -> None:
     """A Java store's location as that of PEM files, if it is one."""
     kind = options.pop(f"ssl.{store}.type", None)
-    place = options.get(f"ssl.{store}.location")
-    if place is None:
+    location = options.get(f"ssl.{store}.location")
+    if location is None:
         options.pop(f"ssl.{store}.password", None)
         return
-    kind = str(kind).upper() if kind is not None else _kind_of(Path(str(place)))
+    kind = str(kind).upper() if kind is not None else _kind_of(Path(str(location)))
     if kind == "PKCS12" and store == "keystore":
         return  # librdkafka reads it
     if kind != "PEM":
-        how = f"openssl pkcs12 -in {place} -nodes -out {store}.pem"
+        how = f"openssl pkcs12 -in {location} -nodes -out {store}.pem"
         if kind != "PKCS12":
-            how = f"keytool -importkeystore -srckeystore {place} -destkeystore {store}.p12 "
+            how = f"keytool -importkeystore -srckeystore {location} -destkeystore {store}.p12 "
             how += f"-deststoretype PKCS12, then openssl pkcs12 -in {store}.p12 -nodes"
         raise ConfigurationError(
-            f"Kafka option ssl.{store}.location={place}: a {kind} store can be read by Java only. "
-            f"Write it as PEM ({how}), and give {' and '.join(f'{one}=FILE' for one in places)}."
+            f"Kafka option ssl.{store}.location={location}: a {kind} store can be read by Java only. "
+            f"Write it as PEM ({how}), and give {' and '.join(f'{one}=FILE' for one in locations)}."
         )
     options.pop(f"ssl.{store}.password", None)
     del options[f"ssl.{store}.location"]
-    for one in places:
-        options.setdefault(one, str(place))
+    for one in locations:
+        options.setdefault(one, str(location))
 
 
 def _kind_of(file: Path) -> str:

@@ -38,7 +38,7 @@ _SCHEME: Final = re.compile(rf"({'|'.join(get_args(SecurityProtocol))})://", re.
 
 
 def number(value: Value) -> float | None:
-    """What a value says as a number, as librdkafka reads it; None if it is none."""
+    """A value as a number, as librdkafka reads it; None if it is none."""
     if isinstance(value, int | float):
         return None if isinstance(value, bool) else value
     text = value.strip()
@@ -112,7 +112,7 @@ class ClientSettings:
     others: Mapping[str, str] = field(default_factory=dict)
 
     def with_options(self, options: Mapping[str, Value]) -> ClientSettings:
-        """The same settings where ``options``, by librdkafka's names, say nothing else."""
+        """The same settings with ``options``, by librdkafka's names, in their stead."""
         values, others = dict[str, Any](), dict(self.others)
         for name, value in options.items():
             known = _PROPERTIES.get(name)

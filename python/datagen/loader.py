@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._core import Batch, Plan
     from .sinks.base import Check, Progress, Sink, Target, Transfer
 
-__all__ = ["FAST_CUSTOMERS", "MAX_WORKERS", "Load", "Report", "load"]
+__all__ = ["FAST_CUSTOMERS", "MAX_WORKERS", "Load", "RunReport", "load"]
 
 #: From so many customers on, a load is fast without being asked.
 FAST_CUSTOMERS: Final = 10_000
@@ -89,7 +89,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """What a run did, by stage. Rows of tables that no sink takes are in the stage ``generate``.
 
     A fast load makes master rows before the stage that takes them, and meanwhile.
@@ -134,7 +134,7 @@ class Report:
         }
 
 
-def load(run: Load, progress: Progress, *, prefetch: bool = True) -> Report:
+def load(run: Load, progress: Progress, *, prefetch: bool = True) -> RunReport:
     """Carries out a run.
 
     A fast one makes master rows from its first moment on; with ``prefetch=False`` rows are made only
@@ -150,7 +150,7 @@ def load(run: Load, progress: Progress, *, prefetch: bool = True) -> Report:
     if not run.fast:
         _check_memory(run)
     loading: _Run | None = None
-    report: Report | None = None
+    report: RunReport | None = None
     try:
         with ExitStack() as stack:
             master = _Master(run) if run.fast else None
@@ -293,7 +293,7 @@ class _Run:
         self._parts: dict[Stage, list[Part]] = {}
         self._seconds: dict[Stage, float] = {}
 
-    def report(self, began: float) -> Report:
+    def report(self, began: float) -> RunReport:
         if isinstance(self._store, FinancialDataStore):
             for name in (*tables(), *filter(self._run.takes, streams())):
                 self._move(name, self._checked(name), ())
@@ -312,7 +312,7 @@ class _Run:
                 self._load_streams(sink, transfers[sink.stage])
         # Everything has arrived: from here on nothing is raised that could be taken for a failure.
         verified = {sink.stage: self._verified(sink) for sink in reversed(self._sinks)}
-        return Report(
+        return RunReport(
             tuple(self._stage_report(stage, verified.get(stage)) for stage in self._parts),
             self.settlement(),
             time.perf_counter() - began,

@@ -66,8 +66,8 @@ _SECRET: Final = re.compile(
     r"password|secret|key|token|user\.info|jaas|oauthbearer\.config|assertion|\.pem|proxy",
     re.IGNORECASE,
 )
-#: Where a file or a service is, is no secret, and a message about it has to name it.
-_PLACE: Final = re.compile(r"\.(location|file|url)$|^proxy$", re.IGNORECASE)
+#: The address of a file or a service is no secret, and a message about it has to name it.
+_LOCATION: Final = re.compile(r"\.(location|file|url)$|^proxy$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -92,7 +92,7 @@ class ProducerConfig:
     a record older than the topic's retention is deleted at once. ``topic_prefix`` goes before the
     name of each stream to make that of its topic, and of its subject.
 
-    ``engine`` says who sends: ``native`` encodes record batches itself and is several times faster,
+    ``engine`` is the client that sends: ``native`` encodes record batches itself and is several times faster,
     ``confluent`` is librdkafka, which knows options that the other does not. ``auto`` takes the
     first unless it lacks something. Both send the same records, in the same order for each key.
     ``batch_size`` is that of a batch as it is sent for ``native``, as in Kafka's own producer, and
@@ -153,9 +153,9 @@ class ProducerConfig:
             raise OptionError("topic_prefix", self.topic_prefix, "text, such as 'team.'")
         _check_bootstrap(self.bootstrap_servers)
         if "bootstrap.servers" in self.client_options:
-            # Clients take empty places in a list for nothing.
-            places = [one for one in self.bootstrap.split(",") if one.strip()]
-            _check_bootstrap(",".join(places), "client_options bootstrap.servers")
+            # Clients skip empty items of a list.
+            servers = [one for one in self.bootstrap.split(",") if one.strip()]
+            _check_bootstrap(",".join(servers), "client_options bootstrap.servers")
         for name, given in self.registry_options.items():
             if given == "":
                 raise OptionError(f"registry_options {name}", given, "a value, or leave it out")
@@ -169,7 +169,7 @@ class ProducerConfig:
 
     @property
     def bootstrap(self) -> str:
-        """Where the client really goes: ``client_options`` may say something else."""
+        """The brokers that the client first connects to: those of ``client_options``, if given there."""
         return self.client.bootstrap_servers
 
     @property
@@ -250,7 +250,7 @@ class ProducerConfig:
 
 
 def _is_secret(name: str) -> bool:
-    return bool(_SECRET.search(name)) and not _PLACE.search(name)
+    return bool(_SECRET.search(name)) and not _LOCATION.search(name)
 
 
 def check_url(url: str, option: str = "schema_registry_url") -> None:
@@ -303,7 +303,7 @@ RELIABLE: Final = ProducerConfig(
 """For production: every event once, in order, for as long as the process lives."""
 
 FAST: Final = ProducerConfig(acks="0", batch_size=65_536, linger_ms=50)
-"""For development: no broker confirms anything. What is counted as acknowledged was only sent."""
+"""For development: no broker confirms anything. Events counted as acknowledged were only sent."""
 
 BULK: Final = ProducerConfig(
     acks="1",

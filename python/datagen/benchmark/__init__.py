@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
-    "Report",
+    "Measured",
     "Round",
     "Side",
     "Way",
@@ -59,7 +59,7 @@ _WARM_UP: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Report:
+class Measured:
     """What was found, on what, and in how many seconds."""
 
     plan: Plan
@@ -86,7 +86,7 @@ class Report:
         }
 
 
-def measure(load: loader.Load, rounds: int, say: Callable[[str], None]) -> Report:
+def measure(load: loader.Load, rounds: int, say: Callable[[str], None]) -> Measured:
     """Measures every stage of a load; ``say`` hears what is being done.
 
     A service that the load skips is left out. Raises what a load raises, before anything is
@@ -99,7 +99,7 @@ def measure(load: loader.Load, rounds: int, say: Callable[[str], None]) -> Repor
         for title, ways in (*stages(load.plan).items(), *services.items()):
             say(f"Measuring {title}")
             figures.append(_compare(title, *ways(), rounds=rounds))
-    return Report(load.plan, machine(), tuple(figures), time.perf_counter() - began)
+    return Measured(load.plan, machine(), tuple(figures), time.perf_counter() - began)
 
 
 def _services(load: loader.Load, stack: ExitStack) -> dict[str, Ways]:
@@ -156,7 +156,7 @@ def _unit(one: Comparison) -> str:
     return "events/s" if one.title == "Kafka" else "rows/s"
 
 
-def show(report: Report, file: IO[str]) -> None:
+def show(report: Measured, file: IO[str]) -> None:
     """Writes a table of what was found, and of what machine."""
     from rich.box import MARKDOWN
     from rich.console import Console
@@ -190,7 +190,7 @@ def show(report: Report, file: IO[str]) -> None:
     print(described(report.machine), file=file)
 
 
-def write(report: Report, path: Path) -> None:
+def write(report: Measured, path: Path) -> None:
     """Writes every figure as JSON into a file, or to the output if its name is ``-``."""
     text = json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n"
     if path == Path("-"):

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from .console import Console
+from .load_options import check_target, on_local_stack, options_named, run_from
 from .loading import PARALLEL, as_in_load, load_parallel
-from .options import check_target, on_local_stack, options_named, run_from
 
 __all__ = ["benchmark"]
 

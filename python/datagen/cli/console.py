@@ -152,7 +152,7 @@ class Console:
     def _label(self) -> str:
         return f"{self._title} {self._name}"
 
-    def tail(self, report: loader.Report) -> None:
+    def tail(self, report: loader.RunReport) -> None:
         """The summary and, as the guide shows it, the validation."""
         self.say("Summary:")
         for one in report.stages:

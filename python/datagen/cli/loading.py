@@ -14,7 +14,7 @@ from ..sinks import SINKS, options_of
 from . import signals
 from .console import Console
 from .endings import exit_code, text_of
-from .options import load_options, on_local_stack, options_named, run_from
+from .load_options import load_options, on_local_stack, options_named, run_from
 
 __all__ = ["PARALLEL", "as_in_load", "load", "load_parallel"]
 
@@ -99,7 +99,7 @@ def _load_and_judge(
         raise
 
 
-def _judge(report: loader.Report) -> None:
+def _judge(report: loader.RunReport) -> None:
     """Raises ``VerificationError`` where the outcome is not what was planned."""
     if report.uncounted:
         done = [one.stage.committed for one in report.stages if one.stage.committed]

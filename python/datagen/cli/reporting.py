@@ -11,8 +11,8 @@ from .._core import Plan
 from ..errors import VerificationError
 from ..sinks.base import Stage
 from .console import Console
+from .load_options import check_target, options_named
 from .loading import as_in_load
-from .options import check_target, options_named
 
 __all__ = ["report"]
 

@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from .options import SinkOptions
+    from .command_line import SinkOptions
 
 __all__ = ["SINKS", "options_of"]
 
-#: The module with the options of each sink (see ``options.SinkOptions``), by the sink's name, in the
+#: The module with the options of each sink (see ``command_line.SinkOptions``), by the sink's name, in the
 #: order in which sinks take rows.
 SINKS: Final = {
     "postgres": "datagen.sinks.postgres.options",

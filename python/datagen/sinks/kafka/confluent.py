@@ -29,7 +29,7 @@ __all__ = ["ConfluentEngine"]
 
 _log = logging.getLogger(__name__)
 
-#: How client and broker say that an event is larger than the topic takes.
+#: The error for an event that is larger than the topic takes.
 _TOO_LARGE: Final = "MSG_SIZE_TOO_LARGE"
 #: Delivery reports are fetched once in so many events.
 POLL_EVERY: Final = 10_000
@@ -39,7 +39,7 @@ class ConfluentEngine:
     """Sends by confluent-kafka and counts its delivery reports."""
 
     name: Final = "confluent"
-    #: A failed call says what makes sending impossible.
+    #: A failed call raises the error that makes sending impossible.
     failure: Final = None
 
     def __init__(self, config: ProducerConfig, cluster: Cluster) -> None:
@@ -189,7 +189,7 @@ class _Topic:
         settled = 0
         for partition in sorted({*self._acknowledged, *(p for p, _ in self.failed)}):
             failed = {name: n for (p, name), n in self.failed.items() if p == partition}
-            # Of what the client gave up it tells no more than whether it was still in its queue.
+            # Of events that it gave up, the client reports only whether they were still in its queue.
             given_up = (n for name, n in failed.items() if kind_of(name) is UnreachableError)
             there = sum(given_up) - failed.get("_PURGE_QUEUE", 0)
             acknowledged = self._acknowledged.get(partition, 0)

@@ -1,4 +1,4 @@
-"""Delivery outcomes: what the brokers acknowledged, what failed, and what is not answered."""
+"""Delivery outcomes: events acknowledged, failed, and not answered yet."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class DeliveryReport:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> DeliveryReport:
-        """Sums up what an engine tells of each partition."""
+        """Sums up the outcomes of each partition."""
         attempted: Counter[str] = Counter()
         partitions: defaultdict[str, dict[int, PartitionDelivery]] = defaultdict(dict)
         for topic, number, handed_over, delivery in outcomes:

@@ -1,4 +1,4 @@
-"""What an engine is: a client that queues event batches, sends them and counts their outcomes."""
+"""The protocol of an engine: a client that queues event batches, sends them and counts outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events on their way to the brokers: queued, waited for and accounted for, whichever engine sends."""
+"""Events to the brokers by either engine: queued, waited for, and counted by outcome."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 #: Seconds for answers of a broker to requests in flight when a run breaks off.
 _GRACE: Final = 0.8
 #: Seconds for which an engine waits at a time, so that signals and stalls are noticed.
-_TURN: Final = 0.1
-#: How the note of an error begins that says what was acknowledged.
+_POLL: Final = 0.1
+#: The beginning of an error's note with the delivery report.
 _NOTE: Final = "acknowledged: "
 #: What failed, by weight: refused data says more than a user who may not, or a broker that is away.
 _WEIGHT: Final[tuple[type[DatagenError], ...]] = (
@@ -67,7 +67,7 @@ def choose_engine(
 
 
 class EventProducer:
-    """Sends event batches by an engine, and says what became of every event.
+    """Sends event batches by an engine, and reports the delivery outcome of every event.
 
     One event that failed fails the run: it ends the wait for capacity, and no batch is taken after it.
     Errors of an incomplete delivery carry the report.
@@ -133,7 +133,7 @@ class EventProducer:
             _log.info("Kafka: waiting for acknowledgements, %.3g s at most without any", wait)
         stall, settled = _Stall(self.engine, wait), -1
         with self._counting():
-            while not self._flushed(min(_TURN, wait)):
+            while not self._flushed(min(_POLL, wait)):
                 report = self._delivered()
                 if report.attempted - report.pending != settled:
                     stall, settled = _Stall(self.engine, wait), report.attempted - report.pending
@@ -180,7 +180,7 @@ class EventProducer:
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
-        """Has errors say how many events were acknowledged when they were raised."""
+        """Adds to errors how many events were acknowledged when they were raised."""
         try:
             yield
         except DatagenError as error:
@@ -191,7 +191,7 @@ class EventProducer:
         """Waits as long as events are acknowledged, or a broker has asked for a pause."""
         timeout = self._config.delivery_timeout
         stall = _Stall(self.engine, timeout + TIMEOUT)
-        while not self.engine.wait_for_capacity(_TURN):
+        while not self.engine.wait_for_capacity(_POLL):
             self._stop_on_failure()
             if stall.is_over():
                 raise self.incomplete(f" within {timeout:.3g} s")
@@ -202,14 +202,14 @@ class EventProducer:
         try:
             return self.engine.flush(seconds)
         except DatagenError:
-            # What the client meets after the last acknowledgement takes nothing back.
+            # An error after the last acknowledgement takes nothing back.
             if self._delivered().complete:
                 return True
             raise
 
     def _settled_within(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
-        while not self.engine.flush(_TURN):
+        while not self.engine.flush(_POLL):
             if time.monotonic() >= end:
                 return False
         return True
@@ -301,8 +301,8 @@ class Sending:
     def finish(self, progress: Callable[[int], None]) -> dict[str, tuple[int, float]]:
         """Sends, and returns once all events are queued; how many of each stream, and when.
 
-        ``progress`` is told how many were queued since it was told last. The seconds count from here
-        to the last event of a stream. Raises ``ReferentialIntegrityError`` for an event whose parent
+        ``progress`` is called with the number of events queued since its last call. The seconds count
+        from here to the last event of a stream. Raises ``ReferentialIntegrityError`` for an event whose parent
         is not known, and as ``flush`` does for events that failed.
         """
         before, held = 0, time.perf_counter() - self._began
@@ -310,11 +310,11 @@ class Sending:
         self._opened = True
         self._engine.open()
         while True:
-            done = self._sending.wait(_TURN)
+            done = self._sending.wait(_POLL)
             total = sum(self._sending.sent().values())
             progress(total - before)
             before = total
-            # What the engine meets after the last acknowledgement takes nothing back.
+            # An error after the last acknowledgement takes nothing back.
             if self._engine.has_failures and not (done and self.report().complete):
                 self._check()
             if done:

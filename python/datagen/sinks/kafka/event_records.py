@@ -20,7 +20,7 @@ __all__ = ["EventRecords"]
 
 
 class EventRecords:
-    """What is the same for all records of one stream, found once."""
+    """Makes the records of one stream; all that they have in common is found once."""
 
     def __init__(self, relation: Relation, config: ProducerConfig, schema_id: int | None) -> None:
         self._key, self._time = relation.key or "", relation.time or ""
@@ -50,7 +50,7 @@ class EventRecords:
         return zip(range(len(batch)), values, keys, times, headers, strict=False)
 
     def _binary_mode(self) -> Callable[[bytes, bytes, bytes], Headers]:
-        """What makes an event's headers of its id, time and key (CloudEvents, binary mode)."""
+        """A function of an event's id, time and key that makes its headers (CloudEvents, binary mode)."""
         version = ("ce_specversion", b"1.0")
         kind = ("ce_type", self._ce_type)
         source = ("ce_source", b"data-gen/financial")

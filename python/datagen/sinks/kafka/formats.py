@@ -1,4 +1,4 @@
-"""What topics hold: the format of their last records, by which they are never mixed unasked."""
+"""The formats of topics, from their last records: formats are never mixed unasked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ...errors import UnreachableError
+from ...errors import ConfigurationError, UnreachableError
+from .cluster import TIMEOUT
 from .interrupt import HeldInterrupt
 from .librdkafka import consumer_properties, failure
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from ...presets import ProducerConfig
     from .librdkafka import ClientEvents
 
-    Format = Literal["avro", "json"]
+__all__ = ["Format", "check", "format_of", "formats_of"]
 
-__all__ = ["format_of", "formats_of"]
+Format = Literal["avro", "json"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,36 @@ def format_of(value: bytes) -> Format | None:
             return None
         return "json"
     return None
+
+
+def check(
+    topics: Iterable[str], sent: Format, config: ProducerConfig, events: ClientEvents
+) -> None:
+    """Raises ``ConfigurationError`` where topics hold the other format and none was chosen.
+
+    A format that was chosen is mixed in with a warning.
+    """
+    names = list(topics)
+    found = formats_of(names, config, events, TIMEOUT)
+    other: Format = "json" if sent == "avro" else "avro"
+    mixing = [topic for topic in names if other in found.get(topic, ())]
+    if not mixing:
+        return
+    one = len(mixing) == 1
+    mixed = f"{'Topic' if one else 'Topics'} {', '.join(mixing)} {'holds' if one else 'hold'}"
+    if config.avro and config.may_be_json:  # none was chosen
+        url = config.schema_registry_url
+        if other == "avro":
+            raise ConfigurationError(
+                f"{mixed} Avro; --no-avro to mix. No Schema Registry answers at {url}: start it, or "
+                "name another by --schema-registry."
+            )
+        raise ConfigurationError(
+            f"{mixed} JSON; --no-avro to go on with it. A Schema Registry answers at the default "
+            f"address: --schema-registry {url} to mix."
+        )
+    held, added = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
+    _log.warning("%s %s; %s is added.", mixed, held, added)
 
 
 def formats_of(

@@ -1,4 +1,4 @@
-"""librdkafka's errors and log lines: what they mean, and where they go."""
+"""librdkafka's errors and log lines: the exceptions, advice and logs that they become."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ _HINTS: Final[Mapping[str, str]] = {
     ),
 }
 
-# What librdkafka says when the other side speaks another protocol, or refuses our certificate, which
+# librdkafka's words for a broker that speaks another protocol, or refuses our certificate, which
 # with TLS 1.3 it does after the handshake, by an alert.
 _MISMATCH: Final = re.compile(
     r"security\.protocol|PLAINTEXT broker listener|SSL handshake failed|Invalid response size"
@@ -154,7 +154,7 @@ def is_authorization(name: str) -> bool:
 
 
 def hint(name: str, topic: str, config: ProducerConfig) -> str:
-    """What to do about an error of a topic, as the end of a sentence; empty if nothing is known."""
+    """Advice for an error of a topic, as the end of a sentence; empty if there is none."""
     text = _HINTS.get(name, "")
     return text.format(topic=topic, codec=config.client.compression_type)
 
@@ -172,7 +172,7 @@ def failure(what: str, error: KafkaError, config: ProducerConfig) -> DatagenErro
 
 
 def consumer_properties(config: ProducerConfig, events: ClientEvents) -> dict[str, Any]:
-    """What a client needs that reads the ends of partitions and commits nothing."""
+    """The properties of a consumer that reads the ends of partitions and commits nothing."""
     given = config.client.librdkafka()
     return {
         **{name: given[name] for name in config.client_options},
@@ -181,7 +181,7 @@ def consumer_properties(config: ProducerConfig, events: ClientEvents) -> dict[st
         "group.id": "datagen",  # the client wants a name
         "enable.auto.commit": "false",
         "enable.idempotence": "false",
-        "enable.partition.eof": "true",  # so that the end is told
+        "enable.partition.eof": "true",  # so that poll returns at the end
         "fetch.wait.max.ms": "10",
         "logger": events,
         "error_cb": events.on_error,
@@ -189,7 +189,7 @@ def consumer_properties(config: ProducerConfig, events: ClientEvents) -> dict[st
 
 
 class ClientEvents:
-    """What a client reports outside of calls. Log lines go to ``logging``, at DEBUG, not stderr.
+    """The errors and pauses that a client reports outside of calls. Log lines go to ``logging``, at DEBUG, not stderr.
 
     They are kept until ``forget``, for they have the causes that a failed call does not tell.
     """
@@ -198,8 +198,8 @@ class ClientEvents:
         self._config = config
         self._throttled_until = 0.0
         #: By a broker's number, the address that it is advertised with and why it was not reached
-        #: when last tried, which may have been some questions ago.
-        self.lost: dict[int, tuple[str, str]] = {}
+        #: when last tried, which may have been some requests ago.
+        self.unreached: dict[int, tuple[str, str]] = {}
         self.forget()
 
     def forget(self) -> None:
@@ -236,7 +236,7 @@ class ClientEvents:
         text = self._clean(error.str())
         if found := _NO_CONNECTION.match(_without_time(error.str())):
             reason = self._config.hide(found["reason"])
-            self.lost[int(found["number"])] = found["address"], reason
+            self.unreached[int(found["number"])] = found["address"], reason
         if error.name() in _CONFIGURATION or _MISMATCH.search(text):
             self._problem = self._problem or text
         elif error.name() == "_ALL_BROKERS_DOWN":

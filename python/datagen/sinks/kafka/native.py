@@ -154,11 +154,11 @@ class NativeEngine:
         return producer.send_plan(plan, streams, workers, start, stop)
 
     def open(self) -> None:
-        """Sends what ``send_plan`` has made so far, and goes on."""
+        """Sends the events that ``send_plan`` has made so far, and goes on."""
         self._connect().open()
 
     def discard(self) -> None:
-        """Forgets what ``send_plan`` has made and ``open`` has not sent."""
+        """Drops the events that ``send_plan`` has made and ``open`` has not sent."""
         producer = self._connect()
         producer.give_up(also_sent=True)
         producer.flush(TIMEOUT)

@@ -12,7 +12,7 @@ import click
 
 from ...presets import PRESETS, EngineChoice, ProducerConfig, RecordTimestamp
 from ...properties import Properties, read_properties
-from ..options import KeyValue, Option, is_given
+from ..command_line import KeyValue, Option, is_given
 from .stage import (
     MAX_PARTITIONS,
     MAX_RETENTION_HOURS,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..._core import Batch
 from ...errors import (
-    ConfigurationError,
     CountingError,
     DatagenError,
     OptionError,
@@ -17,8 +16,8 @@ from ...presets import ProducerConfig
 from ...types import Relation, catalogue
 from . import formats, schemas
 from .cluster import TIMEOUT, Cluster
+from .end_offsets import EndOffsets
 from .event_producer import EventProducer
-from .offsets import Ends
 from .topics import Topic, Topics, check_name
 
 if TYPE_CHECKING:
@@ -38,17 +37,17 @@ _log = logging.getLogger(__name__)
 
 
 class KafkaSink:
-    """Sends event streams, one topic each, and counts what became of every event.
+    """Sends event streams, one topic each, and counts the delivery outcome of every event.
 
     ``with KafkaSink(config) as sink``, then ``send_batch(batch)`` for each batch. Leaving the block
     waits for the acknowledgements and raises if any is missing; after an exception what is still
     queued is dropped instead, so that the exception is not held up.
 
     Making a sink checks every option and connects to nothing. Raises ``ConfigurationError`` for
-    settings and credentials that cannot work, ``UnreachableError`` where nobody answers in time and
+    settings and credentials that cannot work, ``UnreachableError`` where no broker answers in time and
     ``RejectedError`` for events that a broker refuses. A sink belongs to one thread at a time.
 
-    With ``acks="0"`` nobody confirms anything: events count as acknowledged once they are sent.
+    With ``acks="0"`` no broker confirms anything: events count as acknowledged once they are sent.
     """
 
     def __init__(self, config: ProducerConfig | None = None) -> None:
@@ -57,7 +56,7 @@ class KafkaSink:
             check_name(self.topic(stream.name))
         self._cluster = Cluster(self._config)
         self._topics = Topics(self._cluster)
-        self._ends = Ends(self._cluster)
+        self._end_offsets = EndOffsets(self._cluster)
         self._producer = EventProducer(self._config, self._cluster)
         self._known: dict[str, int] = {}
         self._closed = False
@@ -96,7 +95,7 @@ class KafkaSink:
 
     @property
     def format(self) -> Format:
-        """What the next event is encoded as."""
+        """The format that the next event is encoded in."""
         return "json" if self._schema_ids is None else "avro"
 
     @property
@@ -165,11 +164,11 @@ class KafkaSink:
 
         The difference of two snapshots is a hint, not a count: other producers and transaction
         markers take offsets too. Asked for by a client of its own, again and again until no further
-        end is told for 30 s. Then it raises ``CountingError`` if events have been sent, whatever the
+        one is answered for 30 s. Then it raises ``CountingError`` if events have been sent, whatever the
         cause, for what is acknowledged has arrived all the same.
         """
         try:
-            return self._ends.read(topics)
+            return self._end_offsets.read(topics)
         except DatagenError as error:
             if not self.report().attempted:
                 raise
@@ -209,32 +208,13 @@ class KafkaSink:
         asked = [topic for topic in topics if topic not in self._compared]
         if not asked:
             return
-        found = formats.formats_of(asked, self._config, self._cluster.events, TIMEOUT)
-        other: Format = "json" if self.format == "avro" else "avro"
-        mixing = [topic for topic in asked if other in found.get(topic, ())]
-        one = len(mixing) == 1
-        mixed = f"{'Topic' if one else 'Topics'} {', '.join(mixing)} {'holds' if one else 'hold'}"
-        chosen = not self._config.may_be_json or not self._config.avro
-        if mixing and other == "avro" and not chosen:
-            raise ConfigurationError(
-                f"{mixed} Avro; --no-avro to mix. No Schema Registry answers at "
-                f"{self._config.schema_registry_url}: start it, or name another by "
-                "--schema-registry."
-            )
-        if mixing and other == "json" and not chosen:
-            raise ConfigurationError(
-                f"{mixed} JSON; --no-avro to go on with it. A Schema Registry answers at "
-                f"the default address: --schema-registry {self._config.schema_registry_url} to mix."
-            )
-        if mixing:
-            held, sent = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
-            _log.warning("%s %s; %s is added.", mixed, held, sent)
+        formats.check(asked, self.format, self._config, self._cluster.events)
         self._compared.update(asked)
 
     def delete(self, streams: Iterable[str]) -> None:
         """Deletes the topics of ``streams``, with all that is in them, and their subjects.
 
-        What is not there is no error.
+        Those that are missing are no error.
         """
         names = list(streams)
         try:
@@ -273,7 +253,7 @@ class KafkaSink:
         workers: int,
         first_customer: int = 0,
     ) -> Sending:
-        """Begins to make all events of ``plan`` by so many threads, and sends them once told to.
+        """Begins to make all events of ``plan`` by so many threads, and sends them on ``finish``.
 
         ``with sink.begin_plan(…) as sending``, then ``sending.finish(…)``. Every event is checked
         against the keys that ``parents`` gives for its stream, one set for each foreign key. Events
@@ -311,9 +291,9 @@ class KafkaSink:
             self._disconnect()
 
     def _prepare(self, topics: Iterable[str], metadata: Any, made: Iterable[str] = ()) -> None:
-        """Makes sure that events can be sent to topics, and tells the engine what they take."""
+        """Makes sure that events can be sent to topics, and that the engine knows their limits."""
         names = list(topics)
-        self._ends.reach(names, metadata)
+        self._end_offsets.wait_for_leaders(names, metadata)
         self._topics.check(names, metadata, made)
         limits = {
             name: settings.max_message_bytes
@@ -346,7 +326,7 @@ class KafkaSink:
         self._closed = True
         self._known.clear()
         self._producer.close()
-        self._ends.close()
+        self._end_offsets.close()
         self._cluster.disconnect()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..options import Option
+from ..command_line import Option
 from .stage import SKIP, PostgresTarget
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from .._core import Plan
 from .._files import refusal
 from ..errors import OptionError
 from ..sinks import SINKS, options_of
-from ..sinks.options import Option, is_given
+from ..sinks.command_line import Option, is_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

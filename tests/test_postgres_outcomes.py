@@ -64,7 +64,7 @@ def test_sessions_that_are_ended_after_the_commit(pg_dsn: str, parallel: bool) -
 
 
 def test_a_role_that_has_one_connection_is_counted_over_it(pg_dsn: str, role: str) -> None:
-    execute(pg_dsn, f"ALTER OTHER_ROLE {OTHER_ROLE} CONNECTION LIMIT 1")
+    execute(pg_dsn, f"ALTER ROLE {OTHER_ROLE} CONNECTION LIMIT 1")
     with PostgresSink(role, parallel=True) as sink:
         fill_and_commit(sink)
         assert sink.counts() == rows(60)

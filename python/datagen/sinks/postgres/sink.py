@@ -173,7 +173,7 @@ class PostgresSink:
         Raises ``RejectedError`` for a table of another shape, or one that cannot be emptied since
         a table of the user's own refers to it.
         """
-        if self._phase in _UNDER_WAY:
+        if self._phase in _UNDER_WAY or self._strategy is not None:
             raise self._misused("begin() was called already")
         load = self._load
         with self._errors():
@@ -216,7 +216,7 @@ class PostgresSink:
     def finish(self, name: str) -> None:
         """Says that a table has all its rows: the server may go on with its keys.
 
-        A faster load is all that it is for: ``commit`` does it for the tables that are left.
+        Only speed depends on it: ``commit`` does it for the tables that are left.
         """
         table = shape_of(name)
         strategy = self._under_way("finish")

@@ -34,7 +34,7 @@ CORE: dict[str, frozenset[str] | None] = {
     "column": frozenset({"catalog"}),
     "keys": frozenset({"column"}),
     "order": frozenset({"catalog", "column"}),
-    "brazil": frozenset({"civil", "rng"}),
+    "brazil": frozenset({"catalog", "civil", "rng"}),
     "entity": frozenset({"brazil", "catalog", "civil", "column", "id", "plan", "rng"}),
     "event": frozenset({"brazil", "catalog", "civil", "column", "entity", "id", "plan", "rng"}),
     "encode": frozenset({"catalog", "civil", "column"}),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{FieldType, Relation};
+use crate::catalog::{Enumeration, FieldType, Relation};
 
 /// Bytes of a usual text, for a first guess at the room that a column needs.
 const USUAL_TEXT: usize = 16;
@@ -304,7 +304,22 @@ macro_rules! build_vec {
         }
     )*};
 }
-build_vec!([u8; 16] => Uuid, i64 => I64, i32 => I32, i16 => I16, bool => Bool, u8 => Code);
+build_vec!([u8; 16] => Uuid, i64 => I64, i32 => I32, i16 => I16, bool => Bool);
+
+impl<E: Enumeration> Build for Vec<E> {
+    fn with_capacity(rows: usize) -> Self {
+        Self::with_capacity(rows)
+    }
+
+    fn build(self) -> Column {
+        let codes = self.into_iter().map(E::code).collect();
+        Column { values: Values::Code(codes), validity: None }
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+}
 
 impl Build for Texts {
     fn with_capacity(rows: usize) -> Self {

@@ -4,12 +4,12 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.csv' -o -name Cargo.toml) Cargo.toml Cargo.lock
-RUST_TESTS := --package datagen-core --package datagen-producer
+RUST_TESTS := --package datagen-core --package datagen-pipeline --package datagen-producer
 EXTENSION := python/datagen/_core.abi3.so
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NO_SERVER := not kafka and not postgres and not registry and not slow
 
-.PHONY: help load down dev check test lint format bench golden docs pins clean \
+.PHONY: help load down dev check test lint format deny bench golden docs pins clean \
 	rust-format rust-lint rust-test python-lint python-types python-stubs python-test
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make check   check formats, lints and types, and run the tests that need no server"
 	@echo "make test    run every test, against real PostgreSQL, Apache Kafka and Apicurio"
 	@echo "make lint    check formats, lints and types of both languages"
+	@echo "make deny    check licences, versions and sources of the crates"
 	@echo "make bench   run the benchmarks"
 	@echo "make golden  write the golden values anew (read CONTRIBUTING.md first)"
 	@echo "make docs    write docs/data-catalog.md and .pt.md from the catalogue"
@@ -95,6 +96,10 @@ format: $(VENV)/.packages
 	cargo fmt --all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+deny:
+	@command -v cargo-deny >/dev/null || { echo "cargo deny is not here: run \`cargo install --locked cargo-deny\` first"; exit 1; }
+	cargo deny check --hide-inclusion-graph licenses bans sources
 
 bench: $(VENV)/.released
 	cargo bench --package datagen-core

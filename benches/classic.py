@@ -30,7 +30,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from datagen.benchmark._peers import rows_of
 from datagen.presets import ProducerConfig
 from datagen.sinks import _ddl
-from datagen.sinks.postgres.wire import COPY_HEADER, COPY_TRAILER
+from datagen.sinks.postgres.copy_session import COPY_HEADER, COPY_TRAILER
 from datagen.types import Relation, catalogue
 
 if TYPE_CHECKING:

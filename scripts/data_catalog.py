@@ -205,7 +205,7 @@ def diagram(relations: Iterable[Relation]) -> Iterator[str]:
     yield "erDiagram"
     for relation in relations:
         for key in relation.foreign_keys:
-            field = next(one for one in relation.fields if one.name == key.field)
+            field = relation.field(key.field)
             one = "|o" if field.nullable else "||"
             line = ".." if relation.is_stream else "--"
             many = "o|" if key.field in relation.unique else "o{"
@@ -387,11 +387,8 @@ class Document:
 
     def _times(self) -> Iterator[str]:
         """Shares of the events that follow the clock, by weekday and by hour."""
-        streams = [one for one in self.catalogue.streams if one.name != "banking.installments"]
-        times = {
-            stream.name: next(one for one in stream.fields if one.name == stream.time)
-            for stream in streams
-        }
+        streams = [one for one in self.catalogue.streams if one.history_days is None]
+        times = {stream.name: stream.field(stream.time) for stream in streams if stream.time}
         for names, width, offset in (
             # 1970-01-01 was a Thursday, three days after a Monday.
             (self.word("weekdays").split(), 24, 3 * 24),
@@ -511,7 +508,7 @@ class Document:
             return
         parts: list[tuple[Field, str] | None] = [None]
         if by is not None:
-            divider = next(one for one in relation.fields if one.name == by)
+            divider = relation.field(by)
             there = dict(rows.counts(divider))
             parts = [(divider, symbol) for symbol in divider.symbols if symbol in there]
         for part in parts:

@@ -17,7 +17,7 @@ class GatedConsole(Console):
 
     def advance(self, rows: int) -> None:
         super().advance(rows)
-        if self._stage == "kafka":
+        if self._title == "Kafka":
             before, self._left = self._left, self._left - rows
             if before > 0 >= self._left:
                 print("at the gate", flush=True)

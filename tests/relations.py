@@ -9,9 +9,7 @@ import pytest
 from datagen import Batch, Plan, catalogue
 
 CATALOGUE = catalogue()
-RELATIONS: dict[str, dict[str, Any]] = {
-    relation["name"]: relation for relation in CATALOGUE["tables"] + CATALOGUE["streams"]
-}
+RELATIONS = {relation.name: relation for relation in CATALOGUE}
 PLAN = Plan(customers=40)
 
 every_relation = pytest.mark.parametrize("name", RELATIONS)
@@ -26,7 +24,7 @@ def python_rows(batch: Batch) -> list[dict[str, Any]]:
 
 
 def fields_of(name: str, kind: str) -> list[str]:
-    return [field["name"] for field in RELATIONS[name]["fields"] if field["type"] == kind]
+    return [field.name for field in RELATIONS[name].fields if field.type == kind]
 
 
 def some_row(name: str) -> dict[str, Any]:

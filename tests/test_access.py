@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError
 from command import assert_failed, load
 from datagen import Plan, _core
 from datagen.sinks.kafka import KafkaSink
-from datagen.sinks.kafka.native import _options
+from datagen.sinks.kafka.native import producer_arguments
 from engines import ENGINES, Engine
 from records import TOPICS, end_offsets
 from services._net import LOOPBACK
@@ -224,7 +224,7 @@ def test_the_native_producer_itself_is_refused_and_refuses(
     """The sink asks by librdkafka first, which finds all of this before the producer could."""
     client_options = with_files(options, files)
     config = to(secured.address(listener), "BULK", ENGINES["native"], client_options=client_options)
-    producer = _core.Producer(**_options(config))
+    producer = _core.Producer(**producer_arguments(config))
     try:
         with pytest.raises(_core.ProducerError) as caught:
             producer.partitions([STREAM], 8)

@@ -35,22 +35,22 @@ def test_pyarrow_reads_every_value(name: str) -> None:
     record_batch.validate(full=True)
     assert record_batch.to_pylist() == python_rows(batch)
     assert record_batch.schema == pa.schema(batch)
-    for field in RELATIONS[name]["fields"]:
-        arrow = record_batch.schema.field(field["name"])
-        assert arrow.nullable == field["nullable"]
-        match field["type"]:
+    for field in RELATIONS[name].fields:
+        arrow = record_batch.schema.field(field.name)
+        assert arrow.nullable == field.nullable
+        match field.type:
             case "uuid":
                 assert arrow.type == pa.uuid()
             case "decimal":
-                assert arrow.type == pa.decimal128(field["precision"], field["scale"])
+                assert arrow.type == pa.decimal128(field.precision, field.scale)
             case "instant":
                 assert arrow.type == pa.timestamp("ms", "UTC")
             case "date":
                 assert arrow.type == pa.date32()
             case "enum":
                 assert arrow.type == pa.dictionary(pa.int8(), pa.string())
-                symbols = record_batch.column(field["name"]).dictionary.to_pylist()
-                assert symbols == field["symbols"]
+                symbols = record_batch.column(field.name).dictionary.to_pylist()
+                assert symbols == list(field.symbols)
 
 
 @every_relation
@@ -68,13 +68,13 @@ def test_pandas_reads_every_relation(name: str) -> None:
     frame = pd.DataFrame.from_arrow(batch)  # type: ignore[attr-defined]
     assert list(frame.columns) == batch.column_names
     assert len(frame) == len(batch)
-    for field in RELATIONS[name]["fields"]:
-        column = frame[field["name"]]
-        assert column.isna().sum() == 0 or field["nullable"]
-        if field["type"] == "enum":
-            assert list(column.cat.categories) == field["symbols"]
+    for field in RELATIONS[name].fields:
+        column = frame[field.name]
+        assert column.isna().sum() == 0 or field.nullable
+        if field.type == "enum":
+            assert list(column.cat.categories) == list(field.symbols)
             assert [None if pd.isna(v) else v for v in column] == [
-                row[field["name"]] for row in python_rows(batch)
+                row[field.name] for row in python_rows(batch)
             ]
 
 
@@ -210,17 +210,17 @@ DTYPES = {
 @every_relation
 def test_numeric_columns_are_views(name: str) -> None:
     batch = first(name)
-    for field in RELATIONS[name]["fields"]:
-        if field["type"] not in DTYPES:
+    for field in RELATIONS[name].fields:
+        if field.type not in DTYPES:
             continue
-        column = batch.column(field["name"])
+        column = batch.column(field.name)
         array = np.asarray(column)
-        assert array.dtype == DTYPES[field["type"]]
+        assert array.dtype == DTYPES[field.type]
         assert array.shape == (len(batch),) == (len(column),)
         assert not array.flags.writeable
-        assert np.shares_memory(array, np.asarray(batch.column(field["name"])))
-        if field["type"] in {"int", "smallint", "bool"}:
-            expected = [row[field["name"]] or 0 for row in python_rows(batch)]
+        assert np.shares_memory(array, np.asarray(batch.column(field.name)))
+        if field.type in {"int", "smallint", "bool"}:
+            expected = [row[field.name] or 0 for row in python_rows(batch)]
             assert array.tolist() == expected
 
 

@@ -30,6 +30,7 @@ from own_topics import is_prefixed
 from records import TOPICS, end_offsets
 from sending import to
 from services.kafka import KafkaBroker, delete_topics
+from targets import to_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,7 +225,7 @@ def test_without_a_registry_both_send_json(stack: Stack, caplog: pytest.LogCaptu
         schema_registry_url=f"http://{CLOSED}",
         json_fallback=True,
     )
-    run = Load(plan=Plan(seed=1, customers=40), producer=producer, fast=True, workers=0)
+    run = Load(plan=Plan(seed=1, customers=40), targets=to_kafka(producer), fast=True, workers=0)
     measure(run, 1, lambda _: None)
     warnings = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     assert len(warnings) == 1

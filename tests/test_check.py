@@ -109,7 +109,9 @@ def test_an_unknown_parent_is_refused(
     error = caught.value
     assert (error.stream, error.field, error.value) == (name, field, str(STRANGER))
     assert (error.row, error.parent) == (first, parent)
-    assert str(STRANGER) in str(error)
+    assert str(error) == (
+        f"{name} row {first}: {field} = {STRANGER} is not a known {parent}; add the {parent} first"
+    )
     assert store.counts == before
     with pytest.raises(ReferentialIntegrityError) as caught:
         getattr(store, ADD[name])(wrong[first])
@@ -136,8 +138,13 @@ def test_a_key_is_taken_once(new_store: type[MasterDataStore], name: str) -> Non
     right = rows(name)
     key = catalogue()[name].primary_key
     twice = [*right, right[0]]
-    with pytest.raises(RejectedError, match=f"{name} row {len(right)}: {key} = {right[0][key]}"):
+    with pytest.raises(RejectedError) as caught:
         store.add_batch(Batch.from_rows(name, twice))
+    assert type(caught.value) is RejectedError
+    assert str(caught.value) == (
+        f"{name} row {len(right)}: {key} = {right[0][key]} was handed over before; "
+        "hand over each row once"
+    )
     assert store.counts[name] == 0
     # The refused batch is forgotten, whole: its rows can be handed over, in any part.
     store.add_batch(Batch.from_rows(name, right[:2]))
@@ -252,7 +259,26 @@ def test_single_rows_are_read_as_batches_are() -> None:
     assert not any(store.counts.values())
 
 
+def test_parents_are_the_sets_that_the_store_fills() -> None:
+    store = MasterDataStore()
+    accounts, stocks = store.parents("banking.trades")
+    assert (len(accounts), len(stocks)) == (0, 0)
+    for name in ("customers", "stocks", "accounts"):
+        for batch in plan().batches(name):
+            store.add_batch(batch)
+    investing = [row for row in rows("accounts") if row["account_type"] == "INVESTIMENTOS"]
+    assert len(accounts) == len(investing)
+    assert all(row["account_id"] in accounts for row in investing)
+    assert len(stocks) == plan().rows("stocks")
+    store.count("banking.trades", 7)
+    assert store.counts["banking.trades"] == 7
+
+
 def test_an_unknown_relation_is_named() -> None:
+    with pytest.raises(OptionError, match=r"'banking.trade'.*banking.trades"):
+        MasterDataStore().parents("banking.trade")
+    with pytest.raises(OptionError, match=r"'banking.trade'.*banking.trades"):
+        MasterDataStore().count("banking.trade", 1)
     with pytest.raises(OptionError, match=r"banking.trade'.*banking.trades"):
         FinancialDataStore().batches("banking.trade")
 

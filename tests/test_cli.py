@@ -35,6 +35,8 @@ from command import (
 )
 from datagen import cli, loader
 from datagen.cli.console import Console
+from datagen.sinks.base import Part
+from datagen.sinks.kafka.stage import KAFKA
 from records import TOPICS
 
 if TYPE_CHECKING:
@@ -325,10 +327,10 @@ def test_a_log_gets_a_line_now_and_then(
     now = iter([0.0, 1.0, 5.0, 6.0, 10.0, 20.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(now))
     console = Console()
-    console.start("kafka", "banking.trades", 500)
+    console.start(KAFKA, "banking.trades", 500)
     for _ in range(5):
         console.advance(100)
-    console.finish(loader.Part("banking.trades", 500, 20.0))
+    console.finish(KAFKA, Part("banking.trades", 500, 20.0))
     assert capsys.readouterr().out.splitlines() == [
         "  Kafka banking.trades: 200 of 500 (40/s, 8 s left)",
         "  Kafka banking.trades: 400 of 500 (40/s, 2 s left)",

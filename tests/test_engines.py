@@ -22,10 +22,10 @@ from datagen.errors import (
     UnreachableError,
 )
 from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerConfig
-from datagen.sinks.kafka import KafkaSink
+from datagen.sinks.kafka import DeliveryReport, KafkaSink
 from datagen.sinks.kafka.cluster import Cluster
-from datagen.sinks.kafka.native import NativeEngine, _options
-from datagen.sinks.kafka.sink import _engine
+from datagen.sinks.kafka.event_producer import choose_engine
+from datagen.sinks.kafka.native import NativeEngine, producer_arguments
 from datagen.sinks.kafka.topics import Topics
 from datagen.types import catalogue
 from records import Record, read_topic
@@ -244,8 +244,8 @@ def test_nothing_is_sent_before_it_is_told_to(where: KafkaBroker) -> None:
         sink.create_topics({sink.topic(name): 3 for name in STREAMS}, 8)
         with sink.begin_plan(FEW, filled(FEW).parents, 2) as sending:
             assert sending._sending.wait(20)
-            assert not sink._engine.flush(1.0)
-            made = sink._engine.report()
+            assert not sink._producer.engine.flush(1.0)
+            made = DeliveryReport.of(sink._producer.engine.outcomes())
             assert (made.attempted, made.acknowledged) == (sum(map(FEW.rows, STREAMS)), 0)
             assert sink.report().attempted == 0
             sending.finish(lambda _: None)
@@ -318,12 +318,12 @@ def test_the_engine_that_can_is_taken_and_says_why(
     config = ProducerConfig(client_options=options)
     cluster = Cluster(ProducerConfig())
     with caplog.at_level(logging.WARNING):
-        assert _engine(config, cluster).name == "confluent"
+        assert choose_engine(config, cluster).name == "confluent"
     (line,) = caplog.messages
     assert line.startswith("Kafka engine: confluent, since native cannot do this: ")
     assert reason in line
     with pytest.raises(ConfigurationError, match="Use --engine confluent"):
-        _engine(replace(config, engine="native"), cluster)
+        choose_engine(replace(config, engine="native"), cluster)
 
 
 def test_what_native_knows_goes_to_native(caplog: pytest.LogCaptureFixture) -> None:
@@ -371,14 +371,16 @@ def test_options_are_read_as_librdkafka_reads_them(
     options: dict[str, str], name: str, expected: object
 ) -> None:
     places = [("a", 1), ("b", 9092), ("::1", 9092), ("c", 2)]
-    found = _options(ProducerConfig(client_options=options))
+    found = producer_arguments(ProducerConfig(client_options=options))
     assert found[name] == (places if expected is None else expected)
 
 
 @pytest.mark.parametrize(("given", "checked"), [("HTTPS", True), ("https", True), ("NONE", False)])
 def test_names_in_certificates_are_checked_whatever_the_case(given: str, checked: bool) -> None:
     options = {"security.protocol": "SSL", "ssl.endpoint.identification.algorithm": given}
-    assert _options(ProducerConfig(client_options=options))["tls"]["verify_name"] is checked
+    assert (
+        producer_arguments(ProducerConfig(client_options=options))["tls"]["verify_name"] is checked
+    )
 
 
 def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing(
@@ -415,7 +417,7 @@ def test_the_report_of_a_plan_that_was_interrupted(where: KafkaBroker) -> None:
 
             def after_all_has_arrived(_: int) -> None:
                 if sink.report().attempted == events:
-                    assert sink._engine.flush(30)
+                    assert sink._producer.engine.flush(30)
                     raise KeyboardInterrupt
 
             with sink.begin_plan(FEW, store.parents, 1) as sending:
@@ -443,7 +445,7 @@ def test_a_plan_that_was_never_sent_was_not_attempted(
                 sink.send_batch(batch)
             with sink.begin_plan(FEW, store.parents, 1) as sending:
                 assert sending._sending.wait(30)
-                raise sink._incomplete() if by_kafka else LookupError
+                raise sink._producer.incomplete() if by_kafka else LookupError
 
     with pytest.raises(UnreachableError if by_kafka else LookupError) as caught:
         broken_off()

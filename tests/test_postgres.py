@@ -22,8 +22,9 @@ from datagen.errors import (
 )
 from datagen.sinks.postgres import PostgresSink
 from datagen.types import catalogue
-from services._net import free_port
-from tables import (
+from postgres_tables import (
+    READER,
+    SECRET,
     TABLES,
     constraints,
     eventually,
@@ -34,21 +35,14 @@ from tables import (
     session,
     sessions,
     snapshot,
-    staging,
     tables,
 )
+from services._net import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
-SECRET = "Senha-Muito5ecreta"
-
-
-@pytest.fixture(params=[False, True], ids=["one-connection", "parallel"])
-def parallel(request: pytest.FixtureRequest, pg_dsn: str) -> Iterator[bool]:
-    """Both ways to load; neither leaves anything behind."""
-    yield request.param
-    assert staging(pg_dsn) == []
+pytest_plugins = ["postgres_fixtures"]
 
 
 # Loading
@@ -518,15 +512,6 @@ def test_two_loads_take_turns(
 # Connecting
 
 
-@pytest.fixture
-def reader(pg_dsn: str) -> Iterator[str]:
-    """The DSN of a role that may connect, and no more."""
-    execute(pg_dsn, f"CREATE ROLE datagen_reader LOGIN PASSWORD '{SECRET}'")
-    place = urlsplit(pg_dsn)
-    yield place._replace(netloc=f"datagen_reader:{SECRET}@{place.hostname}:{place.port}").geturl()
-    execute(pg_dsn, "DROP OWNED BY datagen_reader", "DROP ROLE datagen_reader")
-
-
 def test_a_role_without_rights(pg_dsn: str, parallel: bool, reader: str) -> None:
     with (
         PostgresSink(reader, parallel=parallel) as sink,
@@ -545,7 +530,7 @@ def test_a_role_that_does_not_own_the_tables(pg_dsn: str, parallel: bool, reader
     load(pg_dsn, 20, parallel=parallel)
     execute(
         pg_dsn,
-        "GRANT SELECT, INSERT, TRUNCATE ON ALL TABLES IN SCHEMA public TO datagen_reader",
+        f"GRANT SELECT, INSERT, TRUNCATE ON ALL TABLES IN SCHEMA public TO {READER}",
     )
     before = constraints(pg_dsn)
     load(reader, 60, start=20, parallel=parallel)
@@ -571,7 +556,7 @@ def test_a_refused_login(pg_dsn: str) -> None:
 
 
 def test_a_full_server_can_be_tried_again(pg_dsn: str, reader: str) -> None:
-    execute(pg_dsn, "ALTER ROLE datagen_reader CONNECTION LIMIT 0")
+    execute(pg_dsn, f"ALTER ROLE {READER} CONNECTION LIMIT 0")
     with pytest.raises(UnreachableError, match="too many connections"), PostgresSink(reader):
         pass
 

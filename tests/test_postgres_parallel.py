@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -16,9 +16,9 @@ from datagen._core import Batch
 from datagen.errors import RejectedError, UnreachableError
 from datagen.sinks.postgres import PostgresSink
 from datagen.sinks.postgres.ddl import TableShape
-from datagen.sinks.postgres.staging import Staging
-from services._net import free_port
-from tables import (
+from datagen.sinks.postgres.staged import Staged
+from postgres_tables import (
+    READER,
     TABLES,
     constraints,
     eventually,
@@ -32,9 +32,12 @@ from tables import (
     staging,
     tables,
 )
+from services._net import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
+
+pytest_plugins = ["postgres_fixtures"]
 
 
 def oids(dsn: str) -> dict[str, int]:
@@ -63,14 +66,6 @@ def write(sink: PostgresSink, customers: int = 60) -> None:
     for name in TABLES:
         for batch in plan(customers).batches(name, batch_rows=16):
             sink.write(batch)
-
-
-@pytest.fixture
-def nothing_stays(pg_dsn: str) -> Iterator[None]:
-    """Neither sessions nor tables apart stay behind."""
-    yield
-    assert eventually(lambda: sessions(pg_dsn) == 0)
-    assert staging(pg_dsn) == []
 
 
 @pytest.fixture
@@ -157,13 +152,13 @@ def test_tables_in_any_order_by_several_threads(pg_dsn: str, nothing_stays: None
 def test_tables_keep_their_order_whichever_connects_first(
     pg_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = Staging._connect
+    connect = Staged._connect
 
-    def late(self: Staging, main: Any, table: TableShape) -> None:
+    def late(self: Staged, table: TableShape) -> None:
         time.sleep(0.5 if table.name == TABLES[0] else 0)
-        connect(self, main, table)
+        connect(self, table)
 
-    monkeypatch.setattr(Staging, "_connect", late)
+    monkeypatch.setattr(Staged, "_connect", late)
     assert [*load(pg_dsn, 20, parallel=True).rows_loaded] == TABLES
 
 
@@ -263,37 +258,27 @@ def test_tables_with_something_attached_are_kept(
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(60,)]
 
 
-def test_a_role_that_cannot_make_schemas(pg_dsn: str, role: str, nothing_stays: None) -> None:
-    execute(pg_dsn, "GRANT CREATE ON SCHEMA public TO datagen_loader")
-    load(role, 20, parallel=True)
+def test_a_role_that_cannot_make_schemas(pg_dsn: str, reader: str, nothing_stays: None) -> None:
+    execute(pg_dsn, f"GRANT CREATE ON SCHEMA public TO {READER}")
+    load(reader, 20, parallel=True)
     before = oids(pg_dsn)
-    load(role, 60, truncate=True, parallel=True)
+    load(reader, 60, truncate=True, parallel=True)
     assert oids(pg_dsn) == before
-    execute(pg_dsn, f"GRANT CREATE ON DATABASE {urlsplit(pg_dsn).path[1:]} TO datagen_loader")
-    load(role, 60, truncate=True, parallel=True)
+    execute(pg_dsn, f"GRANT CREATE ON DATABASE {urlsplit(pg_dsn).path[1:]} TO {READER}")
+    load(reader, 60, truncate=True, parallel=True)
     assert not set(before.values()) & set(oids(pg_dsn).values())
 
 
-def test_too_few_connections(pg_dsn: str, role: str, nothing_stays: None) -> None:
+def test_too_few_connections(pg_dsn: str, reader: str, nothing_stays: None) -> None:
     database = urlsplit(pg_dsn).path[1:]
     execute(
         pg_dsn,
-        f"GRANT CREATE ON DATABASE {database} TO datagen_loader",
-        "GRANT CREATE ON SCHEMA public TO datagen_loader",
-        "ALTER ROLE datagen_loader CONNECTION LIMIT 3",
+        f"GRANT CREATE ON DATABASE {database} TO {READER}",
+        f"GRANT CREATE ON SCHEMA public TO {READER}",
+        f"ALTER ROLE {READER} CONNECTION LIMIT 3",
     )
-    load(role, 20, parallel=True)
+    load(reader, 20, parallel=True)
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(20,)]
-
-
-@pytest.fixture
-def role(pg_dsn: str) -> Iterator[str]:
-    """The DSN of a role that may connect, and no more."""
-    execute(pg_dsn, "CREATE ROLE datagen_loader LOGIN PASSWORD 'a-password'")
-    place = urlsplit(pg_dsn)
-    yield place._replace(netloc=f"datagen_loader:a-password@{place.hostname}:{place.port}").geturl()
-    assert eventually(lambda: sessions(pg_dsn) == 0)
-    execute(pg_dsn, "DROP OWNED BY datagen_loader", "DROP ROLE datagen_loader")
 
 
 # Failures
@@ -326,14 +311,14 @@ def test_a_session_lost_while_rows_are_sent(pg_dsn: str, nothing_stays: None, lo
 def test_all_sessions_lost_while_tables_are_made(
     pg_dsn: str, nothing_stays: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(self: Staging, table: TableShape) -> None:
+    def lose(self: Staged, table: TableShape) -> None:
         found = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
         found += "AND application_name = 'datagen'"
         terminate(pg_dsn, [pid for (pid,) in query(pg_dsn, found)])
         empty(self, table)
 
-    empty = Staging._empty
-    monkeypatch.setattr(Staging, "_empty", lose)
+    empty = Staged._empty
+    monkeypatch.setattr(Staged, "_empty", lose)
     with (
         pytest.raises(UnreachableError, match="nothing was loaded"),
         PostgresSink(pg_dsn, parallel=True) as sink,

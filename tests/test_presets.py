@@ -90,6 +90,37 @@ def test_client_options_win() -> None:
 
 
 @pytest.mark.parametrize(
+    ("base", "given", "in_flight"),
+    [
+        (RELIABLE, {"enable.idempotence": "false"}, "1"),
+        (ProducerConfig(), {"enable.idempotence": True}, "5"),
+        (BULK, {"max.in.flight": 3}, "3"),
+    ],
+)
+def test_requests_in_flight_go_by_the_idempotence_that_holds(
+    base: ProducerConfig, given: dict[str, str | int], in_flight: str
+) -> None:
+    told = replace(base, client_options=given).librdkafka()
+    assert told["max.in.flight.requests.per.connection"] == in_flight
+
+
+def test_both_engines_read_the_same_number() -> None:
+    given = {"retries": "0x10", "batch.size": "1e3", "linger.ms": "0.5"}
+    config = ProducerConfig(client_options=given)
+    assert (config.client.retries, config.client.batch_size) == (16, 1_000)
+    told = config.librdkafka()
+    assert (told["retries"], told["batch.size"], told["linger.ms"]) == ("16", "1000", "0.5")
+
+
+def test_what_has_no_type_here_reaches_librdkafka_as_it_was_given() -> None:
+    given = {"acks": "2", "sasl.mechanism": "OAUTHBEARER", "debug": "broker", "retries": "many"}
+    config = ProducerConfig(client_options=given)
+    expected = {"acks": "2", "sasl.mechanisms": "OAUTHBEARER", "debug": "broker", "retries": "many"}
+    assert config.client.others == expected
+    assert config.librdkafka().items() >= expected.items()
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
         ("acks", "2"),
@@ -293,6 +324,7 @@ def test_passwords_are_never_shown() -> None:
         },
         registry_options={"basic.auth.user.info": "me:hunter7", "bearer.auth.token": "hunter8"},
     )
+    assert "hunter" not in repr(config.client)
     for shown in (repr(config), str(config), f"{config}"):
         assert "hunter" not in shown
         assert "'sasl.username': 'me'" in shown

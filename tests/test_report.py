@@ -7,26 +7,26 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from markupsafe import escape
 
 from command import DATAGEN, Outcome, assert_failed, run
 from datagen import Plan, cli, report
 from datagen._files import write_whole
 from datagen.report import _calendar, _charts, _measures, _reading, figures, invariants
 from datagen.report._checks import Check
-from datagen.report._reading import Part
+from datagen.report._reading import Portion
 
 REPORT = (*DATAGEN, "report")
 PLAN = Plan(42, 400)
 
 
-def check(look: Any, *parts: Part) -> Check:
+def check(look: Any, *parts: Portion) -> Check:
     """What a figure or a rule says of these parts."""
     found = look.check([look.count(part) for part in parts], parts[0].plan)
     assert isinstance(found, Check)
@@ -34,7 +34,7 @@ def check(look: Any, *parts: Part) -> Check:
 
 
 @pytest.fixture(scope="module")
-def bank() -> Part:
+def bank() -> Portion:
     [part] = _reading.parts(PLAN)
     return part
 
@@ -238,7 +238,7 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("package", ["plotly", "polars"])
+@pytest.mark.parametrize("package", ["jinja2", "plotly", "polars"])
 def test_without_the_extra_its_name_is_told(package: str, tmp_path: Path) -> None:
     (tmp_path / f"{package}.py").write_text(
         f"raise ModuleNotFoundError(\"No module named '{package}'\", name='{package}')\n"
@@ -257,14 +257,16 @@ def of_labels(labels: list[str], entities: list[int]) -> _measures.Shares:
     return _measures.Shares(lambda _: frame)
 
 
-def found_by(measure: _measures.Measure, part: Part, label: str, percent: float) -> _measures.Found:
+def found_by(
+    measure: _measures.Measure, part: Portion, label: str, percent: float
+) -> _measures.Found:
     sums = _reading.gather([measure.count(part)], "label")
     found = measure.found(label, _measures.Range(percent, percent), sums)
     assert found is not None
     return found
 
 
-def test_tolerance_of_a_share_is_that_of_its_sample(bank: Part) -> None:
+def test_tolerance_of_a_share_is_that_of_its_sample(bank: Portion) -> None:
     n = 10_000
     labels = ["a" if row % 10 < 3 else "b" for row in range(n)]
     found = found_by(of_labels(labels, list(range(n))), bank, "a", 30)
@@ -278,13 +280,13 @@ def test_tolerance_of_a_share_is_that_of_its_sample(bank: Part) -> None:
     assert math.sqrt(10) * chance < found.tolerance < 1.2 * math.sqrt(10) * chance
 
 
-def test_tolerance_of_a_mean_and_of_a_median(bank: Part) -> None:
+def test_tolerance_of_a_mean_and_of_a_median(bank: Portion) -> None:
     values = [100 * (1 + row % 100) for row in range(10_000)]
     frame = pl.DataFrame({"y": values, "n": 1, "label": ""})
     mean = found_by(_measures.Means(lambda _: frame, spread=0.1, scale=100), bank, "", 50)
     assert mean.value == pytest.approx(50.5)
     assert mean.tolerance == pytest.approx(4.5 * 28.87 / 100, rel=0.01)
-    amounts = Part(bank.plan, {"t": pl.DataFrame({"v": values})})
+    amounts = Portion(bank.plan, {"t": pl.DataFrame({"v": values})})
     median = found_by(_measures.Median("t", "v", pl.lit(value=True)), amounts, "", 50)
     # 225 of 10 000 ranks, of which each hundred is R$ 1.
     assert median.value == 50
@@ -337,7 +339,7 @@ Values = Mapping[str, Any]
 Tamper = tuple[str, Values] | tuple[str, Values, pl.Expr]
 
 
-def changed(part: Part, relation: str, values: Values, where: pl.Expr | None = None) -> Part:
+def changed(part: Portion, relation: str, values: Values, where: pl.Expr | None = None) -> Portion:
     """With other values in the first row, or the first one where something holds."""
     frame = part[relation]
     rows = frame if where is None else frame.with_row_index("at").filter(where)
@@ -349,7 +351,7 @@ def changed(part: Part, relation: str, values: Values, where: pl.Expr | None = N
         .otherwise(pl.col(name))
         for name, value in values.items()
     }
-    return Part(part.plan, {**part.frames, relation: frame.with_columns(**new)})
+    return Portion(part.plan, {**part.frames, relation: frame.with_columns(**new)})
 
 
 def utc(text: str) -> datetime:
@@ -530,40 +532,42 @@ TAMPERED: dict[str, Tamper] = {
 
 
 @pytest.mark.parametrize("rule", invariants.INVARIANTS, ids=lambda rule: str(rule.name))
-def test_an_invariant_notices(rule: Any, bank: Part) -> None:
+def test_an_invariant_notices(rule: Any, bank: Portion) -> None:
     assert check(rule, bank).holds
     found = check(rule, changed(bank, *TAMPERED[rule.name]))
     assert found.holds is False
     assert not found.found.startswith("0 "), found
 
 
-def test_an_account_that_does_not_invest_has_no_trades(bank: Part) -> None:
+def test_an_account_that_does_not_invest_has_no_trades(bank: Portion) -> None:
     [rule] = [one for one in invariants.INVARIANTS if one.name.startswith(f"{TRADES}.account_id")]
     checking = bank["accounts"].filter(pl.col("account_type") == "CORRENTE")["account_id"][0]
     assert check(rule, changed(bank, TRADES, {"account_id": checking})).holds is False
 
 
-def everywhere(relation: str, **values: Any) -> Callable[[Part], Part]:
+def everywhere(relation: str, **values: Any) -> Callable[[Portion], Portion]:
     """With other values in every row."""
-    return lambda part: Part(
+    return lambda part: Portion(
         part.plan, {**part.frames, relation: part[relation].with_columns(**values)}
     )
 
 
-def without(relation: str, where: pl.Expr) -> Callable[[Part], Part]:
+def without(relation: str, where: pl.Expr) -> Callable[[Portion], Portion]:
     """Without the rows where something holds."""
-    return lambda part: Part(part.plan, {**part.frames, relation: part[relation].filter(~where)})
+    return lambda part: Portion(part.plan, {**part.frames, relation: part[relation].filter(~where)})
 
 
-def high_scores_for_the_late(part: Part) -> Part:
+def high_scores_for_the_late(part: Portion) -> Portion:
     late = part["loans"].select("customer_id", late=pl.col("status") == "DEFAULTED")
     customers = part["customers"].join(late, on="customer_id", how="left")
     score = pl.when("late").then(1000).otherwise(0)
-    return Part(part.plan, {**part.frames, "customers": customers.with_columns(credit_score=score)})
+    return Portion(
+        part.plan, {**part.frames, "customers": customers.with_columns(credit_score=score)}
+    )
 
 
 FEW = pl.int_range(pl.len()) % 2 == 0
-TILTED: dict[str, Callable[[Part], Part]] = {
+TILTED: dict[str, Callable[[Portion], Portion]] = {
     "Rows for each customer": without("loans", pl.int_range(pl.len()) == 0),
     "Transactions a customer": without(TRANSACTIONS, FEW),
     "Purchases a card": without(PURCHASES, FEW),
@@ -614,12 +618,12 @@ TILTED: dict[str, Callable[[Part], Part]] = {
 
 
 @pytest.fixture(scope="module")
-def town() -> Part:
+def town() -> Portion:
     """Large enough for rare things to be missed."""
     [part] = _reading.parts(Plan(42, 5_000))
     return part
 
 
 @pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: str(figure.name))
-def test_a_figure_notices(figure: _measures.Figure, town: Part) -> None:
+def test_a_figure_notices(figure: _measures.Figure, town: Portion) -> None:
     assert check(figure, TILTED[figure.name](town)).holds is False

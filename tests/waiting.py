@@ -14,7 +14,7 @@ from dataclasses import replace
 from datagen import Plan
 from datagen.check import MasterDataStore
 from datagen.presets import BULK
-from datagen.sinks.kafka import KafkaSink
+from datagen.sinks.kafka import DeliveryReport, KafkaSink
 from datagen.types import catalogue
 
 
@@ -43,7 +43,7 @@ def main(bootstrap: str, prefix: str, days: int, queue: int) -> None:
             # Until the queue is full and has been for a while.
             while quiet < 6:
                 time.sleep(0.5)
-                count = sink._engine.report().attempted
+                count = DeliveryReport.of(sink._producer.engine.outcomes()).attempted
                 quiet = quiet + 1 if count == seen >= queue else 0
                 seen = count
             print(peak() - before, seen, flush=True)

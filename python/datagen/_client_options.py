@@ -7,14 +7,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .errors import ConfigurationError, OptionError
+from ._client_settings import number
+from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Value", "canonical", "check", "check_login", "name_of", "number"]
+    from ._client_settings import Value
 
-Value = str | int | float | bool
+__all__ = ["canonical", "name_of"]
 
 _JAVA: Final = "a Java class, which only Java can run"
 
@@ -35,21 +36,6 @@ _ALIASES: Final[Mapping[str, str]] = {
     "ssl.keystore.certificate.chain": "ssl.certificate.pem",
     "ssl.keystore.key": "ssl.key.pem",
 }
-#: Options whose values are numbers, and their ranges in librdkafka's CONFIGURATION.md.
-_NUMBERS: Final[Mapping[str, tuple[int, int]]] = {
-    "batch.num.messages": (1, 1_000_000),
-    "batch.size": (1, 2**31 - 1),
-    "linger.ms": (0, 900_000),
-    "max.in.flight.requests.per.connection": (1, 1_000_000),
-    "message.max.bytes": (1_000, 1_000_000_000),
-    "message.timeout.ms": (0, 2**31 - 1),
-    "queue.buffering.max.kbytes": (1, 2**31 - 1),
-    "queue.buffering.max.messages": (0, 2**31 - 1),
-    "request.timeout.ms": (1, 900_000),
-    "retries": (0, 2**31 - 1),
-    "retry.backoff.max.ms": (1, 300_000),
-    "retry.backoff.ms": (1, 300_000),
-}
 _LOGIN: Final = re.compile(
     r"\s*(?P<module>[\w.$]+)\s+(?:required|requisite|sufficient|optional)\b(?P<options>.*?);?\s*",
     re.DOTALL | re.IGNORECASE,
@@ -66,23 +52,6 @@ def name_of(name: str) -> str:
     return _ALIASES.get(name, name)
 
 
-def number(value: Value) -> float | None:
-    """What a value says as a number, as librdkafka reads it; None if it is none."""
-    if isinstance(value, int | float):
-        return value
-    text = value.strip()
-    if len(text) > 400 and re.fullmatch(r"[+-]?\d+", text):  # more digits than Python reads
-        return math.inf
-    try:
-        return int(text, 0)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def canonical(options: Mapping[str, Value]) -> dict[str, Value]:
     """The same options by librdkafka's names; of two names for one thing the last counts.
 
@@ -97,6 +66,8 @@ def canonical(options: Mapping[str, Value]) -> dict[str, Value]:
             name, value = "queue.buffering.max.kbytes", _kibibytes(size)
         elif name == "ssl.endpoint.identification.algorithm" and value == "":
             value = "none"  # empty is Java's word for it
+        elif name == "acks" and str(value).strip() == "-1":
+            value = "all"
         elif name.endswith("callback.handler.class") or name == "sasl.login.class":
             raise ConfigurationError(
                 f"Kafka option {name} names {_JAVA}. Remove it, and give sasl.* by librdkafka's "
@@ -108,51 +79,6 @@ def canonical(options: Mapping[str, Value]) -> dict[str, Value]:
     _take_store(found, "truststore", "ssl.ca.location")
     _take_store(found, "keystore", "ssl.certificate.location", "ssl.key.location")
     return found
-
-
-def check(options: Mapping[str, Value]) -> None:
-    """Raises ``OptionError`` for numbers beyond their range."""
-    for name, value in options.items():
-        size = number(value)
-        if size is None or isinstance(value, bool):
-            continue
-        low, high = _NUMBERS.get(name, (-(2**63), 2**63 - 1))
-        # Text may be a password of digits only.
-        if (name in _NUMBERS or not isinstance(value, str)) and not low <= size <= high:
-            shown = value if abs(size) < 2**128 else "a number that long"
-            raise OptionError(f"client_options {name}", shown, f"{low} to {high}")
-
-
-def check_login(given: Mapping[str, Value]) -> None:
-    """Raises ``ConfigurationError`` for ways to log in that would wait for ever."""
-    options = {name: str(value) for name, value in given.items()}
-    protocol = options.get("security.protocol", "plaintext").lower()
-    mechanism = options.get("sasl.mechanisms", "").upper()
-    if not protocol.startswith("sasl"):
-        return
-    if not mechanism:
-        raise ConfigurationError(
-            f"Kafka option security.protocol={protocol} needs sasl.mechanism: PLAIN, "
-            "SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."
-        )
-    # How librdkafka would come by a token.
-    by_itself = (
-        options.get("sasl.oauthbearer.method", "").lower() == "oidc",
-        options.get("enable.sasl.oauthbearer.unsecure.jwt", "").lower() in {"true", "t", "1"},
-        options.get("sasl.oauthbearer.metadata.authentication.type", "none").lower() != "none",
-    )
-    if mechanism == "OAUTHBEARER" and not any(by_itself):
-        raise ConfigurationError(
-            "Kafka option sasl.mechanism=OAUTHBEARER needs a way to get tokens: "
-            "sasl.oauthbearer.method=oidc with sasl.oauthbearer.token.endpoint.url, "
-            "sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret."
-        )
-    own = "sasl.kerberos.keytab", "sasl.kerberos.kinit.cmd"
-    if mechanism == "GSSAPI" and not any(options.get(name) for name in own):
-        raise ConfigurationError(
-            "Kafka option sasl.mechanism=GSSAPI (Kerberos) needs sasl.kerberos.keytab and "
-            "sasl.kerberos.principal."
-        )
 
 
 def _kibibytes(size: float) -> int:
@@ -220,29 +146,29 @@ def _unquoted(text: str) -> str:
     return re.sub(r"\\([0-3]?[0-7]{1,2}|.)", character, text[1:-1], flags=re.DOTALL)
 
 
-def _take_store(options: dict[str, Value], store: str, *places: str) -> None:
+def _take_store(options: dict[str, Value], store: str, *locations: str) -> None:
     """A Java store's location as that of PEM files, if it is one."""
     kind = options.pop(f"ssl.{store}.type", None)
-    place = options.get(f"ssl.{store}.location")
-    if place is None:
+    location = options.get(f"ssl.{store}.location")
+    if location is None:
         options.pop(f"ssl.{store}.password", None)
         return
-    kind = str(kind).upper() if kind is not None else _kind_of(Path(str(place)))
+    kind = str(kind).upper() if kind is not None else _kind_of(Path(str(location)))
     if kind == "PKCS12" and store == "keystore":
         return  # librdkafka reads it
     if kind != "PEM":
-        how = f"openssl pkcs12 -in {place} -nodes -out {store}.pem"
+        how = f"openssl pkcs12 -in {location} -nodes -out {store}.pem"
         if kind != "PKCS12":
-            how = f"keytool -importkeystore -srckeystore {place} -destkeystore {store}.p12 "
+            how = f"keytool -importkeystore -srckeystore {location} -destkeystore {store}.p12 "
             how += f"-deststoretype PKCS12, then openssl pkcs12 -in {store}.p12 -nodes"
         raise ConfigurationError(
-            f"Kafka option ssl.{store}.location={place}: a {kind} store can be read by Java only. "
-            f"Write it as PEM ({how}), and give {' and '.join(f'{one}=FILE' for one in places)}."
+            f"Kafka option ssl.{store}.location={location}: a {kind} store can be read by Java only. "
+            f"Write it as PEM ({how}), and give {' and '.join(f'{one}=FILE' for one in locations)}."
         )
     options.pop(f"ssl.{store}.password", None)
     del options[f"ssl.{store}.location"]
-    for one in places:
-        options.setdefault(one, str(place))
+    for one in locations:
+        options.setdefault(one, str(location))
 
 
 def _kind_of(file: Path) -> str:

@@ -7,12 +7,17 @@ from typing import Any, Literal, SupportsIndex, final
 __all__ = [
     "Batch",
     "Batches",
+    "Catalogue",
     "Column",
     "EncodedRows",
+    "Field",
+    "ForeignKey",
     "KeySet",
+    "KeyStore",
     "Plan",
     "Producer",
     "ProducerError",
+    "Relation",
     "Sending",
     "TimeOrder",
     "catalogue",
@@ -195,6 +200,33 @@ class KeySet:
     def first_missing(self, batch: Batch, field: str) -> int | None:
         """The first row whose id is not in the set, or None. Rows without a value pass."""
 
+@final
+class KeyStore:
+    """The ids of all rows that were handed over, against which every batch is checked.
+
+    Rows of tables have to be unique, and those of streams with ``unique_events``; the ids of other
+    events are forgotten. May be used by any thread.
+    """
+
+    def __new__(cls, *, unique_events: bool = False) -> KeyStore: ...
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows handed over so far, by relation in catalogue order."""
+    def add_batch(self, batch: Batch) -> None:
+        """Checks all rows of a batch, then takes their ids; a refused batch changes nothing.
+
+        Raises ``ReferentialIntegrityError`` for the first row whose parent was not handed over, and
+        ``RejectedError`` for the first whose primary key was handed over before. Foreign keys
+        are looked at in the catalogue's order.
+        """
+    def parents(self, name: str) -> list[KeySet]:
+        """The ids that the rows of a table or stream may point at, for each of its foreign keys.
+
+        They grow with the store. Raises ``OptionError`` for a name that the catalogue lacks.
+        """
+    def count(self, name: str, rows: int) -> None:
+        """Counts rows that were checked against ``parents`` elsewhere."""
+
 class ProducerError(Exception):
     """The producer failed: ``args`` is the number of librdkafka's for it, and what happened."""
 
@@ -202,7 +234,7 @@ class ProducerError(Exception):
 class Producer:
     """Sends record batches that are made without Python objects for each event.
 
-    Options are those of ``datagen.sinks._native``, times in milliseconds. A thread of its own sends
+    Options are those of ``datagen.sinks.kafka.native``, times in milliseconds. A thread of its own sends
     from the start. May be used by any thread. Raises ``ProducerError``.
     """
 
@@ -297,7 +329,7 @@ class Producer:
 
 @final
 class Sending:
-    """Streams on their way."""
+    """Streams that are being made and sent."""
 
     def wait(self, timeout: float) -> bool:
         """Waits until every event is handed over; false if it takes longer than so many seconds.
@@ -312,14 +344,130 @@ class Sending:
     def cancel(self) -> None:
         """Makes no more events, and waits for the threads."""
 
-def catalogue() -> dict[str, Any]:
-    """The catalogue as plain data: ``{"version": int, "tables": [...], "streams": [...]}``.
+@final
+class Catalogue:
+    """Every table in the order of insertion, then every stream in the order of sending.
 
-    Each relation: ``name``, ``fields`` (``name``, ``type``, ``nullable``, ``doc``; and by type
-    ``precision``/``scale``, ``length``, ``symbols``), ``foreign_keys`` (``field``, ``table``,
-    ``only``), ``avro_schema`` (JSON text); tables also ``unique`` and ``checks`` (pairs of name and
-    SQL); streams also ``key``, ``time`` and ``ce_type``.
+    There is one, and one object for each relation, field and foreign key in it: they are compared and
+    hashed by identity, also after pickling and copying.
     """
+
+    @property
+    def version(self) -> int:
+        """Changes with any change of a generated value."""
+    @property
+    def tables(self) -> tuple[Relation, ...]: ...
+    @property
+    def streams(self) -> tuple[Relation, ...]: ...
+    def __iter__(self) -> Iterator[Relation]: ...
+    def __getitem__(self, name: str, /) -> Relation:
+        """The table or stream of this name; raises ``OptionError`` if there is none."""
+
+@final
+class Relation:
+    """A table or a stream."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def singular(self) -> str:
+        """What one row is called: ``credit card``."""
+    @property
+    def fields(self) -> tuple[Field, ...]: ...
+    @property
+    def foreign_keys(self) -> tuple[ForeignKey, ...]: ...
+    @property
+    def primary_key(self) -> str:
+        """The row's own id: always the first field."""
+    @property
+    def avro_schema(self) -> str:
+        """JSON text."""
+    @property
+    def is_stream(self) -> bool: ...
+    @property
+    def is_reference(self) -> bool:
+        """Whether the rows belong to no customer and are the same for every seed."""
+    @property
+    def unique(self) -> tuple[str, ...]:
+        """Fields of a table that are unique on their own, beside the primary key."""
+    @property
+    def checks(self) -> tuple[tuple[str, str], ...]:
+        """Name and SQL of each CHECK of a table, beyond those of enumerations."""
+    @property
+    def validation_rank(self) -> int:
+        """The position of a table, from 1, in the validation of a run; 0 for a stream."""
+    @property
+    def key(self) -> str | None:
+        """The field of a stream that is the message key."""
+    @property
+    def time(self) -> str | None:
+        """The field of a stream that orders the events of a key."""
+    @property
+    def ce_type(self) -> str | None: ...
+    @property
+    def partitions(self) -> int:
+        """Partitions that the topic of a stream is created with; 0 for a table."""
+    @property
+    def parallel_partitions(self) -> int:
+        """The same for a load by several threads."""
+    @property
+    def history_days(self) -> int | None:
+        """Days before ``as_of`` in which all events of a stream lie, if not those of the plan."""
+    def field(self, name: str) -> Field:
+        """The field of this name; raises ``OptionError`` if there is none."""
+    def foreign_key(self, field: str) -> ForeignKey:
+        """The foreign key of this field; raises ``OptionError`` if there is none."""
+
+@final
+class Field:
+    """One column of a table, or one field of an event."""
+
+    @property
+    def relation(self) -> str:
+        """The name of its table or stream."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(
+        self,
+    ) -> Literal[
+        "uuid", "text", "char", "decimal", "smallint", "int", "bool", "date", "instant", "enum"
+    ]: ...
+    @property
+    def nullable(self) -> bool: ...
+    @property
+    def doc(self) -> str:
+        """What it means, in one line."""
+    @property
+    def precision(self) -> int | None:
+        """All digits of a decimal."""
+    @property
+    def scale(self) -> int | None:
+        """The digits after the point of a decimal."""
+    @property
+    def length(self) -> int | None:
+        """The ASCII characters of a char."""
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Those of an enum, in order of their positions."""
+
+@final
+class ForeignKey:
+    """A field whose values must be primary keys of ``table``."""
+
+    @property
+    def relation(self) -> str:
+        """The name of the table or stream that has the field."""
+    @property
+    def field(self) -> str: ...
+    @property
+    def table(self) -> str: ...
+    @property
+    def only(self) -> tuple[str, str] | None:
+        """A field of ``table``, and the symbol that a parent must have there."""
+
+def catalogue() -> Catalogue:
+    """Every table and stream, with its fields and keys."""
 
 def is_debug_build() -> bool:
     """Whether the extension was compiled without optimisation."""

@@ -28,7 +28,7 @@ def refusal(path: Path) -> str | None:
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Replaces a file, or makes it; nobody ever sees half of it.
+    """Replaces a file, or makes it; a reader never sees half of it.
 
     What is written is another file until it takes the name, so that a link which somebody puts
     there meanwhile is replaced and not followed. ``mode`` is that of a new file, less the umask.

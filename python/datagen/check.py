@@ -8,34 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._core import Batch, KeySet, Plan, TimeOrder
-from .errors import OptionError, ReferentialIntegrityError, RejectedError
-from .types import ForeignKey, catalogue
+from ._core import Batch, KeySet, KeyStore, Plan, TimeOrder
+from .errors import OptionError
+from .types import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["FinancialDataStore", "MasterDataStore", "memory_needed", "orphan"]
+__all__ = ["FinancialDataStore", "MasterDataStore", "memory_needed"]
 
 #: Single rows are merged into batches of this many.
 _MERGED_ROWS = 8192
 
-#: What columns keep beside their values: room for more rows, and the allocator's share. Measured.
+#: What columns keep beside their values: spare capacity, and the allocator's share. Measured.
 _ROOM = 1.09
 #: The bytes of an id in a set, and of an event's place in the order of time.
 _ID, _PLACE = 17, 16
 #: More customers have events in the same proportion.
 _COUNTED_CUSTOMERS = 10_000
-
-#: What a row of each table is called when it is somebody's parent.
-_PARENT = {
-    "customers": "customer",
-    "properties": "property",
-    "stocks": "stock",
-    "accounts": "account",
-    "credit_cards": "credit card",
-    "loans": "loan",
-}
 
 
 class MasterDataStore:
@@ -45,20 +35,12 @@ class MasterDataStore:
     """
 
     def __init__(self) -> None:
-        self._counts = {relation.name: 0 for relation in catalogue()}
-        self._keys = {relation.name: KeySet() for relation in catalogue().tables}
-        # Ids of the parents that have a certain symbol, by the foreign key that asks for it.
-        self._only = {
-            (key.table, key.only): KeySet()
-            for relation in catalogue()
-            for key in relation.foreign_keys
-            if key.only
-        }
+        self._keys = KeyStore()
 
     @property
     def counts(self) -> dict[str, int]:
         """Rows handed over so far, by relation in catalogue order."""
-        return dict(self._counts)
+        return self._keys.counts
 
     def add_batch(self, batch: Batch) -> Batch:
         """Checks all rows of a batch, then takes them; returns the batch.
@@ -67,33 +49,16 @@ class MasterDataStore:
         ``RejectedError`` for the first whose primary key was handed over before. The row is its
         position in the batch.
         """
-        relation = catalogue()[batch.name]
-        for key in relation.foreign_keys:
-            row = self._parents(key).first_missing(batch, key.field)
-            if row is not None:
-                raise orphan(relation.name, key.field, batch.row(row)[key.field], row)
-        keys = self._keys.get(relation.name)
-        if keys is not None:
-            row = keys.add_batch(batch, relation.primary_key)
-            if row is not None:
-                value = batch.row(row)[relation.primary_key]
-                raise RejectedError(
-                    f"{relation.name} row {row}: {relation.primary_key} = {value} was handed over "
-                    f"before; hand over each row once"
-                )
-        for (table, only), parents in self._only.items():
-            if table == relation.name:
-                parents.add_batch(batch, relation.primary_key, only=only)
-        self._counts[relation.name] += len(batch)
+        self._keys.add_batch(batch)
         return batch
 
     def parents(self, name: str) -> list[KeySet]:
         """The ids that the rows of a table or stream may point at, for each of its foreign keys."""
-        return [self._parents(key) for key in catalogue()[name].foreign_keys]
+        return self._keys.parents(name)
 
     def count(self, name: str, rows: int) -> None:
         """Counts rows that were checked against ``parents`` elsewhere."""
-        self._counts[name] += rows
+        self._keys.count(name, rows)
 
     def add_customer(self, row: Mapping[str, Any]) -> None:
         """Takes one customer; ``row`` has the catalogue's fields, here and in all that follow."""
@@ -137,11 +102,6 @@ class MasterDataStore:
         # By way of a batch, so that single rows and batches are checked alike.
         MasterDataStore.add_batch(self, Batch.from_rows(name, [row]))
 
-    def _parents(self, key: ForeignKey) -> KeySet:
-        if key.only:
-            return self._only[key.table, key.only]
-        return self._keys[key.table]
-
 
 class FinancialDataStore(MasterDataStore):
     """Checks every row and keeps it, master rows and events alike, for small loads.
@@ -151,7 +111,7 @@ class FinancialDataStore(MasterDataStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._keys.update((relation.name, KeySet()) for relation in catalogue().streams)
+        self._keys = KeyStore(unique_events=True)
         self._kept: dict[str, list[Batch]] = {relation.name: [] for relation in catalogue()}
         self._pending: dict[str, list[dict[str, Any]]] = {r.name: [] for r in catalogue()}
 
@@ -224,11 +184,3 @@ def memory_needed(
 def _places(ids: int) -> int:
     """The places of a hash table: a power of two, of which seven eighths may be taken."""
     return 1 << (ids * 8 // 7).bit_length()
-
-
-def orphan(name: str, field: str, value: object, row: int) -> ReferentialIntegrityError:
-    """The exception for a row whose parent was never handed over."""
-    key = next(key for key in catalogue()[name].foreign_keys if key.field == field)
-    word = _PARENT[key.table]
-    parent = f"{key.only[1]} {word}" if key.only else word
-    return ReferentialIntegrityError(name, field, str(value), row, parent)

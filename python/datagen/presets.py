@@ -11,7 +11,17 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from . import _client_options
+from ._client_options import canonical
+from ._client_settings import (
+    RANGES,
+    Acks,
+    ClientSettings,
+    Compression,
+    Value,
+    addresses,
+    check_login,
+    check_ranges,
+)
 from ._secrets import HIDDEN, Secrets
 from .errors import OptionError
 
@@ -23,27 +33,27 @@ __all__ = [
     "PRESETS",
     "RELIABLE",
     "EngineChoice",
+    "EngineName",
     "ProducerConfig",
+    "RecordTimestamp",
     "check_url",
 ]
 
-Acks = Literal["0", "1", "all"]
-Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 RecordTimestamp = Literal["production", "event"]
-EngineChoice = Literal["auto", "native", "confluent"]
+EngineName = Literal["native", "confluent"]
+EngineChoice = Literal["auto", EngineName]
 
-#: Where a schema registry is looked for when nobody named one.
+#: Where a schema registry is looked for when the caller named none.
 DEFAULT_REGISTRY: Final = "http://localhost:8081"
 
-_INT32_MAX = 2**31 - 1
-# What librdkafka's CONFIGURATION.md allows, by the name that the property has here.
-_RANGES: Final[Mapping[str, tuple[int, int]]] = {
-    "batch_size": (1, _INT32_MAX),
-    "linger_ms": (0, 900_000),
-    "retries": (0, _INT32_MAX),
-    "queue_buffering_max_messages": (1, _INT32_MAX),
-    "queue_buffering_max_kbytes": (1, _INT32_MAX),
-    "message_timeout_ms": (1, _INT32_MAX),
+#: The least of each number here; the most is librdkafka's.
+_LEAST: Final[Mapping[str, int]] = {
+    "batch_size": 1,
+    "linger_ms": 0,
+    "retries": 0,
+    "queue_buffering_max_messages": 1,
+    "queue_buffering_max_kbytes": 1,
+    "message_timeout_ms": 1,
 }
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "acks": get_args(Acks),
@@ -56,9 +66,8 @@ _SECRET: Final = re.compile(
     r"password|secret|key|token|user\.info|jaas|oauthbearer\.config|assertion|\.pem|proxy",
     re.IGNORECASE,
 )
-#: Where a file or a service is, is no secret, and a message about it has to name it.
-_PLACE: Final = re.compile(r"\.(location|file|url)$|^proxy$", re.IGNORECASE)
-_PROTOCOL: Final = re.compile(r"(plaintext|ssl|sasl_plaintext|sasl_ssl)://", re.IGNORECASE)
+#: The address of a file or a service is no secret, and a message about it has to name it.
+_LOCATION: Final = re.compile(r"\.(location|file|url)$|^proxy$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -69,12 +78,12 @@ class ProducerConfig:
     clients that cannot work together, or anywhere but in Java.
 
     Sizes are bytes, times milliseconds. Without ``enable_idempotence`` a request whose answer got
-    lost is sent again, so an event may arrive twice; ``ce_id`` tells. The order of the events of
+    lost is sent again, so an event may arrive twice; ``ce_id`` shows it. The order of the events of
     one key holds with every configuration.
 
     ``schema_registry_url`` may list several with commas; None means no registry, hence JSON, as
-    ``avro=False`` does. ``json_fallback`` tells whether events may be JSON where no registry
-    answers; None: only while ``schema_registry_url`` is the default address, which nobody named.
+    ``avro=False`` does. ``json_fallback`` says whether events may be JSON where no registry
+    answers; None: only while ``schema_registry_url`` is the default address, which the caller has not named.
     ``client_options`` are librdkafka's own properties (TLS, SASL, …) by any of their names, Java's
     too, and win over the fields here; ``registry_options`` those of confluent-kafka's
     ``SchemaRegistryClient``, and of its serializers ``auto.register.schemas``,
@@ -83,7 +92,7 @@ class ProducerConfig:
     a record older than the topic's retention is deleted at once. ``topic_prefix`` goes before the
     name of each stream to make that of its topic, and of its subject.
 
-    ``engine`` says who sends: ``native`` encodes record batches itself and is several times faster,
+    ``engine`` is the client that sends: ``native`` encodes record batches itself and is several times faster,
     ``confluent`` is librdkafka, which knows options that the other does not. ``auto`` takes the
     first unless it lacks something. Both send the same records, in the same order for each key.
     ``batch_size`` is that of a batch as it is sent for ``native``, as in Kafka's own producer, and
@@ -110,16 +119,14 @@ class ProducerConfig:
     record_timestamp: RecordTimestamp = "production"
     engine: EngineChoice = "auto"
     topic_prefix: str = ""
-    client_options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
-    registry_options: Mapping[str, str | int | float | bool] = field(
-        default_factory=dict, hash=False
-    )
+    client_options: Mapping[str, Value] = field(default_factory=dict, hash=False)
+    registry_options: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("client_options", "registry_options"):
             object.__setattr__(self, name, _options(name, getattr(self, name)))
-        client = _client_options.canonical(self.client_options)
-        _client_options.check(client)
+        client = canonical(self.client_options)
+        check_ranges(client)
         object.__setattr__(self, "client_options", client)
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
@@ -130,8 +137,8 @@ class ProducerConfig:
                 raise OptionError(name, getattr(self, name), "True or False")
         if self.json_fallback is not None and not isinstance(self.json_fallback, bool):
             raise OptionError("json_fallback", self.json_fallback, "True, False or None")
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
+        for name, low in _LEAST.items():
+            value, high = getattr(self, name), RANGES[name.replace("_", ".")][1]
             if value is None and name == "message_timeout_ms":
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -146,15 +153,15 @@ class ProducerConfig:
             raise OptionError("topic_prefix", self.topic_prefix, "text, such as 'team.'")
         _check_bootstrap(self.bootstrap_servers)
         if "bootstrap.servers" in self.client_options:
-            # Clients take empty places in a list for nothing.
-            places = [one for one in self.bootstrap.split(",") if one.strip()]
-            _check_bootstrap(",".join(places), "client_options bootstrap.servers")
+            # Clients skip empty items of a list.
+            servers = [one for one in self.bootstrap.split(",") if one.strip()]
+            _check_bootstrap(",".join(servers), "client_options bootstrap.servers")
         for name, given in self.registry_options.items():
             if given == "":
                 raise OptionError(f"registry_options {name}", given, "a value, or leave it out")
         if self.schema_registry_url is not None:
             check_url(self.schema_registry_url)
-        _client_options.check_login(self.client_options)
+        check_login(self.client)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{one.name}={self._shown(one.name)!r}" for one in fields(self))
@@ -162,8 +169,8 @@ class ProducerConfig:
 
     @property
     def bootstrap(self) -> str:
-        """Where the client really goes: ``client_options`` may say something else."""
-        return str(self.client_options.get("bootstrap.servers", self.bootstrap_servers))
+        """The brokers that the client first connects to: those of ``client_options``, if given there."""
+        return self.client.bootstrap_servers
 
     @property
     def may_be_json(self) -> bool:
@@ -175,38 +182,37 @@ class ProducerConfig:
     @property
     def delivery_timeout(self) -> float:
         """Seconds after which the client gives an event up."""
-        options = self.librdkafka()
-        limit = _client_options.number(options.get("message.timeout.ms", "300000"))
+        limit = self.client.message_timeout_ms
         return (300_000 if limit is None else limit) / 1000 or math.inf  # 0 means no limit
 
-    def librdkafka(self) -> dict[str, str]:
-        """The producer's properties for librdkafka, ``client_options`` last.
+    @cached_property
+    def client(self) -> ClientSettings:
+        """The settings of the client that sends, ``client_options`` last.
 
         Partitions follow Java's default partitioner, so that Kafka Streams and ksqlDB find a key
-        where they expect it. Without idempotence there is one request in flight to a broker at a
-        time: with more, a repeated one would arrive behind all its successors. It can still arrive
-        behind one, which librdkafka makes while it waits for the answer.
+        where they expect it.
         """
-        own = {
-            "client.id": "datagen",
-            "bootstrap.servers": self.bootstrap_servers,
-            "acks": self.acks,
-            "batch.size": str(self.batch_size),
-            "linger.ms": str(self.linger_ms),
-            "compression.type": self.compression,
-            "retries": str(self.retries),
-            "enable.idempotence": str(self.enable_idempotence).lower(),
-            "max.in.flight.requests.per.connection": "5" if self.enable_idempotence else "1",
-            "queue.buffering.max.messages": str(self.queue_buffering_max_messages),
-            "queue.buffering.max.kbytes": str(self.queue_buffering_max_kbytes),
-            "partitioner": "murmur2_random",
-        }
-        if self.batch_size == 1:
+        own = ClientSettings(
+            bootstrap_servers=self.bootstrap_servers,
+            client_id="datagen",
+            acks=self.acks,
+            batch_size=self.batch_size,
             # librdkafka's batch.size counts from the second message on; this counts from the first.
-            own["batch.num.messages"] = "1"
-        if self.message_timeout_ms is not None:
-            own["message.timeout.ms"] = str(self.message_timeout_ms)
-        return own | {name: _text(value) for name, value in self.client_options.items()}
+            batch_num_messages=1 if self.batch_size == 1 else None,
+            linger_ms=self.linger_ms,
+            compression_type=self.compression,
+            retries=self.retries,
+            enable_idempotence=self.enable_idempotence,
+            queue_buffering_max_messages=self.queue_buffering_max_messages,
+            queue_buffering_max_kbytes=self.queue_buffering_max_kbytes,
+            message_timeout_ms=self.message_timeout_ms,
+            partitioner="murmur2_random",
+        )
+        return own.with_options(self.client_options)
+
+    def librdkafka(self) -> dict[str, str]:
+        """The producer's properties for librdkafka, ``client_options`` last."""
+        return self.client.librdkafka()
 
     def hide(self, text: str) -> str:
         """``text`` of others on one line, without control characters and without any secret."""
@@ -244,7 +250,7 @@ class ProducerConfig:
 
 
 def _is_secret(name: str) -> bool:
-    return bool(_SECRET.search(name)) and not _PLACE.search(name)
+    return bool(_SECRET.search(name)) and not _LOCATION.search(name)
 
 
 def check_url(url: str, option: str = "schema_registry_url") -> None:
@@ -263,20 +269,14 @@ def check_url(url: str, option: str = "schema_registry_url") -> None:
 
 
 def _check_bootstrap(servers: str, option: str = "bootstrap_servers") -> None:
-    for server in servers.split(","):
-        place = _PROTOCOL.sub("", server.strip(), count=1)
-        host, colon, port = place.rpartition(":")
-        if not colon or port.endswith("]"):  # no port, librdkafka takes 9092
-            host, port = place, "9092"
-        good = re.fullmatch(r"[^\s:@/\[\]]+|\[[0-9a-fA-F:.]+(%\w+)?\]", host)
-        if not good or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65_535:
-            raise OptionError(option, _without_user(servers), "HOST:PORT,HOST:PORT,…")
+    if len(addresses(servers) or []) != servers.count(",") + 1:
+        raise OptionError(option, _without_user(servers), "HOST:PORT,HOST:PORT,…")
 
 
-def _options(name: str, options: Mapping[Any, Any]) -> dict[str, str | int | float | bool]:
+def _options(name: str, options: Mapping[Any, Any]) -> dict[str, Value]:
     if not isinstance(options, Mapping):
         raise OptionError(name, type(options).__name__, "a mapping from names to values")
-    checked: dict[str, str | int | float | bool] = {}
+    checked: dict[str, Value] = {}
     for key, value in options.items():
         if not isinstance(key, str) or not key:
             raise OptionError(name, key, "names such as 'sasl.username'")
@@ -285,10 +285,6 @@ def _options(name: str, options: Mapping[Any, Any]) -> dict[str, str | int | flo
             raise OptionError(f"{name} {key}", type(value).__name__, "text, a number or a flag")
         checked[key] = value
     return checked
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _without_user(url: str) -> str:
@@ -302,12 +298,12 @@ RELIABLE: Final = ProducerConfig(
     enable_idempotence=True,
     # As Java's producer: message.timeout.ms ends the attempts, and not three of them, which a
     # broker that restarts uses up in a second.
-    retries=_INT32_MAX,
+    retries=2**31 - 1,
 )
 """For production: every event once, in order, for as long as the process lives."""
 
 FAST: Final = ProducerConfig(acks="0", batch_size=65_536, linger_ms=50)
-"""For development: no broker confirms anything. What is counted as acknowledged was only sent."""
+"""For development: no broker confirms anything. Events counted as acknowledged were only sent."""
 
 BULK: Final = ProducerConfig(
     acks="1",

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ._client_options import Value
+    from ._client_settings import Value
 
 __all__ = ["Properties", "read_properties"]
 
-#: What only a consumer does with a connection (Kafka's ConsumerConfig, librdkafka's column C).
+#: Properties of consumers alone (Kafka's ConsumerConfig, librdkafka's column C).
 _OF_CONSUMERS: Final = frozenset(
     {
         *("allow.auto.create.topics", "auto.commit.interval.ms", "auto.include.jmx.reporter"),
@@ -35,7 +35,7 @@ _OF_CONSUMERS: Final = frozenset(
         *("avro.reflection.allow.null", "specific.protobuf.value.type"),
     }
 )
-#: What only Java's producer and its serializers know, and no event depends on.
+#: Properties that only Java's producer and its serializers know, and no event depends on.
 _OF_JAVA: Final = frozenset(
     {
         *("avro.remove.java.properties", "compression.gzip.level", "compression.lz4.level"),
@@ -77,7 +77,7 @@ _PLACEHOLDER: Final = re.compile(r"\{\{.*\}\}|\$\{.*\}|<[\w -]+>")
 
 @dataclass(frozen=True, kw_only=True)
 class Properties:
-    """What a file of properties says of each client; ``ignored`` are names of no use here."""
+    """The properties of each client in a file; ``ignored`` are names of no use here."""
 
     client: Mapping[str, Value] = field(default_factory=dict, repr=False)
     registry: Mapping[str, Value] = field(default_factory=dict, repr=False)
@@ -87,7 +87,7 @@ class Properties:
 
 
 def read_properties(path: Path) -> Properties:
-    """Reads a file as Java's ``Properties`` does, and sorts its lines by who they are for.
+    """Reads a file as Java's ``Properties`` does, and sorts its entries by client.
 
     Raises ``ConfigurationError`` for what cannot be read, or cannot be used and would be missed;
     without values, since any may be a secret.
@@ -125,13 +125,13 @@ def read_properties(path: Path) -> Properties:
     except ConfigurationError as error:
         raise ConfigurationError(f"--kafka-config {path}: {error}") from None
     bootstrap = known.pop("bootstrap.servers", None)
-    for name, place in (("bootstrap.servers", bootstrap), ("schema.registry.url", url)):
-        if place is not None and not _list(str(place)):
+    for name, address in (("bootstrap.servers", bootstrap), ("schema.registry.url", url)):
+        if address is not None and not _list(str(address)):
             raise ConfigurationError(f"--kafka-config {path}: {name} is empty; remove it")
     return Properties(
         client=known,
         registry=options,
-        # Java takes empty places in a list for nothing.
+        # Java skips empty items of a list.
         bootstrap=None if bootstrap is None else _list(str(bootstrap)),
         registry_url=None if url is None else _list(url),
         ignored=tuple(dict.fromkeys(ignored)),
@@ -225,9 +225,9 @@ def _pem_of_registry(stores: Mapping[str, Value]) -> dict[str, Value]:
         ) from None
     for name in ("ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem", "ssl.keystore.location"):
         if name in found:
-            place = name.replace(".pem", ".location").replace("keystore", "certificate")
+            location = name.replace(".pem", ".location").replace("keystore", "certificate")
             raise ConfigurationError(
                 f"the registry's certificates and keys are read from files of PEM only: give "
-                f"{_REGISTRY_PREFIX}{place}=FILE"
+                f"{_REGISTRY_PREFIX}{location}=FILE"
             )
     return found

@@ -1,4 +1,4 @@
-"""How a run ended: what PostgreSQL and Kafka hold of it, and whether it may be run again.
+"""How a run ended: what each sink holds of it, and whether it may be run again.
 
 A settlement is made once, when a run is over, from what the server of a COMMIT and the delivery
 reports of the events have said. Nothing else in a run says what arrived, so that there is one set
@@ -9,15 +9,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from .sinks.kafka import TopicDelivery
-
-__all__ = ["Settlement", "Tables", "TopicSettlement", "attach", "settlement_of"]
+__all__ = [
+    "Committed",
+    "Delivered",
+    "Outcome",
+    "Settlement",
+    "TopicSettlement",
+    "attach",
+    "settlement_of",
+]
 
 #: What became of the rows: they are committed, none of them is, or the answer to COMMIT got lost.
-Tables = Literal["committed", "nothing", "unknown"]
+Outcome = Literal["committed", "nothing", "unknown"]
+
+_OUTCOMES: dict[Outcome, str] = {
+    "committed": "all rows committed",
+    "nothing": "nothing committed",
+    "unknown": "whether the rows are committed is not known",
+}
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a sink that takes all rows or none has of a run.
+
+    ``replaces`` says whether the run replaces the rows that are there: then rows that are committed
+    do not stand in the way of the same run. ``skip`` is the option that leaves the sink out.
+    """
+
+    name: str
+    title: str
+    outcome: Outcome
+    replaces: bool
+    skip: str
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return self.outcome == "committed"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.title}: {_OUTCOMES[self.outcome]}."
+
+    def lines(self) -> list[str]:
+        return []
+
+    def as_json(self) -> dict[str, Any]:
+        return {"outcome": self.outcome, "rows": dict(self.rows)}
 
 
 @dataclass(frozen=True)
@@ -36,19 +77,6 @@ class TopicSettlement:
     unknown: int = 0
     perhaps_twice: int = 0
 
-    @classmethod
-    def of(cls, topic: str, planned: int, delivery: TopicDelivery | None) -> TopicSettlement:
-        if delivery is None:
-            return cls(topic, planned)
-        return cls(
-            topic,
-            planned,
-            delivery.acknowledged,
-            delivery.refused,
-            delivery.unknown,
-            delivery.perhaps_twice,
-        )
-
     @property
     def not_sent(self) -> int:
         return self.planned - self.acknowledged - self.refused - self.unknown
@@ -60,140 +88,156 @@ class TopicSettlement:
 
 
 @dataclass(frozen=True)
-class Settlement:
-    """What one run left behind. ``tables`` or ``topics`` None: the run had nothing for that side.
+class Delivered:
+    """What a sink that adds events one by one has of a run: the same events again are there twice."""
 
-    ``truncate`` tells whether the run replaces the rows that are there: then rows that are
-    committed do not stand in the way of the same run. ``objection`` tells that a service, or a
-    check, objected to what it was given, and would again.
-    """
-
-    tables: Tables | None
-    truncate: bool
-    topics: tuple[TopicSettlement, ...] | None
-    rows: Mapping[str, int] = field(default_factory=dict)
-    objection: bool = False
+    name: str
+    title: str
+    topics: tuple[TopicSettlement, ...]
 
     @property
     def planned(self) -> int:
-        return sum(one.planned for one in self.topics or ())
+        return sum(one.planned for one in self.topics)
 
     @property
     def acknowledged(self) -> int:
-        return sum(one.acknowledged for one in self.topics or ())
+        return sum(one.acknowledged for one in self.topics)
 
     @property
     def arrived(self) -> int:
-        return sum(one.arrived for one in self.topics or ())
+        return sum(one.arrived for one in self.topics)
+
+    @property
+    def complete(self) -> bool:
+        return self.acknowledged == self.planned
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.title}: {self.acknowledged} of {self.planned} planned events acknowledged."
+
+    def lines(self) -> list[str]:
+        return [
+            f"  {one.topic}: planned {one.planned}, acknowledged {one.acknowledged}, "
+            f"refused {one.refused}, unknown {one.unknown}"
+            + (f", perhaps twice {one.perhaps_twice}" if one.perhaps_twice else "")
+            for one in self.topics
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "planned": self.planned,
+            "acknowledged": self.acknowledged,
+            "refused": sum(one.refused for one in self.topics),
+            "unknown": sum(one.unknown for one in self.topics),
+            "topics": {
+                one.topic: {
+                    "planned": one.planned,
+                    "acknowledged": one.acknowledged,
+                    "refused": one.refused,
+                    "unknown": one.unknown,
+                    "not_sent": one.not_sent,
+                    "perhaps_twice": one.perhaps_twice,
+                }
+                for one in self.topics
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What one run left behind, by sink.
+
+    ``objection`` says that a service, or a check, objected to what it was given, and would again.
+    """
+
+    sinks: tuple[Committed | Delivered, ...]
+    objection: bool = False
+
+    @property
+    def _committed(self) -> list[Committed]:
+        return [one for one in self.sinks if isinstance(one, Committed)]
+
+    @property
+    def _delivered(self) -> list[Delivered]:
+        return [one for one in self.sinks if isinstance(one, Delivered)]
+
+    @property
+    def arrived(self) -> int:
+        """Events that are in a topic, or may be."""
+        return sum(one.arrived for one in self._delivered)
 
     @property
     def complete(self) -> bool:
         """Whether every row is committed and every event acknowledged."""
-        return self.tables in (None, "committed") and self.acknowledged == self.planned
+        return all(one.complete for one in self.sinks)
 
     @property
     def repeatable(self) -> bool:
         """Whether the same command, run again, ends with every row and event there once."""
-        return not self.complete and not self.arrived and (self.truncate or not self.rows_stay)
+        in_the_way = [one for one in self._staying if not one.replaces]
+        return not self.complete and not self.arrived and not in_the_way
 
     @property
-    def rows_stay(self) -> bool:
-        """Whether rows of this run are, or may be, in the way of the same rows."""
-        return self.tables in ("committed", "unknown")
+    def _staying(self) -> list[Committed]:
+        """Sinks where rows of this run are, or may be."""
+        return [one for one in self._committed if one.outcome in ("committed", "unknown")]
 
     @property
     def advice(self) -> str:
         """What to do next, in one or two sentences."""
         if self.complete:
-            return _all_there(self)
+            return self._all_there()
         if not self.arrived:
-            return _nothing_arrived(self)
-        added = " and --skip-postgres added" if self.tables == "committed" else ""
-        names = " ".join(one.topic for one in self.topics or () if one.arrived)
+            return self._nothing_arrived()
+        done = [one for one in self._committed if one.complete]
+        added = f" and {_skips(done)} added" if done else ""
+        names = " ".join(
+            topic.topic for one in self._delivered for topic in one.topics if topic.arrived
+        )
         return (
             "Do not run it again as it is: events that arrived would be there twice. Delete the "
             f"topics that have some ({names}), then run this command with the same seed and options{added}; "
             "or keep them and let consumers drop doubles by ce_id."
         )
 
+    def _all_there(self) -> str:
+        if not self._delivered:
+            return "Every row is committed: nothing is left to do."
+        what = "committed and acknowledged" if self._committed else "acknowledged"
+        return f"Everything was {what}; do not repeat: each event would be there twice."
+
+    def _nothing_arrived(self) -> str:
+        if self.repeatable:
+            what = "No event arrived" if self._staying else "Nothing was loaded"
+            when = "once the cause is mended, " if self.objection else ""
+            return f"{what}: {when}the same command can be repeated."
+        done = f"run the same command with {_skips(self._staying)} for the events"
+        if all(one.complete for one in self._staying):
+            return f"The rows are there: {done}."
+        if not self._delivered:
+            done = "nothing is left to do"
+        return f"Look whether the rows are there: if so, {done}; if not, run it as it was."
+
     @property
     def sentence(self) -> str:
-        """Both sides in one line."""
-        parts = []
-        if self.tables is not None:
-            parts.append(f"PostgreSQL: {_TABLES[self.tables]}.")
-        if self.topics is not None:
-            parts.append(
-                f"Kafka: {self.acknowledged} of {self.planned} planned events acknowledged."
-            )
-        return " ".join(parts)
+        """All sinks in one line."""
+        return " ".join(one.sentence for one in self.sinks)
 
     def lines(self) -> list[str]:
         """The settlement in plain words."""
-        lines = [self.sentence]
-        lines += (
-            f"  {one.topic}: planned {one.planned}, acknowledged {one.acknowledged}, "
-            f"refused {one.refused}, unknown {one.unknown}"
-            + (f", perhaps twice {one.perhaps_twice}" if one.perhaps_twice else "")
-            for one in self.topics or ()
-        )
-        return [*lines, self.advice]
+        return [self.sentence, *(line for one in self.sinks for line in one.lines()), self.advice]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as values that JSON has."""
-        tables = None if self.tables is None else {"outcome": self.tables, "rows": dict(self.rows)}
-        topics = None
-        if self.topics is not None:
-            topics = {
-                "planned": self.planned,
-                "acknowledged": self.acknowledged,
-                "refused": sum(one.refused for one in self.topics),
-                "unknown": sum(one.unknown for one in self.topics),
-                "topics": {
-                    one.topic: {
-                        "planned": one.planned,
-                        "acknowledged": one.acknowledged,
-                        "refused": one.refused,
-                        "unknown": one.unknown,
-                        "not_sent": one.not_sent,
-                        "perhaps_twice": one.perhaps_twice,
-                    }
-                    for one in self.topics
-                },
-            }
+        """The same as values that JSON has; each sink by its name."""
         return {
-            "postgres": tables,
-            "kafka": topics,
+            **{one.name: one.as_json() for one in self.sinks},
             "repeatable": self.repeatable,
             "advice": self.advice,
         }
 
 
-_TABLES = {
-    "committed": "all rows committed",
-    "nothing": "nothing committed",
-    "unknown": "whether the rows are committed is not known",
-}
-
-
-def _all_there(settlement: Settlement) -> str:
-    if settlement.topics is None:
-        return "Every row is committed: nothing is left to do."
-    what = "committed and acknowledged" if settlement.tables else "acknowledged"
-    return f"Everything was {what}; do not repeat: each event would be there twice."
-
-
-def _nothing_arrived(settlement: Settlement) -> str:
-    if settlement.repeatable:
-        what = "No event arrived" if settlement.rows_stay else "Nothing was loaded"
-        when = "once the cause is mended, " if settlement.objection else ""
-        return f"{what}: {when}the same command can be repeated."
-    if settlement.tables == "committed":
-        return "The rows are there: run the same command with --skip-postgres for the events."
-    done = "run the same command with --skip-postgres for the events"
-    if settlement.topics is None:
-        done = "nothing is left to do"
-    return f"Look whether the rows are there: if so, {done}; if not, run it as it was."
+def _skips(sinks: list[Committed]) -> str:
+    return " and ".join(one.skip for one in sinks)
 
 
 def attach(error: BaseException, settlement: Settlement) -> None:

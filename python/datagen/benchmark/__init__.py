@@ -1,6 +1,6 @@
 """`datagen benchmark`: the rate of each stage here, beside a peer that does the same work.
 
-Both run in turns, so that they meet the machine in the same state, and the ratio is what to go by.
+Both run by turns, so that they meet the machine in the same state, and the ratio is what to go by.
 PostgreSQL and Kafka are measured in a schema and in topics of the benchmark's own, which are gone in
 the end; the user's tables, topics and subjects are not touched.
 """
@@ -16,7 +16,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from .._core import Plan
 from .._files import reason, write_whole
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .. import loader
+    from ..sinks.kafka.stage import KafkaTarget
+    from ..sinks.postgres.stage import PostgresTarget
     from ._contest import Ways
 
 __all__ = [
     "Comparison",
-    "Report",
+    "Measured",
     "Round",
     "Side",
     "Way",
@@ -57,7 +59,7 @@ _WARM_UP: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Report:
+class Measured:
     """What was found, on what, and in how many seconds."""
 
     plan: Plan
@@ -84,7 +86,7 @@ class Report:
         }
 
 
-def measure(load: loader.Load, rounds: int, say: Callable[[str], None]) -> Report:
+def measure(load: loader.Load, rounds: int, say: Callable[[str], None]) -> Measured:
     """Measures every stage of a load; ``say`` hears what is being done.
 
     A service that the load skips is left out. Raises what a load raises, before anything is
@@ -97,7 +99,7 @@ def measure(load: loader.Load, rounds: int, say: Callable[[str], None]) -> Repor
         for title, ways in (*stages(load.plan).items(), *services.items()):
             say(f"Measuring {title}")
             figures.append(_compare(title, *ways(), rounds=rounds))
-    return Report(load.plan, machine(), tuple(figures), time.perf_counter() - began)
+    return Measured(load.plan, machine(), tuple(figures), time.perf_counter() - began)
 
 
 def _services(load: loader.Load, stack: ExitStack) -> dict[str, Ways]:
@@ -106,8 +108,9 @@ def _services(load: loader.Load, stack: ExitStack) -> dict[str, Ways]:
     found: dict[str, Ways] = {}
     plan = load.plan
     small = replace(load, plan=_first(plan, _WARM_UP))
-    if load.postgres_url is not None:
-        schema = stack.enter_context(own_schema(load.postgres_url))
+    if "postgres" in load.targets:
+        database = cast("PostgresTarget", load.targets["postgres"])
+        schema = stack.enter_context(own_schema(database.url))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datagen-")))
 
         def into_postgres() -> tuple[Way, Way]:
@@ -116,8 +119,9 @@ def _services(load: loader.Load, stack: ExitStack) -> dict[str, Ways]:
             return postgres(load, schema), files.way()
 
         found["PostgreSQL"] = into_postgres
-    if load.producer is not None:
-        config = stack.enter_context(own_topics(load.producer))
+    if "kafka" in load.targets:
+        cluster = cast("KafkaTarget", load.targets["kafka"])
+        config = stack.enter_context(own_topics(cluster.producer))
 
         def into_kafka() -> tuple[Way, Way]:
             kafka(small, config).run()
@@ -152,7 +156,7 @@ def _unit(one: Comparison) -> str:
     return "events/s" if one.title == "Kafka" else "rows/s"
 
 
-def show(report: Report, file: IO[str]) -> None:
+def show(report: Measured, file: IO[str]) -> None:
     """Writes a table of what was found, and of what machine."""
     from rich.box import MARKDOWN
     from rich.console import Console
@@ -186,7 +190,7 @@ def show(report: Report, file: IO[str]) -> None:
     print(described(report.machine), file=file)
 
 
-def write(report: Report, path: Path) -> None:
+def write(report: Measured, path: Path) -> None:
     """Writes every figure as JSON into a file, or to the output if its name is ``-``."""
     text = json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n"
     if path == Path("-"):

@@ -1,4 +1,4 @@
-"""Ways to do the same work, in turns, so that all meet the machine in the same state."""
+"""Ways to do the same work, by turns, so that all meet the machine in the same state."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Side:
 
 @dataclass
 class Comparison:
-    """Ours beside peers, run in turns in the same minute."""
+    """Ours beside peers, run by turns in the same minute."""
 
     title: str
     ours: Side

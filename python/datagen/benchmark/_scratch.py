@@ -101,7 +101,7 @@ def own_schema(url: str) -> Iterator[Schema]:
 def own_topics(config: ProducerConfig) -> Iterator[ProducerConfig]:
     """A configuration whose topics and subjects have a prefix of their own.
 
-    Without a registry it is one for JSON, so that the missing registry is told once.
+    Without a registry it is one for JSON, so that one warning names the missing registry.
     """
     from ..sinks.kafka import KafkaSink
 

@@ -13,17 +13,18 @@ import subprocess
 import time
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .. import loader
 from ..errors import RejectedError, UnreachableError
-from ..sinks.kafka import KafkaSink, flush_timeout
+from ..sinks.base import Window
+from ..sinks.kafka import flush_timeout
 from ..sinks.kafka.cluster import TIMEOUT
+from ..sinks.kafka.event_records import EventRecords
 from ..sinks.kafka.interrupt import HeldInterrupt
 from ..sinks.kafka.librdkafka import ClientEvents, failure, kind_of
-from ..sinks.postgres import PostgresSink
+from ..sinks.postgres.copy_session import COPY_HEADER, COPY_TRAILER
 from ..sinks.postgres.ddl import shape
-from ..sinks.postgres.wire import COPY_HEADER, COPY_TRAILER
 from ..types import catalogue
 from ._contest import Round, Way, cpu_seconds
 
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .._core import Batch, Plan
+    from .._core import Plan
     from ..presets import ProducerConfig
-    from ..types import Relation
+    from ..sinks.base import Part, Stage
+    from ..sinks.kafka.stage import KafkaTarget
+    from ..sinks.postgres.stage import PostgresTarget
     from ._scratch import Schema
-
-    Record = tuple[bytes, bytes, list[tuple[str, str | bytes | None]]]
 
 __all__ = ["CopyFiles", "ReadyRecords", "check_options", "kafka", "postgres"]
 
@@ -53,43 +54,44 @@ class _Stopwatch:
         self._stage = stage
         self._began = self.seconds = 0.0
 
-    def start(self, stage: str, name: str, rows: int) -> None:  # noqa: ARG002
-        if stage == self._stage and not self._began:
+    def start(self, stage: Stage, name: str, rows: int) -> None:  # noqa: ARG002
+        if stage.name == self._stage and not self._began:
             self._began = time.perf_counter()
 
     def advance(self, rows: int) -> None:
-        """Nobody watches."""
+        """The clock alone counts."""
 
-    def finish(self, part: loader.Part) -> None:  # noqa: ARG002
+    def finish(self, stage: Stage, part: Part) -> None:  # noqa: ARG002
         if self._began:
             self.seconds = time.perf_counter() - self._began
 
 
 def check_options(load: loader.Load) -> None:
     """Raises for what no connection could mend, before the first one."""
-    if load.postgres_url is not None:
-        PostgresSink(load.postgres_url)
-    if load.producer is not None:
-        KafkaSink(load.producer)
+    window = Window(load.plan, load.from_customer, load.fast, load.workers, lambda _: [])
+    for target in load.targets.values():
+        target.sink(window)
 
 
 def postgres(load: loader.Load, schema: Schema) -> Way:
     """All tables of a load, keys and commit included."""
-    run = replace(load, postgres_url=schema.url, producer=None)
+    target = cast("PostgresTarget", load.targets["postgres"])
+    run = replace(load, targets={"postgres": replace(target, url=schema.url)})
     rows = sum(load.plan.rows(table.name) for table in catalogue().tables)
     return Way("datagen", rows, lambda: _load(run, "postgres", rows), schema.renew)
 
 
 def kafka(load: loader.Load, config: ProducerConfig) -> Way:
     """All events of a load, up to the last acknowledgement."""
-    run = replace(load, postgres_url=None, producer=config, create_topics=True)
+    target = cast("KafkaTarget", load.targets["kafka"])
+    run = replace(load, targets={"kafka": replace(target, producer=config, create_topics=True)})
     rows = sum(load.plan.rows(stream.name) for stream in catalogue().streams)
     return Way("datagen", rows, lambda: _load(run, "kafka", rows))
 
 
 def _load(run: loader.Load, stage: str, rows: int) -> Round:
     watch, cpu = _Stopwatch(stage), cpu_seconds()
-    loader.load(run, watch, ahead=False)
+    loader.load(run, watch, prefetch=False)
     return Round(rows, watch.seconds, cpu_seconds() - cpu)
 
 
@@ -192,10 +194,11 @@ class ReadyRecords:
     def __init__(self, config: ProducerConfig, plan: Plan, stop: int) -> None:
         self._config = config
         self._records = [
-            (config.topic_prefix + stream.name, *record)
+            (config.topic_prefix + stream.name, value, key, stamp, headers)
             for stream in catalogue().streams
+            for records in (EventRecords(stream, config, 1 if config.avro else None),)
             for batch in plan.batches(stream.name, 0, stop)
-            for record in _records(stream, batch, avro=config.avro)
+            for _, value, key, stamp, headers in records.rows(batch)
         ]
 
     def way(self) -> Way:
@@ -225,11 +228,11 @@ class ReadyRecords:
             cpu, began = cpu_seconds(), time.perf_counter()
             while some := list(islice(records, _POLL_EVERY)):
                 with HeldInterrupt() as held:
-                    for topic, value, key, headers in some:
+                    for topic, value, key, stamp, headers in some:
                         while True:
                             try:
                                 producer.produce(
-                                    topic, value, key, -1, on_delivery, None, 0, headers
+                                    topic, value, key, -1, on_delivery, None, stamp, headers
                                 )
                                 break
                             except BufferError:
@@ -252,15 +255,3 @@ class ReadyRecords:
                 f"that is measured beside datagen ({errors[0] if errors else 'no answer'})"
             )
         return Round(acknowledged, seconds, cpu)
-
-
-def _records(stream: Relation, batch: Batch, *, avro: bool) -> Iterator[Record]:
-    """Value, key and headers of each event, as a load sends them."""
-    keys, times = batch.text(str(stream.key)), batch.text(str(stream.time))
-    values = batch.encode("avro", schema_id=1) if avro else batch.encode("json")
-    version = ("ce_specversion", b"1.0")
-    kind, source = ("ce_type", str(stream.ce_type).encode()), ("ce_source", b"data-gen/financial")
-    rows = zip(values, keys, batch.text(stream.primary_key), times, strict=True)
-    for value, key, ident, when in rows:
-        own = ("ce_id", ident), ("ce_time", when), ("ce_subject", key)
-        yield value, key, [version, kind, source, *own]

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from .console import Console
-from .loading import PARALLEL, as_in_load, load_parallel, on_local_stack
-from .options import NAMES, check_target, options_named, run_from
+from .load_options import check_target, on_local_stack, options_named, run_from
+from .loading import PARALLEL, as_in_load, load_parallel
 
 __all__ = ["benchmark"]
 
@@ -55,14 +55,14 @@ def benchmark(context: click.Context, /, **options: Any) -> None:
     from .. import benchmark as stages
 
     given = {**options, "customers": options["scale"]}
-    with options_named({**NAMES, "customers": "--scale"}):
+    with options_named({"customers": "--scale"}):
         usual = load_parallel.make_context("load-parallel", []).params
         run = run_from(context, {**usual, **given}, **PARALLEL)
     file: Path | None = options["json_file"]
     if file is not None:
         check_target(file, "--json")
     if options["local"]:
-        run = on_local_stack(context, run, Console(as_json=file == Path("-")))
+        run = on_local_stack(context, run, Console(as_json=file == Path("-")).say)
     out = sys.stderr if file == Path("-") else sys.stdout
     report = stages.measure(run, options["rounds"], lambda text: click.echo(text, file=out))
     stages.show(report, out)

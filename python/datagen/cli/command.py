@@ -70,7 +70,7 @@ def _set_up_logging() -> str:
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
     if level != "DEBUG":
-        # It tells of sessions that are lost, as our errors do.
+        # It logs lost sessions, which our errors name too.
         logging.getLogger("psycopg").setLevel(logging.ERROR)
     return level
 

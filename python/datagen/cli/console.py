@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
     from .. import loader
     from ..settlement import Settlement
+    from ..sinks.base import Check, Part, Stage
 
 __all__ = ["Console"]
-
-#: Tables in the order in which they are validated.
-_SHOWN: Final = ("customers", "accounts", "credit_cards", "loans", "properties", "stocks")
 
 
 def _rate(rows: int, seconds: float) -> str:
@@ -40,19 +38,13 @@ class Console:
     to stderr.
     """
 
-    _STAGES: Final = {
-        "generate": "Generating",
-        "postgres": "PostgreSQL",
-        "kafka": "Kafka",
-        "report": "Counting",
-    }
     _QUIET: Final = 5.0  # seconds between two lines about one part, in a log
 
     def __init__(self, *, as_json: bool = False) -> None:
         self._err = as_json
         self._bar: Any = None
         self._task: TaskID | None = None
-        self._stage = ""
+        self._title = ""
         self._done = 0
         self._rows = 0
         self._began = self._spoke = 0.0
@@ -69,8 +61,8 @@ class Console:
             f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}, {mode} mode)"
         )
 
-    def start(self, stage: str, name: str, rows: int) -> None:
-        self._stage, self._name, self._rows, self._done = stage, name, rows, 0
+    def start(self, stage: Stage, name: str, rows: int) -> None:
+        self._title, self._name, self._rows, self._done = stage.title, name, rows, 0
         self._began = self._spoke = time.perf_counter()
         stream = self._stream()
         if not stream.isatty():
@@ -107,12 +99,12 @@ class Console:
             left = (self._rows - self._done) * (now - self._began) / self._done
             self.say(f"  {self._label()}: {self._done} of {self._rows} ({rate}, {left:.0f} s left)")
 
-    def finish(self, part: loader.Part) -> None:
+    def finish(self, stage: Stage, part: Part) -> None:
         self.close()
         rows = f"{part.rows} in " if self._rows or part.rows else ""
         rate = f" ({_rate(part.rows, part.seconds)})" if part.rows else ""
-        # Of several parts that were begun as one, each is told by its own name.
-        self.say(f"  {self._STAGES[self._stage]} {part.name}: {rows}{part.seconds:.2f} s{rate}")
+        # Of several parts that were begun as one, each is printed by its own name.
+        self.say(f"  {stage.title} {part.name}: {rows}{part.seconds:.2f} s{rate}")
 
     def say(self, text: str) -> None:
         """Prints a line."""
@@ -158,34 +150,28 @@ class Console:
             self._bar = None
 
     def _label(self) -> str:
-        return f"{self._STAGES[self._stage]} {self._name}"
+        return f"{self._title} {self._name}"
 
-    def tail(self, run: loader.Load, report: loader.Report) -> None:
+    def tail(self, report: loader.RunReport) -> None:
         """The summary and, as the guide shows it, the validation."""
         self.say("Summary:")
-        for label, unit, parts, stage in (
-            ("Generation", "rows", report.generated, "generate"),
-            ("PostgreSQL", "rows", report.tables, "postgres"),
-            (f"Kafka ({report.format}, {report.engine})", "events", report.topics, "kafka"),
-        ):
-            if parts:
-                rows, seconds = sum(p.rows for p in parts), report.seconds_of[stage]
-                self.say(f"  {label}: {rows} {unit} in {seconds:.2f} s ({_rate(rows, seconds)})")
-        rows = sum(part.rows for part in (*report.tables, *report.topics))
-        self.say(f"  Total: {rows} rows in {report.seconds:.2f} s ({_rate(rows, report.seconds)})")
-        if run.postgres_url is not None:
-            self.say("Validating PostgreSQL row counts...")
-            checks = sorted(report.table_checks, key=lambda check: _SHOWN.index(check.name))
-            self._checks(checks, "rows")
-        if run.producer is not None:
-            self.say("Validating Kafka topic offsets...")
-            self._checks(report.topic_checks, "events")
+        for one in report.stages:
+            sent = ", ".join(value for value in one.facts.values() if isinstance(value, str))
+            label = (one.stage.summary or one.stage.title) + (f" ({sent})" if sent else "")
+            rate = _rate(one.rows, one.seconds)
+            self.say(f"  {label}: {one.rows} {one.stage.unit} in {one.seconds:.2f} s ({rate})")
+        rate = _rate(report.rows, report.seconds)
+        self.say(f"  Total: {report.rows} rows in {report.seconds:.2f} s ({rate})")
+        for one in report.stages:
+            if one.stage.counted:
+                self.say(f"Validating {one.stage.counted}...")
+                self._checks(one.checks, one.stage.unit)
         if report.uncounted:
             self.say("Validation: NOT DONE")
         else:
             self.say(f"Validation: {'ALL OK' if report.ok else 'FAILED'}")
 
-    def _checks(self, checks: Sequence[loader.Check], unit: str) -> None:
+    def _checks(self, checks: Sequence[Check], unit: str) -> None:
         if not checks:
             self.say("  not counted")
         for check in checks:

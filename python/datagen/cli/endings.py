@@ -42,10 +42,10 @@ def explain(error: BaseException, *, debug: bool) -> int:
         _fail(str(error), debug=debug)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone; there is nobody to tell.
+        # The reader of our output has gone, so that no line can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    # A mistake of ours. Its text is not shown: nobody has made sure that it holds no password.
+    # A mistake of ours. Its text is not shown, since it may hold a password.
     _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)
     return 1
 

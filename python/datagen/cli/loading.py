@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -12,21 +10,16 @@ import cloup
 from .. import loader
 from ..errors import CountingError, VerificationError
 from ..settlement import attach, settlement_of
+from ..sinks import SINKS, options_of
 from . import signals
 from .console import Console
 from .endings import exit_code, text_of
-from .options import NAMES, is_given, load_options, options_named, run_from
+from .load_options import load_options, on_local_stack, options_named, run_from
 
-__all__ = ["PARALLEL", "as_in_load", "load", "load_parallel", "on_local_stack"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["PARALLEL", "as_in_load", "load", "load_parallel"]
 
 #: What makes a load a parallel one.
-PARALLEL: Final[dict[str, Any]] = {
-    "fast": True,
-    "workers": 0,
-    "partitions": loader.PARALLEL_PARTITIONS,
-}
+PARALLEL: Final[dict[str, Any]] = {"fast": True, "workers": 0, "parallel": True}
 
 
 @click.command(
@@ -87,22 +80,18 @@ def _load_and_judge(
     **more: Any,
 ) -> None:
     """Loads, and raises where the outcome is not what was planned."""
-    if options["skip_postgres"] and options["skip_kafka"]:
-        raise click.UsageError("--skip-postgres and --skip-kafka together leave nothing to load.")
-    with options_named(NAMES):
+    with options_named():
         run = run_from(context, options, **more)
     if options["local"]:
-        run = on_local_stack(context, run, console)
-    if run.truncate and run.from_customer and run.postgres_url is not None:
-        _log.warning("--truncate removes the rows of customers before %d too", run.from_customer)
+        run = on_local_stack(context, run, console.say)
     console.head(run)
-    said.update(_as_json(run))
-    with options_named(NAMES):  # the sinks check theirs as they are made
+    said.update(_as_json(run), **_unused(run))
+    with options_named():  # the sinks check theirs as they are made
         report = loader.load(run, console)
     said.update(report.settlement.as_json(), **report.as_json())
     try:
-        console.tail(run, report)
-        _judge(run, report)
+        console.tail(report)
+        _judge(report)
     except BaseException as error:
         # A signal while the summary waits for its reader; or something is not as it should be.
         if not isinstance(error, CountingError):
@@ -110,24 +99,31 @@ def _load_and_judge(
         raise
 
 
-def _judge(run: loader.Load, report: loader.Report) -> None:
+def _judge(report: loader.RunReport) -> None:
     """Raises ``VerificationError`` where the outcome is not what was planned."""
     if report.uncounted:
-        sides = [run.postgres_url is not None and "committed", run.producer and "acknowledged"]
-        what = " and ".join(str(side) for side in reversed(sides) if side)
+        done = [one.stage.committed for one in report.stages if one.stage.committed]
         raise CountingError(
-            f"everything was {what}; counting failed: {report.uncounted.rstrip('.')}; do not repeat"
+            f"everything was {' and '.join(reversed(done))}; counting failed: "
+            f"{report.uncounted.rstrip('.')}; do not repeat"
         )
     if not report.ok:
         raise VerificationError(
             "what the services hold is not what was loaded (see above); "
             "is something else writing to these tables or topics, or deleting them?"
         )
-    if report.doubled:
-        raise VerificationError(
-            f"{report.doubled} events were sent again since their acknowledgements were lost, and "
-            "may be there twice (ce_id tells). The preset RELIABLE rules that out."
-        )
+    for one in report.stages:
+        if one.objection:
+            raise VerificationError(one.objection)
+
+
+def _unused(run: loader.Load) -> dict[str, Any]:
+    """What the result says of sinks that take no part."""
+    found: dict[str, Any] = {}
+    for name in SINKS:
+        if name not in run.targets:
+            found |= {name: None, **options_of(name).facts}
+    return found
 
 
 def _as_json(run: loader.Load) -> dict[str, Any]:
@@ -140,31 +136,6 @@ def _as_json(run: loader.Load) -> dict[str, Any]:
         "days": plan.days,
         "as_of": f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}",
     }
-
-
-def on_local_stack(context: click.Context, run: loader.Load, console: Console) -> loader.Load:
-    for name in ("postgres_url", "kafka_bootstrap", "schema_registry"):
-        if is_given(context, name):
-            option = "--" + name.replace("_", "-")
-            if context.get_parameter_source(name) is click.core.ParameterSource.ENVIRONMENT:
-                option = f"DATAGEN_{name.upper()}"
-            raise click.UsageError(f"--local says where the services are; leave out {option}.")
-    from .. import local
-
-    stack = local.up(report=console.say)
-    producer = run.producer and replace(
-        run.producer,
-        bootstrap_servers=stack.kafka_bootstrap,
-        schema_registry_url=stack.schema_registry,
-        json_fallback=False,
-    )
-    # A sandbox that was just started has no topics yet.
-    return replace(
-        run,
-        postgres_url=run.postgres_url and stack.postgres_url,
-        producer=producer,
-        create_topics=True,
-    )
 
 
 def as_in_load(*names: str) -> list[click.Parameter]:

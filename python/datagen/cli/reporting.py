@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from .._core import Plan
 from ..errors import VerificationError
+from ..sinks.base import Stage
 from .console import Console
+from .load_options import check_target, options_named
 from .loading import as_in_load
-from .options import check_target, options_named
 
 __all__ = ["report"]
+
+_COUNTING: Final = Stage("report", title="Counting", unit="customers")
 
 
 @click.command(
@@ -40,7 +44,7 @@ def report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
     sample: 10 000 customers take seconds and show more than 100. Needs the extra `report`; ends
     with exit code 6 if a check does not hold.
     """
-    with options_named({}):
+    with options_named():
         plan = Plan(seed, customers, as_of=as_of, days=days)
     check_target(out, "--out")
 
@@ -51,7 +55,7 @@ def report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
         f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ})"
     )
     console = Console()
-    console.start("report", "customers", customers)
+    console.start(_COUNTING, "customers", customers)
     try:
         found = page.measure(plan, console.advance)
     finally:

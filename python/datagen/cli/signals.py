@@ -49,7 +49,7 @@ def listen() -> None:
 def last_words() -> None:
     """Has further signals wait for a run that is ending to say how, but no longer than it takes.
 
-    After some seconds, for whoever does not read what is said, they end the process at once.
+    After some seconds, when the last lines are not read, they end the process at once.
     """
     began = time.monotonic()
 

@@ -58,7 +58,7 @@ def bootstrap(port: int) -> str:
 
 
 def _cluster_id(home: Path, port: int) -> str:
-    """A cluster id by which our broker is told from another one on the same port."""
+    """A cluster id that distinguishes our broker from another one on the same port."""
     return f"datagen-local-{home.stat().st_ino}-{port}"
 
 

@@ -1,4 +1,4 @@
-"""Processes that outlive the command which started them, told apart by pid and start time."""
+"""Processes that outlive the command which started them, distinguished by pid and start time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def spawn(command: Command, cwd: Path, log: Path) -> int:
         )
     finally:
         os.close(output)
-    # From here on the service belongs to nobody: without a return code, Popen would warn that
+    # From here on the service has no owner here: without a return code, Popen would warn that
     # it still runs when the object is collected. `stop` reaps it if we are still the parent.
     process.returncode = 0
     return process.pid
@@ -224,7 +224,7 @@ def is_listening(port: int) -> bool:
 
 
 def choose_port(preferred: int, taken: Collection[int] = ()) -> int:
-    """``preferred`` if nobody has it, else a free port that the system picks; none of ``taken``."""
+    """``preferred`` if it is free, else a free port that the system picks; none of ``taken``."""
     if preferred not in taken and not is_listening(preferred):
         try:
             return _bind(preferred)

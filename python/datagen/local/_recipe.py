@@ -23,7 +23,7 @@ Report = Callable[[str], None]
 class Program:
     """An executable file, and the files and folders beside each other that it needs to run.
 
-    ``path`` is below the first of ``parts``, or is that; ``name`` tells versions apart.
+    ``path`` is below the first of ``parts``, or is that; ``name`` distinguishes versions.
     """
 
     name: str

@@ -26,8 +26,11 @@ class Registry(Recipe):
             *("--port", str(port)),
             *("--file", home / "registry.json"),
         ]
-        # The child must find the same datagen, also where only our sys.path knows it.
-        paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+        import avro
+
+        # The child must find the same modules, also where only our sys.path knows them.
+        folders = (Path(__file__).resolve().parents[2], Path(avro.__file__).resolve().parents[1])
+        paths = [*dict.fromkeys(map(str, folders)), os.environ.get("PYTHONPATH", "")]
         env = {**plain_environment(), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         if _can_start_python():
             return Command(argv, env)
@@ -54,9 +57,11 @@ def _can_start_python() -> bool:
     """
     import _socket
 
+    import avro
+
     from datagen import _core
 
-    needed = (os.__file__, json.__file__, _core.__file__, __file__)
+    needed = (os.__file__, json.__file__, avro.__file__, _core.__file__, __file__)
     more = [file for file in (getattr(_socket, "__file__", None),) if file]
     readable = all(os.access(file, os.R_OK) for file in (*needed, *more))
     return readable and os.access(sys.executable, os.R_OK | os.X_OK)

@@ -1,7 +1,7 @@
 """What root asks for, done by the account that owns the files.
 
-PostgreSQL refuses to run as root, and nothing else of the stack should: whoever reaches a
-service and finds a hole in it has what its account has. And whoever runs as that account can put
+PostgreSQL refuses to run as root, and nothing else of the stack should: a caller who
+reaches a service and finds a hole in it has what its account has. And a process of that account can put
 a link where root is about to write. So root only finds out whose the folder is, gives one that is
 new to an account for it, and starts a process that becomes that account before it touches
 anything in there (``_worker``).
@@ -62,14 +62,14 @@ def up(folder: Path, report: Report) -> Stack:
     if found is not None:
         report("the local stack is already up")
         return found
-    told = _have_done("up", folder, account, report)["stack"]
-    services = (Service(**{**one, "log": Path(one["log"])}) for one in told["services"])
-    return Stack(**{**told, "services": tuple(services)})
+    said = _have_done("up", folder, account, report)["stack"]
+    services = (Service(**{**one, "log": Path(one["log"])}) for one in said["services"])
+    return Stack(**{**said, "services": tuple(services)})
 
 
 def down(folder: Path, report: Report) -> list[str]:
     found = _walk(folder, None)
-    if found is None:  # root's own: an earlier version's, or nobody's
+    if found is None:  # root's own: an earlier version's, or of no account
         return down_here(folder, report)
     account, folder = found
     stopped: list[str] = _have_done("down", folder, account, report)["stopped"]
@@ -173,7 +173,7 @@ def _open(name: str | Path, above: int | None = None) -> Any:
 
 
 def _check(descriptor: int, path: Path) -> int:
-    """The mode of a folder of root's in which nobody else can replace what is there."""
+    """The mode of a folder of root's in which no other account can replace what is there."""
     found = os.fstat(descriptor)
     shared = found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0)
     if shared and not found.st_mode & stat.S_ISVTX:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from typing import TYPE_CHECKING, Any
 
-from datagen._files import open_own
+from datagen._files import write_whole
 
 from ._avro import InvalidSchemaError, Schema, incompatibilities
 
@@ -236,7 +235,7 @@ class Subjects:
             return []
         found = []
         for entry in entries if level.endswith("_TRANSITIVE") else entries[-1:]:
-            old = Schema(self._schemas[entry["id"]])
+            old = _parse(self._schemas[entry["id"]])
             if not level.startswith("FORWARD"):
                 found += incompatibilities(reader=new, writer=old)
             if not level.startswith("BACKWARD"):
@@ -256,13 +255,8 @@ class Subjects:
             "subjects": self._versions,
             "compatibility": self._levels,
         }
-        temporary = self._file.with_name(self._file.name + ".new")
-        descriptor = open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._file)
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        write_whole(self._file, text.encode(), 0o600)
 
 
 def _parse(text: str) -> Schema:

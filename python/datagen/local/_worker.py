@@ -62,7 +62,7 @@ def main() -> None:
     except DatagenError as error:
         say(error=type(error).__name__, message=str(error))
     except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(130)  # root's command has been ended, and nobody listens
+        os._exit(130)  # root's command has been ended, and no process reads the answer
     except OSError as error:
         say(error="ConfigurationError", message=f"the local stack cannot be run: {error}")
 

@@ -4,7 +4,7 @@
 Avro only, without schema references, contexts or authentication. Calls and error codes follow
 Confluent's "Schema Registry API Reference".
 
-Since nobody has to log in, what a web page can make a browser send is refused: a request for
+Since no client has to log in, what a web page can make a browser send is refused: a request for
 another host, and a change whose body is not declared to be JSON. A request has a limit of size
 and of time, and connections have one of number.
 """
@@ -92,86 +92,13 @@ class Call:
         return str(content["schema"])
 
 
-def _nothing(_: Call) -> object:
-    return {}
-
-
-def _metadata_id(_: Call) -> object:
-    # By the pid, `datagen local up` knows that its own child answers.
-    return {"scope": {}, "id": f"datagen-local-{os.getpid()}"}
-
-
-def _mode(_: Call) -> object:
-    return {"mode": "READWRITE"}
-
-
-def _types(_: Call) -> object:
-    return ["AVRO"]
-
-
-def _id(call: Call) -> object:
-    return {"schema": call.subjects.schema(call.number)}
-
-
-def _id_schema(call: Call) -> object:
-    return json.loads(call.subjects.schema(call.number))
-
-
-def _id_subjects(call: Call) -> object:
-    uses = call.subjects.uses(call.number, deleted=call.deleted)
-    return sorted({use["subject"] for use in uses})
-
-
-def _id_versions(call: Call) -> object:
-    return call.subjects.uses(call.number, deleted=call.deleted)
-
-
-def _names(call: Call) -> object:
-    prefix = call.query.get("subjectPrefix", "")
-    return [name for name in call.subjects.names(deleted=call.deleted) if name.startswith(prefix)]
-
-
-def _lookup(call: Call) -> object:
-    return call.subjects.lookup(call.parts[0], call.schema(), deleted=call.deleted)
-
-
-def _delete(call: Call) -> object:
-    return call.subjects.delete(call.parts[0], permanent=call.permanent)
-
-
-def _versions(call: Call) -> object:
-    return call.subjects.versions(call.parts[0], deleted=call.deleted)
-
-
 def _register(call: Call) -> object:
     added = call.subjects.register(call.parts[0], call.schema())
     return {"id": added["id"], "version": added["version"], "schema": added["schema"]}
 
 
-def _version(call: Call) -> object:
+def _version(call: Call) -> dict[str, Any]:
     return call.subjects.version(*call.parts, deleted=call.deleted)
-
-
-def _version_schema(call: Call) -> object:
-    return json.loads(call.subjects.version(*call.parts, deleted=call.deleted)["schema"])
-
-
-def _delete_version(call: Call) -> object:
-    return call.subjects.delete_version(*call.parts, permanent=call.permanent)
-
-
-def _level(call: Call) -> object:
-    or_global = call.flag("defaultToGlobal")
-    return {"compatibilityLevel": call.subjects.level(*call.parts, or_global=or_global)}
-
-
-def _set_level(call: Call) -> object:
-    level = call.body().get("compatibility")
-    return {"compatibility": call.subjects.set_level(level, *call.parts)}
-
-
-def _clear_level(call: Call) -> object:
-    return {"compatibilityLevel": call.subjects.clear_level(*call.parts)}
 
 
 def _compatibility(call: Call) -> object:
@@ -183,22 +110,61 @@ def _compatibility(call: Call) -> object:
 
 _SUBJECT = r"/subjects/([^/]+)"
 _VERSION = _SUBJECT + r"/versions/([^/]+)"
+_LEVEL: dict[str, Callable[[Call], object]] = {
+    "GET": lambda call: {
+        "compatibilityLevel": call.subjects.level(
+            *call.parts, or_global=call.flag("defaultToGlobal")
+        )
+    },
+    "PUT": lambda call: {
+        "compatibility": call.subjects.set_level(call.body().get("compatibility"), *call.parts)
+    },
+    "DELETE": lambda call: {"compatibilityLevel": call.subjects.clear_level(*call.parts)},
+}
 _ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
-    r"/": {"GET": _nothing},
-    r"/v1/metadata/id": {"GET": _metadata_id},
-    r"/mode(?:/[^/]+)?": {"GET": _mode},
-    r"/schemas/types": {"GET": _types},
-    r"/schemas/ids/([0-9]+)": {"GET": _id},
-    r"/schemas/ids/([0-9]+)/schema": {"GET": _id_schema},
-    r"/schemas/ids/([0-9]+)/subjects": {"GET": _id_subjects},
-    r"/schemas/ids/([0-9]+)/versions": {"GET": _id_versions},
-    r"/subjects": {"GET": _names},
-    _SUBJECT: {"POST": _lookup, "DELETE": _delete},
-    _SUBJECT + r"/versions": {"GET": _versions, "POST": _register},
-    _VERSION: {"GET": _version, "DELETE": _delete_version},
-    _VERSION + r"/schema": {"GET": _version_schema},
-    r"/config": {"GET": _level, "PUT": _set_level, "DELETE": _clear_level},
-    r"/config/([^/]+)": {"GET": _level, "PUT": _set_level, "DELETE": _clear_level},
+    r"/": {"GET": lambda _: {}},
+    # By the pid, `datagen local up` knows that its own child answers.
+    r"/v1/metadata/id": {"GET": lambda _: {"scope": {}, "id": f"datagen-local-{os.getpid()}"}},
+    r"/mode(?:/[^/]+)?": {"GET": lambda _: {"mode": "READWRITE"}},
+    r"/schemas/types": {"GET": lambda _: ["AVRO"]},
+    r"/schemas/ids/([0-9]+)": {
+        "GET": lambda call: {"schema": call.subjects.schema(call.number)},
+    },
+    r"/schemas/ids/([0-9]+)/schema": {
+        "GET": lambda call: json.loads(call.subjects.schema(call.number)),
+    },
+    r"/schemas/ids/([0-9]+)/subjects": {
+        "GET": lambda call: sorted(
+            {use["subject"] for use in call.subjects.uses(call.number, deleted=call.deleted)}
+        ),
+    },
+    r"/schemas/ids/([0-9]+)/versions": {
+        "GET": lambda call: call.subjects.uses(call.number, deleted=call.deleted),
+    },
+    r"/subjects": {
+        "GET": lambda call: [
+            name
+            for name in call.subjects.names(deleted=call.deleted)
+            if name.startswith(call.query.get("subjectPrefix", ""))
+        ],
+    },
+    _SUBJECT: {
+        "POST": lambda call: call.subjects.lookup(
+            call.parts[0], call.schema(), deleted=call.deleted
+        ),
+        "DELETE": lambda call: call.subjects.delete(call.parts[0], permanent=call.permanent),
+    },
+    _SUBJECT + r"/versions": {
+        "GET": lambda call: call.subjects.versions(call.parts[0], deleted=call.deleted),
+        "POST": _register,
+    },
+    _VERSION: {
+        "GET": _version,
+        "DELETE": lambda call: call.subjects.delete_version(*call.parts, permanent=call.permanent),
+    },
+    _VERSION + r"/schema": {"GET": lambda call: json.loads(_version(call)["schema"])},
+    r"/config": _LEVEL,
+    r"/config/([^/]+)": _LEVEL,
     r"/compatibility" + _SUBJECT + r"/versions": {"POST": _compatibility},
     r"/compatibility" + _VERSION: {"POST": _compatibility},
 }
@@ -234,7 +200,7 @@ def _route(method: str, path: str) -> tuple[Callable[[Call], object], tuple[str,
 def check_head(headers: Message, target: str, method: str, port: int) -> int:
     """The length of the body of a request that may be read; RegistryError says why it may not."""
     hosts = headers.get_all("Host", [])
-    # By this name a page elsewhere that has its own name lead to 127.0.0.1 is told apart.
+    # By this name a page elsewhere that has its own name lead to 127.0.0.1 is recognised.
     known = {f"{name}:{port}" for name in (LOOPBACK, "localhost", "[::1]")}
     if len(hosts) != 1 or hosts[0].strip().lower() not in known:
         raise RegistryError(403, f"This registry answers to the hosts {', '.join(sorted(known))}")
@@ -296,7 +262,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = LOOPBACK, int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for the connection; the one that has waited longest makes room for it."""
+        """A thread for the connection; the one that has waited longest gives way to it."""
         with self._lock:
             full = len(self._waiting) + len(self._busy) >= MAX_CONNECTIONS
             longest = next(iter(self._waiting), None)

@@ -24,10 +24,10 @@ from datagen.errors import ConfigurationError, UnreachableError
 
 from . import _broker, _postgres, _registry
 from ._process import choose_port, held_signals, is_listening, last_line, spawn, started_at, stop
-from ._recipe import Program, Recipe, Report, Started, missing_extra
+from ._recipe import Program, Recipe, Report, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 RECIPES: tuple[Recipe, ...] = (_postgres.Postgres(), _broker.Broker(), _registry.Registry())
 Programs = Mapping[str, Path]
@@ -86,62 +86,6 @@ class _State(dict[str, _Entry]):
     earlier = False
 
 
-def _silent(_: str) -> None:
-    pass
-
-
-def up(home: Path | None = None, *, report: Callable[[str], None] = _silent) -> Stack:
-    """Start whatever of the stack is not running, and return once all of it answers.
-
-    ``home`` is the folder for all files (else ``DATAGEN_HOME``, else the user's data folder);
-    ``report`` is called with one line for each thing that happens.
-
-    Raises ConfigurationError if the stack cannot run here (the extra ``local`` is missing, a
-    folder cannot be used), UnreachableError if a service does not start; then everything that
-    this call started has been stopped again.
-    """
-    folder = _home(home)
-    programs = find_programs()
-    if os.geteuid() == 0:
-        from . import _root
-
-        return _root.up(folder, report)
-    return up_here(folder, {name: program.path for name, program in programs.items()}, report)
-
-
-def status(home: Path | None = None) -> Stack | None:
-    """The stack as it is now, or None when no service of it runs.
-
-    After a crash or a reboot some services may be there with ``running`` False.
-    """
-    folder = _home(home)
-    owner = _owner(folder)
-    if owner is None:
-        return None
-    if os.geteuid() != 0:
-        check_own(folder)
-    state = _read(folder, owner)
-    if not any(entry.is_running() for entry in state.values()):
-        return None
-    return _describe(folder, state)
-
-
-def down(home: Path | None = None, *, report: Callable[[str], None] = _silent) -> list[str]:
-    """Stop the services and return the names of those that were running.
-
-    The database files and the registered schemas stay; topics live in memory and are gone.
-    """
-    folder = _home(home)
-    owner = _owner(folder)
-    if owner is None:
-        return []
-    if os.geteuid() == 0:
-        from . import _root
-
-        return _root.down(folder, report)
-    return down_here(folder, report)
-
-
 def find_programs() -> dict[str, Program]:
     """The programs of the services; ConfigurationError if the extra is not installed."""
     if os.name != "posix":
@@ -174,6 +118,14 @@ def down_here(folder: Path, report: Report) -> list[str]:
     with locked(folder, report):
         state = _read(folder, os.geteuid())
         return _stop(folder, state, [recipe.name for recipe in reversed(RECIPES)])
+
+
+def status_of(folder: Path, owner: int) -> Stack | None:
+    """The stack in a folder of its own, or None when no service of it runs."""
+    state = _read(folder, owner)
+    if not any(entry.is_running() for entry in state.values()):
+        return None
+    return _describe(folder, state)
 
 
 def is_up(folder: Path, owner: int) -> Stack | None:
@@ -299,45 +251,16 @@ def _address(name: str, port: int) -> str:
     return _registry.url(port) if name == "schema-registry" else _broker.bootstrap(port)
 
 
-def _home(home: Path | None) -> Path:
-    chosen = home or os.environ.get("DATAGEN_HOME")
-    try:
-        if chosen:
-            if "\0" in str(chosen):
-                raise ValueError("a null byte")
-            return Path(chosen).expanduser().absolute()
-        if os.name == "posix" and os.geteuid() == 0:
-            # The services run as another account, which cannot enter root's own folders.
-            return Path("/var/lib/datagen")
-        try:
-            import platformdirs
-        except ImportError:
-            raise missing_extra() from None
-        return Path(platformdirs.user_data_dir("datagen"))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigurationError(f"DATAGEN_HOME {chosen}: no such path ({error})") from error
-
-
-def _owner(folder: Path) -> int | None:
-    """Who has the folder; None if it is not there."""
-    try:
-        return folder.stat().st_uid
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unusable(folder, error) from error
-
-
 def _prepare_home(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_own(folder)
         (folder / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise _unusable(folder, error) from error
+        raise unusable(folder, error) from error
 
 
-def _unusable(folder: Path, error: OSError) -> ConfigurationError:
+def unusable(folder: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"{account_name(os.geteuid())} cannot use the folder {folder} ({error.strerror}); set "
         "DATAGEN_HOME to a folder of that user, or to one that is not there yet"
@@ -345,14 +268,14 @@ def _unusable(folder: Path, error: OSError) -> ConfigurationError:
 
 
 def check_own(folder: Path) -> None:
-    """Raise ConfigurationError unless the folder is ours and nobody else can write to it."""
+    """Raise ConfigurationError unless the folder is ours and no other account can write to it."""
     import pwd
 
     try:
         found = folder.stat()
         readable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
-        raise _unusable(folder, error) from error
+        raise unusable(folder, error) from error
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigurationError(f"{folder} is no folder; set DATAGEN_HOME to one")
     if found.st_uid != os.geteuid():
@@ -397,7 +320,7 @@ def locked(folder: Path, report: Report) -> Iterator[None]:
     try:
         descriptor = open_own(folder / "lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise _unusable(folder, error) from error
+        raise unusable(folder, error) from error
     try:
         take_lock(descriptor, _LOCK_PATIENCE, report)
         yield
@@ -410,7 +333,7 @@ def take_lock(descriptor: int, patience: float, report: Report) -> None:
     import fcntl
 
     deadline = time.monotonic() + patience
-    told = False
+    warned = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -418,9 +341,9 @@ def take_lock(descriptor: int, patience: float, report: Report) -> None:
             pass
         else:
             return
-        if not told:
+        if not warned:
             report("waiting for another `datagen local` command")
-            told = True
+            warned = True
         if time.monotonic() > deadline:
             raise UnreachableError(
                 f"another `datagen local` command has not ended within {patience:.0f} s"

@@ -52,14 +52,15 @@ class Report:
 
 
 def measure(plan: Plan, advance: Callable[[int], None] = lambda _: None) -> Report:
-    """Makes the data of a plan, part by part, and looks at it; `advance` is told of customers.
+    """Makes the data of a plan, part by part, and looks at it; `advance` gets numbers of customers.
 
     Raises ``ConfigurationError`` without the extra ``report``.
     """
     try:
         from . import _charts, _reading, figures, invariants
+        from . import _page as _page  # what it needs is missing before the work, not after
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in {"plotly", "polars"}:
+        if (missing.name or "").partition(".")[0] not in {"jinja2", "plotly", "polars"}:
             raise
         raise ConfigurationError(
             "datagen report needs the extra `report`: pip install 'datagen[report]'"
@@ -83,7 +84,7 @@ def measure(plan: Plan, advance: Callable[[int], None] = lambda _: None) -> Repo
 
 
 def write(report: Report, path: Path) -> int:
-    """Writes the page, and returns how many bytes it has. Nobody ever sees half of it.
+    """Writes the page, and returns how many bytes it has. A reader never sees half of it.
 
     Raises ``ConfigurationError`` if it cannot be written; a link is not followed.
     """

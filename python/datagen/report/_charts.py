@@ -15,7 +15,7 @@ from datagen._core import Plan
 
 from . import figures
 from ._calendar import local_time
-from ._reading import Part, gather, local
+from ._reading import Portion, gather, local
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#1d5fa6", "#c2570c", "#1f7a4d", "#7b3fa0", "#9aa3ad"
 INK, LINES = "#1b2430", "#e3e7ec"
@@ -62,7 +62,7 @@ class Chart:
     name: str
     note: str
     keys: tuple[str, ...]
-    count: Callable[[Part], pl.DataFrame]
+    count: Callable[[Portion], pl.DataFrame]
     draw: Callable[[pl.DataFrame, Plan], go.Figure]
     height: int = 380
     wide: bool = False
@@ -107,7 +107,7 @@ def _line(
 # --- when
 
 
-def _by_day(part: Part) -> pl.DataFrame:
+def _by_day(part: Portion) -> pl.DataFrame:
     start = part.plan.as_of - timedelta(part.plan.days)
     frames = [
         part[stream]
@@ -137,7 +137,7 @@ def _draw_days(sums: pl.DataFrame, plan: Plan) -> go.Figure:
     return figure
 
 
-def _by_hour(part: Part) -> pl.DataFrame:
+def _by_hour(part: Portion) -> pl.DataFrame:
     frames = [
         part[stream].group_by(stream=pl.lit(stream), hour=local(at).dt.hour()).agg(n=pl.len())
         for stream, (_, at, _) in STREAMS.items()
@@ -167,7 +167,7 @@ _STEPS = 6  # buckets to a decade
 _KINDS = {"PIX": BLUE, "TED": ORANGE, "DEPOSIT": GREEN, "WITHDRAWAL": PURPLE}
 
 
-def _amounts(part: Part) -> pl.DataFrame:
+def _amounts(part: Portion) -> pl.DataFrame:
     bucket = (pl.col("amount").log10() * _STEPS).floor().cast(pl.Int32)
     return part["banking.transactions"].group_by("transaction_type", bucket=bucket).agg(n=pl.len())
 
@@ -204,7 +204,7 @@ def _draw_amounts(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
 _ACCOUNTS = {"CORRENTE": BLUE, "POUPANCA": ORANGE, "INVESTIMENTOS": GREEN}
 
 
-def _balances(part: Part) -> pl.DataFrame:
+def _balances(part: Portion) -> pl.DataFrame:
     band = pl.sum_horizontal((pl.col("balance") >= edge).cast(pl.Int32) for edge in BANDS)
     return part["accounts"].group_by("account_type", band=band).agg(n=pl.len())
 
@@ -224,7 +224,7 @@ def _draw_balances(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
     return figure
 
 
-def _categories(part: Part) -> pl.DataFrame:
+def _categories(part: Portion) -> pl.DataFrame:
     events = part["banking.card-transactions"]
     return events.group_by("merchant_category").agg(n=pl.len(), value=pl.col("amount").sum())
 
@@ -250,7 +250,7 @@ def _draw_categories(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG0
 # --- who
 
 
-def _states(part: Part) -> pl.DataFrame:
+def _states(part: Portion) -> pl.DataFrame:
     return part["customers"].group_by("state").agg(n=pl.len())
 
 
@@ -316,7 +316,7 @@ def _draw_states(sums: pl.DataFrame, plan: Plan) -> go.Figure:
     return figure
 
 
-def _ages(part: Part) -> pl.DataFrame:
+def _ages(part: Portion) -> pl.DataFrame:
     return figures.ages(part).group_by("label").agg(n=pl.len())
 
 
@@ -332,7 +332,7 @@ def _draw_ages(sums: pl.DataFrame, plan: Plan) -> go.Figure:
 # --- stocks
 
 
-def _prices(part: Part) -> pl.DataFrame:
+def _prices(part: Portion) -> pl.DataFrame:
     """The last trade of a stock and day."""
     reference = part["stocks"].select("stock_id", "reference_price")
     trades = part["banking.trades"].join(reference, on="stock_id")
@@ -372,7 +372,7 @@ def _draw_prices(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
 _LOANS = {"HOUSING": BLUE, "PAYROLL": ORANGE, "VEHICLE": GREEN, "PERSONAL": PURPLE}
 
 
-def _loan_book(part: Part) -> pl.DataFrame:
+def _loan_book(part: Portion) -> pl.DataFrame:
     return (
         part["loans"]
         .group_by("loan_type")
@@ -396,7 +396,7 @@ def _draw_loan_book(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG00
     return figure
 
 
-def _rates(part: Part) -> pl.DataFrame:
+def _rates(part: Portion) -> pl.DataFrame:
     bucket = pl.col("monthly_rate") // 1_000
     return part["loans"].group_by("loan_type", bucket=bucket).agg(n=pl.len())
 
@@ -413,7 +413,7 @@ def _draw_rates(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
     return figure
 
 
-def _arrears(part: Part) -> pl.DataFrame:
+def _arrears(part: Portion) -> pl.DataFrame:
     scores = part["customers"].select("customer_id", score="credit_score")
     loans = part["loans"].filter(pl.col("status") != "SETTLED").join(scores, on="customer_id")
     band = pl.min_horizontal(pl.col("score") // 100, 9)

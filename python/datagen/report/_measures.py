@@ -18,7 +18,7 @@ import polars as pl
 from datagen._core import Plan
 
 from ._checks import Check, Line
-from ._reading import Part, gather
+from ._reading import Portion, gather
 
 #: Standard errors. Of the 220 values that are looked at, 4.5 miss one by chance in some 700 seeds.
 Z = 4.5
@@ -49,7 +49,7 @@ class Found:
 class Measure(Protocol):
     """How values are found: sums of each part of the data, and an estimate from all sums."""
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         """Sums, by label."""
 
     def found(self, label: str, published: Range, sums: pl.DataFrame, /) -> Found | None:
@@ -70,7 +70,7 @@ class Figure:
     relative_slack: float = 0.0
     why: str = ""
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         return self.measure.count(part)
 
     def check(self, counts: Sequence[pl.DataFrame], plan: Plan) -> Check:
@@ -89,9 +89,9 @@ class Figure:
             [line] = lines
             return Check(self.name, line.published, source, line.found, line.tolerance, holds)
         farthest, used = max(values, key=lambda value: value[1])
-        told = f"{known.count(False)} of {len(lines)} beyond" if not holds else "all within"
+        words = f"{known.count(False)} of {len(lines)} beyond" if not holds else "all within"
         far = f"{used:.0%} of" if used < 10 else f"{used:.0f} times"
-        found = f"{told}; {farthest.label} uses {far} its tolerance"
+        found = f"{words}; {farthest.label} uses {far} its tolerance"
         if not known:
             found = NOTHING
         elif used == 0:
@@ -155,11 +155,11 @@ def _variance(sums: Mapping[str, float]) -> float:
 
 def each_row(
     relation: str, label: pl.Expr, *, entity: str | None = None, where: pl.Expr | None = None
-) -> Callable[[Part], pl.DataFrame]:
+) -> Callable[[Portion], pl.DataFrame]:
     """Label and entity of the rows of a relation; without `entity` each row is one."""
     who = pl.int_range(pl.len()) if entity is None else pl.col(entity)
 
-    def rows(part: Part) -> pl.DataFrame:
+    def rows(part: Portion) -> pl.DataFrame:
         frame = part[relation] if where is None else part[relation].filter(where)
         return frame.select(label=label, entity=who)
 
@@ -170,9 +170,9 @@ def each_row(
 class Shares:
     """Percentages of the rows that have a label; rows of one entity depend on one another."""
 
-    rows: Callable[[Part], pl.DataFrame]
+    rows: Callable[[Portion], pl.DataFrame]
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         frame = self.rows(part)
         totals = frame.group_by("entity").agg(n=pl.len())
         own = frame.drop_nulls("label").group_by("label", "entity").agg(y=pl.len())
@@ -213,11 +213,11 @@ class Means:
     of one observation is at least `spread` times what is published.
     """
 
-    rows: Callable[[Part], pl.DataFrame]
+    rows: Callable[[Portion], pl.DataFrame]
     spread: float
     scale: float = 1.0
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         return _sums(self.rows(part), pl.col("label"))
 
     def found(self, label: str, published: Range, sums: pl.DataFrame) -> Found | None:
@@ -237,7 +237,7 @@ class Median:
     value: str
     where: pl.Expr
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         frame = part[self.relation].filter(self.where)
         # Padded, so that the order of texts is that of numbers.
         label = pl.col(self.value).cast(pl.String).str.zfill(15)
@@ -263,7 +263,7 @@ class Median:
 class Rows:
     """Rows for each customer; a label is the table's name, or a type of account."""
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         tables = {name: part[name].height for name in ("credit_cards", "loans", "properties")}
         accounts = dict(part["accounts"].group_by("account_type").len().iter_rows())
         customers = part["customers"].height
@@ -293,11 +293,11 @@ class Disorder:
     can swap in the sample.
     """
 
-    rows: Callable[[Part], pl.DataFrame]
+    rows: Callable[[Portion], pl.DataFrame]
     counts: Mapping[str, float]
     apart: float
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         return self.rows(part).group_by("label").agg(n=pl.len())
 
     def found(self, _label: str, _published: Range, sums: pl.DataFrame) -> Found | None:
@@ -317,9 +317,9 @@ class Disorder:
 class Difference:
     """A percentage among rows labelled `more`, less that among rows labelled `less`."""
 
-    rows: Callable[[Part], pl.DataFrame]
+    rows: Callable[[Portion], pl.DataFrame]
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         return _sums(self.rows(part), pl.col("label"))
 
     def found(self, _label: str, _published: Range, sums: pl.DataFrame) -> Found | None:

@@ -17,11 +17,11 @@ from ._calendar import BRASILIA
 
 #: Customers in a part: what is in memory at a time.
 PART = 5_000
-NAMES = tuple(relation["name"] for kind in ("tables", "streams") for relation in catalogue()[kind])
+NAMES = tuple(relation.name for relation in catalogue())
 
 
 @dataclass(frozen=True)
-class Part:
+class Portion:
     """All that belongs to some of the customers, with every stock."""
 
     plan: Plan
@@ -31,11 +31,11 @@ class Part:
         return self.frames[name]
 
 
-def parts(plan: Plan, size: int = PART) -> Iterator[Part]:
+def parts(plan: Plan, size: int = PART) -> Iterator[Portion]:
     """The whole plan, in the order of its customers."""
     for start in range(0, plan.customers, size):
         stop = min(start + size, plan.customers)
-        yield Part(plan, {name: _read(plan, name, start, stop) for name in NAMES})
+        yield Portion(plan, {name: _read(plan, name, start, stop) for name in NAMES})
 
 
 def _read(plan: Plan, name: str, start: int, stop: int) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from ._measures import (
     Shares,
     each_row,
 )
-from ._reading import Part
+from ._reading import Portion
 
 #: Days of history that the published volumes are of.
 DAYS = 90
@@ -141,19 +141,19 @@ def _if(condition: pl.Expr) -> pl.Expr:
     return pl.when(condition).then(pl.lit(ALL))
 
 
-def _given_names(names: Mapping[str, float]) -> Callable[[Part], pl.DataFrame]:
+def _given_names(names: Mapping[str, float]) -> Callable[[Portion], pl.DataFrame]:
     """The given name of those who have one of these."""
     given = pl.col("name").str.split(" ").list.first()
     return each_row("customers", given, where=given.is_in(list(names)))
 
 
-def _surnames(part: Part) -> pl.DataFrame:
+def _surnames(part: Portion) -> pl.DataFrame:
     """The last surname, which everybody has."""
     last = part["customers"].select(label=pl.col("name").str.split(" ").list.last())
     return last.filter(pl.col("label").is_in(list(SURNAMES))).with_row_index("entity")
 
 
-def ages(part: Part) -> pl.DataFrame:
+def ages(part: Portion) -> pl.DataFrame:
     """Age bands on the last day on which all could join as adults: 60 days before the history."""
     start = local_time(part.plan.as_of - timedelta(part.plan.days))
     day: date = start.date() - timedelta(60)
@@ -166,7 +166,7 @@ def ages(part: Part) -> pl.DataFrame:
 
 
 def _of_entities(
-    part: Part, stream: str, entities: pl.DataFrame, weight: pl.Expr | None = None
+    part: Portion, stream: str, entities: pl.DataFrame, weight: pl.Expr | None = None
 ) -> pl.DataFrame:
     """Events of each entity, also of those that have none; `weight` is what it counts for."""
     key = entities.columns[0]
@@ -176,14 +176,14 @@ def _of_entities(
     return joined.select("n", y=pl.col("y").fill_null(0), label=pl.lit(ALL))
 
 
-def _amounts(part: Part, kind: str) -> pl.DataFrame:
+def _amounts(part: Portion, kind: str) -> pl.DataFrame:
     """What was settled of a type, by account."""
     events = part[_TRANSACTIONS].filter((pl.col("transaction_type") == kind) & _SETTLED)
     sums = events.group_by("account_id").agg(y=pl.col("amount").sum(), n=pl.len())
     return sums.with_columns(label=pl.lit(ALL))
 
 
-def _rates(part: Part) -> pl.DataFrame:
+def _rates(part: Portion) -> pl.DataFrame:
     """Rates by type; payroll loans of the public and of the private sector are far apart."""
     sector = pl.when(pl.col("monthly_rate") < 28_000).then(pl.lit("public"))
     kind = pl.col("loan_type")
@@ -196,13 +196,13 @@ _OPEN = pl.col("status") != "SETTLED"
 _DEFAULTED = pl.col("status") == "DEFAULTED"
 
 
-def _late_by_type(part: Part) -> pl.DataFrame:
+def _late_by_type(part: Portion) -> pl.DataFrame:
     personal = pl.col("loan_type") == "PERSONAL"
     label = pl.when(personal).then(pl.lit("more")).otherwise(pl.lit("less"))
     return part["loans"].filter(_OPEN).select(label=label, y=_DEFAULTED.cast(pl.Int64), n=1)
 
 
-def _late_by_score(part: Part) -> pl.DataFrame:
+def _late_by_score(part: Portion) -> pl.DataFrame:
     scores = part["customers"].select("customer_id", "credit_score")
     loans = part["loans"].filter(_OPEN).join(scores, on="customer_id")
     label = pl.when(pl.col("credit_score") < 550).then(pl.lit("more")).otherwise(pl.lit("less"))

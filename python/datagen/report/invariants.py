@@ -17,9 +17,9 @@ from datagen._core import Plan
 from . import _facts
 from ._calendar import SESSION, business_days, local_time, session_days
 from ._checks import Check
-from ._reading import Part, gather, local
+from ._reading import Portion, gather, local
 
-_Rows = Callable[[Part], pl.DataFrame]
+_Rows = Callable[[Portion], pl.DataFrame]
 
 _TRANSACTIONS = "banking.transactions"
 _PURCHASES = "banking.card-transactions"
@@ -39,7 +39,7 @@ class Rule:
     #: One row for each that is looked at: its `id` as bytes or text, and whether it `holds`.
     rows: _Rows
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         rows = self.rows(part).select("id", holds=pl.col("holds").fill_null(value=False))
         broken = rows.filter(~pl.col("holds"))["id"].head(1)
         example = broken.bin.encode("hex") if broken.dtype == pl.Binary else broken
@@ -63,9 +63,9 @@ class Distinct:
 
     name: str
     source: str
-    values: Callable[[Part], pl.Series]
+    values: Callable[[Portion], pl.Series]
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         return self.values(part).hash().to_frame("value")
 
     def check(self, counts: Sequence[pl.DataFrame], _plan: Plan) -> Check:
@@ -76,12 +76,12 @@ class Distinct:
 
 @dataclass(frozen=True)
 class OnePrice:
-    """A stock has one price in a minute, whoever trades."""
+    """A stock has one price in a minute, for every trade."""
 
     name: str
     source: str
 
-    def count(self, part: Part) -> pl.DataFrame:
+    def count(self, part: Portion) -> pl.DataFrame:
         return (
             part[_TRADES]
             .group_by(
@@ -110,7 +110,7 @@ def _checked(rule: Rule | Distinct | OnePrice, rows: int, broken: int, note: str
 def _each(relation: str, holds: pl.Expr) -> _Rows:
     """A rule about single rows; the first column is their id."""
 
-    def rows(part: Part) -> pl.DataFrame:
+    def rows(part: Portion) -> pl.DataFrame:
         frame = part[relation]
         return frame.select(id=frame.columns[0], holds=holds)
 
@@ -120,7 +120,7 @@ def _each(relation: str, holds: pl.Expr) -> _Rows:
 def _resolves(relation: str, field: str, table: str, where: pl.Expr | None = None) -> _Rows:
     """Every value of a foreign key is a key of a table, among the rows of it that count."""
 
-    def rows(part: Part) -> pl.DataFrame:
+    def rows(part: Portion) -> pl.DataFrame:
         parents = part[table] if where is None else part[table].filter(where)
         keys = parents.select(pl.col(parents.columns[0]).alias(field), holds=pl.lit(value=True))
         frame = part[relation].drop_nulls(field)
@@ -130,7 +130,7 @@ def _resolves(relation: str, field: str, table: str, where: pl.Expr | None = Non
     return rows
 
 
-def _ledger(part: Part) -> pl.DataFrame:
+def _ledger(part: Portion) -> pl.DataFrame:
     """Transactions with the balance before and after, counted from the opening balance."""
     accounts = part["accounts"].select("account_id", "opening_balance", "overdraft_limit")
     signed = pl.when(pl.col("direction") == "CREDIT").then("amount").otherwise(-pl.col("amount"))
@@ -145,25 +145,25 @@ def _ledger(part: Part) -> pl.DataFrame:
     )
 
 
-def _balance_after(part: Part) -> pl.DataFrame:
+def _balance_after(part: Portion) -> pl.DataFrame:
     return _ledger(part).select("id", holds=pl.col("after") == pl.col("balance_after"))
 
 
-def _balance_at_end(part: Part) -> pl.DataFrame:
+def _balance_at_end(part: Portion) -> pl.DataFrame:
     last = part[_TRANSACTIONS].group_by("account_id").agg(pl.col("balance_after").last())
     accounts = part["accounts"].join(last, on="account_id", how="left")
     balance = pl.col("balance_after").fill_null(pl.col("opening_balance"))
     return accounts.select(id="account_id", holds=pl.col("balance") == balance)
 
 
-def _above_overdraft(part: Part) -> pl.DataFrame:
+def _above_overdraft(part: Portion) -> pl.DataFrame:
     lowest = part[_TRANSACTIONS].group_by("account_id").agg(pl.col("balance_after").min())
     accounts = part["accounts"].join(lowest, on="account_id", how="left")
     balance = pl.min_horizontal("balance_after", "opening_balance", "balance")
     return accounts.select(id="account_id", holds=balance >= -pl.col("overdraft_limit"))
 
 
-def _declined(part: Part) -> pl.DataFrame:
+def _declined(part: Portion) -> pl.DataFrame:
     """Where nothing moves, the balance is that of the event before; only debits are declined."""
     previous = pl.col("balance_after").shift().over("account_id")
     before = previous.fill_null(pl.col("opening_balance"))
@@ -181,7 +181,7 @@ def _cycle(day: pl.Expr) -> pl.Expr:
     return day.dt.year() * 12 + day.dt.month().cast(pl.Int32) + later
 
 
-def _spending(part: Part) -> pl.DataFrame:
+def _spending(part: Portion) -> pl.DataFrame:
     """Approved purchases by card and billing cycle."""
     cards = part["credit_cards"].select("card_id", "closing_day", "credit_limit")
     approved = part[_PURCHASES].filter(pl.col("status") == "APPROVED")
@@ -192,11 +192,11 @@ def _spending(part: Part) -> pl.DataFrame:
     )
 
 
-def _within_limit(part: Part) -> pl.DataFrame:
+def _within_limit(part: Portion) -> pl.DataFrame:
     return _spending(part).select(id="card_id", holds=pl.col("spent") <= pl.col("credit_limit"))
 
 
-def _available_limit(part: Part) -> pl.DataFrame:
+def _available_limit(part: Portion) -> pl.DataFrame:
     end = local_time(part.plan.as_of)
     cards = part["credit_cards"].with_columns(cycle=_cycle(pl.lit(end)))
     joined = cards.join(_spending(part), on=["card_id", "cycle"], how="left")
@@ -204,13 +204,13 @@ def _available_limit(part: Part) -> pl.DataFrame:
     return joined.select(id="card_id", holds=pl.col("available_limit") == left)
 
 
-def _positions(part: Part) -> pl.DataFrame:
+def _positions(part: Portion) -> pl.DataFrame:
     signed = pl.when(pl.col("side") == "BUY").then("quantity").otherwise(-pl.col("quantity"))
     held = signed.cum_sum().over("account_id", "stock_id")
     return part[_TRADES].select(id="trade_id", holds=held >= 0)
 
 
-def _principal(part: Part) -> pl.DataFrame:
+def _principal(part: Portion) -> pl.DataFrame:
     paid = part[_INSTALLMENTS].group_by("loan_id").agg(pl.col("principal_amount").sum(), n=pl.len())
     loans = part["loans"].join(paid, on="loan_id", how="left").fill_null(0)
     whole = pl.col("principal_amount") == pl.col("principal")
@@ -219,7 +219,7 @@ def _principal(part: Part) -> pl.DataFrame:
     return loans.select(id="loan_id", holds=pl.when(due).then(whole).otherwise(begun))
 
 
-def _owed(part: Part) -> pl.DataFrame:
+def _owed(part: Portion) -> pl.DataFrame:
     """Installments with what is owed before each, by the schedule."""
     loans = part["loans"].select(
         "loan_id", "principal", "monthly_rate", "term_months", "first_due_date", "contracted_at"
@@ -236,7 +236,7 @@ def _owed(part: Part) -> pl.DataFrame:
     )
 
 
-def _numbered(part: Part) -> pl.DataFrame:
+def _numbered(part: Portion) -> pl.DataFrame:
     due = pl.col("first_due_date").dt.offset_by(pl.format("{}mo", pl.col("number") - 1))
     holds = (
         (pl.col("installment_number") == pl.col("number"))
@@ -246,14 +246,14 @@ def _numbered(part: Part) -> pl.DataFrame:
     return _owed(part).select("id", holds=holds)
 
 
-def _interest(part: Part) -> pl.DataFrame:
+def _interest(part: Portion) -> pl.DataFrame:
     """The month's rate on what is owed, to the centavo."""
     exact = pl.col("owed") * pl.col("monthly_rate")
     off = (pl.col("interest_amount") * 1_000_000 - exact).abs()
     return _owed(part).select("id", holds=off <= 500_000)
 
 
-def _late_fee(part: Part) -> pl.DataFrame:
+def _late_fee(part: Portion) -> pl.DataFrame:
     """2% and 1% a month by the day on a late installment, each part rounded to the centavo."""
     installment = pl.col("principal_amount") + pl.col("interest_amount")
     days = pl.col("days_late").cast(pl.Int64)
@@ -265,7 +265,7 @@ def _late_fee(part: Part) -> pl.DataFrame:
     return part[_INSTALLMENTS].select(id="installment_event_id", holds=(off <= 6_000) & paid)
 
 
-def _mortgages(part: Part) -> pl.DataFrame:
+def _mortgages(part: Portion) -> pl.DataFrame:
     """A loan for each property, of at most four fifths of its value, and for housing."""
     loans = part["loans"].select("loan_id", "loan_type", "property_id", "principal")
     properties = part["properties"].select("property_id", "appraised_value")
@@ -279,7 +279,7 @@ def _mortgages(part: Part) -> pl.DataFrame:
     )
 
 
-def _one_loan_each(part: Part) -> pl.DataFrame:
+def _one_loan_each(part: Portion) -> pl.DataFrame:
     loans = part["loans"].drop_nulls("property_id").group_by("property_id").len()
     return loans.select(id="property_id", holds=pl.col("len") == 1)
 
@@ -287,7 +287,7 @@ def _one_loan_each(part: Part) -> pl.DataFrame:
 def _not_before(stream: str, instant: str, table: str, key: str, begin: str) -> _Rows:
     """Nothing happens before what it happens to has begun."""
 
-    def rows(part: Part) -> pl.DataFrame:
+    def rows(part: Portion) -> pl.DataFrame:
         begun = part[table].select(key, begin=begin)
         frame = part[stream]
         events = frame.select(pl.col(frame.columns[0]).alias("id"), key, at=instant)
@@ -298,7 +298,7 @@ def _not_before(stream: str, instant: str, table: str, key: str, begin: str) -> 
 
 
 def _within_history(stream: str, instant: str) -> _Rows:
-    def rows(part: Part) -> pl.DataFrame:
+    def rows(part: Portion) -> pl.DataFrame:
         frame, plan = part[stream], part.plan
         start = plan.as_of - timedelta(plan.days)
         if stream == _INSTALLMENTS:  # they run from the contract on
@@ -311,7 +311,7 @@ def _within_history(stream: str, instant: str) -> _Rows:
 
 
 def _in_order(stream: str, key: str, instant: str) -> _Rows:
-    def rows(part: Part) -> pl.DataFrame:
+    def rows(part: Portion) -> pl.DataFrame:
         frame = part[stream]
         before = pl.col(instant).shift().over(key)
         holds = (pl.col(instant) >= before).fill_null(value=True)
@@ -332,13 +332,13 @@ def _within(instant: str, hours: tuple[time, time], days: Sequence[date]) -> pl.
     return from_to & at.dt.date().is_in(list(days))
 
 
-def _ted(part: Part) -> pl.DataFrame:
+def _ted(part: Portion) -> pl.DataFrame:
     teds = part[_TRANSACTIONS].filter(pl.col("transaction_type") == "TED")
     days = _days_of(part.plan, business_days)
     return teds.select(id="transaction_id", holds=_within("occurred_at", (time(7), time(17)), days))
 
 
-def _paid(part: Part) -> pl.DataFrame:
+def _paid(part: Portion) -> pl.DataFrame:
     # The oldest contracts are of fifteen years before the history.
     last = local_time(part.plan.as_of).date()
     first = last - timedelta(part.plan.days + 16 * 366)
@@ -347,19 +347,19 @@ def _paid(part: Part) -> pl.DataFrame:
     return paid.select(id="installment_event_id", holds=holds)
 
 
-def _night(part: Part) -> pl.DataFrame:
+def _night(part: Portion) -> pl.DataFrame:
     sent = (pl.col("transaction_type") == "PIX") & (pl.col("direction") == "DEBIT")
     day = local("occurred_at").dt.hour().is_between(6, 19)
     events = part[_TRANSACTIONS].filter(sent & ~day)
     return events.select(id="transaction_id", holds=pl.col("amount") <= 100_000)
 
 
-def _session(part: Part) -> pl.DataFrame:
+def _session(part: Portion) -> pl.DataFrame:
     days = _days_of(part.plan, session_days)
     return part[_TRADES].select(id="trade_id", holds=_within("executed_at", SESSION, days))
 
 
-def _settlement(part: Part) -> pl.DataFrame:
+def _settlement(part: Portion) -> pl.DataFrame:
     days = _days_of(part.plan, session_days)
     later = {"day": days[:-2], "due": days[2:]}
     settled = pl.DataFrame(later, schema={"day": pl.Date, "due": pl.Date})
@@ -368,7 +368,7 @@ def _settlement(part: Part) -> pl.DataFrame:
     return joined.select(id="trade_id", holds=pl.col("settlement_date") == pl.col("due"))
 
 
-def _lots(part: Part) -> pl.DataFrame:
+def _lots(part: Portion) -> pl.DataFrame:
     stocks = part["stocks"].select("stock_id", of_stock="ticker")
     trades = part[_TRADES].join(stocks, on="stock_id", how="left")
     quantity, odd = pl.col("quantity"), pl.col("ticker").str.ends_with("F")
@@ -453,13 +453,13 @@ def _prefix() -> pl.Expr:
     return right & (number.str.len_bytes() == length)
 
 
-def _adults(part: Part) -> pl.DataFrame:
+def _adults(part: Portion) -> pl.DataFrame:
     joined = local("created_at").dt.date()
     adult = pl.col("birth_date").dt.offset_by("18y") <= joined
     return part["customers"].select(id="customer_id", holds=adult)
 
 
-def _end_to_end(part: Part) -> pl.DataFrame:
+def _end_to_end(part: Portion) -> pl.DataFrame:
     is_pix = pl.col("transaction_type") == "PIX"
     start = "^E[0-9]{8}" + "[0-9]{12}" + "[0-9A-Za-z]{11}$"
     minute = pl.col("occurred_at").dt.strftime("%Y%m%d%H%M")
@@ -469,11 +469,11 @@ def _end_to_end(part: Part) -> pl.DataFrame:
     return part[_TRANSACTIONS].select(id="transaction_id", holds=holds)
 
 
-def _column(table: str, column: str) -> Callable[[Part], pl.Series]:
+def _column(table: str, column: str) -> Callable[[Portion], pl.Series]:
     return lambda part: part[table][column]
 
 
-def _ids(part: Part) -> pl.Series:
+def _ids(part: Portion) -> pl.Series:
     """Ids of all rows, but of the stocks, which are in every part."""
     frames = [frame for name, frame in part.frames.items() if name != "stocks"]
     return pl.concat([frame[frame.columns[0]].alias("id") for frame in frames])

@@ -6,8 +6,8 @@
 mod streams;
 mod tables;
 
-pub use streams::STREAMS;
-pub use tables::TABLES;
+pub use streams::*;
+pub use tables::*;
 
 /// Changes with any change of a generated value.
 pub const CATALOG_VERSION: u32 = 2;
@@ -71,11 +71,15 @@ pub struct ForeignKey {
 
 /// What a table has and a stream has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TableKeys {
+pub struct Table {
     /// Columns that must be unique on their own.
     pub unique: &'static [&'static str],
     /// `(name, SQL condition)` of each CHECK beyond the enumerations.
     pub checks: &'static [(&'static str, &'static str)],
+    /// Whether its rows belong to no customer and are the same for every seed.
+    pub reference: bool,
+    /// Its position, from 1, where tables are validated.
+    pub validation_rank: u8,
 }
 
 /// What a stream has and a table has not.
@@ -87,15 +91,19 @@ pub struct Topic {
     pub time: &'static str,
     /// `CloudEvents` type.
     pub ce_type: &'static str,
-    /// Avro record name within the namespace `banking`.
-    pub record: &'static str,
+    /// Partitions that its topic is created with.
+    pub partitions: u32,
+    /// The same for a load by several threads.
+    pub parallel_partitions: u32,
+    /// Days before the end of the history in which all its events lie, if not those of the plan.
+    pub history_days: Option<u32>,
 }
 
 /// Whether a relation is loaded as a table or sent as a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Master data.
-    Table(TableKeys),
+    Table(Table),
     /// Events.
     Stream(Topic),
 }
@@ -105,6 +113,8 @@ pub enum Kind {
 pub struct Relation {
     /// Table name, or topic name.
     pub name: &'static str,
+    /// What one row is called: `credit card`.
+    pub singular: &'static str,
     /// Table or stream.
     pub kind: Kind,
     /// Fields in public order; the first is the row's own id.
@@ -125,6 +135,11 @@ impl Relation {
             Kind::Stream(topic) => Some(topic),
             Kind::Table(_) => None,
         }
+    }
+
+    /// Whether its rows belong to no customer, so that any range of customers has them all.
+    pub const fn is_reference(&self) -> bool {
+        matches!(self.kind, Kind::Table(Table { reference: true, .. }))
     }
 }
 

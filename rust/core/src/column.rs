@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{self, FieldType, Relation};
+use crate::catalog::{FieldType, Relation};
 
 /// Bytes of a usual text, for a first guess at the room that a column needs.
 const USUAL_TEXT: usize = 16;
@@ -212,12 +212,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Joins columns into a batch of the relation called `name`.
+    /// Joins columns, each with the name of its field, into a batch of a relation.
     ///
     /// # Panics
     /// If they are not exactly the catalogue's: a mistake in a generator, not in any input.
-    pub fn new(name: &str, columns: Vec<(&'static str, Column)>) -> Self {
-        let relation = catalog::relation(name).expect("a relation of the catalogue");
+    pub fn new(relation: &'static Relation, columns: Vec<(&'static str, Column)>) -> Self {
+        let name = relation.name;
         assert_eq!(relation.fields.len(), columns.len(), "{name}: number of columns");
         let rows = columns[0].1.values.len();
         for (field, (given, column)) in relation.fields.iter().zip(&columns) {
@@ -378,10 +378,25 @@ impl<T: Build> Build for Nullable<T> {
     }
 }
 
+/// The columns of a relation while rows are added to them.
+pub trait Columns {
+    /// What they are the columns of.
+    const RELATION: &'static Relation;
+
+    /// No rows, with room for so many.
+    fn with_capacity(rows: usize) -> Self;
+
+    /// Rows added so far.
+    fn rows(&self) -> usize;
+
+    /// The rows added so far, as a batch.
+    fn finish(self) -> Batch;
+}
+
 /// Declares the columns of a relation as a struct of builders, one field each, in order.
 macro_rules! columns {
     (
-        $(#[$meta:meta])* $name:ident for $relation:literal {
+        $(#[$meta:meta])* $name:ident for $relation:ident {
             $id:ident: $id_ty:ty, $($field:ident: $ty:ty),* $(,)?
         }
     ) => {
@@ -389,9 +404,10 @@ macro_rules! columns {
         #[derive(Debug)]
         pub struct $name { pub(crate) $id: $id_ty, $(pub(crate) $field: $ty),* }
 
-        impl $name {
-            /// No rows, with room for so many.
-            pub fn with_capacity(rows: usize) -> Self {
+        impl $crate::column::Columns for $name {
+            const RELATION: &'static $crate::catalog::Relation = &$crate::catalog::$relation;
+
+            fn with_capacity(rows: usize) -> Self {
                 use $crate::column::Build;
                 Self {
                     $id: Build::with_capacity(rows),
@@ -399,15 +415,13 @@ macro_rules! columns {
                 }
             }
 
-            /// Rows pushed so far.
-            pub fn rows(&self) -> usize {
+            fn rows(&self) -> usize {
                 $crate::column::Build::rows(&self.$id)
             }
 
-            /// The rows pushed so far, as a batch.
-            pub fn finish(self) -> $crate::column::Batch {
+            fn finish(self) -> $crate::column::Batch {
                 use $crate::column::Build;
-                $crate::column::Batch::new($relation, vec![
+                $crate::column::Batch::new(Self::RELATION, vec![
                     (stringify!($id), self.$id.build()),
                     $((stringify!($field), self.$field.build())),*
                 ])

@@ -15,13 +15,6 @@ pub enum Error {
         /// What is allowed.
         allowed: String,
     },
-    /// The catalogue has no such table, stream or field.
-    UnknownName {
-        /// What the name should have been: `table or stream`, `field of customers`.
-        kind: String,
-        /// What was given.
-        name: String,
-    },
 }
 
 impl fmt::Display for Error {
@@ -30,7 +23,6 @@ impl fmt::Display for Error {
             Self::OutOfRange { option, value, allowed } => {
                 write!(f, "{option}: {value} is not allowed; use {allowed}")
             }
-            Self::UnknownName { kind, name } => write!(f, "there is no {kind} called {name}"),
         }
     }
 }

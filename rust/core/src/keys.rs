@@ -84,7 +84,11 @@ impl KeySet {
     }
 }
 
-fn uuids(column: &Column) -> &[[u8; 16]] {
+/// The ids of a column, whatever they are where a row has no value.
+///
+/// # Panics
+/// If `column` is not of uuids.
+pub fn uuids(column: &Column) -> &[[u8; 16]] {
     match &column.values {
         Values::Uuid(ids) => ids,
         _ => panic!("a column of uuids"),

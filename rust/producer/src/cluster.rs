@@ -11,9 +11,10 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::config::{Address, Config};
-use crate::connection::Connection;
+use crate::config::Address;
+use crate::connection::{Connection, Connector};
 use crate::error::{Error, Local};
+use crate::transport::Transport;
 
 /// Brokers, and who leads which partition.
 #[derive(Debug, Default)]
@@ -32,9 +33,9 @@ pub(crate) struct Leader {
 }
 
 /// Asks one address after the other about these topics.
-pub(crate) async fn metadata(
+pub(crate) async fn metadata<T: Transport>(
     addresses: &[Address],
-    config: &Arc<Config>,
+    connector: &Arc<Connector<T>>,
     topics: &[String],
 ) -> Result<Metadata, Error> {
     let topics = topics.iter().map(|name| {
@@ -45,8 +46,8 @@ pub(crate) async fn metadata(
         .with_topics(Some(topics.collect()))
         // As other producers do: the broker decides.
         .with_allow_auto_topic_creation(true);
-    let mut connection = any(addresses, config).await?;
-    let answer = connection.call(&request, config.request_timeout).await?;
+    let mut connection = any(addresses, connector).await?;
+    let answer = connection.call(&request, connector.config.request_timeout).await?;
     let mut found = Metadata::default();
     for (node, host, port) in answer.brokers {
         let Ok(port) = u16::try_from(port) else { continue };
@@ -64,16 +65,16 @@ pub(crate) async fn metadata(
 }
 
 /// An id for an idempotent producer, its epoch, and how long not to ask again.
-pub(crate) async fn producer_id(
+pub(crate) async fn producer_id<T: Transport>(
     addresses: &[Address],
-    config: &Arc<Config>,
+    connector: &Arc<Connector<T>>,
 ) -> Result<(i64, i16, Duration), Error> {
-    let mut connection = any(addresses, config).await?;
+    let mut connection = any(addresses, connector).await?;
     // Without transactions the limit is not looked at.
     let request = InitProducerIdRequest::default()
         .with_transactional_id(None)
         .with_transaction_timeout_ms(i32::MAX);
-    let answer = connection.call(&request, config.request_timeout).await?;
+    let answer = connection.call(&request, connector.config.request_timeout).await?;
     match answer.error.err() {
         None => Ok((answer.id, answer.epoch, answer.throttle)),
         Some(error) => Err(Error::of_broker(error, format!("no producer id: {error}"))),
@@ -81,16 +82,19 @@ pub(crate) async fn producer_id(
 }
 
 /// The first connection that can be made. One that takes its time does not hold up the others.
-async fn any(addresses: &[Address], config: &Arc<Config>) -> Result<Connection, Error> {
+async fn any<T: Transport>(
+    addresses: &[Address],
+    connector: &Arc<Connector<T>>,
+) -> Result<Connection<T::Stream>, Error> {
     const NEXT: Duration = Duration::from_millis(500);
     let mut last = Error::new(Local::InvalidArgument, "there is no address of a broker");
     let (mut left, mut tries) = (addresses.iter().cloned(), JoinSet::new());
     loop {
         let next = left.next();
-        let wait = if next.is_some() { NEXT } else { config.request_timeout };
+        let wait = if next.is_some() { NEXT } else { connector.config.request_timeout };
         if let Some(address) = next {
-            let config = Arc::clone(config);
-            tries.spawn(async move { Connection::open(&address, &config).await });
+            let connector = Arc::clone(connector);
+            tries.spawn(async move { connector.open(&address).await });
         } else if tries.is_empty() {
             return Err(last);
         }

@@ -1,7 +1,8 @@
-//! One connection to one broker: TCP, TLS, API versions, SASL; then requests and their answers.
+//! One connection to one broker: API versions, SASL; then requests and their answers.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,31 +13,22 @@ use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::answer::{self, Answer, ApiVersions, Malformed, Question};
 use crate::config::{Address, Config, Mechanism, Sasl};
 use crate::error::{Error, Local};
 use crate::scram::Scram;
-use crate::tls;
+use crate::transport::{Stream, Transport};
 
 /// A longer answer is none: most likely the other side speaks another protocol.
 const LONGEST_ANSWER: usize = 16 << 20;
 /// Room that is made for an answer before any of it has come.
 const ROOM_FOR_ANSWER: usize = 16 << 10;
 
-/// How long one address may take to answer at all.
-const CONNECT: Duration = Duration::from_secs(5);
-
 /// The newest version of Produce that names topics; later ones number them.
 const LAST_PRODUCE_BY_NAME: i16 = 12;
-
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Versions of each request that a broker takes.
 #[derive(Debug, Clone, Default)]
@@ -63,9 +55,41 @@ impl Versions {
     }
 }
 
+/// Opens connections.
+pub(crate) struct Connector<T> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) transport: T,
+}
+
+impl<T: Transport> Connector<T> {
+    /// Connects, and waits as long as an answer may take.
+    pub(crate) async fn open(&self, address: &Address) -> Result<Connection<T::Stream>, Error> {
+        let limit = self.config.request_timeout;
+        timeout(limit, self.open_in_time(address)).await.unwrap_or_else(|_| {
+            let text = format!("{address} did not let us in within {limit:?}");
+            Err(Error::new(Local::TimedOut, text))
+        })
+    }
+
+    async fn open_in_time(&self, address: &Address) -> Result<Connection<T::Stream>, Error> {
+        let mut connection = Connection {
+            stream: self.transport.connect(address).await?,
+            versions: Versions::default(),
+            expires: None,
+            throttle: Duration::ZERO,
+            client_id: self.config.client_id.clone(),
+        };
+        connection.ask_versions().await.map_err(|error| error.at(address))?;
+        if let Some(sasl) = &self.config.sasl {
+            connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
+        }
+        Ok(connection)
+    }
+}
+
 /// A connection that was let in.
-pub(crate) struct Connection {
-    pub(crate) stream: Box<dyn Stream>,
+pub(crate) struct Connection<S> {
+    pub(crate) stream: S,
     pub(crate) versions: Versions,
     /// When the broker will want to know again who we are.
     pub(crate) expires: Option<Instant>,
@@ -74,49 +98,7 @@ pub(crate) struct Connection {
     client_id: String,
 }
 
-impl Connection {
-    /// Connects, and waits as long as an answer may take.
-    pub(crate) async fn open(address: &Address, config: &Config) -> Result<Self, Error> {
-        match timeout(config.request_timeout, Self::open_in_time(address, config)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(Error::new(
-                Local::TimedOut,
-                format!("{address} did not let us in within {:?}", config.request_timeout),
-            )),
-        }
-    }
-
-    async fn open_in_time(address: &Address, config: &Config) -> Result<Self, Error> {
-        let tcp = connect(address).await?;
-        // Requests are written whole.
-        let _ = tcp.set_nodelay(true);
-        let stream: Box<dyn Stream> = match &config.tls {
-            None => Box::new(tcp),
-            Some(tls) => {
-                let name = ServerName::try_from(address.host.clone()).map_err(|_| {
-                    Error::new(Local::Ssl, format!("{address} is no name for a certificate"))
-                })?;
-                let stream = tls::connector(tls)?.connect(name, tcp).await;
-                Box::new(stream.map_err(|error| {
-                    // A broker that goes away in the midst of the handshake may come back.
-                    let kind = match error.kind() {
-                        io::ErrorKind::InvalidData => Local::Ssl,
-                        _ => Local::Transport,
-                    };
-                    Error::new(kind, format!("{address}: TLS failed: {error}"))
-                })?)
-            }
-        };
-        let client_id = config.client_id.clone();
-        let (versions, throttle) = (Versions::default(), Duration::ZERO);
-        let mut connection = Self { stream, versions, expires: None, throttle, client_id };
-        connection.ask_versions().await.map_err(|error| error.at(address))?;
-        if let Some(sasl) = &config.sasl {
-            connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
-        }
-        Ok(connection)
-    }
-
+impl<S: Stream> Connection<S> {
     /// Sends a request and waits for its answer so long. Nothing else may be on its way.
     pub(crate) async fn call<R: Question>(
         &mut self,
@@ -205,24 +187,6 @@ impl Connection {
         }
         Ok(answer.bytes)
     }
-}
-
-async fn connect(address: &Address) -> Result<TcpStream, Error> {
-    let found = tokio::net::lookup_host((address.host.as_str(), address.port))
-        .await
-        .map_err(|error| Error::new(Local::Resolve, format!("{address}: {error}")))?;
-    let mut last = Error::new(Local::Resolve, format!("{address}: the name has no address"));
-    for one in found {
-        // A name may have several addresses, of which one leads nowhere.
-        match timeout(CONNECT, TcpStream::connect(one)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => {
-                last = Error::new(Local::Transport, format!("{address}: {error}"));
-            }
-            Err(_) => last = Error::new(Local::TimedOut, format!("{address} does not answer")),
-        }
-    }
-    Err(last)
 }
 
 /// A request with its length before it.

@@ -21,12 +21,14 @@ mod scram;
 mod sender;
 mod shared;
 mod tls;
+mod transport;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use datagen_core::encode::kafka::{Codec, Events, Packed};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 pub use config::{Acks, Address, Config, Mechanism, Sasl, Tls};
 pub use error::Error;
@@ -34,6 +36,7 @@ pub use report::Tally;
 
 use sender::{Command, Sender};
 use shared::Shared;
+use transport::{Network, Transport};
 
 /// How records are put into batches.
 #[derive(Debug, Clone, Copy)]
@@ -52,11 +55,7 @@ pub struct Producer {
 }
 
 /// The half that sends.
-pub struct Driver {
-    config: Arc<Config>,
-    shared: Arc<Shared>,
-    commands: UnboundedReceiver<Command>,
-}
+pub struct Driver(Sender<Network>);
 
 /// A topic that was found.
 #[derive(Debug, Clone)]
@@ -78,14 +77,16 @@ impl Producer {
     /// # Errors
     /// For certificates and keys that cannot be used.
     pub fn new(config: Config, batching: Batching) -> Result<(Self, Driver), Error> {
-        if let Some(tls) = &config.tls {
-            tls::connector(tls)?;
-        }
+        let network = Network::new(&config)?;
+        let (producer, sender) = Self::over(network, config, batching);
+        Ok((producer, Driver(sender)))
+    }
+
+    fn over<T: Transport>(transport: T, config: Config, batching: Batching) -> (Self, Sender<T>) {
         let shared = Arc::new(Shared::new(&config, batching));
         let (commands, received) = unbounded_channel();
-        let (config, its) = (Arc::new(config), Arc::clone(&shared));
-        let driver = Driver { config, shared: its, commands: received };
-        Ok((Self { shared, commands }, driver))
+        let sender = Sender::new(transport, config, Arc::clone(&shared), received);
+        (Self { shared, commands }, sender)
     }
 
     /// Finds topics, or nothing yet if the time is over before all of them are found.
@@ -141,8 +142,8 @@ impl Producer {
 
     /// When something was acknowledged last; the end of the pause that a broker has asked for if that
     /// is later.
-    pub fn progress(&self) -> Option<Instant> {
-        self.shared.last_progress()
+    pub fn progress(&self) -> Option<std::time::Instant> {
+        self.shared.last_progress().map(Instant::into_std)
     }
 
     /// Waits until there is room for more; false if the time is over first.
@@ -249,7 +250,7 @@ impl Driver {
     /// If the system has no means for it.
     pub fn run(self) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(Sender::new(self.config, self.shared, self.commands).run());
+        runtime.block_on(self.0.run());
         // A name that is still being looked up would hold up the end.
         runtime.shutdown_background();
         Ok(())

@@ -21,10 +21,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::answer::{Answer as _, Outcome, Produced};
 use crate::cluster::{self, Metadata};
 use crate::config::{Acks, Address, Config};
-use crate::connection::{frame, open_answer, printable, unreadable};
+use crate::connection::{Connector, frame, open_answer, printable, unreadable};
 use crate::error::{Error, Local};
 use crate::line::{Answer, Line, Rules, is_too_large};
 use crate::shared::Shared;
+use crate::transport::Transport;
 use broker::{Broker, Event, Link, Place, Request};
 
 /// How long a topic may be unknown: a broker learns late of one that was just made.
@@ -43,7 +44,7 @@ pub(crate) enum Command {
     /// Connect to the leaders of topics, and tell whom that does not succeed with.
     Reach(Vec<Arc<str>>),
     /// Finish batches that have waited for more records, at that moment.
-    Linger(std::time::Instant),
+    Linger(Instant),
     /// Send nothing for the moment.
     Hold,
     /// Send again.
@@ -71,7 +72,8 @@ struct Asking {
     failures: u32,
 }
 
-pub(crate) struct Sender {
+pub(crate) struct Sender<T> {
+    connector: Arc<Connector<T>>,
     config: Arc<Config>,
     rules: Rules,
     shared: Arc<Shared>,
@@ -92,13 +94,15 @@ pub(crate) struct Sender {
     reaching: Vec<Arc<str>>,
 }
 
-impl Sender {
+impl<T: Transport> Sender<T> {
     pub(crate) fn new(
-        config: Arc<Config>,
+        transport: T,
+        config: Config,
         shared: Arc<Shared>,
         commands: UnboundedReceiver<Command>,
     ) -> Self {
         let (post, events) = unbounded_channel();
+        let config = Arc::new(config);
         let rules = Rules {
             idempotent: config.idempotent,
             retries: config.retries,
@@ -122,6 +126,7 @@ impl Sender {
             linger: None,
             turn: 0,
             reaching: Vec::new(),
+            connector: Arc::new(Connector { config: Arc::clone(&config), transport }),
             config,
         }
     }
@@ -131,6 +136,7 @@ impl Sender {
         while !self.closed {
             let wake = self.wake_at();
             tokio::select! {
+                biased;
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return,
@@ -168,7 +174,6 @@ impl Sender {
             }
             Command::Batches(name, batches) => self.queue(&name, batches),
             Command::Linger(moment) => {
-                let moment = Instant::from_std(moment);
                 self.linger = Some(self.linger.map_or(moment, |before| before.min(moment)));
             }
             Command::Limit(name, most) => {
@@ -492,7 +497,7 @@ impl Sender {
             // What was handed over before comes first, and while nobody can pack it is all there.
             let (shared, mut older) = (Arc::clone(&self.shared), Vec::new());
             let commands = &mut self.commands;
-            let found = shared.linger(now.into_std(), || {
+            let found = shared.linger(now, || {
                 while let Ok(command) = commands.try_recv() {
                     older.push(command);
                 }
@@ -502,7 +507,7 @@ impl Sender {
             }
             match found {
                 Some((all, next)) => {
-                    self.linger = next.map(Instant::from_std);
+                    self.linger = next;
                     for (name, batches) in all {
                         self.queue(&name, batches);
                     }
@@ -561,28 +566,28 @@ impl Sender {
         let now = Instant::now();
         if self.metadata.start(now) {
             let topics: Vec<_> = self.topics.keys().map(|name| (**name).to_owned()).collect();
-            let (addresses, config, post) = self.to_ask();
+            let (addresses, connector, post) = self.to_ask();
             tokio::spawn(async move {
-                let found = cluster::metadata(&addresses, &config, &topics).await;
+                let found = cluster::metadata(&addresses, &connector, &topics).await;
                 let _ = post.send(Event::Metadata(found));
             });
         }
         if self.producer_id.start(now) {
-            let (addresses, config, post) = self.to_ask();
+            let (addresses, connector, post) = self.to_ask();
             tokio::spawn(async move {
-                let found = cluster::producer_id(&addresses, &config).await;
+                let found = cluster::producer_id(&addresses, &connector).await;
                 let _ = post.send(Event::ProducerId(found));
             });
         }
     }
 
     /// What a question takes: whom to ask, those that answer first, and where the answer goes.
-    fn to_ask(&self) -> (Vec<Address>, Arc<Config>, UnboundedSender<Event>) {
+    fn to_ask(&self) -> (Vec<Address>, Arc<Connector<T>>, UnboundedSender<Event>) {
         let mut brokers: Vec<_> = self.brokers.values().collect();
         brokers.sort_by_key(|broker| !matches!(broker.link, Link::Open { version: Some(_), .. }));
         let mut addresses: Vec<_> = brokers.iter().map(|broker| broker.address.clone()).collect();
         addresses.extend(self.config.bootstrap.iter().cloned());
-        (addresses, Arc::clone(&self.config), self.post.clone())
+        (addresses, Arc::clone(&self.connector), self.post.clone())
     }
 
     /// Sends whatever may be sent.
@@ -638,7 +643,7 @@ impl Sender {
                 match broker.link {
                     Link::Open { version: Some(_), .. } => continue,
                     Link::Closed { not_before } if not_before <= now => {
-                        broker.open(*leader, &self.config, &self.post);
+                        broker.open(*leader, &self.connector, &self.post);
                     }
                     _ => {}
                 }
@@ -666,14 +671,14 @@ impl Sender {
                     // It will want to know again who we are: once it owes us nothing.
                     if broker.requests.is_empty() {
                         broker.close(now);
-                        broker.open(node, &self.config, &self.post);
+                        broker.open(node, &self.connector, &self.post);
                     }
                     return;
                 }
                 (outbox.clone(), *version)
             }
             Link::Closed { not_before } if *not_before <= now => {
-                broker.open(node, &self.config, &self.post);
+                broker.open(node, &self.connector, &self.post);
                 return;
             }
             _ => return,

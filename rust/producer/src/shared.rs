@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use datagen_core::encode::kafka::{Codec, Packed, Packer};
+use tokio::time::Instant;
 
 use crate::Batching;
 use crate::config::Config;
@@ -85,7 +86,10 @@ impl Shared {
             if let Some(found) = found(&state) {
                 return Some(found);
             }
-            let left = until.checked_duration_since(Instant::now())?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
             state = self.changed.wait_timeout(state, left).expect("nobody panics").0;
         }
     }

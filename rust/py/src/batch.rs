@@ -8,15 +8,15 @@ use datagen_core::catalog::{FieldType, Relation};
 use datagen_core::column::Batch;
 use datagen_core::encode::{self, Format};
 use datagen_core::order::TimeOrder;
-use pyo3::exceptions::{PyIndexError, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
 use crate::arrow::{self, Reader};
-use crate::border::{Number, detached};
+use crate::border::{Number, detached, position};
 use crate::buffer::{PyColumn, PyEncodedRows};
-use crate::error::{field_position, option_error};
-use crate::{plan, rows};
+use crate::error::{field_position, option_error, relation};
+use crate::rows;
 
 /// Iterates batches, or is an Arrow stream: once.
 #[pyclass(frozen, name = "Batches", module = "datagen._core")]
@@ -182,7 +182,7 @@ impl PyBatch {
     /// A batch of a table or stream from rows as Python values; the inverse of ``row``.
     #[staticmethod]
     fn from_rows(py: Python<'_>, name: &str, rows: &Bound<'_, PyAny>) -> PyResult<Self> {
-        rows::from_python(plan::relation(py, name)?, rows).map(Self::from)
+        rows::from_python(relation(py, name)?, rows).map(Self::from)
     }
 
     #[getter]
@@ -288,13 +288,4 @@ impl PyBatch {
     fn __repr__(&self) -> String {
         format!("<Batch of {}, {} rows>", self.batch.relation().name, self.batch.rows())
     }
-}
-
-/// A Python index, which counts from the end where it is negative, as a position.
-pub fn position(index: isize, len: usize) -> PyResult<usize> {
-    let from_start = if index < 0 { index + len as isize } else { index };
-    usize::try_from(from_start)
-        .ok()
-        .filter(|&row| row < len)
-        .ok_or_else(|| PyIndexError::new_err(format!("row {index} of {len}")))
 }

@@ -1,14 +1,18 @@
-//! Crossing between Python and Rust: work without the GIL, and integers of any size.
+//! Crossing between Python and Rust: work without the GIL, and integers and indices of any size.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 
 use datagen_core::error::Error;
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyIndexError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
 use crate::error::{from_core, option_error};
+
+/// How long Rust waits before signals are looked at.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Does Rust work without the GIL, then lets Ctrl-C and other signals be heard.
 ///
@@ -20,6 +24,33 @@ pub fn detached<T: Send>(
     let outcome = py.detach(work);
     py.check_signals()?;
     outcome.map_err(|error| from_core(py, error))
+}
+
+/// Waits without the GIL for so many seconds, in slices between which signals are heard.
+pub fn wait<T: Send>(
+    py: Python<'_>,
+    seconds: f64,
+    mut wait: impl FnMut(Duration) -> Option<T> + Send,
+) -> PyResult<Option<T>> {
+    let timeout = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    let began = Instant::now();
+    loop {
+        let left = timeout.saturating_sub(began.elapsed());
+        let found = py.detach(|| wait(left.min(PATIENCE)));
+        py.check_signals()?;
+        if found.is_some() || left.is_zero() {
+            return Ok(found);
+        }
+    }
+}
+
+/// A Python index, which counts from the end where it is negative, as a position.
+pub fn position(index: isize, len: usize) -> PyResult<usize> {
+    let from_start = if index < 0 { index + len as isize } else { index };
+    usize::try_from(from_start)
+        .ok()
+        .filter(|&row| row < len)
+        .ok_or_else(|| PyIndexError::new_err(format!("row {index} of {len}")))
 }
 
 /// An integer argument of any size, so that one out of range is refused by name and value where

@@ -13,7 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::batch::position;
+use crate::border::position;
 
 /// A numeric column, one-dimensional, read-only, by the buffer protocol.
 #[pyclass(frozen, name = "Column", module = "datagen._core")]

@@ -1,88 +1,235 @@
-//! The catalogue as plain Python data, from which Python derives DDL, checks and topics.
+//! The catalogue as frozen objects. There is one of each, so that equal is identical.
 
-use datagen_core::catalog::{
-    CATALOG_VERSION, Field, FieldType, ForeignKey, Kind, Relation, STREAMS, TABLES,
-};
+use datagen_core::catalog::{CATALOG_VERSION, Field, FieldType, Kind, Relation, STREAMS, TABLES};
 use datagen_core::encode::avro_schema;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyIterator, PyTuple};
 
-/// The catalogue as plain data.
+use crate::error::option_error;
+
+/// Every table and stream, with its fields and keys.
 #[pyfunction]
-pub fn catalogue(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("version", CATALOG_VERSION)?;
-    dict.set_item("tables", list(py, &TABLES, |r| relation(py, r))?)?;
-    dict.set_item("streams", list(py, &STREAMS, |r| relation(py, r))?)?;
-    Ok(dict)
+pub fn catalogue(py: Python<'_>) -> PyResult<Py<PyCatalogue>> {
+    static CATALOGUE: PyOnceLock<Py<PyCatalogue>> = PyOnceLock::new();
+    let made = CATALOGUE.get_or_try_init(py, || {
+        let [tables, streams] = [&TABLES[..], &STREAMS[..]].map(|relations| {
+            let relations = relations.iter().map(|relation| PyRelation::new(py, relation));
+            tuple(py, relations.collect::<PyResult<Vec<_>>>()?)
+        });
+        Py::new(py, PyCatalogue { version: CATALOG_VERSION, tables: tables?, streams: streams? })
+    })?;
+    Ok(made.clone_ref(py))
 }
 
-fn relation<'py>(py: Python<'py>, relation: &Relation) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("name", relation.name)?;
-    dict.set_item("fields", list(py, relation.fields, |f| field(py, f))?)?;
-    dict.set_item("foreign_keys", list(py, relation.foreign_keys, |k| foreign_key(py, k))?)?;
-    dict.set_item("avro_schema", avro_schema(relation))?;
-    match relation.kind {
-        Kind::Table(keys) => {
-            dict.set_item("unique", keys.unique)?;
-            dict.set_item("checks", keys.checks)?;
+fn tuple<'py, T: IntoPyObject<'py>>(py: Python<'py>, items: Vec<T>) -> PyResult<Py<PyTuple>> {
+    Ok(PyTuple::new(py, items)?.unbind())
+}
+
+/// The one of these objects that is called so, by an attribute of theirs.
+fn named<'py>(
+    objects: Bound<'py, PyIterator>,
+    attribute: &str,
+    option: &str,
+    name: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut names = Vec::new();
+    for object in objects {
+        let object = object?;
+        let found = object.getattr(attribute)?;
+        if found.eq(name)? {
+            return Ok(object);
         }
-        Kind::Stream(topic) => {
-            dict.set_item("key", topic.key)?;
-            dict.set_item("time", topic.time)?;
-            dict.set_item("ce_type", topic.ce_type)?;
-        }
+        names.push(found.to_string());
     }
-    Ok(dict)
+    Err(option_error(name.py(), option, name, &format!("one of {}", names.join(", "))))
 }
 
-fn field<'py>(py: Python<'py>, field: &Field) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("name", field.name)?;
-    dict.set_item("type", type_name(field.ty))?;
-    dict.set_item("nullable", field.nullable)?;
-    dict.set_item("doc", field.doc)?;
-    match field.ty {
-        FieldType::Char(length) => dict.set_item("length", length)?,
-        FieldType::Decimal { precision, scale } => {
-            dict.set_item("precision", precision)?;
-            dict.set_item("scale", scale)?;
-        }
-        FieldType::Enum(symbols) => dict.set_item("symbols", symbols)?,
-        _ => {}
-    }
-    Ok(dict)
+/// For pickle and copy: what finds the object that there is, and by which name.
+type Reduced<'py> = PyResult<(Bound<'py, PyAny>, (&'static str,))>;
+
+fn reduced<'py>(py: Python<'py>, relation: &str, method: &str, name: &'static str) -> Reduced<'py> {
+    Ok((catalogue(py)?.bind(py).get_item(relation)?.getattr(method)?, (name,)))
 }
 
-const fn type_name(ty: FieldType) -> &'static str {
-    match ty {
-        FieldType::Uuid => "uuid",
-        FieldType::Text => "text",
-        FieldType::Char(_) => "char",
-        FieldType::Decimal { .. } => "decimal",
-        FieldType::SmallInt => "smallint",
-        FieldType::Int => "int",
-        FieldType::Bool => "bool",
-        FieldType::Date => "date",
-        FieldType::Instant => "instant",
-        FieldType::Enum(_) => "enum",
+/// Every table in the order of insertion, then every stream in the order of sending.
+#[pyclass(frozen, get_all, name = "Catalogue", module = "datagen._core")]
+pub struct PyCatalogue {
+    version: u32,
+    tables: Py<PyTuple>,
+    streams: Py<PyTuple>,
+}
+
+#[pymethods]
+impl PyCatalogue {
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        self.tables.bind(py).add(&self.streams)?.try_iter()
+    }
+
+    fn __getitem__<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        named(self.__iter__(name.py())?, "name", "relation", name)
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, ())> {
+        Ok((slf.py().import("datagen._core")?.getattr("catalogue")?, ()))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Catalogue, version {}>", self.version)
     }
 }
 
-fn foreign_key<'py>(py: Python<'py>, key: &ForeignKey) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("field", key.field)?;
-    dict.set_item("table", key.table)?;
-    dict.set_item("only", key.only)?;
-    Ok(dict)
+/// A table or a stream.
+#[pyclass(frozen, get_all, name = "Relation", module = "datagen._core")]
+pub struct PyRelation {
+    name: &'static str,
+    singular: &'static str,
+    fields: Py<PyTuple>,
+    foreign_keys: Py<PyTuple>,
+    primary_key: &'static str,
+    avro_schema: String,
+    is_stream: bool,
+    is_reference: bool,
+    unique: Py<PyTuple>,
+    checks: Py<PyTuple>,
+    validation_rank: u8,
+    key: Option<&'static str>,
+    time: Option<&'static str>,
+    ce_type: Option<&'static str>,
+    partitions: u32,
+    parallel_partitions: u32,
+    history_days: Option<u32>,
 }
 
-fn list<'py, T>(
-    py: Python<'py>,
-    items: &[T],
-    make: impl Fn(&T) -> PyResult<Bound<'py, PyDict>>,
-) -> PyResult<Bound<'py, PyList>> {
-    let dicts = items.iter().map(make).collect::<PyResult<Vec<_>>>()?;
-    PyList::new(py, dicts)
+impl PyRelation {
+    fn new(py: Python<'_>, relation: &'static Relation) -> PyResult<Self> {
+        let &Relation { name, singular, kind, fields, foreign_keys } = relation;
+        let keys = foreign_keys.iter().map(|key| PyForeignKey {
+            relation: name,
+            field: key.field,
+            table: key.table,
+            only: key.only,
+        });
+        let fields: PyResult<Vec<_>> = fields.iter().map(|f| PyField::new(py, name, f)).collect();
+        let (table, topic) = match kind {
+            Kind::Table(table) => (Some(table), None),
+            Kind::Stream(topic) => (None, Some(topic)),
+        };
+        Ok(Self {
+            name,
+            singular,
+            fields: tuple(py, fields?)?,
+            foreign_keys: tuple(py, keys.collect())?,
+            primary_key: relation.fields[0].name,
+            avro_schema: avro_schema(relation),
+            is_stream: topic.is_some(),
+            is_reference: relation.is_reference(),
+            unique: tuple(py, table.map_or(vec![], |table| table.unique.to_vec()))?,
+            checks: tuple(py, table.map_or(vec![], |table| table.checks.to_vec()))?,
+            validation_rank: table.map_or(0, |table| table.validation_rank),
+            key: topic.map(|topic| topic.key),
+            time: topic.map(|topic| topic.time),
+            ce_type: topic.map(|topic| topic.ce_type),
+            partitions: topic.map_or(0, |topic| topic.partitions),
+            parallel_partitions: topic.map_or(0, |topic| topic.parallel_partitions),
+            history_days: topic.and_then(|topic| topic.history_days),
+        })
+    }
+}
+
+#[pymethods]
+impl PyRelation {
+    /// The field of this name.
+    fn field<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        named(self.fields.bind(name.py()).try_iter()?, "name", "field", name)
+    }
+
+    /// The foreign key of this field.
+    fn foreign_key<'py>(&self, field: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        named(self.foreign_keys.bind(field.py()).try_iter()?, "field", "field", field)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> Reduced<'py> {
+        let found = catalogue(py)?.bind(py).getattr("__getitem__")?;
+        Ok((found, (self.name,)))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Relation {}>", self.name)
+    }
+}
+
+/// One column of a table, or one field of an event.
+#[pyclass(frozen, get_all, name = "Field", module = "datagen._core")]
+pub struct PyField {
+    relation: &'static str,
+    name: &'static str,
+    r#type: &'static str,
+    nullable: bool,
+    doc: &'static str,
+    precision: Option<u8>,
+    scale: Option<u8>,
+    length: Option<u8>,
+    symbols: Py<PyTuple>,
+}
+
+impl PyField {
+    fn new(py: Python<'_>, relation: &'static str, field: &Field) -> PyResult<Self> {
+        let (mut precision, mut scale, mut length, mut symbols) = (None, None, None, &[][..]);
+        let r#type = match field.ty {
+            FieldType::Uuid => "uuid",
+            FieldType::Text => "text",
+            FieldType::Char(characters) => {
+                length = Some(characters);
+                "char"
+            }
+            FieldType::Decimal { precision: digits, scale: after } => {
+                (precision, scale) = (Some(digits), Some(after));
+                "decimal"
+            }
+            FieldType::SmallInt => "smallint",
+            FieldType::Int => "int",
+            FieldType::Bool => "bool",
+            FieldType::Date => "date",
+            FieldType::Instant => "instant",
+            FieldType::Enum(all) => {
+                symbols = all;
+                "enum"
+            }
+        };
+        let &Field { name, nullable, doc, .. } = field;
+        let symbols = tuple(py, symbols.to_vec())?;
+        Ok(Self { relation, name, r#type, nullable, doc, precision, scale, length, symbols })
+    }
+}
+
+#[pymethods]
+impl PyField {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> Reduced<'py> {
+        reduced(py, self.relation, "field", self.name)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Field {} of {}>", self.name, self.relation)
+    }
+}
+
+/// A field whose values must be primary keys of ``table``.
+#[pyclass(frozen, get_all, name = "ForeignKey", module = "datagen._core")]
+pub struct PyForeignKey {
+    relation: &'static str,
+    field: &'static str,
+    table: &'static str,
+    only: Option<(&'static str, &'static str)>,
+}
+
+#[pymethods]
+impl PyForeignKey {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> Reduced<'py> {
+        reduced(py, self.relation, "foreign_key", self.field)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<ForeignKey {} of {}>", self.field, self.relation)
+    }
 }

@@ -1,12 +1,21 @@
-//! The core's errors, and refused arguments, as the exceptions of `datagen.errors`.
+//! The core's errors, violated keys and refused arguments, as the exceptions of `datagen.errors`.
 
-use datagen_core::catalog::{FieldType, Relation};
+use datagen_core::catalog::{self, FieldType, Relation, STREAMS, TABLES};
 use datagen_core::error::Error;
+use datagen_pipeline::{Violation, parent_word};
 use pyo3::IntoPyObjectExt;
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+
+use crate::values;
+
+/// An exception of `datagen.errors`.
+fn exception<'py>(py: Python<'py>, class: &str, arguments: impl PyCallArgs<'py>) -> PyErr {
+    py.import("datagen.errors")
+        .and_then(|errors| errors.getattr(class)?.call1(arguments))
+        .map_or_else(|error| error, PyErr::from_value)
+}
 
 /// `OptionError(option, value, allowed)`: an argument is out of its range.
 pub fn option_error<'py>(
@@ -15,14 +24,36 @@ pub fn option_error<'py>(
     value: impl IntoPyObject<'py>,
     allowed: &str,
 ) -> PyErr {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS
-        .import(py, "datagen.errors", "OptionError")
-        .and_then(|class| {
-            let value = value.into_bound_py_any(py)?;
-            class.call1((option, value, allowed))
-        })
-        .map_or_else(|error| error, PyErr::from_value)
+    match value.into_bound_py_any(py) {
+        Ok(value) => exception(py, "OptionError", (option, value, allowed)),
+        Err(error) => error,
+    }
+}
+
+/// A row that cannot be taken, as Python knows it.
+pub fn violated(py: Python<'_>, violation: &Violation) -> PyErr {
+    let text = |id| values::uuid_to_python(py, id).and_then(|id| id.str());
+    match *violation {
+        Violation::Orphan { relation, key, id, row } => match text(id) {
+            Ok(id) => {
+                let arguments = (relation.name, key.field, id, row, parent_word(key));
+                exception(py, "ReferentialIntegrityError", arguments)
+            }
+            Err(error) => error,
+        },
+        Violation::Duplicate { relation, id, row } => match text(id) {
+            Ok(id) => {
+                let (name, field) = (relation.name, relation.fields[0].name);
+                let twice = "was handed over before; hand over each row once";
+                exception(
+                    py,
+                    "RejectedError",
+                    (format!("{name} row {row}: {field} = {id} {twice}"),),
+                )
+            }
+            Err(error) => error,
+        },
+    }
 }
 
 /// An error of the core, as Python knows it.
@@ -35,12 +66,17 @@ pub fn from_core(py: Python<'_>, error: Error) -> PyErr {
                 Err(_) => option_error(py, option, value, &allowed),
             }
         }
-        Error::UnknownName { kind, name } => {
-            option_error(py, "name", name, &format!("the name of a {kind}"))
-        }
         // The enumeration may grow; what Python does not know by class, it shows as text.
         other => PyRuntimeError::new_err(other.to_string()),
     }
+}
+
+/// The table or stream called `name`.
+pub fn relation(py: Python<'_>, name: &str) -> PyResult<&'static Relation> {
+    catalog::relation(name).ok_or_else(|| {
+        let names = TABLES.iter().chain(STREAMS.iter()).map(|relation| relation.name);
+        option_error(py, "name", name, &choice(names))
+    })
 }
 
 /// The position of the field called `name`, if it is among `wanted`.

@@ -1,42 +1,47 @@
-//! `KeySet`: ids that were handed over.
-
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+//! `KeySet` and `KeyStore`: ids that were handed over, and the check against them.
 
 use datagen_core::catalog::{FieldType, Relation};
-use datagen_core::keys::KeySet;
+use datagen_pipeline::{KeyStore, SharedKeySet};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::batch::PyBatch;
 use crate::border::detached;
-use crate::error::{choice, field_position, option_error};
+use crate::error::{choice, field_position, option_error, relation, violated};
 use crate::values;
 
 /// A set of ids that were handed over, checked at vector speed.
 #[pyclass(frozen, name = "KeySet", module = "datagen._core")]
 pub struct PyKeySet {
-    /// Whoever holds the lock does not wait for the GIL, so that it may be taken with the GIL.
-    ids: Arc<RwLock<KeySet>>,
+    /// A thread that holds the lock never waits for the GIL, so that it may be taken with the GIL.
+    ids: SharedKeySet,
+}
+
+impl From<SharedKeySet> for PyKeySet {
+    fn from(ids: SharedKeySet) -> Self {
+        Self { ids }
+    }
 }
 
 #[pymethods]
 impl PyKeySet {
     #[new]
     fn new() -> Self {
-        Self { ids: Arc::default() }
+        SharedKeySet::default().into()
     }
 
     fn __len__(&self) -> usize {
-        self.ids().len()
+        self.ids.read().len()
     }
 
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        Ok(values::uuid_from_python(key)?.is_some_and(|id| self.ids().contains(&id)))
+        Ok(values::uuid_from_python(key)?.is_some_and(|id| self.ids.read().contains(&id)))
     }
 
     /// Adds one id (UUID, its text or 16 bytes); False if it was there.
     fn add(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         match values::uuid_from_python(key)? {
-            Some(id) => Ok(self.ids_mut().insert(&id)),
+            Some(id) => Ok(self.ids.write().insert(&id)),
             None => Err(option_error(key.py(), "key", key, values::UUID)),
         }
     }
@@ -66,7 +71,7 @@ impl PyKeySet {
             }
             None => None,
         };
-        detached(py, || Ok(self.ids_mut().insert_column(column, mask)))
+        detached(py, || Ok(self.ids.write().insert_column(column, mask)))
     }
 
     /// The first row whose id is not in the set, or None. Rows without a value pass.
@@ -78,7 +83,7 @@ impl PyKeySet {
     ) -> PyResult<Option<usize>> {
         let batch = batch.get().get();
         let column = &batch.columns()[uuid_position(py, batch.relation(), field)?];
-        detached(py, || Ok(self.ids().first_missing(column)))
+        detached(py, || Ok(self.ids.read().first_missing(column)))
     }
 
     fn __repr__(&self) -> String {
@@ -88,16 +93,52 @@ impl PyKeySet {
 
 impl PyKeySet {
     /// The set itself, for threads that check without the GIL.
-    pub fn share(&self) -> Arc<RwLock<KeySet>> {
-        Arc::clone(&self.ids)
+    pub fn share(&self) -> SharedKeySet {
+        self.ids.clone()
+    }
+}
+
+/// The ids of all rows that were handed over, against which every batch is checked.
+#[pyclass(frozen, name = "KeyStore", module = "datagen._core")]
+pub struct PyKeyStore {
+    store: KeyStore,
+}
+
+#[pymethods]
+impl PyKeyStore {
+    #[new]
+    #[pyo3(signature = (*, unique_events = false))]
+    fn new(unique_events: bool) -> Self {
+        Self { store: KeyStore::new(unique_events) }
     }
 
-    fn ids(&self) -> RwLockReadGuard<'_, KeySet> {
-        self.ids.read().expect("no change has failed before")
+    /// Rows handed over so far, by relation in catalogue order.
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = PyDict::new(py);
+        for (relation, rows) in self.store.counts() {
+            counts.set_item(relation.name, rows)?;
+        }
+        Ok(counts)
     }
 
-    fn ids_mut(&self) -> RwLockWriteGuard<'_, KeySet> {
-        self.ids.write().expect("no change has failed before")
+    /// Checks all rows of a batch, then takes their ids; a refused batch changes nothing.
+    fn add_batch(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<()> {
+        let batch = batch.get().get();
+        let added = detached(py, || Ok(self.store.add_batch(batch)))?;
+        added.map_err(|violation| violated(py, &violation))
+    }
+
+    /// The ids that the rows of a table or stream may point at, for each of its foreign keys.
+    fn parents(&self, py: Python<'_>, name: &str) -> PyResult<Vec<PyKeySet>> {
+        let parents = self.store.parents(relation(py, name)?);
+        Ok(parents.keys().iter().cloned().map(PyKeySet::from).collect())
+    }
+
+    /// Counts rows that were checked against ``parents`` elsewhere.
+    fn count(&self, py: Python<'_>, name: &str, rows: u64) -> PyResult<()> {
+        self.store.count(relation(py, name)?, rows);
+        Ok(())
     }
 }
 

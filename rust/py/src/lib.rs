@@ -28,9 +28,9 @@ mod _core {
     #[pymodule_export]
     use crate::buffer::{PyColumn, PyEncodedRows};
     #[pymodule_export]
-    use crate::catalogue::catalogue;
+    use crate::catalogue::{PyCatalogue, PyField, PyForeignKey, PyRelation, catalogue};
     #[pymodule_export]
-    use crate::keys::PyKeySet;
+    use crate::keys::{PyKeySet, PyKeyStore};
     #[pymodule_export]
     use crate::plan::PyPlan;
     #[pymodule_export]

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datagen_core::batch::{Bank, MAX_BATCH_ROWS};
-use datagen_core::catalog::{self, Relation, STREAMS, TABLES};
 use datagen_core::error::Error;
 use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
 use pyo3::exceptions::PyTypeError;
@@ -14,7 +13,7 @@ use pyo3::types::{PyDateTime, PyDict, PyString, PyTuple};
 
 use crate::batch::PyBatches;
 use crate::border::{Number, detached};
-use crate::error::{choice, from_core, option_error};
+use crate::error::{from_core, option_error, relation};
 use crate::values;
 
 /// How many customers' events are counted between two looks for signals: about 10 ms of work.
@@ -195,14 +194,6 @@ impl PyPlan {
         };
         Ok(start..stop)
     }
-}
-
-/// The table or stream called `name`.
-pub fn relation(py: Python<'_>, name: &str) -> PyResult<&'static Relation> {
-    catalog::relation(name).ok_or_else(|| {
-        let names = TABLES.iter().chain(STREAMS.iter()).map(|relation| relation.name);
-        option_error(py, "name", name, &choice(names))
-    })
 }
 
 /// The argument `as_of`.

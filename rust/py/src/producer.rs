@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use datagen_core::encode::Format;
-use datagen_core::encode::kafka::{Codec, EventFormat, Events};
+use datagen_core::encode::kafka::{Codec, Events};
+use datagen_pipeline::kafka::{self, RecordBatches, Stamp};
+use datagen_pipeline::{Parents, Pipeline, Window};
 use datagen_producer::{
     Acks, Address, Batching, Config, Error, Mechanism, Producer, Sasl, Tls, Topic,
 };
@@ -15,11 +16,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::batch::PyBatch;
-use crate::border::Number;
-use crate::error::{choice, option_error};
+use crate::border::{self, Number};
+use crate::error::{choice, from_core, option_error, relation};
 use crate::keys::PyKeySet;
-use crate::plan::{PyPlan, relation};
-use crate::sending::{Job, PySending, Work};
+use crate::plan::PyPlan;
+use crate::sending::{PySending, Topics};
 
 pyo3::create_exception!(
     datagen._core,
@@ -27,9 +28,6 @@ pyo3::create_exception!(
     PyException,
     "The producer failed: `args` is the number of librdkafka's for it, and what happened."
 );
-
-/// How long Rust works or waits before signals are looked at.
-pub const TURN: Duration = Duration::from_millis(100);
 
 /// How long the name of a host may stay unknown.
 const UNKNOWN_NAME: Duration = Duration::from_secs(3);
@@ -49,31 +47,6 @@ pub struct PyProducer {
     driver: Mutex<Option<thread::JoinHandle<()>>>,
     batching: Batching,
     stamp: Stamp,
-}
-
-/// What is the same for all events.
-#[derive(Clone, Copy)]
-pub struct Stamp {
-    cloudevents: bool,
-    content_type: bool,
-    /// Whether records bear the time of their event, or else that of their production.
-    event_time: bool,
-}
-
-impl Stamp {
-    /// The format of what is made now.
-    pub fn format(self, schema_id: Option<u32>) -> EventFormat {
-        let now = || {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            since.as_millis() as i64
-        };
-        EventFormat {
-            value: schema_id.map_or(Format::Json, |id| Format::Avro { schema_id: Some(id) }),
-            cloudevents: self.cloudevents,
-            content_type: self.content_type,
-            timestamp: (!self.event_time).then(now),
-        }
-    }
 }
 
 #[pymethods]
@@ -157,7 +130,7 @@ impl PyProducer {
     ) -> PyResult<Option<Vec<u32>>> {
         let producer = self.producer()?;
         let names: Vec<Arc<str>> = topics.into_iter().map(Arc::from).collect();
-        let found = in_turns(py, timeout, |turn| producer.find(&names, turn).transpose())?;
+        let found = border::wait(py, timeout, |slice| producer.find(&names, slice).transpose())?;
         let found = found.transpose().map_err(failed)?;
         Ok(found.map(|topics| topics.iter().map(Topic::partitions).collect()))
     }
@@ -173,7 +146,7 @@ impl PyProducer {
         let producer = self.producer()?;
         let names: Vec<Arc<str>> = topics.into_iter().map(Arc::from).collect();
         let (began, mut unreached) = (Instant::now(), Vec::new());
-        let found = in_turns(py, timeout, |turn| match producer.reach(&names, turn) {
+        let found = border::wait(py, timeout, |slice| match producer.reach(&names, slice) {
             Ok(left) => {
                 let resolved = left.iter().all(|error| !error.is_unknown_name());
                 let done = left.is_empty() || (!resolved && began.elapsed() >= UNKNOWN_NAME);
@@ -217,7 +190,7 @@ impl PyProducer {
     /// Waits until there is room in the queue; false if there is none within so many seconds.
     fn wait_for_room(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         let producer = self.producer()?;
-        let room = in_turns(py, timeout, |turn| producer.wait_for_room(turn).then_some(()))?;
+        let room = border::wait(py, timeout, |slice| producer.wait_for_room(slice).then_some(()))?;
         Ok(room.is_some())
     }
 
@@ -225,7 +198,7 @@ impl PyProducer {
     /// longer.
     fn flush(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         let producer = self.producer()?;
-        let done = in_turns(py, timeout, |turn| producer.flush(turn).then_some(()))?;
+        let done = border::wait(py, timeout, |slice| producer.flush(slice).then_some(()))?;
         Ok(done.is_some())
     }
 
@@ -307,22 +280,22 @@ impl PyProducer {
     ) -> PyResult<PySending> {
         let customers = plan.range(py, &start, stop.as_ref())?;
         let workers = workers.within(py, "workers", &(1..=1024_usize))?;
-        let jobs: PyResult<Vec<_>> = streams
-            .into_iter()
-            .map(|(stream, topic, schema_id, parents)| {
-                let relation = relation(py, &stream)?;
-                if parents.len() != relation.foreign_keys.len() {
-                    let wanted = "a key set for each foreign key of the stream";
-                    return Err(option_error(py, "streams", stream, wanted));
-                }
-                let parents = parents.iter().map(|keys| keys.get().share());
-                let parents = relation.foreign_keys.iter().zip(parents).collect();
-                Ok(Job { relation, topic: self.topic(&topic)?, schema_id, parents })
-            })
-            .collect();
-        let (producer, how) = (self.producer()?, (self.batching, self.stamp));
-        let work = Work::new(plan.bank(), customers, producer, how, jobs?);
-        PySending::start(work, workers)
+        let (mut parents, mut topics, mut formats) = (Vec::new(), Vec::new(), Vec::new());
+        for (stream, topic, schema_id, keys) in streams {
+            let sets = keys.iter().map(|keys| keys.get().share()).collect();
+            let wanted = "a key set for each foreign key of the stream";
+            let checked = Parents::new(relation(py, &stream)?, sets);
+            parents.push(checked.ok_or_else(|| option_error(py, "streams", stream, wanted))?);
+            let topic = self.topic(&topic)?;
+            formats.push(kafka::Topic { partitions: topic.partitions(), schema_id });
+            topics.push(topic);
+        }
+        let window = Window::try_new(plan.bank(), customers, parents);
+        let window = window.map_err(|error| from_core(py, error))?;
+        let (Batching { size, codec }, stamp) = (self.batching, self.stamp);
+        let output = Topics { producer: self.producer()?, topics };
+        let encoder = || RecordBatches::new(formats.clone(), size, codec, stamp);
+        Ok(Pipeline::start(window, output, workers, encoder)?.into())
     }
 
     /// Disconnects; what was not acknowledged by then is lost.
@@ -350,26 +323,8 @@ impl PyProducer {
 }
 
 /// The lock, whoever has panicked with it: what it guards is counted anew or not used any more.
-pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits without the GIL, in turns between which signals are heard.
-pub fn in_turns<T: Send>(
-    py: Python<'_>,
-    timeout: f64,
-    mut wait: impl FnMut(Duration) -> Option<T> + Send,
-) -> PyResult<Option<T>> {
-    let timeout = Duration::try_from_secs_f64(timeout.max(0.0)).unwrap_or(Duration::MAX);
-    let began = Instant::now();
-    loop {
-        let left = timeout.saturating_sub(began.elapsed());
-        let found = py.detach(|| wait(left.min(TURN)));
-        py.check_signals()?;
-        if found.is_some() || left.is_zero() {
-            return Ok(found);
-        }
-    }
 }
 
 fn one_of<T: Copy>(py: Python<'_>, option: &str, given: &str, all: &[(&str, T)]) -> PyResult<T> {

@@ -68,7 +68,7 @@ pub fn from_python(relation: &'static Relation, rows: &Bound<'_, PyAny>) -> PyRe
         }
     }
     let columns = builders.into_iter().map(|b| (b.field.name, b.column)).collect();
-    Ok(Batch::new(relation.name, columns))
+    Ok(Batch::new(relation, columns))
 }
 
 /// Refuses a row that lacks a field or has another.

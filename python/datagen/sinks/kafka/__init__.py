@@ -2,7 +2,8 @@
 
 from ...presets import BULK, EVENT_BY_EVENT, FAST, PRESETS, RELIABLE, ProducerConfig, check_url
 from .delivery import DeliveryReport, PartitionDelivery, TopicDelivery
-from .sink import KafkaSink, Sending, flush_timeout
+from .event_producer import Sending, flush_timeout
+from .sink import KafkaSink
 from .topics import Topic
 
 __all__ = [

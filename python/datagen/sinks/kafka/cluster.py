@@ -1,4 +1,4 @@
-"""One Kafka cluster: the client that asks it questions, and what its silence means."""
+"""One Kafka cluster: the client that asks for metadata, and the causes of missing answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Final
 
+from ..._client_settings import addresses
 from ...errors import ConfigurationError, DatagenError, UnreachableError
 from .interrupt import HeldInterrupt
 from .librdkafka import ClientEvents, failure, is_authorization, kind_of
@@ -30,18 +31,18 @@ _log = logging.getLogger(__name__)
 TIMEOUT: Final = 10.0
 #: How long an address that refuses connections is tried, in seconds: a name may have several.
 _REFUSED: Final = 1.0
-#: How long a port may accept connections and say nothing before it is asked what it is.
+#: How long a port may accept connections without an answer before it is tried by HTTP.
 _SILENT: Final = 1.5
 #: How long a leader's host may be missing: a name that does not exist, any other cause.
-_NAMELESS: Final = 3.0
-_LOST: Final = 5.0
-#: Seconds between two looks at a client's callbacks while an answer is awaited.
-_TURN: Final = 0.05
-#: Seconds for which the client waits for metadata at a time.
-_LONGEST_TURN: Final = 0.8
-#: How the client says that a turn is over.
+_UNKNOWN_NAME: Final = 3.0
+_UNREACHED: Final = 5.0
+#: Seconds between two calls of a client's callbacks while an answer is awaited.
+_POLL: Final = 0.05
+#: The most seconds for which the client waits for metadata at a time.
+_LONGEST_POLL: Final = 0.8
+#: The client's errors when it has waited for so long.
 _PASSING: Final = frozenset({"_TIMED_OUT", "_TRANSPORT"})
-#: What would take away something that the sink rests on: its counts, or the order of events.
+#: Options that would break the sink's counts or the order of events.
 _RESERVED: Final = frozenset({"delivery.report.only.error", "queuing.strategy", "transactional.id"})
 
 
@@ -59,7 +60,7 @@ class Cluster:
         #: once nothing is acknowledged any more, which a slow broker's full queue is no sign of.
         self.options: dict[str, Any] = {
             "message.timeout.ms": "0",
-            **config.librdkafka(),
+            **config.client.librdkafka(),
             "logger": self.events,
             "error_cb": self.events.on_error,
             "throttle_cb": self.events.on_throttle,
@@ -71,11 +72,6 @@ class Cluster:
     @property
     def address(self) -> str:
         return self.config.bootstrap
-
-    @property
-    def acks(self) -> str:
-        """``0``, ``1`` or ``all``."""
-        return str(self.options["acks"]).lower().replace("-1", "all")
 
     @property
     def admin(self) -> AdminClient:
@@ -134,7 +130,7 @@ class Cluster:
         )
 
     def absent(self, topics: Iterable[str]) -> list[str]:
-        """Those topics that do not exist, if the cluster still tells; asked after a failure."""
+        """Those topics that do not exist, if the cluster still answers; asked for after a failure."""
         try:
             existing = self.metadata(timeout=1.0).topics
         except DatagenError:
@@ -145,36 +141,36 @@ class Cluster:
 
     def metadata(self, timeout: float = TIMEOUT, admin: AdminClient | None = None) -> Any:
         """The whole cluster's: asking for a topic by name could create it."""
-        question = _Question(admin or self.admin)
+        request = _MetadataRequest(admin or self.admin)
         try:
-            return self._answered_in_time(question, timeout)
+            return self._answered_in_time(request, timeout)
         finally:
-            question.end()
+            request.end()
 
-    def _answered_in_time(self, question: _Question, timeout: float) -> Any:
+    def _answered_in_time(self, request: _MetadataRequest, timeout: float) -> Any:
         from confluent_kafka import KafkaException
 
-        client = question.client
+        client = request.client
         self.events.forget()
         began = time.monotonic()
         end = began + timeout
         _log.debug("Kafka at %s: waiting for metadata, %g s at most", self.address, timeout)
         asked_what_it_is = False
         while True:
-            asked = question.ask(end)
+            asked = request.ask(end)
             while not asked.done():
-                wait_for([asked], timeout=_TURN)
+                wait_for([asked], timeout=_POLL)
                 self._serve(client)
                 waited = time.monotonic() - began
                 if self.events.problem:
                     raise self._refused(self.events.problem)
                 refused = self.events.refused and waited >= min(_REFUSED, timeout)
-                if self.events.lost and (refused or waited >= _NAMELESS):
-                    number, (address, reason) = next(iter(self.events.lost.items()))
+                if self.events.unreached and (refused or waited >= _UNKNOWN_NAME):
+                    number, (address, reason) = next(iter(self.events.unreached.items()))
                     raise self.unreached(number, address, reason)
                 if refused:
-                    raise self._silent(f"refused the connection ({self.events.cause})")
-                if waited >= _SILENT and not self.events.cause and not asked_what_it_is:
+                    raise self._no_answer(f"refused the connection ({self.events.last_error})")
+                if waited >= _SILENT and not self.events.last_error and not asked_what_it_is:
                     asked_what_it_is = True
                     if self._is_http_server():
                         raise self._refused("an HTTP server answers there")
@@ -189,9 +185,9 @@ class Cluster:
                 if kind_of(error.args[0].name()) is not UnreachableError:
                     raise self.failure("Kafka's metadata", error) from None
             if time.monotonic() >= end:
-                cause = f" ({self.events.cause})" if self.events.cause else ""
-                raise self._silent(f"did not answer within {timeout:g} s{cause}")
-            time.sleep(_TURN)
+                cause = f" ({self.events.last_error})" if self.events.last_error else ""
+                raise self._no_answer(f"did not answer within {timeout:g} s{cause}")
+            time.sleep(_POLL)
 
     def wait(
         self,
@@ -205,21 +201,21 @@ class Cluster:
         while not all(one.done() for one in futures):
             if time.monotonic() >= end:
                 return False
-            wait_for(futures, timeout=_TURN)
+            wait_for(futures, timeout=_POLL)
             self._serve(admin or self.admin)
             check()
         return True
 
     def check_brokers(self, brokers: Iterable[int], waited: float) -> None:
-        """Raises for one of the brokers that cannot be reached where it says that it is."""
+        """Raises for one of the brokers that cannot be reached at its advertised address."""
         for number in brokers:
-            if number in self.events.lost:
-                address, reason = self.events.lost[number]
-                if waited >= (_NAMELESS if "resolve" in reason else _LOST):
+            if number in self.events.unreached:
+                address, reason = self.events.unreached[number]
+                if waited >= (_UNKNOWN_NAME if "resolve" in reason else _UNREACHED):
                     raise self.unreached(number, address, reason)
 
     def unreached(self, number: int, address: str, reason: str) -> UnreachableError:
-        """The exception for a broker that is not where it says that it is."""
+        """The exception for a broker that cannot be reached at its advertised address."""
         return UnreachableError(
             f"Kafka at {self.address} answers, but its broker {number} is advertised as {address}, "
             f"where it cannot be reached: {reason}. Start that broker, or set its "
@@ -227,14 +223,14 @@ class Cluster:
         )
 
     def _refused(self, problem: str) -> ConfigurationError:
-        protocol = self.options.get("security.protocol", "plaintext")
+        protocol = self.config.client_options.get("security.protocol", "plaintext")
         return ConfigurationError(
             f"Kafka at {self.address} refused the connection: {problem}. Expected is a Kafka "
             f"broker's listener for {protocol}; check its address (--kafka-bootstrap), "
             "security.protocol, sasl.* and ssl.* (--kafka-option)."
         )
 
-    def _silent(self, what: str) -> UnreachableError:
+    def _no_answer(self, what: str) -> UnreachableError:
         return UnreachableError(
             f"Kafka at {self.address} {what}. Is the broker running? `datagen local up` starts one; "
             "--kafka-bootstrap names another."
@@ -242,8 +238,8 @@ class Cluster:
 
     def _is_http_server(self) -> bool:
         """Whether the first address speaks HTTP: some servers await a line's end in silence."""
-        host, _, port = self.address.split(",")[0].strip().rpartition("://")[2].rpartition(":")
-        connection = http.client.HTTPConnection(host.strip("[]"), int(port or 0), timeout=1.0)
+        host, port = (addresses(self.address) or [("", 0)])[0]
+        connection = http.client.HTTPConnection(host, port, timeout=1.0)
         try:
             connection.request("HEAD", "/")
             connection.getresponse()
@@ -255,7 +251,7 @@ class Cluster:
             connection.close()
 
     def _serve(self, client: AdminClient) -> None:
-        """Serves the client's callbacks, by way of which it tells why there is no connection."""
+        """Serves the client's callbacks, which report why there is no connection."""
         from confluent_kafka import KafkaException
 
         try:
@@ -279,7 +275,7 @@ class Cluster:
             raise ConfigurationError(self.config.hide(f"Kafka option: {said}.")) from None
 
 
-class _Question:
+class _MetadataRequest:
     """The cluster's metadata, asked for on another thread so that callbacks are served meanwhile."""
 
     def __init__(self, client: AdminClient) -> None:
@@ -288,7 +284,7 @@ class _Question:
         self._thread: threading.Thread | None = None
 
     def ask(self, end: float) -> Future[Any]:
-        """The answer, or what the client says instead once it is ``end`` by the monotonic clock."""
+        """The answer, or the client's error once it is ``end`` by the monotonic clock."""
         future: Future[Any] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(future, end), daemon=True, name="kafka-metadata"
@@ -297,7 +293,7 @@ class _Question:
         return future
 
     def end(self) -> None:
-        """Waits for the thread, a turn at most.
+        """Waits for the thread, ``_LONGEST_POLL`` seconds at most.
 
         A client that is at work when the interpreter goes would bring the process down.
         """
@@ -309,10 +305,10 @@ class _Question:
     def _run(self, future: Future[Any], end: float) -> None:
         from confluent_kafka import KafkaException
 
-        wait = _TURN
+        wait = _POLL
         while True:
             # Longer each time, for a cluster that is far away, and short enough to be waited for.
-            wait = min(wait * 1.6, _LONGEST_TURN)
+            wait = min(wait * 1.6, _LONGEST_POLL)
             try:
                 future.set_result(self.client.list_topics(timeout=wait))
             except KafkaException as error:
@@ -320,6 +316,6 @@ class _Question:
                 if error.args[0].name() in _PASSING and not over:
                     continue
                 future.set_exception(error)
-            except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
+            except Exception as error:  # noqa: BLE001 - it is raised by `result`
                 future.set_exception(error)
             return

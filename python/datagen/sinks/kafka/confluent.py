@@ -3,160 +3,140 @@
 from __future__ import annotations
 
 import logging
-import time
-from itertools import islice, repeat
+from collections import Counter, defaultdict
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
+from ...errors import UnreachableError
 from ...types import catalogue
-from .cluster import TIMEOUT
-from .delivery import DeliveryReport, Stalled, Tally
+from .delivery import PartitionDelivery
+from .event_records import EventRecords
 from .interrupt import HeldInterrupt
+from .librdkafka import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from confluent_kafka import Producer
+    from confluent_kafka import KafkaError, Message, Producer
 
     from ..._core import Batch
     from ...presets import ProducerConfig
     from .cluster import Cluster
-
-    Headers = list[tuple[str, str | bytes | None]] | None
+    from .engine import Outcome
+    from .event_records import Row
 
 __all__ = ["ConfluentEngine"]
 
 _log = logging.getLogger(__name__)
 
-#: How client and broker say that an event is larger than the topic takes.
+#: The error for an event that is larger than the topic takes.
 _TOO_LARGE: Final = "MSG_SIZE_TOO_LARGE"
 #: Delivery reports are fetched once in so many events.
 POLL_EVERY: Final = 10_000
-#: Seconds for which Ctrl-C may be held back.
-_TURN: Final = 0.25
 
 
 class ConfluentEngine:
     """Sends by confluent-kafka and counts its delivery reports."""
 
     name: Final = "confluent"
+    #: A failed call raises the error that makes sending impossible.
+    failure: Final = None
 
     def __init__(self, config: ProducerConfig, cluster: Cluster) -> None:
         self._config = config
         self._cluster = cluster
-        self._streams: dict[str, _Stream] = {}
+        self._topics: dict[str, _Topic] = {}
         self._until_poll = POLL_EVERY
         self._producer: Producer | None = None
         self._limits: dict[str, int] = {}
 
     @property
-    def cause(self) -> str:
-        """The event that is too large by itself, else the last error of a broker, or nothing."""
-        for topic, stream in self._streams.items():
-            if _TOO_LARGE in stream.tally.first:
-                key, size = stream.tally.first[_TOO_LARGE]
-                return f"{topic}: the event of key {key} has a value of {size} bytes"
-        return self._cluster.events.cause
-
-    @property
-    def failure(self) -> tuple[str, str] | None:
-        """The name and the text of what makes sending impossible; here a failed call says so."""
-        return None
+    def last_error(self) -> str:
+        """The event that is too large by itself, else the last error of a broker."""
+        for name, topic in self._topics.items():
+            if _TOO_LARGE in topic.first_failed:
+                key, size = topic.first_failed[_TOO_LARGE]
+                return f"{name}: the event of key {key} has a value of {size} bytes"
+        return self._cluster.events.last_error
 
     @property
     def has_failures(self) -> bool:
-        return any(stream.tally.has_failures for stream in self._streams.values())
+        return any(topic.failed for topic in self._topics.values())
 
     @property
-    def throttled_until(self) -> float:
-        """The moment, by ``time.monotonic``, up to which a broker holds answers back by a quota."""
+    def last_progress(self) -> float:
+        """The end of the last pause that a broker asked for; acknowledgements bear no time."""
         return self._cluster.events.throttled_until
 
     def limit(self, topic: str, max_message_bytes: int) -> None:
-        """Keeps batches below what a topic takes; called before the first event is sent."""
         self._limits[topic] = max_message_bytes
 
     def find(self, topics: Iterable[str]) -> None:
         """Nothing to do: the client finds topics as they are sent to."""
 
-    def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
-        """Hands every event to the client; waits for room while its queue is full."""
+    def send(
+        self, batch: Batch, topic: str, schema_id: int | None, wait: Callable[[], None]
+    ) -> None:
         from confluent_kafka import KafkaException
 
-        producer = self._connect()
-        stream = self._stream(batch.name, topic, schema_id)
-        if schema_id is None:
-            values = batch.encode("json")
-        else:
-            values = batch.encode("avro", schema_id=schema_id)
-        keys = batch.text(stream.key)
-        stamps: Iterable[int] = repeat(0)  # for librdkafka: now
-        if self._config.record_timestamp == "event":
-            stamps = memoryview(batch.column(stream.time)).tolist()
-        headers: Iterable[Headers] = repeat(stream.constant)
-        if self._config.cloudevents:
-            idents, times = batch.text(stream.ident), batch.text(stream.time)
-            headers = map(stream.headers(), idents, times, keys)
-
-        produce, on_delivery = producer.produce, stream.tally.on_delivery
-        rows = zip(range(len(batch)), values, keys, stamps, headers, strict=False)
-        sent = row = 0
-        try:
-            while sent < len(batch):
-                step = min(self._until_poll, len(batch) - sent)
-                with HeldInterrupt() as held:
+        producer, counts = self._connect(), self._topic(batch.name, topic, schema_id)
+        produce, on_delivery = producer.produce, counts.on_delivery
+        rows = counts.records.rows(batch)
+        refused: list[Row] = []
+        row = 0
+        while row < len(batch):
+            began, full = row, False
+            step = min(self._until_poll, len(batch) - began)
+            with HeldInterrupt():
+                try:
                     # The one loop per event in Python: locals and positions, no names.
-                    for row, value, key, stamp, header in islice(rows, step):  # noqa: B007
-                        while True:
-                            try:
-                                produce(topic, value, key, -1, on_delivery, None, stamp, header)
-                            except BufferError:
-                                self._wait_for_room(producer, held)
-                            else:
-                                break
-                    sent += step
-                    self._until_poll -= step
-                    if self._until_poll == 0:
-                        self._until_poll = POLL_EVERY
-                        producer.poll(0)
-        except KafkaException as error:
-            stream.tally.refuse(error.args[0])
-            what = (
-                f"Kafka took {row} events of this batch of {topic} and refused the next, of key "
-                f"{key.decode()} with a value of {len(value)} bytes"
-            )
-            raise self._cluster.failure(what, error) from None
-        finally:
-            stream.tally.attempted += max(row, sent)
+                    for row, value, key, stamp, header in islice(chain(refused, rows), step):  # noqa: B007
+                        produce(topic, value, key, -1, on_delivery, None, stamp, header)
+                    row += 1
+                    refused = []
+                except BufferError:
+                    refused, full = [(row, value, key, stamp, header)], True
+                except KafkaException as error:
+                    counts.refuse(error.args[0])
+                    what = (
+                        f"Kafka took {row} events of this batch of {topic} and refused the next, of "
+                        f"key {key.decode()} with a value of {len(value)} bytes"
+                    )
+                    raise self._cluster.failure(what, error) from None
+                finally:
+                    counts.attempted += row - began
+                    self._until_poll -= row - began
+                if self._until_poll <= 0:
+                    self._until_poll = POLL_EVERY
+                    producer.poll(0)
+            if full:
+                wait()
 
-    def report(self) -> DeliveryReport:
-        return DeliveryReport({topic: one.tally.report() for topic, one in self._streams.items()})
+    def wait_for_capacity(self, seconds: float) -> bool:
+        """Serves delivery reports; whether events have left the queue, sent or given up."""
+        producer = self._connect()
+        queued = len(producer)
+        with HeldInterrupt():
+            producer.poll(seconds)
+        return len(producer) < queued
 
-    def flush(self, timeout: float) -> bool:
-        """Waits for delivery reports; whether none is missing. Short turns let Ctrl-C through."""
+    def flush(self, seconds: float) -> bool:
         from confluent_kafka import KafkaException
 
-        producer = self._producer
-        if producer is None:
+        if self._producer is None:
             return True
-        end = time.monotonic() + timeout
-        while True:
-            try:
-                with HeldInterrupt():
-                    left = producer.flush(min(_TURN, max(end - time.monotonic(), 0.0)))
-            except KafkaException as error:
-                raise self._cluster.failure("Kafka's client gave up", error) from None
-            if not left or time.monotonic() >= end:
-                return not left
+        try:
+            with HeldInterrupt():
+                return self._producer.flush(seconds) == 0
+        except KafkaException as error:
+            raise self._cluster.failure("Kafka's client gave up", error) from None
 
-    def abandon(self, grace: float) -> None:
-        """Drops what is queued, and gives what is on its way a moment."""
-        producer = self._producer
-        if producer is None:
-            return
-        producer.purge(in_queue=True, in_flight=False, blocking=False)
-        if not self.flush(grace):
-            producer.purge(in_queue=True, in_flight=True, blocking=False)
-            self.flush(grace)
+    def purge(self, *, in_flight: bool) -> None:
+        if self._producer is not None:
+            self._producer.purge(in_queue=True, in_flight=in_flight, blocking=False)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        return chain.from_iterable(topic.outcomes() for topic in self._topics.values())
 
     def close(self) -> None:
         """Drops the client, which ends its threads, and whatever is still queued."""
@@ -169,7 +149,7 @@ class ConfluentEngine:
 
         if self._producer is None:
             options = dict(self._cluster.options)
-            size = int(options["batch.size"], 0)
+            size = self._config.client.batch_size
             # The client splits no batch, and has one size for all topics.
             least = min(self._limits.values(), default=size)
             if least < size:
@@ -178,61 +158,66 @@ class ConfluentEngine:
             self._producer = Producer(options)
         return self._producer
 
-    def _stream(self, name: str, topic: str, schema_id: int | None) -> _Stream:
-        stream = self._streams.get(topic)
-        if stream is None:
-            kind = "json" if schema_id is None else "avro"
-            content_type = f"application/{kind}" if self._config.content_type else None
-            stream = self._streams[topic] = _Stream(name, topic, content_type)
-        return stream
-
-    def _wait_for_room(self, producer: Producer, held: HeldInterrupt) -> None:
-        """Serves delivery reports until events have left the queue: sent, or given up in time."""
-        full = len(producer)
-        timeout = self._config.delivery_timeout
-        quiet_since = time.monotonic()
-        while True:
-            producer.poll(_TURN)
-            held.release()
-            if self.has_failures:
-                raise Stalled
-            if len(producer) < full:
-                return
-            if time.monotonic() - max(quiet_since, self.throttled_until) >= timeout + TIMEOUT:
-                raise Stalled(timeout)
+    def _topic(self, stream: str, topic: str, schema_id: int | None) -> _Topic:
+        found = self._topics.get(topic)
+        if found is None:
+            records = EventRecords(catalogue()[stream], self._config, schema_id)
+            found = self._topics[topic] = _Topic(topic, records)
+        return found
 
 
-class _Stream:
-    """What is the same for all events of one stream, found once."""
+class _Topic:
+    """The records of one topic's stream, and their delivery outcomes."""
 
-    def __init__(self, name: str, topic: str, content_type: str | None) -> None:
-        relation = catalogue()[name]
-        self.key = relation.key or ""
-        self.time = relation.time or ""
-        self.ident = relation.primary_key
-        self.tally = Tally(topic)
-        self._ce_type = (relation.ce_type or "").encode()
-        #: The headers of an event without CloudEvents.
-        self.constant: Headers = None
-        if content_type:
-            self.constant = [("content-type", content_type.encode())]
+    def __init__(self, name: str, records: EventRecords) -> None:
+        self._name = name
+        self.records = records
+        self.attempted = 0
+        self._acknowledged: defaultdict[int, int] = defaultdict(int)
+        #: By partition (-1: none) and librdkafka's name of the error.
+        self.failed: Counter[tuple[int, str]] = Counter()
+        #: The key and the size in bytes of the first event that failed, by the name of the error.
+        self.first_failed: dict[str, tuple[str, int]] = {}
+        self.on_delivery = _counter(self._acknowledged, self.failed, self.first_failed)
 
-    def headers(self) -> Callable[[bytes, bytes, bytes], Headers]:
-        """What makes an event's headers of its id, time and key (CloudEvents, binary mode)."""
-        version = ("ce_specversion", b"1.0")
-        kind = ("ce_type", self._ce_type)
-        source = ("ce_source", b"data-gen/financial")
-        more = self.constant
+    def refuse(self, error: KafkaError) -> None:
+        """Counts an event that the client did not even take."""
+        self.attempted += 1
+        self.failed[-1, error.name()] += 1
 
-        def plain(ident: bytes, when: bytes, key: bytes) -> Headers:
-            # fmt: off
-            return [
-                version, kind, source,
-                ("ce_id", ident), ("ce_time", when), ("ce_subject", key),
-            ]
-            # fmt: on
+    def outcomes(self) -> Iterator[Outcome]:
+        settled = 0
+        for partition in sorted({*self._acknowledged, *(p for p, _ in self.failed)}):
+            failed = {name: n for (p, name), n in self.failed.items() if p == partition}
+            # Of events that it gave up, the client reports only whether they were still in its queue.
+            given_up = (n for name, n in failed.items() if kind_of(name) is UnreachableError)
+            there = sum(given_up) - failed.get("_PURGE_QUEUE", 0)
+            acknowledged = self._acknowledged.get(partition, 0)
+            one = PartitionDelivery(acknowledged, failed, perhaps_there=there)
+            settled += one.attempted
+            yield self._name, partition, one.attempted, one
+        # While a batch is being sent, its first reports may come before its events are counted.
+        yield self._name, -1, max(self.attempted - settled, 0), PartitionDelivery(0, {})
 
-        def longer(ident: bytes, when: bytes, key: bytes) -> Headers:
-            return [*(plain(ident, when, key) or ()), *(more or ())]
 
-        return longer if more else plain
+def _counter(
+    acknowledged: defaultdict[int, int],
+    failed: Counter[tuple[int, str]],
+    first_failed: dict[str, tuple[str, int]],
+) -> Callable[[KafkaError | None, Message], None]:
+    # Called once per event, with the message's key and value copied for it: nothing else in here.
+    def on_delivery(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            acknowledged[message.partition()] += 1  # type: ignore[index]  # it has one by now
+        else:
+            failed[_partition(message), error.name()] += 1
+            if error.name() not in first_failed:
+                key = (message.key() or b"").decode(errors="replace")
+                first_failed[error.name()] = key, len(message.value() or b"")
+
+    return on_delivery
+
+
+def _partition(message: Message) -> int:
+    partition = message.partition()
+    return -1 if partition is None else partition

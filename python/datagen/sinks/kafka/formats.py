@@ -1,4 +1,4 @@
-"""What topics hold: the format of their last records, by which they are never mixed unasked."""
+"""The formats of topics, from their last records: formats are never mixed unasked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ...errors import UnreachableError
+from ...errors import ConfigurationError, UnreachableError
+from .cluster import TIMEOUT
 from .interrupt import HeldInterrupt
-from .librdkafka import failure
+from .librdkafka import consumer_properties, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from ...presets import ProducerConfig
     from .librdkafka import ClientEvents
 
-    Format = Literal["avro", "json"]
+__all__ = ["Format", "check", "format_of", "formats_of"]
 
-__all__ = ["format_of", "formats_of"]
+Format = Literal["avro", "json"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,36 @@ def format_of(value: bytes) -> Format | None:
     return None
 
 
+def check(
+    topics: Iterable[str], sent: Format, config: ProducerConfig, events: ClientEvents
+) -> None:
+    """Raises ``ConfigurationError`` where topics hold the other format and none was chosen.
+
+    A format that was chosen is mixed in with a warning.
+    """
+    names = list(topics)
+    found = formats_of(names, config, events, TIMEOUT)
+    other: Format = "json" if sent == "avro" else "avro"
+    mixing = [topic for topic in names if other in found.get(topic, ())]
+    if not mixing:
+        return
+    one = len(mixing) == 1
+    mixed = f"{'Topic' if one else 'Topics'} {', '.join(mixing)} {'holds' if one else 'hold'}"
+    if config.avro and config.may_be_json:  # none was chosen
+        url = config.schema_registry_url
+        if other == "avro":
+            raise ConfigurationError(
+                f"{mixed} Avro; --no-avro to mix. No Schema Registry answers at {url}: start it, or "
+                "name another by --schema-registry."
+            )
+        raise ConfigurationError(
+            f"{mixed} JSON; --no-avro to go on with it. A Schema Registry answers at the default "
+            f"address: --schema-registry {url} to mix."
+        )
+    held, added = ("Avro", "JSON") if other == "avro" else ("JSON", "Avro")
+    _log.warning("%s %s; %s is added.", mixed, held, added)
+
+
 def formats_of(
     topics: Iterable[str], config: ProducerConfig, events: ClientEvents, timeout: float
 ) -> dict[str, set[Format]]:
@@ -54,19 +85,7 @@ def formats_of(
     """
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-    options = {
-        **{name: str(value) for name, value in config.client_options.items()},
-        "bootstrap.servers": config.bootstrap,
-        "client.id": "datagen",
-        "group.id": "datagen",  # the client wants a name; nothing is committed
-        "auto.offset.reset": "earliest",
-        "enable.auto.commit": "false",
-        "enable.idempotence": "false",
-        "enable.partition.eof": "true",  # so that the end is told
-        "fetch.wait.max.ms": "10",
-        "logger": events,
-        "error_cb": events.on_error,
-    }
+    options = {**consumer_properties(config, events), "auto.offset.reset": "earliest"}
     found: dict[str, set[Format]] = {}
     last: dict[tuple[str, int], Format | None] = {}
     try:

@@ -1,11 +1,11 @@
-"""librdkafka's errors and log lines: what they mean, and where they go."""
+"""librdkafka's errors and log lines: the exceptions, advice and logs that they become."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ...presets import ProducerConfig
 
-__all__ = ["ClientEvents", "failure", "hint", "is_authorization", "kind_of"]
+__all__ = ["ClientEvents", "consumer_properties", "failure", "hint", "is_authorization", "kind_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ _HINTS: Final[Mapping[str, str]] = {
     ),
 }
 
-# What librdkafka says when the other side speaks another protocol, or refuses our certificate, which
+# librdkafka's words for a broker that speaks another protocol, or refuses our certificate, which
 # with TLS 1.3 it does after the handshake, by an alert.
 _MISMATCH: Final = re.compile(
     r"security\.protocol|PLAINTEXT broker listener|SSL handshake failed|Invalid response size"
@@ -154,9 +154,9 @@ def is_authorization(name: str) -> bool:
 
 
 def hint(name: str, topic: str, config: ProducerConfig) -> str:
-    """What to do about an error of a topic, as the end of a sentence; empty if nothing is known."""
+    """Advice for an error of a topic, as the end of a sentence; empty if there is none."""
     text = _HINTS.get(name, "")
-    return text.format(topic=topic, codec=config.librdkafka()["compression.type"])
+    return text.format(topic=topic, codec=config.client.compression_type)
 
 
 def kind_of(name: str) -> type[ConfigurationError | RejectedError | UnreachableError]:
@@ -171,8 +171,25 @@ def failure(what: str, error: KafkaError, config: ProducerConfig) -> DatagenErro
     return kind_of(error.name())(config.hide(f"{what}: {error.str()} ({error.name()})"))
 
 
+def consumer_properties(config: ProducerConfig, events: ClientEvents) -> dict[str, Any]:
+    """The properties of a consumer that reads the ends of partitions and commits nothing."""
+    given = config.client.librdkafka()
+    return {
+        **{name: given[name] for name in config.client_options},
+        "bootstrap.servers": config.bootstrap,
+        "client.id": "datagen",
+        "group.id": "datagen",  # the client wants a name
+        "enable.auto.commit": "false",
+        "enable.idempotence": "false",
+        "enable.partition.eof": "true",  # so that poll returns at the end
+        "fetch.wait.max.ms": "10",
+        "logger": events,
+        "error_cb": events.on_error,
+    }
+
+
 class ClientEvents:
-    """What a client reports outside of calls. Log lines go to ``logging``, at DEBUG, not stderr.
+    """The errors and pauses that a client reports outside of calls. Log lines go to ``logging``, at DEBUG, not stderr.
 
     They are kept until ``forget``, for they have the causes that a failed call does not tell.
     """
@@ -181,21 +198,21 @@ class ClientEvents:
         self._config = config
         self._throttled_until = 0.0
         #: By a broker's number, the address that it is advertised with and why it was not reached
-        #: when last tried, which may have been some questions ago.
-        self.lost: dict[int, tuple[str, str]] = {}
+        #: when last tried, which may have been some requests ago.
+        self.unreached: dict[int, tuple[str, str]] = {}
         self.forget()
 
     def forget(self) -> None:
-        self._cause = ""
+        self._last_error = ""
         self._problem = ""
         self._hang_ups = 0
         self._last_line = ""
         self._all_down = False
 
     @property
-    def cause(self) -> str:
-        """The last trouble with a broker, or nothing."""
-        return self._cause
+    def last_error(self) -> str:
+        """The last error of a broker, or an empty text."""
+        return self._last_error
 
     @property
     def problem(self) -> str:
@@ -207,7 +224,7 @@ class ClientEvents:
     @property
     def refused(self) -> bool:
         """Whether every address refused a connection, or does not exist."""
-        return self._all_down and _REFUSED.search(self._cause) is not None
+        return self._all_down and _REFUSED.search(self._last_error) is not None
 
     @property
     def throttled_until(self) -> float:
@@ -219,14 +236,14 @@ class ClientEvents:
         text = self._clean(error.str())
         if found := _NO_CONNECTION.match(_without_time(error.str())):
             reason = self._config.hide(found["reason"])
-            self.lost[int(found["number"])] = found["address"], reason
+            self.unreached[int(found["number"])] = found["address"], reason
         if error.name() in _CONFIGURATION or _MISMATCH.search(text):
             self._problem = self._problem or text
         elif error.name() == "_ALL_BROKERS_DOWN":
             self._all_down = True
-            self._cause = self._cause or text
+            self._last_error = self._last_error or text
         else:
-            self._cause = text
+            self._last_error = text
 
     def on_throttle(self, event: ThrottleEvent) -> None:
         """``throttle_cb`` of the client."""

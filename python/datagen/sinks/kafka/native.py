@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _core
-from ...errors import ConfigurationError, UnreachableError
+from ..._client_settings import addresses
+from ...errors import UnreachableError
 from .cluster import TIMEOUT
-from .delivery import DeliveryReport, PartitionDelivery, Stalled, TopicDelivery
+from .delivery import PartitionDelivery
+from .engine import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from ..._client_settings import ClientSettings
     from ..._core import Batch, KeySet, Plan, Sending
     from ...presets import ProducerConfig
     from .cluster import Cluster
+    from .engine import Outcome
 
-__all__ = ["NativeEngine", "UnsupportedError"]
+__all__ = ["NativeEngine", "producer_arguments"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,54 +34,6 @@ _NO_LIMIT: Final = 2**31 - 1
 
 #: Errors of this engine alone, once librdkafka has talked to the same brokers.
 _LACKS: Final = frozenset({"_SSL", "_UNSUPPORTED_FEATURE"})
-
-#: The names of librdkafka that mean the same.
-_ALIASES: Final = {
-    "metadata.broker.list": "bootstrap.servers",
-    "request.required.acks": "acks",
-    "queue.buffering.max.ms": "linger.ms",
-    "compression.codec": "compression.type",
-    "message.send.max.retries": "retries",
-    "max.in.flight": "max.in.flight.requests.per.connection",
-    "delivery.timeout.ms": "message.timeout.ms",
-    "sasl.mechanism": "sasl.mechanisms",
-}
-#: Options that are read, and the values that can be met; None: any.
-_KNOWN: Final[Mapping[str, tuple[str, ...] | None]] = {
-    "acks": ("0", "1", "all", "-1"),
-    "batch.num.messages": None,
-    "batch.size": None,
-    "bootstrap.servers": None,
-    "client.id": None,
-    "compression.type": ("none", "gzip", "snappy", "lz4", "zstd"),
-    "enable.idempotence": None,
-    "enable.ssl.certificate.verification": None,
-    "linger.ms": None,
-    "max.in.flight.requests.per.connection": None,
-    "message.timeout.ms": None,
-    "partitioner": ("murmur2", "murmur2_random"),
-    "queue.buffering.max.kbytes": None,
-    "queue.buffering.max.messages": None,
-    "request.timeout.ms": None,
-    "retries": None,
-    "retry.backoff.max.ms": None,
-    "retry.backoff.ms": None,
-    "sasl.mechanisms": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
-    "sasl.password": None,
-    "sasl.username": None,
-    "security.protocol": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
-    "ssl.ca.location": None,
-    "ssl.ca.pem": None,
-    "ssl.certificate.location": None,
-    "ssl.certificate.pem": None,
-    "ssl.endpoint.identification.algorithm": ("https", "none"),
-    "ssl.key.location": None,
-    "ssl.key.pem": None,
-}
-
-
-class UnsupportedError(ConfigurationError):
-    """What was asked for is something that only librdkafka does."""
 
 
 class NativeEngine:
@@ -92,7 +47,7 @@ class NativeEngine:
     def __init__(self, config: ProducerConfig, cluster: Cluster) -> None:
         self._config = config
         self._cluster = cluster
-        self._options = _options(config)
+        self._arguments = producer_arguments(config)
         self._producer: _core.Producer | None = None
         self._partitions: dict[str, int] = {}
         #: Bytes of a batch that topics take.
@@ -102,32 +57,25 @@ class NativeEngine:
         self._connect()
 
     @property
-    def cause(self) -> str:
-        """The last trouble with a broker, or nothing."""
-        return self._config.hide((self._producer and self._producer.trouble()) or "")
+    def has_failures(self) -> bool:
+        return self._producer is not None and self._producer.has_failures()
 
     @property
     def failure(self) -> tuple[str, str] | None:
-        """The name and the text of what makes sending impossible."""
         found = self._producer and self._producer.failure()
         return (_name(found[0]), self._config.hide(found[1])) if found else None
 
     @property
-    def has_failures(self) -> bool:
-        """Whether an event has failed, or nothing can be sent at all."""
-        return self._producer is not None and self._producer.has_failures()
+    def last_error(self) -> str:
+        return self._config.hide((self._producer and self._producer.trouble()) or "")
 
     @property
-    def throttled_until(self) -> float:
-        """Until when brokers have asked for a pause, or when an event was acknowledged last.
-
-        A time of ``time.monotonic``, 0 before the first acknowledgement.
-        """
+    def last_progress(self) -> float:
         idle = self._producer and self._producer.idle()
         return 0.0 if idle is None else time.monotonic() - idle
 
     def limit(self, topic: str, max_message_bytes: int) -> None:
-        """Says how long a batch of a topic may be; without it the limit is learned from refusals."""
+        """Without it the limit is learned from refusals."""
         self._limits[topic] = max_message_bytes
         if self._producer is not None and topic in self._partitions:
             self._producer.limit(topic, max_message_bytes)
@@ -157,7 +105,7 @@ class NativeEngine:
         if found is None:
             if absent := self._cluster.absent(unknown):
                 raise self._cluster.missing(absent)
-            cause = f" ({self.cause})" if self.cause else ""
+            cause = f" ({self.last_error})" if self.last_error else ""
             raise UnreachableError(
                 f"Kafka at {self._cluster.address} did not tell the partitions of "
                 f"{', '.join(unknown)} within {TIMEOUT:g} s{cause}"
@@ -177,11 +125,14 @@ class NativeEngine:
             if topic in self._limits:
                 producer.limit(topic, self._limits[topic])
 
-    def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
-        """Encodes every event and hands over the batches that are full; waits for room first."""
-        self.find([topic])
-        self._wait_for_room()
-        self._connect().send(batch, topic, schema_id=schema_id)
+    def send(
+        self, batch: Batch, topic: str, schema_id: int | None, wait: Callable[[], None]
+    ) -> None:
+        """Encodes every event and queues the batches that are full; waits before it does."""
+        producer = self._connect()
+        if not producer.wait_for_room(0):
+            wait()
+        producer.send(batch, topic, schema_id=schema_id)
 
     def send_plan(
         self,
@@ -197,43 +148,36 @@ class NativeEngine:
         ``topics`` has the topic and the schema id of each stream, ``parents`` the keys that its
         events are checked against.
         """
-        self.find(topic for topic, _ in topics.values())
         producer = self._connect()
         producer.hold()
         streams = [(name, topic, ident, parents(name)) for name, (topic, ident) in topics.items()]
         return producer.send_plan(plan, streams, workers, start, stop)
 
     def open(self) -> None:
-        """Sends what ``send_plan`` has made so far, and goes on."""
+        """Sends the events that ``send_plan`` has made so far, and goes on."""
         self._connect().open()
 
     def discard(self) -> None:
-        """Forgets what ``send_plan`` has made and ``open`` has not sent."""
+        """Drops the events that ``send_plan`` has made and ``open`` has not sent."""
         producer = self._connect()
         producer.give_up(also_sent=True)
         producer.flush(TIMEOUT)
 
-    def report(self) -> DeliveryReport:
-        topics: defaultdict[str, dict[int, PartitionDelivery]] = defaultdict(dict)
-        attempted: defaultdict[str, int] = defaultdict(int)
-        for topic, partition, tried, sure, twice, failed, there in self._rows():
-            attempted[topic] += tried
+    def wait_for_capacity(self, seconds: float) -> bool:
+        return self._connect().wait_for_room(seconds)
+
+    def flush(self, seconds: float) -> bool:
+        return self._producer is None or self._producer.flush(seconds)
+
+    def purge(self, *, in_flight: bool) -> None:
+        if self._producer is not None:
+            self._producer.give_up(also_sent=in_flight)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """In the order in which topics were found, and by partition."""
+        for topic, number, attempted, sure, twice, failed, there in self._rows():
             by_name = {_name(code): count for code, count in failed.items()}
-            if sure or failed:
-                topics[topic][partition] = PartitionDelivery(sure, by_name, twice, there)
-        return DeliveryReport({t: TopicDelivery(t, n, topics[t]) for t, n in attempted.items()})
-
-    def flush(self, timeout: float) -> bool:
-        return self._producer is None or self._producer.flush(min(timeout, _FOREVER_MS / 1_000))
-
-    def abandon(self, grace: float) -> None:
-        """Drops what is queued, and gives what is on its way a moment."""
-        if self._producer is None:
-            return
-        self._producer.give_up(also_sent=False)
-        if not self._producer.flush(grace):
-            self._producer.give_up(also_sent=True)
-            self._producer.flush(grace)
+            yield topic, number, attempted, PartitionDelivery(sure, by_name, twice, there)
 
     def close(self) -> None:
         if self._producer is not None:
@@ -249,27 +193,16 @@ class NativeEngine:
     def _connect(self) -> _core.Producer:
         if self._producer is None:
             try:
-                self._producer = _core.Producer(**self._options)
+                self._producer = _core.Producer(**self._arguments)
             except _core.ProducerError as error:
                 raise UnsupportedError(self._config.hide(str(error.args[1]))) from None
         return self._producer
 
     def _rows(self) -> list[Any]:
-        """By topic in the order of first use, and partition."""
         if self._producer is None:
             return self._final
-        order = {topic: place for place, topic in enumerate(self._partitions)}
+        order = {topic: position for position, topic in enumerate(self._partitions)}
         return sorted(self._producer.report(), key=lambda row: (order[row[0]], row[1]))
-
-    def _wait_for_room(self) -> None:
-        """Waits as long as events are acknowledged, or a broker has asked for a pause."""
-        producer, timeout = self._connect(), self._config.delivery_timeout
-        began = time.monotonic()
-        while not producer.wait_for_room(1.0):
-            if time.monotonic() - max(began, self.throttled_until) >= timeout + TIMEOUT:
-                raise Stalled(timeout)
-        if self.has_failures:  # that is how there came to be room
-            raise Stalled
 
 
 def _name(code: int) -> str:
@@ -279,117 +212,64 @@ def _name(code: int) -> str:
     return str(KafkaError(code).name())
 
 
-def _options(config: ProducerConfig) -> dict[str, Any]:
-    """The arguments of ``_core.Producer``; raises for what it cannot do."""
-    given = {
-        _ALIASES.get(name, name): value
-        for name, value in {**config.librdkafka(), **_no_limit(config)}.items()
-    }
-    for name, value in given.items():
-        if name not in _KNOWN:
-            raise UnsupportedError(f"it does not know {name}")
-        known = _KNOWN[name]
-        if known is not None:
-            # As librdkafka does, whatever the case.
-            same = [one for one in known if one.lower() == value.lower()]
-            if not same:
-                raise UnsupportedError(f"it does not know {name}={config.hide(value)}")
-            given[name] = same[0]
-    number = _numbers(given, config)
-    protocol = given.get("security.protocol", "plaintext")
-    single = number("batch.num.messages", 0) == 1
-    if not single and "batch.num.messages" in given:
+def producer_arguments(config: ProducerConfig) -> dict[str, Any]:
+    """The arguments of ``_core.Producer``; raises ``UnsupportedError`` for what it cannot do."""
+    client = config.client
+    for name, value in client.others.items():
+        lacking = f"{name}={config.hide(value)}" if client.has_field(name) else name
+        raise UnsupportedError(f"it does not know {lacking}")
+    single = client.batch_num_messages == 1
+    if not single and client.batch_num_messages is not None:
         raise UnsupportedError("it does not know batch.num.messages")
-    acks = given["acks"].replace("-1", "all")
-    timeout = number("message.timeout.ms", 300_000) or _FOREVER_MS
+    timeout = 300_000 if client.message_timeout_ms is None else client.message_timeout_ms
+    protocol = client.security_protocol or "plaintext"
     return {
-        "bootstrap": [
-            _address(one) for one in given["bootstrap.servers"].split(",") if one.strip()
-        ],
-        "client_id": given["client.id"],
-        "acks": acks,
-        "idempotent": _flag(given["enable.idempotence"]),
-        "retries": number("retries", 0),
-        "retry_backoff_ms": (
-            number("retry.backoff.ms", 100),
-            number("retry.backoff.max.ms", 1_000),
-        ),
-        "request_timeout_ms": number("request.timeout.ms", 30_000),
-        "delivery_timeout_ms": min(timeout, _FOREVER_MS),
-        "linger_ms": number("linger.ms", 5),
-        "max_in_flight": 1 if single else number("max.in.flight.requests.per.connection", 5),
-        "batch_size": 1 if single else number("batch.size", 16_384),
-        "compression": given["compression.type"],
-        "queue_records": number("queue.buffering.max.messages", 100_000) or _NO_LIMIT,
-        "queue_bytes": number("queue.buffering.max.kbytes", 1_048_576) * 1_024,
-        "tls": _tls(given) if protocol.endswith("ssl") else None,
-        "sasl": _sasl(given) if protocol.startswith("sasl") else None,
+        "bootstrap": addresses(client.bootstrap_servers),
+        "client_id": client.client_id,
+        "acks": client.acks,
+        "idempotent": client.enable_idempotence,
+        "retries": client.retries,
+        "retry_backoff_ms": (client.retry_backoff_ms or 100, client.retry_backoff_max_ms or 1_000),
+        "request_timeout_ms": client.request_timeout_ms or 30_000,
+        "delivery_timeout_ms": min(timeout or _FOREVER_MS, _FOREVER_MS),
+        "linger_ms": math.ceil(client.linger_ms),
+        # A partition has one request in flight, which keeps the order, whatever others have.
+        "max_in_flight": 1 if single else client.max_in_flight_requests_per_connection or 5,
+        "batch_size": 1 if single else client.batch_size,
+        "compression": client.compression_type,
+        "queue_records": client.queue_buffering_max_messages or _NO_LIMIT,
+        "queue_bytes": client.queue_buffering_max_kbytes * 1_024,
+        "tls": _tls(client) if protocol.endswith("ssl") else None,
+        "sasl": _sasl(client) if protocol.startswith("sasl") else None,
         "cloudevents": config.cloudevents,
         "content_type": config.content_type,
         "event_time": config.record_timestamp == "event",
     }
 
 
-def _no_limit(config: ProducerConfig) -> dict[str, str]:
-    """What the configuration limits for librdkafka's sake only.
-
-    Without idempotence that client has to have one request in flight to keep the order; here a
-    partition has one, whatever others have.
-    """
-    name = "max.in.flight.requests.per.connection"
-    given = any(_ALIASES.get(one, one) == name for one in config.client_options)
-    return {} if given else {name: "5"}
-
-
-def _numbers(given: Mapping[str, str], config: ProducerConfig) -> Callable[[str, int], int]:
-    def number(name: str, default: int) -> int:
-        text = given.get(name, str(default))
-        try:
-            return int(text, 0)
-        except ValueError:
-            pass
-        try:
-            return math.ceil(float(text))  # linger.ms may have a fraction
-        except ValueError:
-            raise UnsupportedError(f"it does not know {name}={config.hide(text)}") from None
-
-    return number
-
-
-def _flag(text: str) -> bool:
-    return text.lower() in {"true", "t", "1"}
-
-
-def _address(text: str) -> tuple[str, int]:
-    # As librdkafka reads it, PROTOCOL:// may come first and the port be left out.
-    place = text.strip().rpartition("://")[2]
-    host, colon, port = place.rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = place, "9092"
-    return host.strip("[]"), int(port)
-
-
-def _tls(given: Mapping[str, str]) -> dict[str, Any]:
-    verify = _flag(given.get("enable.ssl.certificate.verification", "true"))
+def _tls(client: ClientSettings) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "verify_certificate": verify,
-        "verify_name": given.get("ssl.endpoint.identification.algorithm", "https") == "https",
+        "verify_certificate": client.enable_ssl_certificate_verification is not False,
+        "verify_name": client.ssl_endpoint_identification_algorithm != "none",
     }
-    for ours, theirs in (("ca", "ssl.ca"), ("certificate", "ssl.certificate"), ("key", "ssl.key")):
-        pem, place = given.get(f"{theirs}.pem"), given.get(f"{theirs}.location")
+    for name, pem, location in (
+        ("ca", client.ssl_ca_pem, client.ssl_ca_location),
+        ("certificate", client.ssl_certificate_pem, client.ssl_certificate_location),
+        ("key", client.ssl_key_pem, client.ssl_key_location),
+    ):
         if pem:
-            found[ours] = pem.encode()
-        elif place:
+            found[name] = pem.encode()
+        elif location:
             try:
-                found[ours] = Path(place).read_bytes()
+                found[name] = Path(location).read_bytes()
             except OSError as error:
                 raise UnsupportedError(
-                    f"{theirs}.location={place} is no file that can be read ({error.strerror})"
+                    f"ssl.{name}.location={location} is no file that can be read ({error.strerror})"
                 ) from None
     return found
 
 
-def _sasl(given: Mapping[str, str]) -> tuple[str, str, str]:
-    if "sasl.mechanisms" not in given:
+def _sasl(client: ClientSettings) -> tuple[str, str, str]:
+    if client.sasl_mechanisms is None:
         raise UnsupportedError("it does not know Kerberos, librdkafka's default of sasl.mechanisms")
-    return given["sasl.mechanisms"], given.get("sasl.username", ""), given.get("sasl.password", "")
+    return client.sasl_mechanisms, client.sasl_username or "", client.sasl_password or ""

@@ -40,7 +40,7 @@ _NUMBERS: Final = frozenset(
     {*_DEFAULTS, "retries.max.wait.ms", "cache.capacity", "cache.latest.ttl.sec"}
 )
 _FILES: Final = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
-#: Options of the client's serializers, and what they are by default.
+#: Options of the client's serializers, and their defaults.
 _FLAGS: Final[Mapping[str, bool]] = {
     "auto.register.schemas": True,
     "normalize.schemas": False,
@@ -48,7 +48,7 @@ _FLAGS: Final[Mapping[str, bool]] = {
 }
 _JSON: Final = "or send JSON with --no-avro"
 _MAX_TEXT: Final = 300
-_TURN: Final = 0.1  # seconds
+_POLL: Final = 0.1  # seconds
 
 
 def check_options(config: ProducerConfig) -> bool:
@@ -86,7 +86,9 @@ def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, in
                     raise registry.refusal(error, subject) from None
                 # Its silence must not turn a load into JSON once it has answered.
                 if ids or not config.may_be_json:
-                    raise registry.absence(error, f"stopped answering at {subject}", ids) from None
+                    raise registry.unreachable(
+                        error, f"stopped answering at {subject}", ids
+                    ) from None
                 _log.info("Schema Registry: %s", registry.reason(error))
                 return None
     return ids
@@ -94,8 +96,10 @@ def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, in
 
 def warn(config: ProducerConfig) -> None:
     """Says that events are JSON since no registry answered."""
-    places = ",".join(_place(url)[0] for url in (config.schema_registry_url or "").split(","))
-    _log.warning("Schema Registry at %s not available. Using JSON serialization.", places)
+    addresses = ",".join(
+        _split_user(url)[0] for url in (config.schema_registry_url or "").split(",")
+    )
+    _log.warning("Schema Registry at %s not available. Using JSON serialization.", addresses)
 
 
 def delete(config: ProducerConfig, subjects: Iterable[str]) -> None:
@@ -106,7 +110,7 @@ def delete(config: ProducerConfig, subjects: Iterable[str]) -> None:
                 registry.delete(subject)
             except Exception as error:  # noqa: BLE001  # the HTTP client's have no public name
                 if _is_absent(error):
-                    raise registry.absence(error, f"stopped answering at {subject}") from None
+                    raise registry.unreachable(error, f"stopped answering at {subject}") from None
                 if getattr(error, "http_status_code", None) != 404:
                     raise registry.refusal(error, subject) from None
 
@@ -129,17 +133,17 @@ class _Registry:
                 "Schema Registry option auto.register.schemas=true and use.latest.version=true "
                 "exclude each other; leave one out."
             )
-        places = [_place(url) for url in (config.schema_registry_url or "").split(",")]
-        if "basic.auth.user.info" in options and any(user for _, user in places):
+        addresses = [_split_user(url) for url in (config.schema_registry_url or "").split(",")]
+        if "basic.auth.user.info" in options and any(user for _, user in addresses):
             raise ConfigurationError(
                 "The Schema Registry's user is given twice: in its URL and in basic.auth.user.info."
             )
         #: Its addresses, without users.
-        self.where = ",".join(url for url, _ in places)
+        self.where = ",".join(url for url, _ in addresses)
         self._via = ""
         self._stack = ExitStack()
         self._clients = [
-            self._stack.enter_context(self._client(url, user, options)) for url, user in places
+            self._stack.enter_context(self._client(url, user, options)) for url, user in addresses
         ]
         self._current = 0
         # For all attempts of a request. One that is answered byte by byte never times out by itself.
@@ -193,7 +197,7 @@ class _Registry:
         self._ask(lambda client: client.delete_subject(subject, permanent=True))
 
     def _ask(self, call: Callable[[SchemaRegistryClient], T]) -> T:
-        """What the registry answers, at the first address where it does."""
+        """The registry's answer, from the first address that gives one."""
         while True:
             client = self._clients[self._current]
             _log.debug("asking the Schema Registry at %s", self.where)
@@ -245,7 +249,7 @@ class _Registry:
 
     def _checked(self, ident: object) -> int:
         if not isinstance(ident, int) or isinstance(ident, bool) or not 0 <= ident < 2**31:
-            raise self._stranger()
+            raise self._not_a_registry()
         return ident
 
     def _client(self, url: str, user: str, options: Mapping[str, Any]) -> SchemaRegistryClient:
@@ -288,12 +292,12 @@ class _Registry:
             ) from None
 
     def reason(self, error: Exception) -> str:
-        """What the HTTP client says, on one line."""
+        """The HTTP client's error, on one line."""
         said = self._config.hide(str(error) or type(error).__name__)[:_MAX_TEXT]
         return f"{said.rstrip('. ')}{self._via}"
 
-    def absence(self, error: Exception, stopped: str, ids: object = True) -> UnreachableError:
-        """Where it cannot be reached, or could until a moment ago."""
+    def unreachable(self, error: Exception, stopped: str, ids: object = True) -> UnreachableError:
+        """The exception for a registry that cannot be reached, or stopped answering."""
         what = stopped if ids else "cannot be reached"
         return UnreachableError(
             f"Schema Registry at {self.where} {what}: {self.reason(error)}. Check its URL and that "
@@ -301,7 +305,7 @@ class _Registry:
         )
 
     def refusal(self, error: Exception, subject: str) -> DatagenError:
-        """What an answer means that is none of those that were hoped for."""
+        """The exception for an answer of the registry that is an error."""
         from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
 
         if isinstance(error, OAuthTokenError):
@@ -315,7 +319,7 @@ class _Registry:
                     f"Schema Registry at {self.where}: {self.reason(error)}. Check http:// or "
                     "https://, and ssl.ca.location (--registry-ca)."
                 )
-            return self._stranger()
+            return self._not_a_registry()
         status, code = error.http_status_code, error.error_code
         # Without a code of its own it is no registry's answer but a whole page of something else.
         said = "" if code == -1 else self._config.hide(str(error.error_message or ""))[:_MAX_TEXT]
@@ -325,19 +329,19 @@ class _Registry:
         kind, hint = _meaning(status, code)
         return kind(f"{said}. {hint}")
 
-    def _stranger(self) -> ConfigurationError:
+    def _not_a_registry(self) -> ConfigurationError:
         return ConfigurationError(
             f"{self.where} does not answer as a Schema Registry does{self._via}. Check the "
             f"registry's URL, {_JSON}."
         )
 
 
-class _SilenceError(Exception):
+class _NoAnswerError(Exception):
     """A request was not answered in the time that it may take at most."""
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
-    """What ``call`` returns or raises, waited for so long; Ctrl-C is heard meanwhile."""
+    """The result of ``call``, waited for so long; signals are handled meanwhile."""
     result: list[T] = []
     failure: list[BaseException] = []
     done = threading.Event()
@@ -352,9 +356,9 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="schema registry", daemon=True).start()
     end = time.monotonic() + seconds
-    while not done.wait(_TURN):  # in turns, between which a signal is heard
+    while not done.wait(_POLL):  # a signal is handled in between
         if time.monotonic() >= end:
-            raise _SilenceError(f"no whole answer within {seconds:g} s")
+            raise _NoAnswerError(f"no whole answer within {seconds:g} s")
     if failure:
         raise failure[0]
     return result[0]
@@ -415,10 +419,10 @@ def _options(config: ProducerConfig) -> dict[str, Any]:
             )
         options[name] = number
     for name in _FILES:
-        place = options.get(name)
-        if isinstance(place, str) and not Path(place).exists():
+        location = options.get(name)
+        if isinstance(location, str) and not Path(location).exists():
             raise ConfigurationError(
-                f"Schema Registry option {name}={place}: there is no such file."
+                f"Schema Registry option {name}={location}: there is no such file."
             )
     if "ssl.certificate.location" in options:
         # Without one OpenSSL would ask the terminal.
@@ -443,7 +447,7 @@ def _flag(name: str, value: object) -> bool:
     return text == "true"
 
 
-def _place(url: str) -> tuple[str, str]:
+def _split_user(url: str) -> tuple[str, str]:
     """An address without user and password, and these."""
     parts = urlsplit(url.strip())
     found, _, host = parts.netloc.rpartition("@")
@@ -463,12 +467,12 @@ def _is_passing(status: int | None) -> bool:
 
 def _is_transport(error: BaseException) -> bool:
     # The HTTP client is httpx or httpx2, whichever is there; both have this base class.
-    return isinstance(error, _SilenceError) or _is_a(error, "TransportError")
+    return isinstance(error, _NoAnswerError) or _is_a(error, "TransportError")
 
 
 def _is_absent(error: BaseException) -> bool:
     """Whether nothing is there that speaks HTTP."""
-    # One that hangs up has said nothing; one that says something else is there.
+    # A server that hangs up gave no answer; one that answers something else is there.
     other = _is_a(error, "RemoteProtocolError") and "without sending" not in str(error)
     wrong = other or _is_a(error, "UnsupportedProtocol") or _is_a(error, "LocalProtocolError")
     return _is_transport(error) and not wrong and not _is_tls(error)

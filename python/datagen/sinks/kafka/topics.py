@@ -41,7 +41,7 @@ _CHOICES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it is in the cluster; ``created`` tells whether this run made it."""
+    """A topic as it is in the cluster; ``created`` is whether this run made it."""
 
     name: str
     partitions: int
@@ -50,7 +50,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a topic says of the records that it takes and keeps; None is not known."""
+    """The settings of a topic about the records that it takes and keeps; None is not known."""
 
     min_in_sync: int | None = None
     max_message_bytes: int | None = None
@@ -67,7 +67,7 @@ class Topics:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._spans: dict[str, tuple[datetime, datetime]] = {}
-        #: Of every topic that was made or required, as far as the broker tells.
+        #: Of every topic that was made or required, as far as the broker describes them.
         self.settings: dict[str, Settings] = {}
 
     def create(
@@ -271,7 +271,7 @@ class Topics:
         settings = _settings({**defaults, **config})
         name = next(iter(missing))
         needed = settings.min_in_sync
-        if self._cluster.acks == "all" and factor and needed and factor < needed:
+        if self._cluster.config.client.acks == "all" and factor and needed and factor < needed:
             brokers = len(metadata.brokers)
             least = f"--replication-factor {needed}, or " if needed <= brokers else ""
             raise ConfigurationError(
@@ -284,7 +284,7 @@ class Topics:
             self._check_times(name, settings)
 
     def _defaults(self, metadata: Any) -> dict[str, str]:
-        """What the broker gives to topics that say nothing, by the names that topics have."""
+        """The broker's defaults for topics, by the names that topics have."""
         from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
         from confluent_kafka.cimpl import RESOURCE_BROKER
 
@@ -376,7 +376,7 @@ class Topics:
 
     def _check_replicas(self, name: str, metadata: Any, settings: Settings, *, new: bool) -> None:
         needed = settings.min_in_sync
-        if self._cluster.acks != "all" or needed is None:
+        if self._cluster.config.client.acks != "all" or needed is None:
             return
         end = time.monotonic() + _IN_SYNC
         while True:
@@ -446,7 +446,7 @@ class Topics:
 
 
 def check_name(topic: str) -> None:
-    """What a name of a topic may be: Kafka's ``org.apache.kafka.common.internals.Topic``."""
+    """Raises ``ConfigurationError`` for a name that no topic has: Kafka's ``org.apache.kafka.common.internals.Topic``."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic) or topic in {".", ".."}:
         raise ConfigurationError(
             f"topic {topic[:80]!r}{'…' if len(topic) > 80 else ''} cannot be: a topic has 1 to 249 "

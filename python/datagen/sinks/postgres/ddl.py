@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ...errors import OptionError
 from ...types import Field, ForeignKey, Relation, catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Column", "TableShape", "differences", "shape"]
+__all__ = ["Column", "TableShape", "differences", "shape", "shape_of", "shapes"]
 
 #: Names as PostgreSQL's ``format_type`` writes them, so that they serve for comparison too.
 _TYPES = {
@@ -109,7 +110,7 @@ class TableShape:
 
 @cache
 def shape(relation: Relation) -> TableShape:
-    """The one place where the catalogue becomes DDL."""
+    """A relation of the catalogue as DDL has it; nothing else turns one into the other."""
     table = relation.name
     own = {key: f"{table}_{key}" for key in (relation.primary_key, *relation.unique)}
     return TableShape(
@@ -137,6 +138,19 @@ def shape(relation: Relation) -> TableShape:
             if key.field not in own
         ),
     )
+
+
+def shapes() -> tuple[TableShape, ...]:
+    """All master tables, parents before children."""
+    return tuple(map(shape, catalogue().tables))
+
+
+def shape_of(name: str) -> TableShape:
+    """The shape of a master table; raises ``OptionError`` for another name."""
+    for table in shapes():
+        if table.name == name:
+            return table
+    raise OptionError("table", name, "one of " + ", ".join(table.name for table in shapes()))
 
 
 def differences(

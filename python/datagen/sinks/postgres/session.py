@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["ANSWER", "STALLED", "WORK", "session_class", "waiting"]
+__all__ = ["AFTER_INTERRUPT", "ANSWER", "PATIENCE", "STALLED", "WORK", "session_class", "waiting"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,10 @@ ANSWER: Final = 30.0
 STALLED: Final = 60.0
 #: The same where the server may work without a sign of it: a sort in memory, the sync of a file.
 WORK: Final = 600.0
+#: Seconds without progress until an outcome stays open, or committed rows are not counted.
+PATIENCE: Final = 30.0
+#: The same after Ctrl-C.
+AFTER_INTERRUPT: Final = 0.8
 
 #: Seconds between looks at what else there is: Ctrl-C of another thread, signs of progress.
 _TICK = 0.2
@@ -73,7 +77,7 @@ def waiting(what: str, limit: float) -> Iterator[None]:
 
 @cache
 def session_class() -> type[psycopg.Connection[Any]]:
-    """The connection class of psycopg, with these waits in place of its own."""
+    """The connection class of psycopg, with these waits instead of its own."""
     import psycopg
 
     class Session(psycopg.Connection[Any]):
@@ -187,7 +191,7 @@ class _Silence:
     def _limit(self, now: float) -> float:
         observer = self._observer
         if observer is not None and (
-            # A server that hangs answers nobody; a session that reads what has been sent long
+            # A server that hangs gives no answer; a session that reads what has been sent long
             # ago does not work.
             now - observer.answered > STALLED or (observer.reads and not self._unsent)
         ):

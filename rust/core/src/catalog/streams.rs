@@ -29,13 +29,17 @@ pub const ORDER_TYPES: &[&str] = &["MARKET", "LIMIT"];
 /// What became of an installment.
 pub const PAYMENT_STATUSES: &[&str] = &["PAID", "PAID_LATE", "OVERDUE"];
 
-static TRANSACTIONS: Relation = Relation {
+/// The ledger of an account.
+pub static TRANSACTIONS: Relation = Relation {
     name: "banking.transactions",
+    singular: "transaction",
     kind: Kind::Stream(Topic {
         key: "account_id",
         time: "occurred_at",
         ce_type: "banking.transaction.created",
-        record: "Transaction",
+        partitions: 3,
+        parallel_partitions: 6,
+        history_days: None,
     }),
     fields: &TRANSACTION_FIELDS,
     foreign_keys: &[ForeignKey { field: "account_id", table: "accounts", only: None }],
@@ -61,13 +65,17 @@ static TRANSACTION_FIELDS: [Field; 17] = [
     field("occurred_at", Instant, "When it happened"),
 ];
 
-static CARD_TRANSACTIONS: Relation = Relation {
+/// Purchases with a card.
+pub static CARD_TRANSACTIONS: Relation = Relation {
     name: "banking.card-transactions",
+    singular: "card transaction",
     kind: Kind::Stream(Topic {
         key: "card_id",
         time: "occurred_at",
         ce_type: "banking.card-transaction.created",
-        record: "CardTransaction",
+        partitions: 3,
+        parallel_partitions: 6,
+        history_days: None,
     }),
     fields: &CARD_TRANSACTION_FIELDS,
     foreign_keys: &[ForeignKey { field: "card_id", table: "credit_cards", only: None }],
@@ -91,13 +99,17 @@ static CARD_TRANSACTION_FIELDS: [Field; 15] = [
     field("occurred_at", Instant, "When it happened"),
 ];
 
-static TRADES: Relation = Relation {
+/// Stocks bought and sold.
+pub static TRADES: Relation = Relation {
     name: "banking.trades",
+    singular: "trade",
     kind: Kind::Stream(Topic {
         key: "account_id",
         time: "executed_at",
         ce_type: "banking.trade.created",
-        record: "Trade",
+        partitions: 3,
+        parallel_partitions: 3,
+        history_days: None,
     }),
     fields: &TRADE_FIELDS,
     foreign_keys: &[
@@ -125,13 +137,18 @@ static TRADE_FIELDS: [Field; 12] = [
     field("executed_at", Instant, "When it was executed, inside the session"),
 ];
 
-static INSTALLMENTS: Relation = Relation {
+/// What falls due on a loan.
+pub static INSTALLMENTS: Relation = Relation {
     name: "banking.installments",
+    singular: "installment",
     kind: Kind::Stream(Topic {
         key: "loan_id",
         time: "occurred_at",
         ce_type: "banking.installment.created",
-        record: "Installment",
+        partitions: 3,
+        parallel_partitions: 3,
+        // Every installment since the first of a loan is an event.
+        history_days: Some(16 * 365),
     }),
     fields: &INSTALLMENT_FIELDS,
     foreign_keys: &[ForeignKey { field: "loan_id", table: "loans", only: None }],

@@ -1,7 +1,7 @@
 //! The six master tables, in the order in which they are inserted.
 
 use super::FieldType::{Bool, Char, Date, Decimal, Enum, Instant, Int, SmallInt, Text, Uuid};
-use super::{Field, ForeignKey, Kind, MONEY, Relation, TableKeys, field, nullable};
+use super::{Field, ForeignKey, Kind, MONEY, Relation, Table, field, nullable};
 
 /// Insertion order: a table comes after the tables it refers to.
 pub static TABLES: [&Relation; 6] =
@@ -33,9 +33,11 @@ pub const AMORTIZATIONS: &[&str] = &["SAC", "PRICE"];
 /// State of a loan.
 pub const LOAN_STATUSES: &[&str] = &["ACTIVE", "SETTLED", "LATE", "DEFAULTED"];
 
-static CUSTOMERS: Relation = Relation {
+/// Everyone who banks here.
+pub static CUSTOMERS: Relation = Relation {
     name: "customers",
-    kind: Kind::Table(TableKeys {
+    singular: "customer",
+    kind: Kind::Table(Table {
         unique: &["cpf", "email"],
         checks: &[
             ("cpf_digits", "cpf ~ '^[0-9]{11}$'"),
@@ -45,6 +47,8 @@ static CUSTOMERS: Relation = Relation {
             ("monthly_income_positive", "monthly_income > 0"),
             ("credit_score_range", "credit_score BETWEEN 0 AND 1000"),
         ],
+        reference: false,
+        validation_rank: 1,
     }),
     fields: &CUSTOMER_FIELDS,
     foreign_keys: &[],
@@ -72,9 +76,11 @@ static CUSTOMER_FIELDS: [Field; 19] = [
     field("created_at", Instant, "When the customer joined the bank"),
 ];
 
-static PROPERTIES: Relation = Relation {
+/// What secures HOUSING loans.
+pub static PROPERTIES: Relation = Relation {
     name: "properties",
-    kind: Kind::Table(TableKeys {
+    singular: "property",
+    kind: Kind::Table(Table {
         unique: &["registration_number"],
         checks: &[
             ("state_format", STATE),
@@ -83,6 +89,8 @@ static PROPERTIES: Relation = Relation {
             ("appraised_value_positive", "appraised_value > 0"),
             ("built_year_of_land", "(built_year IS NULL) = (property_type = 'LAND')"),
         ],
+        reference: false,
+        validation_rank: 5,
     }),
     fields: &PROPERTY_FIELDS,
     foreign_keys: &[],
@@ -103,15 +111,19 @@ static PROPERTY_FIELDS: [Field; 12] = [
     nullable("built_year", SmallInt, "Year of construction; none for land"),
 ];
 
-static STOCKS: Relation = Relation {
+/// What is traded: reference data.
+pub static STOCKS: Relation = Relation {
     name: "stocks",
-    kind: Kind::Table(TableKeys {
+    singular: "stock",
+    kind: Kind::Table(Table {
         unique: &["ticker", "isin"],
         checks: &[
             ("isin_format", "isin ~ '^BR[A-Z0-9]{9}[0-9]$'"),
             ("lot_size_positive", "lot_size > 0"),
             ("reference_price_positive", "reference_price > 0"),
         ],
+        reference: true,
+        validation_rank: 6,
     }),
     fields: &STOCK_FIELDS,
     foreign_keys: &[],
@@ -127,9 +139,11 @@ static STOCK_FIELDS: [Field; 7] = [
     field("reference_price", MONEY, "Price from which the price path starts"),
 ];
 
-static ACCOUNTS: Relation = Relation {
+/// Accounts of customers.
+pub static ACCOUNTS: Relation = Relation {
     name: "accounts",
-    kind: Kind::Table(TableKeys {
+    singular: "account",
+    kind: Kind::Table(Table {
         unique: &["account_number", "pix_key"],
         checks: &[
             ("branch_digits", "branch ~ '^[0-9]{4}$'"),
@@ -137,6 +151,8 @@ static ACCOUNTS: Relation = Relation {
             ("balance_within_overdraft", "balance >= -overdraft_limit"),
             ("pix_key_has_type", "(pix_key IS NULL) = (pix_key_type IS NULL)"),
         ],
+        reference: false,
+        validation_rank: 2,
     }),
     fields: &ACCOUNT_FIELDS,
     foreign_keys: &[ForeignKey { field: "customer_id", table: "customers", only: None }],
@@ -157,9 +173,11 @@ static ACCOUNT_FIELDS: [Field; 12] = [
     field("opened_at", Instant, "When the account was opened"),
 ];
 
-static CREDIT_CARDS: Relation = Relation {
+/// Cards of customers.
+pub static CREDIT_CARDS: Relation = Relation {
     name: "credit_cards",
-    kind: Kind::Table(TableKeys {
+    singular: "credit card",
+    kind: Kind::Table(Table {
         unique: &["card_number"],
         checks: &[
             ("card_number_digits", "card_number ~ '^[0-9]{15,16}$'"),
@@ -169,6 +187,8 @@ static CREDIT_CARDS: Relation = Relation {
             ("closing_day_range", "closing_day BETWEEN 1 AND 28"),
             ("due_day_range", "due_day BETWEEN 1 AND 28"),
         ],
+        reference: false,
+        validation_rank: 3,
     }),
     fields: &CREDIT_CARD_FIELDS,
     foreign_keys: &[ForeignKey { field: "customer_id", table: "customers", only: None }],
@@ -190,9 +210,11 @@ static CREDIT_CARD_FIELDS: [Field; 13] = [
     field("issued_at", Instant, "When the card was issued"),
 ];
 
-static LOANS: Relation = Relation {
+/// Loans of customers.
+pub static LOANS: Relation = Relation {
     name: "loans",
-    kind: Kind::Table(TableKeys {
+    singular: "loan",
+    kind: Kind::Table(Table {
         unique: &["property_id"],
         checks: &[
             ("property_of_housing", "(property_id IS NOT NULL) = (loan_type = 'HOUSING')"),
@@ -201,6 +223,8 @@ static LOANS: Relation = Relation {
             ("term_months_positive", "term_months > 0"),
             ("outstanding_balance_range", "outstanding_balance BETWEEN 0 AND principal"),
         ],
+        reference: false,
+        validation_rank: 4,
     }),
     fields: &LOAN_FIELDS,
     foreign_keys: &[

@@ -2,16 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::catalog::{Field, FieldType, Kind, Relation};
+use crate::catalog::{Field, FieldType, Relation};
 
-/// The schema of the relation's rows, as compact JSON.
-///
-/// A stream's record has the name given in its topic; a table's has the singular of the table's.
+/// The schema of the relation's rows, as compact JSON. The record is named for one row.
 pub fn avro_schema(relation: &Relation) -> String {
-    let record = match relation.kind {
-        Kind::Stream(topic) => topic.record.to_owned(),
-        Kind::Table(_) => pascal_case(&singular(relation.name)),
-    };
+    let record = pascal_case(relation.singular);
     let fields: Vec<String> = relation.fields.iter().map(|f| field_schema(f, &record)).collect();
     format!(
         r#"{{"type":"record","name":"{record}","namespace":"banking","fields":[{}]}}"#,
@@ -49,22 +44,14 @@ fn type_schema(field: &Field, record: &str) -> String {
     }
 }
 
-/// `credit_card` as `CreditCard`.
+/// `credit card` and `credit_card` as `CreditCard`.
 fn pascal_case(name: &str) -> String {
-    name.split('_')
+    name.split([' ', '_'])
         .map(|word| {
             let (first, rest) = word.split_at(1);
             first.to_ascii_uppercase() + rest
         })
         .collect()
-}
-
-/// `properties` as `property`, `loans` as `loan`.
-fn singular(plural: &str) -> String {
-    match plural.strip_suffix("ies") {
-        Some(stem) => format!("{stem}y"),
-        None => plural.strip_suffix('s').unwrap_or(plural).to_owned(),
-    }
 }
 
 fn quoted(text: &str) -> String {

@@ -10,7 +10,7 @@ use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
     /// Columns of `accounts`.
-    AccountColumns for "accounts" {
+    AccountColumns for ACCOUNTS {
         account_id: Vec<[u8; 16]>,
         customer_id: Vec<[u8; 16]>,
         account_type: Vec<u8>,

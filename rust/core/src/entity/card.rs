@@ -10,7 +10,7 @@ use crate::rng::{Domain, Word};
 
 columns! {
     /// Columns of `credit_cards`.
-    CreditCardColumns for "credit_cards" {
+    CreditCardColumns for CREDIT_CARDS {
         card_id: Vec<[u8; 16]>,
         customer_id: Vec<[u8; 16]>,
         brand: Vec<u8>,

@@ -11,7 +11,7 @@ use crate::rng::{Domain, Word, normal_q16};
 
 columns! {
     /// Columns of `customers`.
-    CustomerColumns for "customers" {
+    CustomerColumns for CUSTOMERS {
         customer_id: Vec<[u8; 16]>,
         name: Texts,
         cpf: Texts,

@@ -11,7 +11,7 @@ use crate::rng::{Domain, Half, normal_q16};
 
 columns! {
     /// Columns of `loans`.
-    LoanColumns for "loans" {
+    LoanColumns for LOANS {
         loan_id: Vec<[u8; 16]>,
         customer_id: Vec<[u8; 16]>,
         property_id: Nullable<Vec<[u8; 16]>>,

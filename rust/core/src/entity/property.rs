@@ -10,7 +10,7 @@ use crate::rng::{Domain, exp2_q16, log_normal};
 
 columns! {
     /// Columns of `properties`.
-    PropertyColumns for "properties" {
+    PropertyColumns for PROPERTIES {
         property_id: Vec<[u8; 16]>,
         property_type: Vec<u8>,
         street: Texts,

@@ -7,7 +7,7 @@ use crate::rng::{Domain, Rng};
 
 columns! {
     /// Columns of `stocks`.
-    StockColumns for "stocks" {
+    StockColumns for STOCKS {
         stock_id: Vec<[u8; 16]>,
         ticker: Texts,
         company: Texts,

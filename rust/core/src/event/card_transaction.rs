@@ -13,7 +13,7 @@ use crate::rng::{Domain, Half, Weighted, Word, fit, log_normal};
 
 columns! {
     /// Columns of `banking.card-transactions`.
-    CardTransactionColumns for "banking.card-transactions" {
+    CardTransactionColumns for CARD_TRANSACTIONS {
         card_transaction_id: Vec<[u8; 16]>,
         card_id: Vec<[u8; 16]>,
         merchant_name: Texts,

@@ -8,7 +8,7 @@ use crate::rng::Domain;
 
 columns! {
     /// Columns of `banking.installments`.
-    InstallmentColumns for "banking.installments" {
+    InstallmentColumns for INSTALLMENTS {
         installment_event_id: Vec<[u8; 16]>,
         loan_id: Vec<[u8; 16]>,
         installment_number: Vec<i16>,

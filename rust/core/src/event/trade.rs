@@ -10,7 +10,7 @@ use crate::rng::Domain;
 
 columns! {
     /// Columns of `banking.trades`.
-    TradeColumns for "banking.trades" {
+    TradeColumns for TRADES {
         trade_id: Vec<[u8; 16]>,
         account_id: Vec<[u8; 16]>,
         stock_id: Vec<[u8; 16]>,

@@ -24,7 +24,7 @@ use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
     /// Columns of `banking.transactions`.
-    TransactionColumns for "banking.transactions" {
+    TransactionColumns for TRANSACTIONS {
         transaction_id: Vec<[u8; 16]>,
         account_id: Vec<[u8; 16]>,
         transaction_type: Vec<u8>,

@@ -59,7 +59,7 @@ pub fn concat(relation: &'static Relation, batches: impl IntoIterator<Item = Bat
         }
     }
     let names = relation.fields.iter().map(|field| field.name);
-    Batch::new(relation.name, names.zip(columns).collect())
+    Batch::new(relation, names.zip(columns).collect())
 }
 
 fn empty(ty: FieldType) -> Values {

@@ -120,7 +120,7 @@ fn column(field: &Field, cells: &[Cell]) -> Column {
 
 pub fn batch(relation: &'static Relation, columns: &[Vec<Cell>]) -> Batch {
     let named = relation.fields.iter().zip(columns).map(|(f, c)| (f.name, column(f, c))).collect();
-    Batch::new(relation.name, named)
+    Batch::new(relation, named)
 }
 
 /// A row of zeros, empty texts and missing values, but for those given.

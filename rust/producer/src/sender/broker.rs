@@ -11,9 +11,10 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::cluster::Metadata;
-use crate::config::{Address, Config};
-use crate::connection::{Connection, Versions, lost, read_answer};
+use crate::config::Address;
+use crate::connection::{Connection, Connector, Versions, lost, read_answer};
 use crate::error::{Error, Local};
+use crate::transport::{Stream, Transport};
 
 /// What comes from the network.
 pub(super) enum Event {
@@ -114,11 +115,16 @@ impl Broker {
         request.at.max(self.heard)
     }
 
-    pub(super) fn open(&mut self, node: i32, config: &Arc<Config>, post: &UnboundedSender<Event>) {
+    pub(super) fn open<T: Transport>(
+        &mut self,
+        node: i32,
+        connector: &Arc<Connector<T>>,
+        post: &UnboundedSender<Event>,
+    ) {
         self.generation += 1;
         let (outbox, frames) = unbounded_channel();
         let task = Task { node, generation: self.generation, post: post.clone() };
-        let task = tokio::spawn(task.run(self.address.clone(), Arc::clone(config), frames));
+        let task = tokio::spawn(task.run(self.address.clone(), Arc::clone(connector), frames));
         let task = task.abort_handle();
         self.link = Link::Open { outbox, version: None, expires: None, task };
     }
@@ -141,14 +147,14 @@ struct Task {
 }
 
 impl Task {
-    async fn run(
+    async fn run<T: Transport>(
         self,
         address: Address,
-        config: Arc<Config>,
+        connector: Arc<Connector<T>>,
         frames: UnboundedReceiver<(i32, Bytes)>,
     ) {
         let (broker, generation) = (self.node, self.generation);
-        let error = match Connection::open(&address, &config).await {
+        let error = match connector.open(&address).await {
             Ok(connection) => self.carry(connection, frames).await,
             Err(error) => error,
         };
@@ -157,7 +163,7 @@ impl Task {
 
     async fn carry(
         &self,
-        connection: Connection,
+        connection: Connection<impl Stream>,
         mut frames: UnboundedReceiver<(i32, Bytes)>,
     ) -> Error {
         let (broker, generation) = (self.node, self.generation);

@@ -1,4 +1,7 @@
-"""Statements and rows sent to a server without waiting for its answer, which psycopg waits for."""
+"""COPY sessions: statements and rows are sent, and the server's answer is awaited later.
+
+The ``copy`` of psycopg awaits each, and sees no refusal before the end of the rows.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from ..._core import Batch
     from .ddl import TableShape
 
-__all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyIn", "Wire"]
+__all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyIn", "CopySession"]
 
 # The file header of binary COPY: signature, flags, length of the header's extension; and its
 # trailer (PostgreSQL documentation, COPY, "Binary Format").
@@ -25,8 +28,8 @@ COPY_TRAILER = b"\xff\xff"
 _PIECE = 1 << 16
 
 
-class Wire:
-    """A session's connection. Between ``send`` and ``wait`` the session can do nothing else."""
+class _Pipe:
+    """A session's connection as libpq has it. Between ``send`` and ``wait`` the session can do nothing else."""
 
     def __init__(self, session: psycopg.Connection[Any]) -> None:
         self._session = session
@@ -110,14 +113,22 @@ class CopyIn:
     spares a later vacuum; it needs a table made or emptied in this transaction.
     """
 
-    def __init__(self, wire: Wire, schema: str, table: TableShape, *, freeze: bool) -> None:
+    def __init__(
+        self,
+        session: psycopg.Connection[Any],
+        schema: str,
+        table: TableShape,
+        *,
+        freeze: bool,
+    ) -> None:
         options = "FORMAT BINARY, FREEZE" if freeze else "FORMAT BINARY"
         self._statement = (
             f"COPY {schema}.{table.name} ({table.column_names}) FROM STDIN ({options})"
         )
         self._what = f"the server to take rows of {table.name}"
-        self._wire = wire
+        self._pipe = _Pipe(session)
         self._rows = 0
+        self.table = table
         #: Rows that were sent.
         self.sent = 0
         self._open = False
@@ -125,11 +136,11 @@ class CopyIn:
 
     def write(self, batch: Batch) -> None:
         # A server says nothing in the middle of a COPY unless something is wrong.
-        if self._wire.answered():
+        if self._pipe.answered():
             self._rows = self.rows()
             self._start()
         with waiting(self._what, STALLED):
-            self._wire.put(memoryview(batch.encode("pgcopy")))
+            self._pipe.put(memoryview(batch.encode("pgcopy")))
         self.sent += len(batch)
 
     def end(self) -> None:
@@ -137,19 +148,63 @@ class CopyIn:
         if self._open:
             self._open = False
             with waiting(self._what, STALLED):
-                self._wire.put(COPY_TRAILER)
-                self._wire.end()
+                self._pipe.put(COPY_TRAILER)
+                self._pipe.end()
 
     def rows(self) -> int:
         """How many rows the server has added, once it has added them all."""
         self.end()
-        # Rows may be on their way for long, and only the server can tell that they arrive.
-        with waiting(self._what, STALLED if self._wire.observed else WORK):
-            return self._rows + self._wire.wait()
+        # Rows may take long to arrive, and only the server can tell that they do.
+        with waiting(self._what, STALLED if self._pipe.observed else WORK):
+            return self._rows + self._pipe.wait()
 
     def _start(self) -> None:
         with waiting(self._what, STALLED):
-            self._wire.send(self._statement)
-            self._wire.wait()
-            self._wire.put(COPY_HEADER)
+            self._pipe.send(self._statement)
+            self._pipe.wait()
+            self._pipe.put(COPY_HEADER)
         self._open = True
+
+
+class CopySession:
+    """One table's session: it takes rows, and then a statement that is not awaited at once."""
+
+    def __init__(self, session: psycopg.Connection[Any], table: str) -> None:
+        self.session = session
+        #: Rows that the server has added.
+        self.rows = 0
+        self._table = table
+        self._pipe = _Pipe(session)
+        self._copy: CopyIn | None = None
+        self._next = ""
+        self._busy = False
+
+    def write(self, batch: Batch, schema: str, table: TableShape) -> None:
+        if self._copy is None:
+            self._copy = CopyIn(self.session, schema, table, freeze=True)
+        self._copy.write(batch)
+
+    def finish(self, statement: str) -> None:
+        """Says that there are no more rows, and what the server is to do then."""
+        self._next = statement
+        if self._copy is not None:
+            self._copy.end()
+            self._busy = True
+        else:
+            self._go_on()
+
+    def advance(self, *, wait: bool = False) -> None:
+        """Goes on to the statement once the rows have arrived; raises what the server objects."""
+        while self._busy and (wait or self._pipe.answered()):
+            if self._copy is not None:
+                self.rows, self._copy = self._copy.rows(), None
+            else:
+                with waiting(f"the keys of {self._table}", WORK):
+                    self._pipe.wait()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        statement, self._next = self._next, ""
+        if statement:
+            self._pipe.send(statement)
+        self._busy = bool(statement)

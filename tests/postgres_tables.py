@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -14,6 +15,11 @@ from datagen.types import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+#: Roles of tests, and the password of both.
+OTHER_ROLE = "datagen_other"
+READER = "datagen_reader"
+SECRET = "Senha-Muito5ecreta"
 
 TABLES = [relation.name for relation in catalogue().tables]
 
@@ -38,6 +44,22 @@ def load(
                 assert sink.write(batch) <= len(batch)
         sink.commit()
     return sink
+
+
+def fill(sink: PostgresSink, customers: int = 60, start: int = 0) -> None:
+    sink.begin()
+    for name in TABLES:
+        for batch in plan(customers).batches(name, start, batch_rows=64):
+            sink.write(batch)
+
+
+def fill_and_commit(sink: PostgresSink, customers: int = 60, start: int = 0) -> None:
+    fill(sink, customers, start)
+    sink.commit()
+
+
+def rows(customers: int) -> dict[str, int]:
+    return {name: plan(customers).rows(name) for name in TABLES}
 
 
 def query(dsn: str, statement: str) -> list[tuple[Any, ...]]:
@@ -103,3 +125,17 @@ def staging(dsn: str) -> list[str]:
     """Schemas in which loads build their tables."""
     rows = query(dsn, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'datagen!_%' ESCAPE '!'")
     return [name for (name,) in rows]
+
+
+@contextmanager
+def login(dsn: str, role: str, *grants: str) -> Iterator[str]:
+    """The DSN of a role of its own, with what is granted to it."""
+    execute(
+        dsn,
+        f"CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'",
+        *(f"GRANT {grant} TO {role}" for grant in grants),
+    )
+    at = urlsplit(dsn)
+    yield at._replace(netloc=f"{role}:{SECRET}@{at.hostname}:{at.port}").geturl()
+    assert eventually(lambda: sessions(dsn) == 0)
+    execute(dsn, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")

@@ -1,4 +1,4 @@
-"""An iterable that a thread of its own runs ahead of."""
+"""An iterable whose items a thread makes before they are taken."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from datagen._ahead import Ahead
+from datagen._prefetch import Prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def test_items_come_in_order_and_all_of_them() -> None:
-    with Ahead(iter(range(1_000)), limit=4) as ahead:
-        assert list(ahead) == list(range(1_000))
+    with Prefetch(iter(range(1_000)), limit=4) as prefetch:
+        assert list(prefetch) == list(range(1_000))
 
 
-def test_nobody_has_to_take_for_the_first_to_be_made_and_no_more_than_the_limit_are() -> None:
+def test_the_first_are_made_before_one_is_taken_and_no_more_than_the_limit() -> None:
     made: list[int] = []
     full = threading.Event()
 
@@ -30,27 +30,27 @@ def test_nobody_has_to_take_for_the_first_to_be_made_and_no_more_than_the_limit_
                 full.set()
             yield number
 
-    with Ahead(items(), limit=4) as ahead:
+    with Prefetch(items(), limit=4) as prefetch:
         assert not made
-        ahead.start()
+        prefetch.start()
         assert full.wait(10)
-        taken = iter(ahead)
+        taken = iter(prefetch)
         assert [next(taken) for _ in range(10)] == list(range(10))
         assert len(made) <= 10 + 4
     assert len(made) < 100
 
 
-def test_without_a_limit_all_are_made_though_nobody_takes_any() -> None:
+def test_without_a_limit_all_are_made_though_none_is_taken() -> None:
     done = threading.Event()
 
     def items() -> Iterator[int]:
         yield from range(1_000)
         done.set()
 
-    with Ahead(items(), limit=None) as ahead:
-        ahead.start()
+    with Prefetch(items(), limit=None) as prefetch:
+        prefetch.start()
         assert done.wait(10)
-        assert list(ahead) == list(range(1_000))
+        assert list(prefetch) == list(range(1_000))
 
 
 def test_what_making_raises_is_raised_after_what_was_made_before() -> None:
@@ -58,8 +58,8 @@ def test_what_making_raises_is_raised_after_what_was_made_before() -> None:
         yield 1
         raise LookupError("no more")
 
-    with Ahead(items(), limit=8) as ahead:
-        numbers = iter(ahead)
+    with Prefetch(items(), limit=8) as prefetch:
+        numbers = iter(prefetch)
         assert next(numbers) == 1
         with pytest.raises(LookupError, match="no more"):
             next(numbers)
@@ -68,11 +68,11 @@ def test_what_making_raises_is_raised_after_what_was_made_before() -> None:
 @pytest.mark.parametrize("limit", [1, 8, None])
 def test_the_thread_ends_with_the_block_whatever_was_taken(limit: int | None) -> None:
     def interrupted() -> None:
-        with Ahead(count(), limit) as ahead:
-            assert next(iter(ahead)) == 0
+        with Prefetch(count(), limit) as prefetch:
+            assert next(iter(prefetch)) == 0
             raise KeyboardInterrupt
 
-    with Ahead(count(), limit):
+    with Prefetch(count(), limit):
         pass  # nothing was asked for
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):

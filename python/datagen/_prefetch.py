@@ -1,4 +1,4 @@
-"""An iterable that runs ahead of whoever takes from it, on a thread of its own."""
+"""Prefetch: an iterable whose items are made by a thread before they are taken."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Ahead"]
+__all__ = ["Prefetch"]
 
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
-    """Iterates ``items`` by a thread, so many ahead at most; what it raises is raised in its place.
+class Prefetch(Generic[T]):
+    """Iterates ``items`` on a thread; an error that they raise is raised where its item would come.
 
-    Without a ``limit`` it waits for nobody. The thread begins with ``start``, or when the first is
-    asked for, and ends when the ``with`` block does, whether all was taken or not.
+    At most ``limit`` items wait to be taken; with None all are made without waiting. The thread
+    begins with ``start``, or when the first item is taken, and ends with the ``with`` block,
+    whether all items were taken or not.
     """
 
     def __init__(self, items: Iterable[T], limit: int | None) -> None:
         self._items = items
         # Neither has a lock in Python that an interrupt could leave locked.
         self._ready: SimpleQueue[T | _End] = SimpleQueue()
-        self._room: SimpleQueue[None] = SimpleQueue()
+        self._free: SimpleQueue[None] = SimpleQueue()
         self._limit = limit
         for _ in range(0 if limit is None else limit - 1):
-            self._room.put(None)
+            self._free.put(None)
         self._left = False
-        # Nobody waits for it where the process has to end.
-        self._thread = Thread(target=self._run, name="datagen-ahead", daemon=True)
+        # The end of the process does not wait for it.
+        self._thread = Thread(target=self._run, name="datagen-prefetch", daemon=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._left = True
-        self._room.put(None)
+        self._free.put(None)
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -50,7 +51,7 @@ class Ahead(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         self.start()
         while not isinstance(item := self._ready.get(), _End):
-            self._room.put(None)
+            self._free.put(None)
             yield item
         if item.error is not None:
             raise item.error
@@ -61,7 +62,7 @@ class Ahead(Generic[T]):
             for item in self._items:
                 self._ready.put(item)
                 if self._limit is not None:
-                    self._room.get()
+                    self._free.get()
                 if self._left:
                     return
         except BaseException as raised:  # noqa: BLE001  # it is raised again where items are taken

@@ -1,4 +1,4 @@
-"""The ends of partitions: what the leaders list, and what a reader meets."""
+"""End offsets of partitions: those that the leaders list, and those that a consumer meets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ...errors import ConfigurationError, DatagenError, UnreachableError
 from .cluster import TIMEOUT
 from .interrupt import HeldInterrupt
-from .librdkafka import is_authorization, kind_of
+from .librdkafka import consumer_properties, is_authorization, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
     from .cluster import Cluster
 
-    Where = tuple[str, int]
+    Partition = tuple[str, int]
 
-__all__ = ["PATIENCE", "Ends"]
+__all__ = ["PATIENCE", "EndOffsets"]
 
 _log = logging.getLogger(__name__)
 
-#: Seconds for which ends are asked for although no further one is told.
+#: Seconds for which end offsets are asked for although no further one is answered.
 PATIENCE: Final = 30.0
 #: Seconds for the leaders of topics that are about to be sent to.
-_REACH: Final = 7.0
-#: Seconds for one round of questions.
-_ROUND: Final = 3.0
-#: What a broker answers that has not heard of a partition, or has only just become its leader.
+_LEADERS: Final = 7.0
+#: Seconds for one request.
+_REQUEST: Final = 3.0
+#: The errors of a broker that does not know a partition yet, or has only just become its leader.
 _NOT_YET: Final = frozenset(
     {"OFFSET_NOT_AVAILABLE", "UNKNOWN_LEADER_EPOCH", "UNKNOWN_TOPIC_OR_PART"}
 )
 
 
-class Ends:
-    """Asks for ends by clients of its own, a new one after each that failed."""
+class EndOffsets:
+    """Asks for end offsets by clients of its own, a new one after each that failed."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -48,32 +48,32 @@ class Ends:
     def close(self) -> None:
         self._admin = None
 
-    def reach(self, topics: Iterable[str], metadata: Any) -> None:
+    def wait_for_leaders(self, topics: Iterable[str], metadata: Any) -> None:
         """Waits until the leaders of all partitions of topics have answered.
 
         A leader is known before it takes events; librdkafka, refused, would send the next request
-        before it repeats the first. Whoever made a topic, the leader lists its ends once it does.
+        before it repeats the first. Of a new topic too, the leader lists the end offsets once it does.
         """
         names = list(topics)
         cluster = self._cluster
         left = _partitions(names, metadata)
         began = time.monotonic()
-        _log.debug("waiting for the leaders of %s, %g s at most", ", ".join(names), _REACH)
+        _log.debug("waiting for the leaders of %s, %g s at most", ", ".join(names), _LEADERS)
         while left:
             leaders = {metadata.topics[name].partitions[number].leader for name, number in left}
 
             def check(leaders: Collection[int] = leaders) -> None:
                 cluster.check_brokers(leaders, time.monotonic() - began)
 
-            found, error = self._ask(cluster.admin, left, check)
+            found, error = self._list_offsets(cluster.admin, left, check)
             left = [where for where in left if where not in found]
             if not left:
                 return
             code = error.args[0].name() if error else ""
             if error and code not in _NOT_YET and kind_of(code) is not UnreachableError:
                 raise cluster.failure(f"Cannot read the offsets of {left[0][0]}", error)
-            if time.monotonic() - began >= _REACH:
-                raise self._unheard(left, metadata)
+            if time.monotonic() - began >= _LEADERS:
+                raise self._unanswered(left, metadata)
             if code == "FENCED_LEADER_EPOCH":
                 cluster.renew()
             time.sleep(0.01)
@@ -83,13 +83,13 @@ class Ends:
     def read(self, topics: Iterable[str], patience: float = PATIENCE) -> dict[str, dict[int, int]]:
         """The next offset of each partition of the topics that exist.
 
-        Asked for again, by a new client each time, until no further end is told for ``patience``
-        seconds: brokers may restart meanwhile, and connections break. The end is where a reader
+        Asked for again, by a new client each time, until no further one is answered for ``patience``
+        seconds: brokers may restart meanwhile, and connections break. The end is where a consumer
         meets it, since not every broker that speaks Kafka's protocol lists it right; where reading
-        is not allowed, what the brokers list is taken.
+        is not allowed, the listed offset is taken.
         """
         names = list(topics)
-        listed: dict[Where, int] = {}
+        listed: dict[Partition, int] = {}
         quiet_since = time.monotonic()
         _log.debug("reading the ends of %s, %g s at most without one", ", ".join(names), patience)
         while True:
@@ -102,7 +102,7 @@ class Ends:
                 metadata = self._cluster.metadata(left, self._admin)
                 wanted = _partitions(names, metadata)
                 asked = [where for where in wanted if where not in listed]
-                found, error = self._ask(self._admin, asked)
+                found, error = self._list_offsets(self._admin, asked)
                 listed |= found
                 if listed.keys() >= set(wanted):
                     break
@@ -125,17 +125,17 @@ class Ends:
                 )
             _log.info("Kafka: the ends of the topics are asked for again (%s)", last_error)
             time.sleep(0.25)
-        met = self._meet(listed) if listed else {}
+        met = self._high_watermarks(listed) if listed else {}
         ends: dict[str, dict[int, int]] = {}
         for (name, partition), offset in sorted(listed.items()):
             # A leader that has just become one may not know yet how far its followers are.
             ends.setdefault(name, {})[partition] = max(offset, met.get((name, partition), 0))
         return ends
 
-    def _ask(
-        self, admin: AdminClient, wanted: Collection[Where], check: Any = lambda: None
-    ) -> tuple[dict[Where, int], KafkaException | None]:
-        """The ends that the leaders list within a round, and what one of the others said."""
+    def _list_offsets(
+        self, admin: AdminClient, wanted: Collection[Partition], check: Any = lambda: None
+    ) -> tuple[dict[Partition, int], KafkaException | None]:
+        """The end offsets that the leaders list in time, and the error of one of the others."""
         from confluent_kafka import KafkaException, TopicPartition
         from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
@@ -143,9 +143,9 @@ class Ends:
             return {}, None
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(*where): latest for where in wanted}
-        answers = admin.list_offsets(asked, request_timeout=_ROUND)
-        self._cluster.wait(answers.values(), _ROUND + 1, admin, check)
-        found: dict[Where, int] = {}
+        answers = admin.list_offsets(asked, request_timeout=_REQUEST)
+        self._cluster.wait(answers.values(), _REQUEST + 1, admin, check)
+        found: dict[Partition, int] = {}
         last_error: KafkaException | None = None
         for where, future in answers.items():
             if not future.done():
@@ -159,7 +159,7 @@ class Ends:
                     found[where.topic, where.partition] = offset
         return found, last_error
 
-    def _unheard(self, left: Collection[Where], metadata: Any) -> UnreachableError:
+    def _unanswered(self, left: Collection[Partition], metadata: Any) -> UnreachableError:
         """The exception for partitions whose leaders have not answered."""
         name, number = min(left)
         leader = metadata.topics[name].partitions[number].leader
@@ -169,29 +169,19 @@ class Ends:
                 f"Kafka at {self._cluster.address}: {name} partition {number} has no leader"
             )
         silent = f"{broker.host}:{broker.port}", "it does not answer"
-        address, reason = self._cluster.events.lost.get(leader, silent)
+        address, reason = self._cluster.events.unreached.get(leader, silent)
         return self._cluster.unreached(leader, address, reason)
 
-    def _meet(self, listed: Mapping[Where, int]) -> dict[Where, int]:
-        """The ends that a fetch from there on tells, as far as the broker lets us read.
+    def _high_watermarks(self, listed: Mapping[Partition, int]) -> dict[Partition, int]:
+        """The high watermarks that a fetch from there on returns, as far as the user may read.
 
         Tansu lists the first offset of the last batch plus one, however many records that has.
         """
         from confluent_kafka import Consumer, KafkaException, TopicPartition
 
         cluster = self._cluster
-        options = {
-            **{name: str(value) for name, value in cluster.config.client_options.items()},
-            "bootstrap.servers": cluster.address,
-            "client.id": "datagen",
-            "group.id": "datagen",  # the client wants a name; nothing is committed
-            "enable.auto.commit": "false",
-            "enable.partition.eof": "true",  # so that poll returns when there is nothing to read
-            "fetch.wait.max.ms": "10",
-            "logger": cluster.events,
-            "error_cb": cluster.events.on_error,
-        }
-        met: dict[Where, int] = {}
+        options = consumer_properties(cluster.config, cluster.events)
+        met: dict[Partition, int] = {}
         end = time.monotonic() + TIMEOUT
         try:
             with closing(Consumer(options)) as consumer:
@@ -205,7 +195,7 @@ class Ends:
                     if error and kind_of(error.name()) is ConfigurationError:
                         break
                     for where in listed.keys() - met.keys():
-                        # What a fetch said last; negative before the first one.
+                        # Of the last fetch; negative before the first one.
                         _, high = consumer.get_watermark_offsets(
                             TopicPartition(*where), cached=True
                         )
@@ -218,7 +208,7 @@ class Ends:
         return met
 
 
-def _partitions(topics: Iterable[str], metadata: Any) -> list[Where]:
+def _partitions(topics: Iterable[str], metadata: Any) -> list[Partition]:
     return [
         (name, number)
         for name in topics

@@ -1,0 +1,188 @@
+"""The options of commands that load: how they are written, and the load that they ask for."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+import cloup
+
+from .. import loader
+from .._core import Plan
+from .._files import refusal
+from ..errors import OptionError
+from ..sinks import SINKS, options_of
+from ..sinks.command_line import Option, is_given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["check_target", "load_options", "on_local_stack", "options_named", "run_from"]
+
+
+def load_options(
+    *, customers: int, parallel: bool
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of a command that loads, in groups; those of the sinks stand in the middle."""
+    groups: dict[str, list[click.Option]] = {
+        "What": [
+            Option(
+                "--customers",
+                type=int,
+                default=customers,
+                show_default=True,
+                help="Customers to load.",
+            ),
+            Option("--seed", type=int, default=42, show_default=True, help="Seed of every value."),
+            Option(
+                "--from-customer",
+                type=int,
+                metavar="N",
+                default=0,
+                show_default=True,
+                help="The first customer to load. A bank grows by ranges of one seed: "
+                "--from-customer 1000 goes on behind 1000 customers.",
+            ),
+            Option(
+                "--as-of",
+                default="2026-07-01T00:00:00Z",
+                show_default=True,
+                help="Where the history ends.",
+            ),
+            Option(
+                "--days",
+                type=int,
+                default=90,
+                show_default=True,
+                help="Days of history; volumes grow with them.",
+            ),
+        ],
+        "Where to": [],
+    }
+    for name in SINKS:
+        for title, options in options_of(name).groups(parallel=parallel).items():
+            groups.setdefault(title, []).extend(options)
+    # Addresses first, then what leaves a sink out.
+    groups["Where to"].sort(key=lambda option: option.is_flag)
+    groups["Where to"].append(
+        Option("--local", is_flag=True, help="Use the local stack; start it if need be.")
+    )
+    workers = Option(
+        "--workers",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Threads that make events; 0 is one a core. The values do not depend on it.",
+    )
+    fast = Option(
+        "--fast",
+        is_flag=True,
+        help="Keep no events in memory and use the preset BULK "
+        f"(by itself from {loader.FAST_CUSTOMERS} customers on).",
+    )
+    as_json = Option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print the result as one JSON object; all else goes to stderr.",
+    )
+    groups["How it runs"] = [workers if parallel else fast, as_json]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        command.__click_params__ = [  # type: ignore[attr-defined]  # in reverse, as decorators do
+            option for title, options in groups.items() for option in _grouped(title, options)
+        ][::-1]
+        return command
+
+    return decorate
+
+
+def _grouped(title: str, options: Sequence[click.Option]) -> Sequence[click.Option]:
+    group = cloup.OptionGroup(title)
+    for option in options:
+        option.group = group  # type: ignore[attr-defined]
+    group.options = options
+    return options
+
+
+@contextmanager
+def options_named(names: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Complaints about settings name the option; ``names`` are more of those that are not alike."""
+    try:
+        yield
+    except OptionError as error:
+        known = {key: text for sink in SINKS for key, text in options_of(sink).names.items()}
+        known.update(names or {})
+        allowed = f"{error.value!r} is not allowed; use {error.allowed}"
+        setting, _, name = error.option.partition(" ")
+        hint = f"{known.get(setting, '--' + setting.replace('_', '-'))} {name}".rstrip()
+        raise click.BadParameter(allowed, param_hint=hint) from None
+
+
+def run_from(
+    context: click.Context,
+    options: Mapping[str, Any],
+    *,
+    fast: bool,
+    workers: int = 1,
+    parallel: bool = False,
+) -> loader.Load:
+    """The load that options ask for."""
+    found = {
+        name: options_of(name).target(context, options, fast=fast, parallel=parallel)
+        for name in SINKS
+    }
+    targets = {name: target for name, target in found.items() if target is not None}
+    if not targets:
+        skipped = " and ".join(options_of(name).skip for name in SINKS)
+        raise click.UsageError(f"{skipped} together leave nothing to load.")
+    return loader.Load(
+        plan=_plan(options),
+        from_customer=options["from_customer"],
+        targets=targets,
+        fast=fast,
+        workers=workers,
+    )
+
+
+def on_local_stack(
+    context: click.Context, run: loader.Load, report: Callable[[str], None]
+) -> loader.Load:
+    """The same load into the local stack, which is started if need be."""
+    for name in (address for sink in SINKS for address in options_of(sink).addresses):
+        if is_given(context, name):
+            option = "--" + name.replace("_", "-")
+            if context.get_parameter_source(name) is click.core.ParameterSource.ENVIRONMENT:
+                option = f"DATAGEN_{name.upper()}"
+            raise click.UsageError(f"--local says where the services are; leave out {option}.")
+    from .. import local
+
+    stack = local.up(report=report)
+    targets = {
+        name: options_of(name).on_local_stack(target, stack) for name, target in run.targets.items()
+    }
+    return replace(run, targets=targets)
+
+
+def _plan(options: Mapping[str, Any]) -> Plan:
+    """The plan with every customer up to the last that is loaded."""
+    settings = {"as_of": options["as_of"], "days": options["days"]}
+    plan = Plan(options["seed"], options["customers"], **settings)
+    first = options["from_customer"]
+    if first <= 0:
+        return plan
+    try:
+        return Plan(options["seed"], first + options["customers"], **settings)
+    except OptionError as error:
+        most = int(error.allowed.rpartition(" ")[2]) - options["customers"]
+        raise OptionError("from_customer", first, f"0 to {most}") from None
+
+
+def check_target(file: Path, option: str) -> None:
+    """Refuses a file that could not be written, before any work is done for it."""
+    refused = None if str(file) == "-" and option == "--json" else refusal(file)
+    if refused is not None:
+        raise click.BadParameter(refused, param_hint=option)

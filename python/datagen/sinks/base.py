@@ -1,0 +1,255 @@
+"""What a sink is to a load: phases in one order, and stages that say what each of them did.
+
+A load makes its sinks (which checks every option), opens them, has each prepare its tables or topics,
+and begins. Tables are written, finished and committed before the first event is written; events are
+committed last. Then each sink verifies what it holds, and is closed. A sink takes tables, streams or
+both, and the load calls it from one thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from ..types import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from .._core import Batch, KeySet, Plan
+    from ..settlement import Committed, Delivered
+
+__all__ = [
+    "Check",
+    "Part",
+    "Progress",
+    "Sink",
+    "Stage",
+    "StageReport",
+    "Target",
+    "Transfer",
+    "Window",
+    "streams",
+    "tables",
+]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run, in the words that are printed.
+
+    ``title`` stands before each part and ``summary`` in the summary; ``counted`` is what the
+    validation counts, and ``committed`` the word for what has arrived.
+    """
+
+    name: str
+    title: str
+    unit: str
+    summary: str = ""
+    counted: str = ""
+    committed: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one table or stream, and the seconds that they took.
+
+    Parts of one stage may run at the same time.
+    """
+
+    name: str
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a sink should hold of one table or topic after the run, and what it holds.
+
+    ``expected`` and ``found`` count what this run added. ``note`` says what else was seen.
+    """
+
+    name: str
+    expected: int
+    found: int
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.expected == self.found
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What one stage did: its parts, its seconds, and what its sink holds in the end.
+
+    ``facts`` say how rows were sent (a name and a value that JSON has). ``uncounted`` says why the
+    sink could not be counted after everything had arrived, and ``objection`` what is wrong although
+    the counts are right; both are empty otherwise.
+    """
+
+    stage: Stage
+    parts: tuple[Part, ...]
+    seconds: float
+    checks: tuple[Check, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    uncounted: str = ""
+    objection: str = ""
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def ok(self) -> bool:
+        return not self.uncounted and all(check.ok for check in self.checks)
+
+
+class Progress(Protocol):
+    """How a run goes, for a display: parts start, advance by rows, and finish."""
+
+    def start(self, stage: Stage, name: str, rows: int) -> None: ...
+    def advance(self, rows: int) -> None: ...
+    def finish(self, stage: Stage, part: Part) -> None: ...
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rows that a run loads: those of a plan from one customer on.
+
+    With ``fast`` events are not kept once they are sent; ``workers`` threads may make them. ``parents`` gives, for a table or stream, the key set of each of its foreign keys.
+    """
+
+    plan: Plan
+    first_customer: int
+    fast: bool
+    workers: int
+    parents: Callable[[str], list[KeySet]]
+    _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def first(self, name: str) -> int:
+        """The first customer whose rows are loaded; reference rows are loaded whole."""
+        return 0 if catalogue()[name].is_reference else self.first_customer
+
+    def rows(self, name: str) -> int:
+        """The rows of a table or stream that the run loads; counting events takes a while."""
+        if name not in self._rows:
+            self._rows[name] = self.plan.rows(name, self.first(name))
+        return self._rows[name]
+
+
+class Transfer(Protocol):
+    """Whole streams that a sink makes, checks and sends by itself; leaving the block cancels it."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def finish(self, progress: Callable[[int], None]) -> Mapping[str, tuple[int, float]]:
+        """Sends all events, and returns the number and the seconds of each stream.
+
+        ``progress`` is called with the number of events since its last call.
+        """
+
+
+class Sink(ABC):
+    """A place that takes rows, phase by phase; a phase that a sink does not need does nothing.
+
+    ``commit_part`` is the name of the part in which ``commit`` runs.
+    """
+
+    stage: Stage
+    relations: tuple[str, ...]
+    commit_part: str = "commit"
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(error)
+
+    @abstractmethod
+    def open(self) -> None:
+        """Reaches the service; raises ``ConfigurationError`` or ``UnreachableError``."""
+
+    def prepare(self) -> None:  # noqa: B027  # not every sink needs it
+        """Makes what is needed before rows come, and refuses what could not take them."""
+
+    def transfer(self) -> Transfer | None:
+        """Streams that the sink makes and sends by itself; None if it takes batches.
+
+        Events may be made from here on; none is sent before ``finish`` of the transfer.
+        """
+        return None
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begins to take rows: called once, before the first table, or before tables are committed."""
+
+    @abstractmethod
+    def write(self, batch: Batch) -> None:
+        """Takes the rows of one table or stream."""
+
+    def finish(self, name: str) -> None:  # noqa: B027  # not every sink needs it
+        """Takes note that a table has all its rows."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Returns once all that was written is there for good, and raises if any of it is not.
+
+        Called after the last table, and after the last event.
+        """
+
+    @abstractmethod
+    def verify(self) -> Iterable[Check]:
+        """Counts what the sink holds; raises ``CountingError`` where it cannot be counted."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """How rows were sent."""
+        return {}
+
+    def objection(self) -> str:
+        """What is wrong although the counts are right, or nothing."""
+        return ""
+
+    @abstractmethod
+    def settlement(self) -> Committed | Delivered:
+        """What the sink has of the run, as far as the service has said."""
+
+    @abstractmethod
+    def close(self, error: BaseException | None) -> None:
+        """Leaves the service; after ``error`` what was not committed is dropped."""
+
+
+class Target(Protocol):
+    """What a caller asks of a sink: checked as it is made, and connected to nothing."""
+
+    @property
+    def relations(self) -> tuple[str, ...]:
+        """The tables and streams that the sink takes, in the catalogue's order."""
+
+    def sink(self, window: Window) -> Sink:
+        """A sink for one run; raises ``ConfigurationError`` for what no connection could mend."""
+
+
+def tables() -> tuple[str, ...]:
+    """The names of all tables, in the order of insertion."""
+    return tuple(table.name for table in catalogue().tables)
+
+
+def streams() -> tuple[str, ...]:
+    """The names of all streams, in the order of sending."""
+    return tuple(stream.name for stream in catalogue().streams)

@@ -1,0 +1,80 @@
+"""The options of sinks on a command line: their types, and what each sink says of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+import cloup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .base import Target
+
+__all__ = ["KeyValue", "Option", "SinkOptions", "is_given"]
+
+
+class SinkOptions(Protocol):
+    """What the command asks of a sink's module of options, where it is called ``OPTIONS``."""
+
+    #: The option that leaves the sink out; without, the sink takes part where its target is made.
+    skip: str
+    #: Options whose setting in the library has another name.
+    names: Mapping[str, str]
+    #: Parameters that say where the service is, which ``--local`` says instead.
+    addresses: Sequence[str]
+    #: What a result says of how rows were sent where the sink takes no part.
+    facts: Mapping[str, Any]
+
+    def groups(self, *, parallel: bool) -> Mapping[str, Sequence[Option]]:
+        """The options, by the title of their group in ``--help``."""
+
+    def target(
+        self, context: click.Context, options: Mapping[str, Any], *, fast: bool, parallel: bool
+    ) -> Target | None:
+        """What the options ask for; None where the sink is left out."""
+
+    def on_local_stack(self, target: Any, stack: Any) -> Target:
+        """The same target on the services of the local stack."""
+
+
+class Option(cloup.Option):
+    """An option whose variable of the environment, where it is set, must say something."""
+
+    def __init__(self, *names: str, **settings: Any) -> None:
+        super().__init__(names, **settings)
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        if isinstance(self.envvar, str) and os.environ.get(self.envvar, "-").strip() == "":
+            raise click.UsageError(
+                f"{self.envvar} is set and empty; give it a value, or unset it for the default."
+            )
+        return super().resolve_envvar_value(ctx)
+
+
+class KeyValue(click.ParamType[Any]):
+    """``KEY=VALUE``; a complaint does not repeat the value, which may be a password."""
+
+    name = "KEY=VALUE"
+    # One to a line of the environment's variable.
+    envvar_list_splitter = "\n"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return [line for line in rv.split(self.envvar_list_splitter) if line.strip()]
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not equals or not name.strip():
+            self.fail(f"{name!r}: write KEY=VALUE", param, ctx)
+        return name.strip(), text
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Whether the user has set an option, on the command line or in the environment."""
+    return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT

@@ -1,0 +1,80 @@
+"""The protocol of an engine: a client that queues event batches, sends them and counts outcomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ...errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..._core import Batch
+    from ...presets import EngineName
+    from .delivery import PartitionDelivery
+
+    #: Topic, partition (-1: none was chosen yet), events handed over, and those with an outcome.
+    Outcome = tuple[str, int, int, PartitionDelivery]
+
+__all__ = ["Engine", "UnsupportedError"]
+
+
+class UnsupportedError(ConfigurationError):
+    """The configuration, or the cluster, asks for something that only librdkafka does."""
+
+
+class Engine(Protocol):
+    """Connects when first asked to, and again after ``close``. Times are seconds."""
+
+    @property
+    def name(self) -> EngineName: ...
+    @property
+    def has_failures(self) -> bool:
+        """Whether an event has failed, or none can be sent at all; cheap enough for each batch."""
+
+    @property
+    def failure(self) -> tuple[str, str] | None:
+        """The name and the text of the error that makes sending impossible."""
+
+    @property
+    def last_error(self) -> str:
+        """The last error of a broker, or an empty text."""
+
+    @property
+    def last_progress(self) -> float:
+        """When an event was last acknowledged, or the later end of a pause that a broker asked for.
+
+        By ``time.monotonic``; 0 before the first. An engine may leave acknowledgements out.
+        """
+
+    def limit(self, topic: str, max_message_bytes: int) -> None:
+        """Keeps batches below what a topic takes; called before the first event is sent."""
+
+    def find(self, topics: Iterable[str]) -> None:
+        """Learns the partitions of topics and connects to their leaders, where that is needed.
+
+        Raises ``UnsupportedError`` where the brokers ask for something that this engine lacks.
+        """
+
+    def send(
+        self, batch: Batch, topic: str, schema_id: int | None, wait: Callable[[], None]
+    ) -> None:
+        """Queues every event of a batch; calls ``wait`` while the queue has no capacity.
+
+        ``schema_id`` None: events are JSON.
+        """
+
+    def wait_for_capacity(self, seconds: float) -> bool:
+        """Whether the queue takes events again, after so many seconds at most."""
+
+    def flush(self, seconds: float) -> bool:
+        """Whether every event has an outcome, after so many seconds at most."""
+
+    def purge(self, *, in_flight: bool) -> None:
+        """Gives up queued events, and with ``in_flight`` those that a broker has not answered."""
+
+    def outcomes(self) -> Iterable[Outcome]:
+        """The outcomes so far, topic by topic; after ``close`` the final ones."""
+
+    def close(self) -> None:
+        """Disconnects; queued events are dropped."""

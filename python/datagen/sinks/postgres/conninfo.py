@@ -1,0 +1,159 @@
+"""A PostgreSQL connection string: its parameters, its secrets, and where it leads."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..._secrets import Secrets
+from ...errors import ConfigurationError, OptionError
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["ConnectionString", "connect_seconds", "parse_options"]
+
+_FORM = (
+    "write postgresql://user:password@host:port/database, with special characters of the "
+    "password percent-encoded (@ is %40, / is %2F, : is %3A, % is %25, space is %20)"
+)
+
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+class ConnectionString:
+    """What a connection string says, and environment variables and a service besides."""
+
+    def __init__(self, url: str) -> None:
+        self.params = _parse(url)
+        written = re.match(r"postgres(?:ql)?://[^@/:]*:([^@/]*)@", url)
+        values = [self.params.get("password", ""), self.params.get("sslpassword", "")]
+        values += [os.environ.get("PGPASSWORD", ""), written[1] if written else ""]
+        # A password that is also the user's name would only garble the message.
+        public = (self.params.get(key, "") for key in ("user", "host", "dbname"))
+        #: Takes secrets out of text that a driver or server wrote.
+        self.scrub = Secrets(values, public=public)
+
+    def setting(self, name: str, variable: str) -> str:
+        """A parameter, or else an environment variable; empty where neither is set."""
+        return self.params.get(name) or os.environ.get(variable, "")
+
+    def address(self, reached: psycopg.Connection[Any] | psycopg.Error | None = None) -> str:
+        """host:port/database: what was tried, or as far as the connection string tells."""
+        found = {} if reached is None else _reached(reached)
+        params = self.params
+        host = params.get("host") or os.environ.get("PGHOST")
+        service = params.get("service") or os.environ.get("PGSERVICE")
+        if found:
+            host = found.get("host")
+        elif service and not host:
+            return f"service {service}"
+        host = params.get("hostaddr") or os.environ.get("PGHOSTADDR") or host or "localhost"
+        port = found.get("port") or params.get("port") or os.environ.get("PGPORT") or "5432"
+        database = found.get("dbname") or params.get("dbname") or os.environ.get("PGDATABASE")
+        database = database or found.get("user") or params.get("user") or ""
+        host = f"[{host}]" if ":" in host else host
+        return f"{host}:{port}/{database}"
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """The settings in libpq's ``options``: -c NAME=VALUE or --NAME=VALUE."""
+    words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|\S)+", text)]
+    settings: dict[str, str] = {}
+    while words:
+        word = words.pop(0)
+        if word == "-c" and words:
+            word = words.pop(0)
+        elif word.startswith(("-c", "--")):
+            word = word[2:]
+        name, equals, value = word.partition("=")
+        if equals:
+            settings[name.replace("-", "_").lower()] = value
+    return settings
+
+
+def connect_seconds(connect_timeout: str | None) -> int:
+    """Seconds that libpq and psycopg wait for a connection to one address."""
+    with suppress(ValueError):
+        if connect_timeout and int(connect_timeout) > 0:
+            return max(2, int(connect_timeout))
+    return 130  # psycopg's own, where there is no limit
+
+
+def _parse(url: str) -> dict[str, str]:
+    """The parameters of a connection string, as libpq reads it.
+
+    No text of libpq and no part of the string gets into an error: both may hold the password.
+    """
+    try:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        raise ConfigurationError(
+            "psycopg cannot be imported; run: pip install 'psycopg[binary]'"
+        ) from None
+    if not url.strip():
+        raise OptionError("postgres_url", url, _FORM.removeprefix("write "))
+    problem = None
+    params: dict[str, str] = {}
+    if "\0" in url:
+        problem = "it holds a zero byte"
+    elif _misplaced_at(url):
+        problem = "there is an @ too many"
+    else:
+        try:
+            params = {key: str(value) for key, value in conninfo_to_dict(url).items()}
+        except (psycopg.Error, ValueError):
+            problem = "it does not parse"
+    if not problem and re.search("=|://", params.get("dbname", "")):
+        problem = "the database is a connection string of its own"
+    if not problem and re.search(".@", params.get("host", "")):
+        problem = "the host holds an @"
+    if not problem and not all(map(_is_port, params.get("port", "").split(","))):
+        problem = "the port is not a number from 1 to 65535"
+    if not problem and params.get("sslmode", "prefer") not in _SSL_MODES:
+        problem = f"sslmode is not one of {', '.join(_SSL_MODES)}"
+    if not problem and not re.fullmatch(r"-?\d+", params.get("connect_timeout", "10")):
+        problem = "connect_timeout is not a whole number of seconds"
+    if problem:
+        raise ConfigurationError(
+            f"the PostgreSQL connection string is not valid: {problem}; {_FORM}"
+        )
+    return params
+
+
+def _misplaced_at(url: str) -> bool:
+    """Whether libpq would take part of a password for host or database.
+
+    It ends the user's part at the first @, and sees none if a / comes before.
+    """
+    scheme = re.match(r"postgres(ql)?://", url)
+    if not scheme:
+        return False
+    rest = url[scheme.end() :]
+    user_part = re.match(r"[^@/]*@", rest)
+    behind = rest[user_part.end() if user_part else 0 :].partition("?")[0]
+    return "@" in behind
+
+
+def _is_port(text: str) -> bool:
+    return not text or (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535)
+
+
+def _reached(reached: psycopg.Connection[Any] | psycopg.Error) -> dict[str, str]:
+    """The parameters of a connection that was made or tried; empty where it is closed."""
+    found: dict[str, str] = {}
+    if reached.pgconn is not None:
+        with suppress(Exception):
+            found = {
+                one.keyword.decode(): one.val.decode(errors="replace")
+                for one in reached.pgconn.info
+                if one.val
+            }
+        with suppress(Exception):
+            found |= {"host": reached.pgconn.host.decode(errors="replace")}
+        with suppress(Exception):
+            found |= {"port": reached.pgconn.port.decode()}
+    return found

@@ -1,0 +1,245 @@
+"""What the errors of a PostgreSQL server and of libpq mean, and what to do about them."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
+from .ddl import shapes
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from .server import Server
+
+__all__ = [
+    "connection_failure",
+    "first_answer_failure",
+    "is_lost",
+    "one_line",
+    "statement_failure",
+    "words",
+]
+
+#: What libpq puts before the reason.
+_PREAMBLE = re.compile(
+    r"(connection (failed|is bad): )*"
+    r"(connection to server (at|on socket) \".*?\"( \(.*?\))?(, port \d+)? failed: )?"
+    r"(FATAL:\s+|fe_sendauth: )?"
+)
+
+# Classes and codes of PostgreSQL's appendix A, "Error Codes".
+#: invalid authorization, invalid catalog (database), invalid schema name
+_REFUSED_CLASSES = frozenset({"28", "3D", "3F"})
+#: insufficient privilege, read-only transaction (a standby), database dropped, and what a setting
+#: of the server forbids
+_REFUSED_STATES = frozenset({"42501", "25006", "57P04", "53400"})
+#: too many connections, shutdowns and cancellation, lock timeout, deadlock and serialization,
+#: time limits on sessions
+_LOST_STATES = frozenset({"53300", "57P01", "57P02", "57P03", "57P05", "57014", "55P03"}) | {
+    *("40P01", "40001", "25P03", "25P04")
+}
+
+#: What to do about an error, by its code or class.
+_ADVICE = {
+    "42501": "Grant the role what it needs, or use another",
+    "25006": "It takes no rows, as a hot standby does: name the primary",
+    **dict.fromkeys(
+        ("42P07", "42710"),
+        "Rename or drop it, or load into another schema with --postgres-schema",
+    ),
+    "3F": "Create the schema, or name another with --postgres-schema",
+    "28": "Check the role and its rights",
+    "3D": "Check the name of the database",
+    "57P04": "Check the name of the database",
+    "53300": "Free connections of the server, or raise the limit of the role",
+    "53100": "Free disk space on the server",
+    "53200": "Free memory on the server, or lower its work_mem and maintenance_work_mem",
+    "53400": "Raise that limit for the role",
+    "55P03": "End the session that holds the lock, or wait for it",
+    "57014": "An administrator or a time limit of the server ended the statement",
+    "57P03": "Check that the server is up",
+}
+
+#: A server that answered, but will let us in later; servers may speak Portuguese.
+_BUSY = re.compile(
+    r"starting up|shutting down|recovery|too many|remaining connection slots|not yet accepting"
+    r"|no more connections allowed|query_wait_timeout|pgbouncer cannot connect|server_login_retry"
+    r"|inicializando|sendo desligado|recuperação|muitos clientes|não está aceitando",
+    re.IGNORECASE,
+)
+#: Failures of libpq's own that no retry will mend.
+_SETTING = re.compile(
+    r"no password supplied|SSL(?! SYSCALL)|certificate|: invalid |requirepeer",
+    re.IGNORECASE,
+)
+_UNTRUSTED = "(?i:certificate verify failed|unable to get local issuer)"
+#: Failures to connect whose cause is not user, password, database or address, and what to do.
+_CAUSES = {
+    "unsupported startup parameter": (
+        "The connection pooler takes no such parameter: leave `options` out of the connection "
+        "string (and PGOPTIONS), and name the schema with --postgres-schema"
+    ),
+    "statement pooling": "Use a pool in transaction or session mode, or the server itself",
+    "session is (not )?read-only|server is (not )?in hot standby mode": (
+        "No server of the connection string is what target_session_attrs asks for"
+    ),
+    "definition of service|service file": (
+        "Check service (PGSERVICE) and the file of services (PGSERVICEFILE, ~/.pg_service.conf)"
+    ),
+    "weak sslmode": "Write sslmode=verify-full with sslrootcert=system",
+    _UNTRUSTED: "Name the file of its certificate authority with sslrootcert=FILE",
+    r"no pg_hba\.conf entry|pg_hba\.conf rejects": (
+        "The server's pg_hba.conf does not let this role in from here"
+    ),
+    "unrecognized configuration parameter|invalid value for parameter|for option -": (
+        "Correct `options` of the connection string (or PGOPTIONS)"
+    ),
+    "permission denied for database": "Grant the role CONNECT on the database",
+    "not currently accepting connections": "Name another database",
+}
+
+
+def statement_failure(
+    server: Server,
+    error: psycopg.Error,
+    table: str | None = None,
+    *,
+    outcome: str = "",
+    conflict: str = "",
+) -> DatagenError:
+    """What the failure of a statement means to the caller.
+
+    ``outcome`` says what has become of the load; ``conflict`` what to do about a key that is there
+    already.
+    """
+    state = error.sqlstate or ""
+    where = f"PostgreSQL at {server.where}"
+    text = server.text(error)
+    cause = _advice(server, str(error))
+    if cause:
+        return ConfigurationError(f"{where}: {text}{outcome}. {cause}")
+    advice = _ADVICE.get(state) or _ADVICE.get(state[:2]) or ""
+    if "cannot set transaction read-write mode during recovery" in str(error):
+        state, advice = "25006", _ADVICE["25006"]
+    if "query_wait_timeout" in text:
+        advice = "The connection pooler had no connection to give: free one, or enlarge its pool"
+    advice = f". {advice}" if advice else ""
+    if is_lost(error):
+        return UnreachableError(f"{where}: {text}{outcome}{advice}")
+    if state[:2] in _REFUSED_CLASSES or state in _REFUSED_STATES:
+        return ConfigurationError(f"{where}: {text}{outcome}{advice}")
+    subject = f"{where} refused {error.diag.table_name or table or 'the load'}"
+    return RejectedError(f"{subject}: {text}{outcome}{conflict if state == '23505' else advice}")
+
+
+def connection_failure(server: Server, error: psycopg.Error) -> DatagenError:
+    """What a failure to connect means, of which libpq gives a text but no SQLSTATE."""
+    import psycopg
+
+    tried = _failures(error)
+    params = server.conninfo.params
+    if len(tried) == 1 and error.pgconn is not None:
+        server.where = server.conninfo.address(error)
+    where = f"PostgreSQL at {server.where}"
+    if os.environ.get("PGHOSTADDR") and "hostaddr" not in params:
+        where += " (the address is that of PGHOSTADDR)"
+    if isinstance(error, psycopg.errors.ConnectionTimeout) and len(tried) == 1:
+        return UnreachableError(
+            f"{where} did not answer in time; check host and port, and that it is running"
+        )
+    if not isinstance(error, psycopg.OperationalError):
+        return ConfigurationError(f"{where}: a parameter of the connection is not valid")
+    full = str(error)
+    text = server.text(error)
+    if len(tried) > 1:
+        text = one_line(
+            server.conninfo.scrub("; ".join(f"{at}: {why}" for at, why in tried.items()))
+        )
+    advice = _advice(server, full)
+    if advice:
+        return ConfigurationError(f"{where}: {text}. {advice}")
+    answered = "FATAL" in full or (error.pgconn is not None and error.pgconn.used_password)
+    if answered and not _BUSY.search(full):
+        user = params.get("user") or os.environ.get("PGUSER") or "the default user"
+        return ConfigurationError(
+            f"{where} refused {user}: {text}. Check user, password and database name"
+        )
+    if not answered and _SETTING.search(full):
+        return ConfigurationError(f"{where}: {text}. Correct the connection string")
+    if answered:
+        return UnreachableError(f"{where} takes no connection now: {text}")
+    return UnreachableError(
+        f"{where} cannot be reached: {text}. Check host and port, and that it is running"
+    )
+
+
+def first_answer_failure(server: Server, error: psycopg.Error) -> DatagenError:
+    """What it means that a server let a connection in and then failed."""
+    if error.sqlstate:
+        return statement_failure(server, error)
+    return UnreachableError(
+        f"PostgreSQL at {server.where} lets connections in and does not answer: "
+        f"{server.text(error)}. Check "
+        f"that the server works, and that a connection pooler in front has one to give"
+    )
+
+
+def conflict_advice(error: psycopg.Error) -> str:
+    """What to do about a key that is there already."""
+    keys = {name: definition for table in shapes() for name, definition in table.keys}
+    columns = keys.get(error.diag.constraint_name or "", "").partition("(")[2].rstrip(")")
+    subject = f"Column {columns} has values that are there" if columns else "Rows are there"
+    return (
+        f". {subject}: replace all rows with --truncate, add other customers of the same seed with "
+        f"--from-customer, or load another seed into another schema with --postgres-schema"
+    )
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the server is gone or busy, rather than that it objects."""
+    state = error.sqlstate or ""
+    # Without a SQLSTATE it was not the server that spoke, but the network or the driver.
+    return not state or state[:2] == "08" or state in _LOST_STATES
+
+
+def _advice(server: Server, text: str) -> str:
+    """What to do about a cause that the text tells; empty for others."""
+    system = server.conninfo.setting("sslrootcert", "PGSSLROOTCERT") == "system"
+    if system and re.search(_UNTRUSTED, text):
+        return (
+            "sslrootcert=system means the certificates that this psycopg's OpenSSL knows: set "
+            "SSL_CERT_FILE, or name a file with sslrootcert=FILE"
+        )
+    return next((advice for cause, advice in _CAUSES.items() if re.search(cause, text)), "")
+
+
+def _failures(error: psycopg.Error) -> dict[str, str]:
+    """What was tried and why it failed, by host and port; psycopg lists it line by line."""
+    one = re.compile(r"- host: (.+?), port: (.+?), hostaddr: (.+?): (.*)")
+    found = {}
+    for line in str(error).splitlines():
+        parts = one.match(line)
+        if parts:
+            host, port, address, why = parts.groups()
+            names = [text.strip("'") for text in (host, address) if text != "None"]
+            at = f"{names[0] if names else 'localhost'}:{port.strip(chr(39))}"
+            found[at] = _PREAMBLE.sub("", why, count=1).rstrip(".;: ")
+    return found or {"": str(error)}
+
+
+def words(error: Exception) -> str:
+    """The server's message and detail, or the driver's text without what we say ourselves."""
+    import psycopg
+
+    diag = error.diag if isinstance(error, psycopg.Error) else None
+    parts = [part for part in (diag.message_primary, diag.message_detail) if part] if diag else []
+    return " - ".join(parts) or _PREAMBLE.sub("", str(error).partition("\n")[0], count=1)
+
+
+def one_line(text: str) -> str:
+    """A text on one line. It has no secret any more: of one that is cut the rest would stay."""
+    text = " ".join(text.split()).rstrip(".;: ")
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -1,0 +1,75 @@
+"""The options of the PostgreSQL sink."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ..command_line import Option
+from .stage import SKIP, PostgresTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import click
+
+__all__ = ["OPTIONS"]
+
+
+class _PostgresOptions:
+    skip = SKIP
+    names: Mapping[str, str] = {"schema": "--postgres-schema"}
+    addresses: Sequence[str] = ("postgres_url",)
+    facts: Mapping[str, Any] = {}
+
+    def groups(self, *, parallel: bool) -> Mapping[str, Sequence[Option]]:  # noqa: ARG002
+        return {
+            "Where to": [
+                Option(
+                    "--postgres-url",
+                    metavar="URL",
+                    envvar="DATAGEN_POSTGRES_URL",
+                    default="postgresql://postgres:postgres@localhost:5432/datagen",
+                    show_default=True,
+                    show_envvar=True,
+                    help="Where master data goes.",
+                ),
+                Option(SKIP, is_flag=True, help="Load nothing into PostgreSQL."),
+            ],
+            "PostgreSQL": [
+                Option(
+                    "--truncate",
+                    is_flag=True,
+                    help="Replace the rows that are there, all or nothing.",
+                ),
+                Option(
+                    "--postgres-schema",
+                    metavar="NAME",
+                    envvar="DATAGEN_POSTGRES_SCHEMA",
+                    show_envvar=True,
+                    help="Schema of the tables [default: the first of search_path].",
+                ),
+            ],
+        }
+
+    def target(
+        self,
+        context: click.Context,  # noqa: ARG002
+        options: Mapping[str, Any],
+        *,
+        fast: bool,  # noqa: ARG002
+        parallel: bool,  # noqa: ARG002
+    ) -> PostgresTarget | None:
+        if options["skip_postgres"]:
+            return None
+        return PostgresTarget(
+            url=options["postgres_url"],
+            schema=options["postgres_schema"],
+            truncate=options["truncate"],
+        )
+
+    def on_local_stack(self, target: PostgresTarget, stack: Any) -> PostgresTarget:
+        return replace(target, url=stack.postgres_url)
+
+
+OPTIONS: Final = _PostgresOptions()

@@ -1,0 +1,45 @@
+//! The events of a window, made by threads and handed to an output in order.
+//!
+//! ```text
+//! window → tasks → workers: make → check → encode → hand over → output
+//! ```
+//!
+//! A [`Window`] is some streams and a range of customers. It is cut into tasks: a task is one stream
+//! of about a thousand customers, and depends on nothing but the plan. Workers are threads; each takes
+//! the next task, makes its batches, checks each against the ids that its foreign keys may hold
+//! ([`Parents`]), has an encoder of its own turn it into pieces ([`Encode`]), and hands the pieces to
+//! the [`Output`]. This crate knows no Python and no network, and starts the only threads that make
+//! rows.
+//!
+//! For any number of workers:
+//!
+//! - **Order.** The output gets the pieces of a stream in the order of the tasks, and those of a task in
+//!   the order in which they were made. Streams are handed over side by side. A piece never depends
+//!   on the number of workers.
+//! - **Back-pressure.** What workers hold counts as if the output had it: a worker waits while both
+//!   together fill the capacity of the output. A worker whose task is the next one of its stream
+//!   hands over what it has instead, once the output itself has capacity, so that one can always
+//!   go on. Beyond a capacity of pieces that are held there are at most those of one batch for each
+//!   worker, and the last pieces of its task.
+//! - **Integrity.** A batch with a foreign key that points nowhere is a [`Violation`], a value. The
+//!   output gets every task of the stream before it, nothing after it, and of its own task only what
+//!   back-pressure has already asked for.
+//! - **End.** A pipeline ends when everything is handed over, or with the first [`Halt`]: a violation, a
+//!   failed output, a panic, or a cancellation. Its workers then end within a batch.
+//!
+//! [`KeyStore`] is the one check of foreign keys and primary keys: it remembers the ids that were
+//! handed over, and the workers read the same sets.
+
+mod check;
+mod handover;
+pub mod kafka;
+mod output;
+mod pipeline;
+mod sync;
+mod window;
+
+pub use check::{KeyStore, Parents, SharedKeySet, Violation, parent_word};
+pub use handover::Halt;
+pub use output::{Encode, Output, Piece, Size};
+pub use pipeline::{Pipeline, Progress};
+pub use window::Window;

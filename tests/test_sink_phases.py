@@ -1,0 +1,128 @@
+"""The phases of a sink, seen by one that keeps rows in memory: no service, no name of it anywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import command
+from datagen import Plan, loader
+from datagen.loader import Load
+from datagen.settlement import settlement_of
+from datagen.sinks.base import streams, tables
+from memory_sink import MEMORY, MemoryTarget
+from targets import Silent
+
+if TYPE_CHECKING:
+    from datagen import Batch
+    from datagen.sinks.base import Window
+
+PLAN = Plan(customers=30)
+RELATIONS = (*tables(), *streams())
+MEMORY_LOAD = (sys.executable, str(Path(__file__).with_name("memory_sink.py")), "load")
+ALONE = ("--memory", "--skip-postgres", "--skip-kafka", "--customers", 30)
+
+
+def load(target: MemoryTarget, *, fast: bool) -> loader.RunReport:
+    return loader.load(Load(plan=PLAN, targets={"memory": target}, fast=fast), Silent())
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["standard", "fast"])
+def test_all_rows_come_phase_by_phase(fast: bool) -> None:
+    target = MemoryTarget()
+    report = load(target, fast=fast)
+    assert report.ok
+    kept = Counter[str]()
+    for batch in target.batches:
+        kept[batch.name] += len(batch)
+    assert kept == {name: PLAN.rows(name) for name in RELATIONS}
+    writes = [step for name in tables() for step in (f"write {name}", f"finish {name}")]
+    steps = [step for step in target.phases if step not in {f"write {name}" for name in streams()}]
+    assert steps == [
+        *("check", "open", "prepare", "begin", *writes, "transfer", "commit"),
+        *("commit", "verify", "close"),
+    ]
+    first_event = next(i for i, step in enumerate(target.phases) if "banking." in step)
+    assert target.phases[first_event - 1] == "commit", "tables are committed before events leave"
+    assert report["memory"].rows == sum(kept.values()) == report.rows
+    assert report.settlement.complete
+
+
+def test_two_sinks_get_the_same_rows() -> None:
+    one, other = MemoryTarget(), MemoryTarget(relations=(*tables()[:3], *streams()[1:]))
+    run = Load(plan=PLAN, targets={"one": one, "other": other}, fast=True)
+    assert loader.load(run, Silent()).ok
+    for name in other.relations:
+        assert rows_of(one, name) == rows_of(other, name)
+    assert {batch.name for batch in other.batches} == {*other.relations}
+
+
+def rows_of(target: MemoryTarget, name: str) -> list[bytes]:
+    batches = [batch for batch in target.batches if batch.name == name]
+    return [bytes(row) for batch in batches for row in batch.encode("json")]
+
+
+def test_rows_that_are_lost_fail_the_validation() -> None:
+    report = load(MemoryTarget(loses="loans"), fast=True)
+    assert not report.ok
+    assert [check.name for check in report["memory"].checks if not check.ok] == ["loans"]
+
+
+def test_an_error_in_a_phase_closes_the_sink_and_settles(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = MemoryTarget()
+    made = MemoryTarget.sink
+
+    def breaking(target: MemoryTarget, window: Window) -> object:
+        sink = made(target, window)
+
+        def write(batch: Batch) -> int:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(sink, "write", write)
+        return sink
+
+    monkeypatch.setattr(MemoryTarget, "sink", breaking)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        load(target, fast=True)
+    assert target.phases[-1] == "close"
+    settlement = settlement_of(caught.value)
+    assert settlement is not None
+    assert settlement.lines() == [
+        "Memory: nothing committed.",
+        "Nothing was loaded: the same command can be repeated.",
+    ]
+
+
+def test_the_command_loads_validates_and_reports_it() -> None:
+    outcome = command.run(*MEMORY_LOAD, *ALONE)
+    assert outcome.code == 0, str(outcome)
+    rows = sum(map(PLAN.rows, RELATIONS))
+    summary = outcome.lines.index("Summary:")
+    assert outcome.lines[summary + 2].startswith(f"  {MEMORY.title}: {rows} rows in ")
+    checks = outcome.lines.index("Validating rows in memory...")
+    assert outcome.lines[checks + 1 :] == [
+        *(f"  [OK] {name}: {PLAN.rows(name)} rows" for name in RELATIONS),
+        "Validation: ALL OK",
+    ]
+    assert "--memory" in command.run(*MEMORY_LOAD, "--help").out
+
+
+def test_the_result_as_json_has_it() -> None:
+    outcome = command.run(*MEMORY_LOAD, *ALONE, "--json")
+    assert outcome.code == 0, str(outcome)
+    found = json.loads(outcome.out)
+    assert found["memory"] == {"outcome": "committed", "rows": {}}
+    assert (found["postgres"], found["kafka"]) == (None, None)
+    assert {name: check["found"] for name, check in found["checks"].items()} == {
+        name: PLAN.rows(name) for name in RELATIONS
+    }
+
+
+def test_without_any_sink_there_is_nothing_to_load() -> None:
+    outcome = command.run(*MEMORY_LOAD, "--skip-postgres", "--skip-kafka")
+    command.assert_failed(outcome, 2, "--skip-postgres and --skip-kafka and no --memory together")

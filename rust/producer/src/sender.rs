@@ -88,8 +88,6 @@ pub(crate) struct Sender<T> {
     open: bool,
     closed: bool,
     linger: Option<Instant>,
-    /// Where to begin looking for batches, so that no partition starves.
-    turn: usize,
     /// Topics whose leaders somebody wants to be reached.
     reaching: Vec<Arc<str>>,
 }
@@ -124,7 +122,6 @@ impl<T: Transport> Sender<T> {
             open: true,
             closed: false,
             linger: None,
-            turn: 0,
             reaching: Vec::new(),
             connector: Arc::new(Connector { config: Arc::clone(&config), transport }),
             config,
@@ -612,10 +609,7 @@ impl<T: Transport> Sender<T> {
             }
         }
         self.metadata.wanted |= leaderless;
-        self.turn = self.turn.wrapping_add(1);
-        for (node, mut places) in ready {
-            let start = self.turn % places.len();
-            places.rotate_left(start);
+        for (node, places) in ready {
             self.send_to(node, places, now);
         }
     }
@@ -660,7 +654,7 @@ impl<T: Transport> Sender<T> {
         self.shared.unreached(unreached.into_values().collect());
     }
 
-    fn send_to(&mut self, node: i32, places: Vec<Place>, now: Instant) {
+    fn send_to(&mut self, node: i32, mut places: Vec<Place>, now: Instant) {
         let broker = self.brokers.get_mut(&node).expect("looked at before");
         if broker.quiet_until > now {
             return;
@@ -683,6 +677,9 @@ impl<T: Transport> Sender<T> {
             }
             _ => return,
         };
+        // After those that were sent to last, so that no partition starves.
+        let start = places.partition_point(|place| Some(place) <= broker.last_sent.as_ref());
+        places.rotate_left(start);
         let mut places = VecDeque::from(places);
         while !places.is_empty() && broker.requests.len() < self.config.max_in_flight {
             let (mut size, mut lines) = (0, Vec::new());
@@ -719,6 +716,7 @@ impl<T: Transport> Sender<T> {
                 }
                 Err(error) => self.shared.fail(error),
             }
+            broker.last_sent = lines.last().cloned();
             broker.requests.push_back(Request { correlation, lines, at: now, written: false });
         }
     }

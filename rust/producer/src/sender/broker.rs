@@ -54,6 +54,8 @@ pub(super) struct Broker {
     pub(super) generation: u64,
     pub(super) requests: VecDeque<Request>,
     pub(super) correlation: i32,
+    /// The partition of the last batch.
+    pub(super) last_sent: Option<Place>,
     pub(super) failures: u32,
     /// Why there is no connection, if the last try was in vain.
     pub(super) error: Option<Error>,
@@ -94,6 +96,7 @@ impl Broker {
             generation: 0,
             requests: VecDeque::new(),
             correlation: 0,
+            last_sent: None,
             failures: 0,
             error: None,
             heard: now,

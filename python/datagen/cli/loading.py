@@ -82,6 +82,9 @@ def _load_and_judge(
     """Loads, and raises where the outcome is not what was planned."""
     with options_named():
         run = run_from(context, options, **more)
+    if not run.targets:
+        skipped = " and ".join(options_of(name).skip for name in SINKS)
+        raise click.UsageError(f"{skipped} together leave nothing to load.")
     if options["local"]:
         run = on_local_stack(context, run, console.say)
     console.head(run)

@@ -27,8 +27,9 @@ PLAN = Plan(42, CUSTOMERS)
 
 def example(name: str, *arguments: object, **environment: str) -> list[str]:
     """The lines that an example prints; it must end well and say nothing else."""
-    command = (sys.executable, EXAMPLES / f"{name}.py", *arguments)
-    outcome: Outcome = run(*command, timeout=120.0, **environment)
+    outcome: Outcome = run(
+        sys.executable, EXAMPLES / f"{name}.py", *arguments, timeout=120.0, **environment
+    )
     assert (outcome.code, outcome.err) == (0, ""), str(outcome)
     return outcome.lines
 

@@ -183,7 +183,7 @@ def test_settings_that_cannot_be(pg_dsn: str) -> None:
 def test_what_an_error_means(state: str, kind: type[Exception], words: str) -> None:
     error = psycopg.errors.lookup(state)("the server's words")
     server = Server("postgresql://alice@db/bank")
-    said = statement_failure(server, error, outcome="; nothing")
+    said = statement_failure(server.conninfo, error, outcome="; nothing")
     assert type(said) is kind
     assert words in str(said)
     assert "the server's words" in str(said)

@@ -77,7 +77,7 @@ def _column(field: Field, count: int, draw: random.Random) -> list[Any]:
             return [draw.random() < 0.5 for _ in rows]
         case "int" | "smallint":
             return [draw.randrange(100) for _ in rows]
-        case _:
+        case "text" | "char":
             length = field.length or 12
             return ["".join(draw.choices(string.digits, k=length)) for _ in rows]
 

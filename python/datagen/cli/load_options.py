@@ -136,9 +136,6 @@ def run_from(
         for name in SINKS
     }
     targets = {name: target for name, target in found.items() if target is not None}
-    if not targets:
-        skipped = " and ".join(options_of(name).skip for name in SINKS)
-        raise click.UsageError(f"{skipped} together leave nothing to load.")
     return loader.Load(
         plan=_plan(options),
         from_customer=options["from_customer"],

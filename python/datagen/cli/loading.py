@@ -47,8 +47,8 @@ def load(context: click.Context, /, **options: Any) -> None:
 def load_parallel(context: click.Context, /, **options: Any) -> None:
     """Load as fast as the machine can: fast mode, and events made by several threads.
 
-    The topics banking.transactions and banking.card-transactions are created with 6 partitions, the
-    others with 3; topics that exist are used as they are.
+    Large topics are created with more partitions (see --partitions); topics that exist are used as
+    they are.
     """
     _carry_out(context, options, **(PARALLEL | {"workers": options["workers"]}))
 
@@ -82,6 +82,9 @@ def _load_and_judge(
     """Loads, and raises where the outcome is not what was planned."""
     with options_named():
         run = run_from(context, options, **more)
+    if not run.targets:
+        skipped = " and ".join(options_of(name).skip for name in SINKS)
+        raise click.UsageError(f"{skipped} together leave nothing to load.")
     if options["local"]:
         run = on_local_stack(context, run, console.say)
     console.head(run)

@@ -3,6 +3,33 @@
 //! This is the one place that names a column. The generators fill columns in this order, the
 //! encoders read types from here, and Python derives DDL, foreign-key checks and topics from it.
 
+/// Declares enumerations: the variants and their symbols, in one list for both.
+macro_rules! enumerations {
+    ($(
+        $(#[$meta:meta])*
+        $name:ident { $first:ident = $first_symbol:literal $(, $variant:ident = $symbol:literal)* }
+    )*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name {
+            #[default]
+            #[doc = concat!("`", $first_symbol, "`")]
+            $first,
+            $(#[doc = concat!("`", $symbol, "`")] $variant),*
+        }
+
+        impl $crate::catalog::Enumeration for $name {
+            const SYMBOLS: &'static [&'static str] = &[$first_symbol $(, $symbol)*];
+
+            #[inline]
+            fn code(self) -> u8 {
+                self as u8
+            }
+        }
+    )*};
+}
+
 mod streams;
 mod tables;
 
@@ -40,6 +67,15 @@ pub enum FieldType {
     Instant,
     /// One of these symbols; in memory its position in the list.
     Enum(&'static [&'static str]),
+}
+
+/// The values of an [`FieldType::Enum`].
+pub trait Enumeration: Copy + Default {
+    /// Their symbols, in order.
+    const SYMBOLS: &'static [&'static str];
+
+    /// The position of its symbol.
+    fn code(self) -> u8;
 }
 
 /// Money: centavos in memory, two decimals elsewhere.

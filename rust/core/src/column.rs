@@ -3,9 +3,10 @@
 //! A generator fills one typed column per field ([`columns!`]); `finish` turns them into a
 //! [`Batch`] after checking them against the catalogue. Encoders and the Arrow export read them.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 
-use crate::catalog::{FieldType, Relation};
+use crate::catalog::{Enumeration, FieldType, Relation};
 
 /// Bytes of a usual text, for a first guess at the room that a column needs.
 const USUAL_TEXT: usize = 16;
@@ -111,6 +112,38 @@ pub enum Values {
 }
 
 impl Values {
+    /// No rows of a type: what each type is in memory.
+    pub fn empty(ty: FieldType) -> Self {
+        match ty {
+            FieldType::Uuid => Self::Uuid(Vec::new()),
+            FieldType::Text | FieldType::Char(_) => Self::Text(Texts::default()),
+            FieldType::Decimal { .. } | FieldType::Instant => Self::I64(Vec::new()),
+            FieldType::Int | FieldType::Date => Self::I32(Vec::new()),
+            FieldType::SmallInt => Self::I16(Vec::new()),
+            FieldType::Bool => Self::Bool(Vec::new()),
+            FieldType::Enum(_) => Self::Code(Vec::new()),
+        }
+    }
+
+    /// Values that are stored as `T`.
+    ///
+    /// # Panics
+    /// If these are stored otherwise, here and in the next two.
+    pub fn stored<T: Stored>(&self) -> &[T] {
+        T::of(self).expect(OTHERWISE)
+    }
+
+    /// The same, to be added to.
+    pub fn stored_mut<T: Stored>(&mut self) -> &mut Vec<T> {
+        T::of_mut(self).expect(OTHERWISE)
+    }
+
+    /// Values that are text.
+    pub fn texts(&self) -> &Texts {
+        let Self::Text(texts) = self else { panic!("{OTHERWISE}") };
+        texts
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match self {
@@ -170,17 +203,49 @@ impl Values {
     }
 
     fn fits(&self, ty: FieldType) -> bool {
-        matches!(
-            (self, ty),
-            (Self::Uuid(_), FieldType::Uuid)
-                | (Self::Text(_), FieldType::Text | FieldType::Char(_))
-                | (Self::I64(_), FieldType::Decimal { .. } | FieldType::Instant)
-                | (Self::I32(_), FieldType::Int | FieldType::Date)
-                | (Self::I16(_), FieldType::SmallInt)
-                | (Self::Bool(_), FieldType::Bool)
-                | (Self::Code(_), FieldType::Enum(_))
-        )
+        discriminant(self) == discriminant(&Self::empty(ty))
     }
+}
+
+const OTHERWISE: &str = "a column of this type";
+
+/// What values other than texts are stored as.
+pub trait Stored: Sized {
+    /// Values that are stored so.
+    fn of(values: &Values) -> Option<&[Self]>;
+
+    /// The same, to be added to.
+    fn of_mut(values: &mut Values) -> Option<&mut Vec<Self>>;
+}
+
+/// The values of a column by their meaning, where [`Values`] has them by their shape in memory.
+#[derive(Debug, Clone, Copy)]
+pub enum Typed<'a> {
+    /// [`FieldType::Uuid`].
+    Uuid(&'a [[u8; 16]]),
+    /// [`FieldType::Text`] and [`FieldType::Char`].
+    Text(&'a Texts),
+    /// [`FieldType::Decimal`].
+    Decimal {
+        /// Units of `10^-scale`.
+        units: &'a [i64],
+        /// Total digits.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// [`FieldType::Instant`].
+    Instant(&'a [i64]),
+    /// [`FieldType::Int`].
+    Int(&'a [i32]),
+    /// [`FieldType::Date`].
+    Date(&'a [i32]),
+    /// [`FieldType::SmallInt`].
+    SmallInt(&'a [i16]),
+    /// [`FieldType::Bool`].
+    Bool(&'a [bool]),
+    /// [`FieldType::Enum`]: positions in the symbols, and the symbols.
+    Enum(&'a [u8], &'static [&'static str]),
 }
 
 fn copied<T: Copy>(columns: &[&Vec<T>], rows: &[(u32, u32)]) -> Vec<T> {
@@ -200,6 +265,27 @@ impl Column {
     /// Whether row `row` has a value.
     pub fn is_valid(&self, row: usize) -> bool {
         self.validity.as_ref().is_none_or(|v| v[row])
+    }
+
+    /// The values of a field of this type.
+    ///
+    /// # Panics
+    /// If they are of another type.
+    pub fn typed(&self, ty: FieldType) -> Typed<'_> {
+        let values = &self.values;
+        match ty {
+            FieldType::Uuid => Typed::Uuid(values.stored()),
+            FieldType::Text | FieldType::Char(_) => Typed::Text(values.texts()),
+            FieldType::Decimal { precision, scale } => {
+                Typed::Decimal { units: values.stored(), precision, scale }
+            }
+            FieldType::SmallInt => Typed::SmallInt(values.stored()),
+            FieldType::Int => Typed::Int(values.stored()),
+            FieldType::Bool => Typed::Bool(values.stored()),
+            FieldType::Date => Typed::Date(values.stored()),
+            FieldType::Instant => Typed::Instant(values.stored()),
+            FieldType::Enum(symbols) => Typed::Enum(values.stored(), symbols),
+        }
     }
 }
 
@@ -287,6 +373,21 @@ pub trait Build: Sized {
     fn rows(&self) -> usize;
 }
 
+macro_rules! stored {
+    ($($ty:ty => $variant:ident),*) => {$(
+        impl Stored for $ty {
+            fn of(values: &Values) -> Option<&[Self]> {
+                if let Values::$variant(values) = values { Some(values) } else { None }
+            }
+
+            fn of_mut(values: &mut Values) -> Option<&mut Vec<Self>> {
+                if let Values::$variant(values) = values { Some(values) } else { None }
+            }
+        }
+    )*};
+}
+stored!([u8; 16] => Uuid, i64 => I64, i32 => I32, i16 => I16, bool => Bool, u8 => Code);
+
 macro_rules! build_vec {
     ($($ty:ty => $variant:ident),*) => {$(
         impl Build for Vec<$ty> {
@@ -304,7 +405,22 @@ macro_rules! build_vec {
         }
     )*};
 }
-build_vec!([u8; 16] => Uuid, i64 => I64, i32 => I32, i16 => I16, bool => Bool, u8 => Code);
+build_vec!([u8; 16] => Uuid, i64 => I64, i32 => I32, i16 => I16, bool => Bool);
+
+impl<E: Enumeration> Build for Vec<E> {
+    fn with_capacity(rows: usize) -> Self {
+        Self::with_capacity(rows)
+    }
+
+    fn build(self) -> Column {
+        let codes = self.into_iter().map(E::code).collect();
+        Column { values: Values::Code(codes), validity: None }
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+}
 
 impl Build for Texts {
     fn with_capacity(rows: usize) -> Self {

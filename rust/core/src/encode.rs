@@ -16,7 +16,7 @@ pub use schema::avro_schema;
 use rows::{Row, Rows, part};
 
 use crate::catalog::{Field, FieldType};
-use crate::column::{Batch, Column, Texts, Values};
+use crate::column::{Batch, Column, Typed};
 
 /// What each row becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,15 +73,8 @@ pub fn encode(batch: &Batch, format: Format) -> Encoded {
 /// The text of each value of a uuid, text, instant or enumeration column, for message keys and
 /// headers; `None` for a column of another type. A missing value is empty.
 pub fn text(column: &Column, field: &Field) -> Option<Encoded> {
-    let cells = Cells::new(column, field);
-    let width = match cells.data {
-        Data::Uuid(_) => text::UUID_LEN,
-        Data::Text(_) => 0,
-        Data::Instant(_) => text::INSTANT_LEN,
-        Data::Enum(_, symbols) => longest(symbols),
-        _ => return None,
-    };
-    let rows = column.values.len();
+    let width = text_width(field.ty)?;
+    let (cells, rows) = (Cells::new(column, field), column.values.len());
     let mut out = Rows::new(rows, &[cells], 0, |_| width);
     for row in 0..rows {
         out.push(|out| {
@@ -93,21 +86,40 @@ pub fn text(column: &Column, field: &Field) -> Option<Encoded> {
     Some(out.finish())
 }
 
-/// Writes a value of one of the types of [`text`]; others have no text of their own.
+/// Most bytes that [`text`] adds to a value, if values of the type have a text.
+pub fn text_width(ty: FieldType) -> Option<usize> {
+    match ty {
+        FieldType::Uuid => Some(text::UUID_LEN),
+        FieldType::Text | FieldType::Char(_) => Some(0),
+        FieldType::Instant => Some(text::INSTANT_LEN),
+        FieldType::Enum(symbols) => Some(longest(symbols)),
+        FieldType::Decimal { .. }
+        | FieldType::SmallInt
+        | FieldType::Int
+        | FieldType::Bool
+        | FieldType::Date => None,
+    }
+}
+
+/// Writes a value of one of the types that have a [`text_width`]; nothing for others.
 #[inline]
-fn put_text(out: &mut Row, data: &Data, row: usize) {
+fn put_text(out: &mut Row, data: &Typed, row: usize) {
     match data {
-        Data::Uuid(v) => {
+        Typed::Uuid(v) => {
             text::uuid(&v[row], out.ahead());
             out.advance(text::UUID_LEN);
         }
-        Data::Text(v) => out.copy(&v.bytes, part(v, row)),
-        Data::Instant(v) => out.put(text::instant(v[row])),
-        Data::Enum(v, symbols) => {
+        Typed::Text(v) => out.copy(&v.bytes, part(v, row)),
+        Typed::Instant(v) => out.put(text::instant(v[row])),
+        Typed::Enum(v, symbols) => {
             let symbol = symbol(symbols, v[row]);
             out.copy(symbol, 0..symbol.len());
         }
-        _ => {}
+        Typed::Decimal { .. }
+        | Typed::SmallInt(_)
+        | Typed::Int(_)
+        | Typed::Bool(_)
+        | Typed::Date(_) => {}
     }
 }
 
@@ -115,40 +127,13 @@ fn put_text(out: &mut Row, data: &Data, row: usize) {
 #[derive(Clone, Copy)]
 struct Cells<'a> {
     field: &'a Field,
-    data: Data<'a>,
+    data: Typed<'a>,
     validity: Option<&'a [bool]>,
-}
-
-/// Values by the meaning of the field, where [`Values`] has them by their shape in memory.
-#[derive(Clone, Copy)]
-enum Data<'a> {
-    Uuid(&'a [[u8; 16]]),
-    Text(&'a Texts),
-    /// Units, and digits after the point.
-    Decimal(&'a [i64], u8),
-    Instant(&'a [i64]),
-    Int(&'a [i32]),
-    Date(&'a [i32]),
-    SmallInt(&'a [i16]),
-    Bool(&'a [bool]),
-    /// Positions in the symbols, and the symbols.
-    Enum(&'a [u8], &'static [&'static str]),
 }
 
 impl<'a> Cells<'a> {
     fn new(column: &'a Column, field: &'a Field) -> Self {
-        let data = match (&column.values, field.ty) {
-            (Values::Uuid(v), FieldType::Uuid) => Data::Uuid(v),
-            (Values::Text(v), FieldType::Text | FieldType::Char(_)) => Data::Text(v),
-            (Values::I64(v), FieldType::Decimal { scale, .. }) => Data::Decimal(v, scale),
-            (Values::I64(v), FieldType::Instant) => Data::Instant(v),
-            (Values::I32(v), FieldType::Int) => Data::Int(v),
-            (Values::I32(v), FieldType::Date) => Data::Date(v),
-            (Values::I16(v), FieldType::SmallInt) => Data::SmallInt(v),
-            (Values::Bool(v), FieldType::Bool) => Data::Bool(v),
-            (Values::Code(v), FieldType::Enum(symbols)) => Data::Enum(v, symbols),
-            _ => panic!("{}: values of another type than the field's", field.name),
-        };
+        let data = column.typed(field.ty);
         Self { field, data, validity: column.validity.as_deref() }
     }
 

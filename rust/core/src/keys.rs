@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::HashSet;
 
-use crate::column::{Column, Values};
+use crate::column::Column;
 
 /// A set of 16-byte ids.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +52,9 @@ impl KeySet {
         }
         let wanted = |row: &usize| {
             column.is_valid(*row)
-                && mask.is_none_or(|(of, code)| of.is_valid(*row) && codes(of)[*row] == code)
+                && mask.is_none_or(|(of, code)| {
+                    of.is_valid(*row) && of.values.stored::<u8>()[*row] == code
+                })
         };
         let duplicate = (0..ids.len()).filter(wanted).find(|&row| !self.insert(&ids[row]));
         if let Some(end) = duplicate {
@@ -89,17 +91,7 @@ impl KeySet {
 /// # Panics
 /// If `column` is not of uuids.
 pub fn uuids(column: &Column) -> &[[u8; 16]] {
-    match &column.values {
-        Values::Uuid(ids) => ids,
-        _ => panic!("a column of uuids"),
-    }
-}
-
-fn codes(column: &Column) -> &[u8] {
-    match &column.values {
-        Values::Code(codes) => codes,
-        _ => panic!("an enumeration column"),
-    }
+    column.values.stored()
 }
 
 /// Hashes the same way in every process. Ids are random, so that one multiplication spreads them;
@@ -138,6 +130,7 @@ impl Hasher for IdHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::column::Values;
 
     fn id(n: u128) -> [u8; 16] {
         n.to_be_bytes()

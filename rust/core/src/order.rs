@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::vec;
 
 use crate::catalog::STREAMS;
-use crate::column::{Batch, Values};
+use crate::column::Batch;
 
 /// A slice of time is as long as this, in milliseconds, ...
 pub const SLICE_MILLIS: i64 = 3_600_000;
@@ -172,10 +172,7 @@ fn stream(batch: &Batch) -> usize {
 
 fn times(batch: &Batch) -> &[i64] {
     let topic = batch.relation().topic().expect("a batch of a stream");
-    match &batch.column(topic.time).expect("the catalogue's field").values {
-        Values::I64(times) => times,
-        _ => panic!("a column of instants"),
-    }
+    batch.column(topic.time).expect("the catalogue's field").values.stored()
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use common::{Id, Read, all, bank_of, concat, days, part, relations};
 use datagen_core::batch::Bank;
+use datagen_core::catalog::AccountType;
 use datagen_core::catalog::{FieldType, Relation};
 use datagen_core::column::Batch;
-use datagen_core::entity::account::{Account, AccountType};
+use datagen_core::entity::account::Account;
 use datagen_core::entity::card::CreditCard;
 use datagen_core::entity::customer::Customer;
 use datagen_core::entity::layout::{Block, Product, customer_of, customer_of_account};

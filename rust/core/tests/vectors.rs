@@ -10,9 +10,10 @@ use datagen_core::brazil::calendar::{
     opens_late, weekday,
 };
 use datagen_core::brazil::documents::{account_digit, card_prefix, cnpj, cpf, is_elo, luhn};
+use datagen_core::catalog::{Amortization, Brand};
 use datagen_core::civil::{add_months, from_days, to_days};
 use datagen_core::entity::customer::CPF_ROOTS;
-use datagen_core::entity::loan::{Amortization, Installment, Schedule, price_installment};
+use datagen_core::entity::loan::{Installment, Schedule, price_installment};
 use datagen_core::entity::stock::stock_id;
 use datagen_core::id::{Ids, Origin, Permutation};
 use datagen_core::plan::{DEFAULT_AS_OF, MAX_CUSTOMERS};
@@ -275,14 +276,14 @@ fn isins_of_all_stocks_have_their_check_digit() {
 #[test]
 fn card_prefixes_are_their_brands() {
     for choice in (0..2_000_000_u64).step_by(7) {
-        let mastercard = card_prefix(0, choice);
+        let mastercard = card_prefix(Brand::Mastercard, choice);
         assert!(matches!(mastercard, 510_000..=559_999 | 222_100..=272_099), "{mastercard}");
-        let visa = card_prefix(1, choice);
+        let visa = card_prefix(Brand::Visa, choice);
         assert!(matches!(visa, 400_000..=499_999), "{visa}");
         assert!(!is_elo(mastercard) && !is_elo(visa));
-        assert!(is_elo(card_prefix(2, choice)));
-        assert_eq!(card_prefix(3, choice), 606_282);
-        assert!(matches!(card_prefix(4, choice) / 10_000, 34 | 37));
+        assert!(is_elo(card_prefix(Brand::Elo, choice)));
+        assert_eq!(card_prefix(Brand::Hipercard, choice), 606_282);
+        assert!(matches!(card_prefix(Brand::Amex, choice) / 10_000, 34 | 37));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is asked of a cluster before and between batches, each time by a connection of its own.
+//! Lookups of metadata and producer ids, each by a connection of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::connection::{Connection, Connector};
 use crate::error::{Error, Local};
 use crate::transport::Transport;
 
-/// Brokers, and who leads which partition.
+/// Brokers, and the leader of each partition.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
     pub(crate) brokers: BTreeMap<i32, Address>,
@@ -25,7 +25,7 @@ pub(crate) struct Metadata {
     pub(crate) throttle: Duration,
 }
 
-/// Who leads a partition; nobody for the moment where `broker` is negative.
+/// The leader of a partition, which has none for the moment where `broker` is negative.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leader {
     pub(crate) partition: i32,

@@ -24,8 +24,8 @@ use crate::transport::{Stream, Transport};
 
 /// A longer answer is none: most likely the other side speaks another protocol.
 const LONGEST_ANSWER: usize = 16 << 20;
-/// Room that is made for an answer before any of it has come.
-const ROOM_FOR_ANSWER: usize = 16 << 10;
+/// Bytes that are allocated for an answer before any of it has come.
+const ANSWER_CAPACITY: usize = 16 << 10;
 
 /// The newest version of Produce that names topics; later ones number them.
 const LAST_PRODUCE_BY_NAME: i16 = 12;
@@ -87,19 +87,19 @@ impl<T: Transport> Connector<T> {
     }
 }
 
-/// A connection that was let in.
+/// A connection that is authenticated.
 pub(crate) struct Connection<S> {
     pub(crate) stream: S,
     pub(crate) versions: Versions,
-    /// When the broker will want to know again who we are.
+    /// When the broker will ask for authentication again.
     pub(crate) expires: Option<Instant>,
-    /// How long the broker wants to be left alone.
+    /// How long a pause the broker has asked for.
     pub(crate) throttle: Duration,
     client_id: String,
 }
 
 impl<S: Stream> Connection<S> {
-    /// Sends a request and waits for its answer so long. Nothing else may be on its way.
+    /// Sends a request and waits for its answer so long. No other request may be in flight.
     pub(crate) async fn call<R: Question>(
         &mut self,
         request: &R,
@@ -165,7 +165,7 @@ impl<S: Stream> Connection<S> {
         let broken = |what| {
             Error::new(Local::Authentication, format!("{mechanism}: the broker's answer: {what}"))
         };
-        // Thousands of hashes take their time, in which others want to be heard.
+        // Thousands of hashes take their time, in which other tasks have to run.
         let answered = tokio::task::spawn_blocking(move || scram.answer(&first)).await;
         let (last, verifier) = answered.unwrap_or(Err("it led nowhere")).map_err(broken)?;
         if self.say(last).await? != verifier {
@@ -182,7 +182,7 @@ impl<S: Stream> Connection<S> {
             return Err(Error::of_broker(error, "the broker refused user or password"));
         }
         if let Ok(lifetime @ 1..) = u64::try_from(answer.lifetime_ms) {
-            // Early enough for what is on its way.
+            // Early enough for the requests in flight.
             self.expires = Instant::now().checked_add(Duration::from_millis(lifetime / 5 * 4));
         }
         Ok(answer.bytes)
@@ -222,7 +222,7 @@ pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<
         ));
     }
     // What is announced has not come yet, and may never come.
-    let mut answer = BytesMut::with_capacity(size.min(ROOM_FOR_ANSWER));
+    let mut answer = BytesMut::with_capacity(size.min(ANSWER_CAPACITY));
     let mut rest = stream.take(size as u64);
     while answer.len() < size {
         if rest.read_buf(&mut answer).await.map_err(|e| lost(&e))? == 0 {

@@ -23,7 +23,7 @@ pub(crate) enum Local {
     UnknownTopic,
     /// A setting cannot work.
     InvalidArgument,
-    /// Nobody answered in time.
+    /// No answer came in time.
     TimedOut,
     /// The encrypted connection could not be made.
     Ssl,
@@ -77,11 +77,11 @@ impl Error {
     /// The same, and which broker it is about.
     #[must_use]
     pub(crate) fn at(&self, address: &Address) -> Self {
-        let place = address.to_string();
-        if self.text.starts_with(&place) {
+        let address = address.to_string();
+        if self.text.starts_with(&address) {
             return self.clone();
         }
-        Self { code: self.code, text: format!("{place}: {}", self.text) }
+        Self { code: self.code, text: format!("{address}: {}", self.text) }
     }
 
     /// Whether the name of a host is not known.
@@ -89,7 +89,7 @@ impl Error {
         self.code == Local::Resolve.code()
     }
 
-    /// Whether no other attempt can help: what is wrong is what we were told.
+    /// Whether no other attempt can help: the configuration is wrong.
     pub(crate) fn is_final(&self) -> bool {
         [Local::InvalidArgument, Local::Ssl, Local::Authentication, Local::UnsupportedFeature]
             .iter()

@@ -18,7 +18,7 @@ use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use datagen_core::batch::Batches;
 use datagen_core::catalog::{self, FieldType, Relation};
-use datagen_core::column::{Batch, Column, Values};
+use datagen_core::column::{Batch, Column, Typed};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
@@ -69,13 +69,11 @@ fn schema(relation: &Relation) -> Schema {
 
 fn field(field: &catalog::Field) -> Field {
     let arrow = Field::new(field.name, data_type(field.ty), field.nullable);
-    match field.ty {
-        // https://arrow.apache.org/docs/format/CanonicalExtensions.html#uuid
-        FieldType::Uuid => {
-            arrow.with_metadata([("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())])
-        }
-        _ => arrow,
+    if field.ty != FieldType::Uuid {
+        return arrow;
     }
+    // https://arrow.apache.org/docs/format/CanonicalExtensions.html#uuid
+    arrow.with_metadata([("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())])
 }
 
 fn data_type(ty: FieldType) -> DataType {
@@ -104,39 +102,34 @@ fn record_batch(batch: &Arc<Batch>) -> RecordBatch {
 
 fn array(batch: &Arc<Batch>, column: &Column, ty: FieldType) -> ArrayRef {
     let nulls = column.validity.as_deref().map(NullBuffer::from);
-    match (&column.values, ty) {
-        (Values::Uuid(ids), _) => Arc::new(FixedSizeBinaryArray::new(16, share(batch, ids), nulls)),
-        (Values::Text(texts), _) => {
+    match column.typed(ty) {
+        Typed::Uuid(ids) => Arc::new(FixedSizeBinaryArray::new(16, share(batch, ids), nulls)),
+        Typed::Text(texts) => {
             let offsets = OffsetBuffer::new(share(batch, &texts.offsets).into());
             let bytes = share(batch, &texts.bytes);
             // SAFETY: `Texts` holds UTF-8, row by row. To look again would take longer than all
             // else here; the tests do, by pyarrow's full validation.
             Arc::new(unsafe { StringArray::new_unchecked(offsets, bytes, nulls) })
         }
-        (Values::I64(units), FieldType::Decimal { precision, scale }) => {
+        Typed::Decimal { units, precision, scale } => {
             let wide: ScalarBuffer<i128> = units.iter().map(|&unit| i128::from(unit)).collect();
             let decimals: Decimal128Array = PrimitiveArray::<Decimal128Type>::new(wide, nulls);
             let decimals = decimals.with_precision_and_scale(precision, scale as i8);
             Arc::new(decimals.expect("precision and scale of the catalogue"))
         }
-        (Values::I64(millis), _) => {
+        Typed::Instant(millis) => {
             let instants = TimestampMillisecondArray::new(share(batch, millis).into(), nulls);
             Arc::new(instants.with_timezone("UTC"))
         }
-        (Values::I32(days), FieldType::Date) => {
-            Arc::new(Date32Array::new(share(batch, days).into(), nulls))
-        }
-        (Values::I32(numbers), _) => Arc::new(Int32Array::new(share(batch, numbers).into(), nulls)),
-        (Values::I16(numbers), _) => Arc::new(Int16Array::new(share(batch, numbers).into(), nulls)),
-        (Values::Bool(flags), _) => {
-            Arc::new(BooleanArray::new(BooleanBuffer::from(flags.as_slice()), nulls))
-        }
-        (Values::Code(codes), FieldType::Enum(symbols)) => {
+        Typed::Date(days) => Arc::new(Date32Array::new(share(batch, days).into(), nulls)),
+        Typed::Int(numbers) => Arc::new(Int32Array::new(share(batch, numbers).into(), nulls)),
+        Typed::SmallInt(numbers) => Arc::new(Int16Array::new(share(batch, numbers).into(), nulls)),
+        Typed::Bool(flags) => Arc::new(BooleanArray::new(BooleanBuffer::from(flags), nulls)),
+        Typed::Enum(codes, symbols) => {
             let positions = Int8Array::new(share(batch, codes).into(), nulls);
             let symbols: ArrayRef = Arc::new(StringArray::from(symbols.to_vec()));
             Arc::new(DictionaryArray::<Int8Type>::new(positions, symbols))
         }
-        (Values::Code(_), _) => unreachable!("only enumerations have positions"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use datagen_core::batch::{Batches, MAX_BATCH_ROWS};
-use datagen_core::catalog::{FieldType, Relation};
+use datagen_core::catalog::Relation;
 use datagen_core::column::Batch;
 use datagen_core::encode::{self, Format};
 use datagen_core::order::TimeOrder;
@@ -14,7 +14,7 @@ use pyo3::types::{PyCapsule, PyDict};
 
 use crate::arrow::{self, Reader};
 use crate::border::{Number, detached, position};
-use crate::buffer::{PyColumn, PyEncodedRows};
+use crate::buffer::{PyColumn, PyEncodedRows, is_numeric};
 use crate::error::{field_position, option_error, relation};
 use crate::rows;
 
@@ -212,8 +212,7 @@ impl PyBatch {
 
     /// The values of a numeric column, without a copy.
     fn column(&self, py: Python<'_>, name: &str) -> PyResult<PyColumn> {
-        let numeric = |ty| !matches!(ty, FieldType::Uuid | FieldType::Text | FieldType::Char(_));
-        let position = field_position(py, self.batch.relation(), "name", name, numeric)?;
+        let position = field_position(py, self.batch.relation(), "name", name, is_numeric)?;
         Ok(PyColumn::of_batch(Arc::clone(&self.batch), position))
     }
 
@@ -252,16 +251,7 @@ impl PyBatch {
 
     /// Each value of a uuid, text, instant or enumeration column as UTF-8 text.
     fn text(&self, py: Python<'_>, name: &str) -> PyResult<PyEncodedRows> {
-        let textual = |ty| {
-            matches!(
-                ty,
-                FieldType::Uuid
-                    | FieldType::Text
-                    | FieldType::Char(_)
-                    | FieldType::Instant
-                    | FieldType::Enum(_)
-            )
-        };
+        let textual = |ty| encode::text_width(ty).is_some();
         let relation = self.batch.relation();
         let position = field_position(py, relation, "name", name, textual)?;
         let (column, field) = (&self.batch.columns()[position], &relation.fields[position]);

@@ -6,6 +6,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use datagen_core::catalog::FieldType;
 use datagen_core::column::{Batch, Values};
 use datagen_core::encode::Encoded;
 use pyo3::exceptions::PyBufferError;
@@ -38,14 +39,9 @@ impl PyColumn {
     fn memory(&self) -> Memory {
         match &self.source {
             Source::Offsets(encoded) => Memory::new(&encoded.offsets, c"q"),
-            Source::Column(batch, position) => match &batch.columns()[*position].values {
-                Values::I64(values) => Memory::new(values, c"q"),
-                Values::I32(values) => Memory::new(values, c"i"),
-                Values::I16(values) => Memory::new(values, c"h"),
-                Values::Code(values) => Memory::new(values, c"B"),
-                Values::Bool(values) => Memory::new(values, c"?"),
-                Values::Uuid(_) | Values::Text(_) => unreachable!("not numeric"),
-            },
+            Source::Column(batch, position) => {
+                Memory::of(&batch.columns()[*position].values).expect("a numeric column")
+            }
         }
     }
 }
@@ -154,7 +150,24 @@ struct Memory {
     format: &'static CStr,
 }
 
+/// Whether fields of the type have numbers for values.
+pub fn is_numeric(ty: FieldType) -> bool {
+    Memory::of(&Values::empty(ty)).is_some()
+}
+
 impl Memory {
+    /// Where the values of a numeric column lie.
+    fn of(values: &Values) -> Option<Self> {
+        match values {
+            Values::I64(values) => Some(Self::new(values, c"q")),
+            Values::I32(values) => Some(Self::new(values, c"i")),
+            Values::I16(values) => Some(Self::new(values, c"h")),
+            Values::Code(values) => Some(Self::new(values, c"B")),
+            Values::Bool(values) => Some(Self::new(values, c"?")),
+            Values::Uuid(_) | Values::Text(_) => None,
+        }
+    }
+
     fn new<T>(values: &[T], format: &'static CStr) -> Self {
         let start = values.as_ptr().cast();
         Self { start, bytes: size_of_val(values), item: size_of::<T>(), format }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use datagen_core::catalog::{Field, FieldType, Relation};
-use datagen_core::column::{Batch, Column, Texts, Values};
+use datagen_core::column::{Batch, Column, Stored, Typed, Values};
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBoolMethods, PyDict, PyMapping, PyString};
@@ -29,21 +29,18 @@ fn value<'py>(
     if !column.is_valid(row) {
         return Ok(py.None().into_bound(py));
     }
-    match (&column.values, field.ty) {
-        (Values::Uuid(v), _) => values::uuid_to_python(py, v[row]),
-        (Values::Text(v), _) => Ok(PyString::from_bytes(py, v.get(row))?.into_any()),
-        (Values::I64(v), FieldType::Decimal { scale, .. }) => {
-            values::decimal_to_python(py, v[row], scale)
-        }
-        (Values::I64(v), _) => values::instant_to_python(py, v[row]),
-        (Values::I32(v), FieldType::Date) => values::date_to_python(py, v[row]),
-        (Values::I32(v), _) => Ok(v[row].into_pyobject(py)?.into_any()),
-        (Values::I16(v), _) => Ok(v[row].into_pyobject(py)?.into_any()),
-        (Values::Bool(v), _) => Ok(PyBool::new(py, v[row]).to_owned().into_any()),
-        (Values::Code(v), FieldType::Enum(symbols)) => {
+    match column.typed(field.ty) {
+        Typed::Uuid(v) => values::uuid_to_python(py, v[row]),
+        Typed::Text(v) => Ok(PyString::from_bytes(py, v.get(row))?.into_any()),
+        Typed::Decimal { units, scale, .. } => values::decimal_to_python(py, units[row], scale),
+        Typed::Instant(v) => values::instant_to_python(py, v[row]),
+        Typed::Date(v) => values::date_to_python(py, v[row]),
+        Typed::Int(v) => Ok(v[row].into_pyobject(py)?.into_any()),
+        Typed::SmallInt(v) => Ok(v[row].into_pyobject(py)?.into_any()),
+        Typed::Bool(v) => Ok(PyBool::new(py, v[row]).to_owned().into_any()),
+        Typed::Enum(v, symbols) => {
             Ok(PyString::intern(py, symbols[usize::from(v[row])]).into_any())
         }
-        (Values::Code(_), _) => unreachable!("only enumerations have positions"),
     }
 }
 
@@ -109,17 +106,7 @@ struct Builder {
 
 impl Builder {
     fn new(field: &'static Field) -> Self {
-        let values = match field.ty {
-            FieldType::Uuid => Values::Uuid(Vec::new()),
-            FieldType::Text | FieldType::Char(_) => {
-                Values::Text(Texts { offsets: vec![0], bytes: Vec::new() })
-            }
-            FieldType::Decimal { .. } | FieldType::Instant => Values::I64(Vec::new()),
-            FieldType::Int | FieldType::Date => Values::I32(Vec::new()),
-            FieldType::SmallInt => Values::I16(Vec::new()),
-            FieldType::Bool => Values::Bool(Vec::new()),
-            FieldType::Enum(_) => Values::Code(Vec::new()),
-        };
+        let values = Values::empty(field.ty);
         Self { field, column: Column { values, validity: field.nullable.then(Vec::new) } }
     }
 
@@ -135,33 +122,29 @@ impl Builder {
             self.push_zero();
             return Ok(true);
         }
-        Ok(match (&mut self.column.values, self.field.ty) {
-            (Values::Uuid(v), _) => push(v, values::uuid_from_python(value)?),
-            (Values::Text(v), ty) => {
-                let text = value.cast::<PyString>().ok().and_then(|text| text.to_str().ok());
-                let text = text.filter(|text| text_fits(text, ty));
-                text.map(|text| v.push(text)).is_some()
+        let values = &mut self.column.values;
+        Ok(match self.field.ty {
+            FieldType::Uuid => push(values, values::uuid_from_python(value)?),
+            // PostgreSQL has no NUL in its text.
+            FieldType::Text => push_text(values, value, |text| !text.contains('\0')),
+            FieldType::Char(len) => push_text(values, value, |text| {
+                text.len() == usize::from(len) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
+            }),
+            FieldType::Decimal { precision, scale } => {
+                push(values, values::decimal_from_python(value, precision, scale)?)
             }
-            (Values::I64(v), FieldType::Decimal { precision, scale }) => {
-                push(v, values::decimal_from_python(value, precision, scale)?)
+            FieldType::SmallInt => push::<i16>(values, integer(value)?),
+            FieldType::Int => push::<i32>(values, integer(value)?),
+            FieldType::Bool => {
+                push(values, value.cast::<PyBool>().ok().map(PyBoolMethods::is_true))
             }
-            (Values::I64(v), _) => push(v, values::instant_from_python(value)?),
-            (Values::I32(v), FieldType::Date) => push(v, values::date_from_python(value)?),
-            (Values::I32(v), _) => {
-                push(v, values::integer_from_python(value)?.and_then(|n| n.try_into().ok()))
-            }
-            (Values::I16(v), _) => {
-                push(v, values::integer_from_python(value)?.and_then(|n| n.try_into().ok()))
-            }
-            (Values::Bool(v), _) => {
-                push(v, value.cast::<PyBool>().ok().map(PyBoolMethods::is_true))
-            }
-            (Values::Code(v), FieldType::Enum(symbols)) => {
+            FieldType::Date => push(values, values::date_from_python(value)?),
+            FieldType::Instant => push(values, values::instant_from_python(value)?),
+            FieldType::Enum(symbols) => {
                 let symbol = value.extract::<&str>().ok();
                 let code = symbol.and_then(|symbol| symbols.iter().position(|s| *s == symbol));
-                push(v, code.map(|code| code as u8))
+                push(values, code.map(|code| code as u8))
             }
-            (Values::Code(_), _) => unreachable!("only enumerations have positions"),
         })
     }
 
@@ -179,18 +162,22 @@ impl Builder {
     }
 }
 
-fn push<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
-    value.map(|value| values.push(value)).is_some()
+fn push<T: Stored>(values: &mut Values, value: Option<T>) -> bool {
+    value.map(|value| values.stored_mut().push(value)).is_some()
 }
 
-fn text_fits(text: &str, ty: FieldType) -> bool {
-    match ty {
-        FieldType::Char(len) => {
-            text.len() == usize::from(len) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
-        }
-        // PostgreSQL has no NUL in its text.
-        _ => !text.contains('\0'),
-    }
+fn push_text(
+    values: &mut Values,
+    value: &Bound<'_, PyAny>,
+    fits: impl FnOnce(&str) -> bool,
+) -> bool {
+    let Values::Text(texts) = values else { unreachable!("the values of a text field") };
+    let text = value.cast::<PyString>().ok().and_then(|text| text.to_str().ok());
+    text.filter(|text| fits(text)).map(|text| texts.push(text)).is_some()
+}
+
+fn integer<T: TryFrom<i64>>(value: &Bound<'_, PyAny>) -> PyResult<Option<T>> {
+    Ok(values::integer_from_python(value)?.and_then(|number| number.try_into().ok()))
 }
 
 /// What a field accepts.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..._core import Batch
     from ...presets import ProducerConfig
     from .cluster import Cluster
-    from .engine import Outcome
+    from .delivery import Outcome
     from .event_records import Row
 
 __all__ = ["ConfluentEngine"]

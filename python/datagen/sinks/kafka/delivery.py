@@ -12,7 +12,8 @@ from .librdkafka import kind_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .engine import Outcome
+    #: Topic, partition (-1: none was chosen yet), events handed over, and those with an outcome.
+    Outcome = tuple[str, int, int, "PartitionDelivery"]
 
 __all__ = ["DeliveryReport", "PartitionDelivery", "TopicDelivery"]
 

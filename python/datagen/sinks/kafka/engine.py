@@ -11,10 +11,7 @@ if TYPE_CHECKING:
 
     from ..._core import Batch
     from ...presets import EngineName
-    from .delivery import PartitionDelivery
-
-    #: Topic, partition (-1: none was chosen yet), events handed over, and those with an outcome.
-    Outcome = tuple[str, int, int, PartitionDelivery]
+    from .delivery import Outcome
 
 __all__ = ["Engine", "UnsupportedError"]
 

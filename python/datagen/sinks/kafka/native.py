@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..._core import Batch, KeySet, Plan, Sending
     from ...presets import ProducerConfig
     from .cluster import Cluster
-    from .engine import Outcome
+    from .delivery import Outcome
 
 __all__ = ["NativeEngine", "producer_arguments"]
 

@@ -69,7 +69,7 @@ class Commit:
         if self.outcome != "committed":
             unknown = "; whether the load was committed is not known"
             outcome = "; nothing was loaded" if self.outcome == "nothing" else unknown
-            raise statement_failure(server, error, outcome=outcome) from error
+            raise statement_failure(server.conninfo, error, outcome=outcome) from error
         _log.warning(
             "PostgreSQL at %s: %s; the rows are committed nevertheless",
             server.where,

@@ -13,11 +13,18 @@ from ...errors import ConfigurationError, OptionError
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["ConnectionString", "connect_seconds", "parse_options"]
+__all__ = ["PREAMBLE", "ConnectionString", "connect_seconds", "parse_options"]
 
 _FORM = (
     "write postgresql://user:password@host:port/database, with special characters of the "
     "password percent-encoded (@ is %40, / is %2F, : is %3A, % is %25, space is %20)"
+)
+
+#: What libpq puts before the reason.
+PREAMBLE = re.compile(
+    r"(connection (failed|is bad): )*"
+    r"(connection to server (at|on socket) \".*?\"( \(.*?\))?(, port \d+)? failed: )?"
+    r"(FATAL:\s+|fe_sendauth: )?"
 )
 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -34,7 +41,17 @@ class ConnectionString:
         # A password that is also the user's name would only garble the message.
         public = (self.params.get(key, "") for key in ("user", "host", "dbname"))
         #: Takes secrets out of text that a driver or server wrote.
-        self.scrub = Secrets(values, public=public)
+        self._scrub = Secrets(values, public=public)
+        #: host:port/database, of the server that was reached once one was.
+        self.where = self.address()
+
+    def text(self, error: Exception) -> str:
+        """What an error says, on one line, without a secret."""
+        return self.printable(_words(error))
+
+    def printable(self, text: str) -> str:
+        """A text on one line, without a secret."""
+        return _one_line(self._scrub(text))
 
     def setting(self, name: str, variable: str) -> str:
         """A parameter, or else an environment variable; empty where neither is set."""
@@ -157,3 +174,18 @@ def _reached(reached: psycopg.Connection[Any] | psycopg.Error) -> dict[str, str]
         with suppress(Exception):
             found |= {"port": reached.pgconn.port.decode()}
     return found
+
+
+def _words(error: Exception) -> str:
+    """The server's message and detail, or the driver's text without what we say ourselves."""
+    import psycopg
+
+    diag = error.diag if isinstance(error, psycopg.Error) else None
+    parts = [part for part in (diag.message_primary, diag.message_detail) if part] if diag else []
+    return " - ".join(parts) or PREAMBLE.sub("", str(error).partition("\n")[0], count=1)
+
+
+def _one_line(text: str) -> str:
+    """A text on one line. It has no secret any more: of one that is cut the rest would stay."""
+    text = " ".join(text.split()).rstrip(".;: ")
+    return text if len(text) <= 300 else text[:299] + "…"

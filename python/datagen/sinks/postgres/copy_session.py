@@ -29,7 +29,10 @@ _PIECE = 1 << 16
 
 
 class _Pipe:
-    """A session's connection as libpq has it. Between ``send`` and ``wait`` the session can do nothing else."""
+    """A session's connection as libpq has it.
+
+    Between ``send`` and ``wait`` the session can do nothing else.
+    """
 
     def __init__(self, session: psycopg.Connection[Any]) -> None:
         self._session = session

@@ -7,28 +7,21 @@ import re
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
+from .conninfo import PREAMBLE
 from .ddl import shapes
 
 if TYPE_CHECKING:
     import psycopg
 
-    from .server import Server
+    from .conninfo import ConnectionString
 
 __all__ = [
     "connection_failure",
     "first_answer_failure",
     "is_lost",
-    "one_line",
     "statement_failure",
-    "words",
 ]
 
-#: What libpq puts before the reason.
-_PREAMBLE = re.compile(
-    r"(connection (failed|is bad): )*"
-    r"(connection to server (at|on socket) \".*?\"( \(.*?\))?(, port \d+)? failed: )?"
-    r"(FATAL:\s+|fe_sendauth: )?"
-)
 
 # Classes and codes of PostgreSQL's appendix A, "Error Codes".
 #: invalid authorization, invalid catalog (database), invalid schema name
@@ -103,7 +96,7 @@ _CAUSES = {
 
 
 def statement_failure(
-    server: Server,
+    conninfo: ConnectionString,
     error: psycopg.Error,
     table: str | None = None,
     *,
@@ -116,9 +109,9 @@ def statement_failure(
     already.
     """
     state = error.sqlstate or ""
-    where = f"PostgreSQL at {server.where}"
-    text = server.text(error)
-    cause = _advice(server, str(error))
+    where = f"PostgreSQL at {conninfo.where}"
+    text = conninfo.text(error)
+    cause = _advice(conninfo, str(error))
     if cause:
         return ConfigurationError(f"{where}: {text}{outcome}. {cause}")
     advice = _ADVICE.get(state) or _ADVICE.get(state[:2]) or ""
@@ -135,15 +128,15 @@ def statement_failure(
     return RejectedError(f"{subject}: {text}{outcome}{conflict if state == '23505' else advice}")
 
 
-def connection_failure(server: Server, error: psycopg.Error) -> DatagenError:
+def connection_failure(conninfo: ConnectionString, error: psycopg.Error) -> DatagenError:
     """What a failure to connect means, of which libpq gives a text but no SQLSTATE."""
     import psycopg
 
     tried = _failures(error)
-    params = server.conninfo.params
+    params = conninfo.params
     if len(tried) == 1 and error.pgconn is not None:
-        server.where = server.conninfo.address(error)
-    where = f"PostgreSQL at {server.where}"
+        conninfo.where = conninfo.address(error)
+    where = f"PostgreSQL at {conninfo.where}"
     if os.environ.get("PGHOSTADDR") and "hostaddr" not in params:
         where += " (the address is that of PGHOSTADDR)"
     if isinstance(error, psycopg.errors.ConnectionTimeout) and len(tried) == 1:
@@ -153,12 +146,10 @@ def connection_failure(server: Server, error: psycopg.Error) -> DatagenError:
     if not isinstance(error, psycopg.OperationalError):
         return ConfigurationError(f"{where}: a parameter of the connection is not valid")
     full = str(error)
-    text = server.text(error)
+    text = conninfo.text(error)
     if len(tried) > 1:
-        text = one_line(
-            server.conninfo.scrub("; ".join(f"{at}: {why}" for at, why in tried.items()))
-        )
-    advice = _advice(server, full)
+        text = conninfo.printable("; ".join(f"{at}: {why}" for at, why in tried.items()))
+    advice = _advice(conninfo, full)
     if advice:
         return ConfigurationError(f"{where}: {text}. {advice}")
     answered = "FATAL" in full or (error.pgconn is not None and error.pgconn.used_password)
@@ -176,13 +167,13 @@ def connection_failure(server: Server, error: psycopg.Error) -> DatagenError:
     )
 
 
-def first_answer_failure(server: Server, error: psycopg.Error) -> DatagenError:
+def first_answer_failure(conninfo: ConnectionString, error: psycopg.Error) -> DatagenError:
     """What it means that a server let a connection in and then failed."""
     if error.sqlstate:
-        return statement_failure(server, error)
+        return statement_failure(conninfo, error)
     return UnreachableError(
-        f"PostgreSQL at {server.where} lets connections in and does not answer: "
-        f"{server.text(error)}. Check "
+        f"PostgreSQL at {conninfo.where} lets connections in and does not answer: "
+        f"{conninfo.text(error)}. Check "
         f"that the server works, and that a connection pooler in front has one to give"
     )
 
@@ -205,9 +196,9 @@ def is_lost(error: psycopg.Error) -> bool:
     return not state or state[:2] == "08" or state in _LOST_STATES
 
 
-def _advice(server: Server, text: str) -> str:
+def _advice(conninfo: ConnectionString, text: str) -> str:
     """What to do about a cause that the text tells; empty for others."""
-    system = server.conninfo.setting("sslrootcert", "PGSSLROOTCERT") == "system"
+    system = conninfo.setting("sslrootcert", "PGSSLROOTCERT") == "system"
     if system and re.search(_UNTRUSTED, text):
         return (
             "sslrootcert=system means the certificates that this psycopg's OpenSSL knows: set "
@@ -226,20 +217,5 @@ def _failures(error: psycopg.Error) -> dict[str, str]:
             host, port, address, why = parts.groups()
             names = [text.strip("'") for text in (host, address) if text != "None"]
             at = f"{names[0] if names else 'localhost'}:{port.strip(chr(39))}"
-            found[at] = _PREAMBLE.sub("", why, count=1).rstrip(".;: ")
+            found[at] = PREAMBLE.sub("", why, count=1).rstrip(".;: ")
     return found or {"": str(error)}
-
-
-def words(error: Exception) -> str:
-    """The server's message and detail, or the driver's text without what we say ourselves."""
-    import psycopg
-
-    diag = error.diag if isinstance(error, psycopg.Error) else None
-    parts = [part for part in (diag.message_primary, diag.message_detail) if part] if diag else []
-    return " - ".join(parts) or _PREAMBLE.sub("", str(error).partition("\n")[0], count=1)
-
-
-def one_line(text: str) -> str:
-    """A text on one line. It has no secret any more: of one that is cut the rest would stay."""
-    text = " ".join(text.split()).rstrip(".;: ")
-    return text if len(text) <= 300 else text[:299] + "…"

@@ -135,7 +135,7 @@ class LoadSession:
         except psycopg.Error as error:
             known = (table or error.diag.table_name) in fresh
             raise statement_failure(
-                self.server,
+                self.server.conninfo,
                 error,
                 table,
                 outcome=outcome,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from .conninfo import ConnectionString, connect_seconds, parse_options
-from .diagnosis import connection_failure, first_answer_failure, one_line, words
+from .diagnosis import connection_failure, first_answer_failure
 from .session import ANSWER, session_class, waiting
 
 if TYPE_CHECKING:
@@ -55,8 +55,11 @@ class Server:
 
     def __init__(self, url: str) -> None:
         self.conninfo = ConnectionString(url)
-        #: host:port/database
-        self.where = self.conninfo.address()
+
+    @property
+    def where(self) -> str:
+        """The server as host:port/database."""
+        return self.conninfo.where
 
     def connect(
         self, beside: psycopg.Connection[Any] | None = None, timeout: int | None = None
@@ -71,15 +74,15 @@ class Server:
         try:
             connection = self._open(beside, timeout)
         except psycopg.Error as error:
-            raise connection_failure(self, error) from None
+            raise connection_failure(self.conninfo, error) from None
         if beside is None:
-            self.where = self.conninfo.address(connection)
+            self.conninfo.where = self.conninfo.address(connection)
         try:
             with waiting("the first answer", ANSWER if timeout is None else timeout):
                 row = connection.execute(b"SELECT pg_catalog.pg_backend_pid()").fetchone()
         except psycopg.Error as error:
             connection.close()
-            raise first_answer_failure(self, error) from None
+            raise first_answer_failure(self.conninfo, error) from None
         except BaseException:
             connection.close()
             raise
@@ -95,7 +98,7 @@ class Server:
 
     def text(self, error: Exception) -> str:
         """What an error says, on one line."""
-        return one_line(self.conninfo.scrub(words(error)))
+        return self.conninfo.text(error)
 
     def _open(
         self, beside: psycopg.Connection[Any] | None, timeout: int | None

@@ -1,7 +1,8 @@
 //! What one customer has.
 
+use crate::catalog::AccountType;
 use crate::entity::Context;
-use crate::entity::account::{Account, AccountType};
+use crate::entity::account::Account;
 use crate::entity::card::CreditCard;
 use crate::entity::customer::Customer;
 use crate::entity::layout::{Block, Product};

@@ -124,8 +124,8 @@ impl Rows for LoanColumns {
 
     fn push_client(&mut self, client: &Client<'_>) {
         if let Some((loan, borrower)) = client.loan() {
-            let (outstanding, standing) = installment::standing(client.history, &loan);
-            self.push(client.context(), &loan, &borrower, outstanding, standing);
+            let (outstanding, status) = installment::standing(client.history, &loan);
+            self.push(client.context(), &loan, &borrower, outstanding, status);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Check digits of the numbers that Brazilians carry.
 
+use crate::catalog::Brand;
+
 /// Writes `number` as `digits.len()` ASCII digits.
 #[inline]
 pub fn write_digits(digits: &mut [u8], mut number: u64) {
@@ -95,21 +97,21 @@ pub fn is_elo(prefix: u32) -> bool {
     ELO.iter().any(|&(first, last)| (first..=last).contains(&prefix))
 }
 
-/// A six-digit card prefix of the brand at this position of the catalogue's list.
+/// A six-digit card prefix of a brand.
 ///
 /// `choice` is any number; it picks among the brand's ranges.
-pub fn card_prefix(brand: usize, choice: u64) -> u32 {
+pub fn card_prefix(brand: Brand, choice: u64) -> u32 {
     match brand {
         // 51–55 and 2221–2720, as Mastercard publishes.
-        0 if choice.is_multiple_of(4) => 222_100 + (choice / 4 % 50_000) as u32,
-        0 => not_elo(510_000 + (choice % 50_000) as u32),
-        1 => not_elo(400_000 + (choice % 100_000) as u32),
-        2 => {
+        Brand::Mastercard if choice.is_multiple_of(4) => 222_100 + (choice / 4 % 50_000) as u32,
+        Brand::Mastercard => not_elo(510_000 + (choice % 50_000) as u32),
+        Brand::Visa => not_elo(400_000 + (choice % 100_000) as u32),
+        Brand::Elo => {
             let (first, last) = ELO[(choice % ELO.len() as u64) as usize];
             first + (choice / 64 % u64::from(last - first + 1)) as u32
         }
-        3 => 606_282,
-        _ => {
+        Brand::Hipercard => 606_282,
+        Brand::Amex => {
             (if choice.is_multiple_of(2) { 340_000 } else { 370_000 })
                 + (choice / 2 % 10_000) as u32
         }

@@ -1,33 +1,38 @@
 //! The four event streams.
 
 use super::FieldType::{Char, Date, Enum, Instant, Int, SmallInt, Text, Uuid};
-use super::{Field, ForeignKey, Kind, MONEY, Relation, Topic, field, nullable};
+use super::{Enumeration, Field, ForeignKey, Kind, MONEY, Relation, Topic, field, nullable};
 
 /// The streams, in the order in which they are sent.
 pub static STREAMS: [&Relation; 4] = [&TRANSACTIONS, &CARD_TRANSACTIONS, &TRADES, &INSTALLMENTS];
 
-/// Kinds of movement.
-pub const TRANSACTION_TYPES: &[&str] = &["PIX", "TED", "DEPOSIT", "WITHDRAWAL"];
-/// Into the account, or out of it.
-pub const DIRECTIONS: &[&str] = &["CREDIT", "DEBIT"];
-/// The one currency.
-pub const CURRENCIES: &[&str] = &["BRL"];
-/// Where a movement was ordered.
-pub const CHANNELS: &[&str] = &["MOBILE", "INTERNET", "ATM", "BRANCH"];
-/// What became of a movement.
-pub const TRANSACTION_STATUSES: &[&str] = &["COMPLETED", "REVERSED", "DECLINED"];
-/// Kinds of Pix key that a payment goes to.
-pub const PIX_KEY_TYPES: &[&str] = &["CPF", "CNPJ", "PHONE", "EMAIL", "EVP"];
-/// How a card was read.
-pub const ENTRY_MODES: &[&str] = &["CHIP", "CONTACTLESS", "ECOMMERCE", "MAGSTRIPE"];
-/// What became of a purchase.
-pub const CARD_TRANSACTION_STATUSES: &[&str] = &["APPROVED", "DECLINED"];
-/// Side of a trade.
-pub const SIDES: &[&str] = &["BUY", "SELL"];
-/// Kind of order.
-pub const ORDER_TYPES: &[&str] = &["MARKET", "LIMIT"];
-/// What became of an installment.
-pub const PAYMENT_STATUSES: &[&str] = &["PAID", "PAID_LATE", "OVERDUE"];
+enumerations! {
+    /// Kinds of movement.
+    TransactionType { Pix = "PIX", Ted = "TED", Deposit = "DEPOSIT", Withdrawal = "WITHDRAWAL" }
+    /// Into the account, or out of it.
+    Direction { Credit = "CREDIT", Debit = "DEBIT" }
+    /// The one currency.
+    Currency { Brl = "BRL" }
+    /// Where a movement was ordered.
+    Channel { Mobile = "MOBILE", Internet = "INTERNET", Atm = "ATM", Branch = "BRANCH" }
+    /// What became of a movement.
+    TransactionStatus { Completed = "COMPLETED", Reversed = "REVERSED", Declined = "DECLINED" }
+    /// Kinds of Pix key that a payment goes to.
+    PixKeyType { Cpf = "CPF", Cnpj = "CNPJ", Phone = "PHONE", Email = "EMAIL", Evp = "EVP" }
+    /// How a card was read.
+    EntryMode {
+        Chip = "CHIP", Contactless = "CONTACTLESS", Ecommerce = "ECOMMERCE",
+        Magstripe = "MAGSTRIPE"
+    }
+    /// What became of a purchase.
+    CardTransactionStatus { Approved = "APPROVED", Declined = "DECLINED" }
+    /// Side of a trade.
+    Side { Buy = "BUY", Sell = "SELL" }
+    /// Kind of order.
+    OrderType { Market = "MARKET", Limit = "LIMIT" }
+    /// What became of an installment.
+    PaymentStatus { Paid = "PAID", PaidLate = "PAID_LATE", Overdue = "OVERDUE" }
+}
 
 /// The ledger of an account.
 pub static TRANSACTIONS: Relation = Relation {
@@ -48,18 +53,18 @@ pub static TRANSACTIONS: Relation = Relation {
 static TRANSACTION_FIELDS: [Field; 17] = [
     field("transaction_id", Uuid, "Id of the event"),
     field("account_id", Uuid, "Account that moves"),
-    field("transaction_type", Enum(TRANSACTION_TYPES), "Kind of movement"),
-    field("direction", Enum(DIRECTIONS), "Into the account, or out of it"),
+    field("transaction_type", Enum(TransactionType::SYMBOLS), "Kind of movement"),
+    field("direction", Enum(Direction::SYMBOLS), "Into the account, or out of it"),
     field("amount", MONEY, "Amount, always positive"),
     field("balance_after", MONEY, "Balance of the account after the event"),
-    field("currency", Enum(CURRENCIES), "Currency"),
-    field("channel", Enum(CHANNELS), "Where it was ordered"),
-    field("status", Enum(TRANSACTION_STATUSES), "Only COMPLETED moves money"),
+    field("currency", Enum(Currency::SYMBOLS), "Currency"),
+    field("channel", Enum(Channel::SYMBOLS), "Where it was ordered"),
+    field("status", Enum(TransactionStatus::SYMBOLS), "Only COMPLETED moves money"),
     nullable("description", Text, "What it was for"),
     nullable("counterparty_name", Text, "The other side"),
     nullable("counterparty_document", Text, "Masked CPF, or CNPJ, of the other side"),
     nullable("counterparty_ispb", Char(8), "ISPB of the other side's bank"),
-    nullable("pix_key_type", Enum(PIX_KEY_TYPES), "Kind of Pix key used"),
+    nullable("pix_key_type", Enum(PixKeyType::SYMBOLS), "Kind of Pix key used"),
     nullable("pix_key", Text, "Pix key used"),
     nullable("end_to_end_id", Char(32), "End-to-end id; Pix only"),
     field("occurred_at", Instant, "When it happened"),
@@ -88,12 +93,12 @@ static CARD_TRANSACTION_FIELDS: [Field; 15] = [
     field("mcc", Char(4), "Merchant category code"),
     field("merchant_category", Text, "What the code stands for"),
     field("amount", MONEY, "Amount of the purchase"),
-    field("currency", Enum(CURRENCIES), "Currency"),
+    field("currency", Enum(Currency::SYMBOLS), "Currency"),
     field("installments", SmallInt, "Number of installments, 1 to 12"),
-    field("entry_mode", Enum(ENTRY_MODES), "How the card was read"),
+    field("entry_mode", Enum(EntryMode::SYMBOLS), "How the card was read"),
     field("merchant_city", Text, "City of the merchant"),
     field("merchant_state", Char(2), "State of the merchant"),
-    field("status", Enum(CARD_TRANSACTION_STATUSES), "Only APPROVED uses the limit"),
+    field("status", Enum(CardTransactionStatus::SYMBOLS), "Only APPROVED uses the limit"),
     nullable("decline_reason", Text, "Why it was declined"),
     nullable("authorization_code", Char(6), "Authorization code of an approved purchase"),
     field("occurred_at", Instant, "When it happened"),
@@ -127,13 +132,13 @@ static TRADE_FIELDS: [Field; 12] = [
     field("account_id", Uuid, "INVESTIMENTOS account that trades"),
     field("stock_id", Uuid, "Stock traded"),
     field("ticker", Text, "Ticker; ends in F on the odd-lot market"),
-    field("side", Enum(SIDES), "BUY or SELL"),
+    field("side", Enum(Side::SYMBOLS), "BUY or SELL"),
     field("quantity", Int, "Shares"),
     field("unit_price", MONEY, "Price of a share"),
     field("gross_amount", MONEY, "Quantity times price"),
     field("fees", MONEY, "Exchange fees"),
     field("settlement_date", Date, "Two business days later"),
-    field("order_type", Enum(ORDER_TYPES), "MARKET or LIMIT"),
+    field("order_type", Enum(OrderType::SYMBOLS), "MARKET or LIMIT"),
     field("executed_at", Instant, "When it was executed, inside the session"),
 ];
 
@@ -165,7 +170,7 @@ static INSTALLMENT_FIELDS: [Field; 13] = [
     field("amount_paid", MONEY, "What was paid; zero while overdue"),
     field("remaining_balance", MONEY, "Principal still to be paid after the event"),
     field("days_late", SmallInt, "Days between due date and payment, or the event if overdue"),
-    field("payment_status", Enum(PAYMENT_STATUSES), "What became of it"),
+    field("payment_status", Enum(PaymentStatus::SYMBOLS), "What became of it"),
     nullable("paid_at", Instant, "When it was paid"),
     field("occurred_at", Instant, "When the event happened"),
 ];

@@ -1,7 +1,7 @@
 //! The six master tables, in the order in which they are inserted.
 
 use super::FieldType::{Bool, Char, Date, Decimal, Enum, Instant, Int, SmallInt, Text, Uuid};
-use super::{Field, ForeignKey, Kind, MONEY, Relation, Table, field, nullable};
+use super::{Enumeration, Field, ForeignKey, Kind, MONEY, Relation, Table, field, nullable};
 
 /// Insertion order: a table comes after the tables it refers to.
 pub static TABLES: [&Relation; 6] =
@@ -12,26 +12,35 @@ const STATE: &str = "state ~ '^[A-Z]{2}$'";
 /// A CEP without its hyphen.
 const POSTAL_CODE: &str = "postal_code ~ '^[0-9]{8}$'";
 
-/// Customer segments, from the plainest to the richest.
-pub const SEGMENTS: &[&str] = &["VAREJO", "EXCLUSIVO", "PRIVATE"];
-/// Kinds of property.
-pub const PROPERTY_TYPES: &[&str] = &["APARTMENT", "HOUSE", "COMMERCIAL", "LAND"];
-/// Kinds of account.
-pub const ACCOUNT_TYPES: &[&str] = &["CORRENTE", "POUPANCA", "INVESTIMENTOS"];
-/// State of an account.
-pub const ACCOUNT_STATUSES: &[&str] = &["ACTIVE", "BLOCKED", "CLOSED"];
-/// Kinds of Pix key that a customer registers.
-pub const ACCOUNT_PIX_KEY_TYPES: &[&str] = &["CPF", "PHONE", "EMAIL", "EVP"];
-/// Card brands.
-pub const BRANDS: &[&str] = &["MASTERCARD", "VISA", "ELO", "HIPERCARD", "AMEX"];
-/// State of a card.
-pub const CARD_STATUSES: &[&str] = &["ACTIVE", "BLOCKED", "CANCELLED"];
-/// Kinds of loan.
-pub const LOAN_TYPES: &[&str] = &["HOUSING", "PAYROLL", "VEHICLE", "PERSONAL"];
-/// How a loan is paid back.
-pub const AMORTIZATIONS: &[&str] = &["SAC", "PRICE"];
-/// State of a loan.
-pub const LOAN_STATUSES: &[&str] = &["ACTIVE", "SETTLED", "LATE", "DEFAULTED"];
+enumerations! {
+    /// Customer segments, from the plainest to the richest.
+    Segment { Varejo = "VAREJO", Exclusivo = "EXCLUSIVO", Private = "PRIVATE" }
+    /// Kinds of property.
+    PropertyType {
+        Apartment = "APARTMENT", House = "HOUSE", Commercial = "COMMERCIAL", Land = "LAND"
+    }
+    /// Kinds of account. Every customer has the first.
+    AccountType { Checking = "CORRENTE", Savings = "POUPANCA", Investments = "INVESTIMENTOS" }
+    /// State of an account.
+    AccountStatus { Active = "ACTIVE", Blocked = "BLOCKED", Closed = "CLOSED" }
+    /// Kinds of Pix key that a customer registers.
+    AccountPixKeyType { Cpf = "CPF", Phone = "PHONE", Email = "EMAIL", Evp = "EVP" }
+    /// Card brands.
+    Brand {
+        Mastercard = "MASTERCARD", Visa = "VISA", Elo = "ELO", Hipercard = "HIPERCARD",
+        Amex = "AMEX"
+    }
+    /// State of a card.
+    CardStatus { Active = "ACTIVE", Blocked = "BLOCKED", Cancelled = "CANCELLED" }
+    /// Kinds of loan.
+    LoanType {
+        Housing = "HOUSING", Payroll = "PAYROLL", Vehicle = "VEHICLE", Personal = "PERSONAL"
+    }
+    /// How a loan is paid back: by equal principal, or in equal installments.
+    Amortization { Sac = "SAC", Price = "PRICE" }
+    /// State of a loan: something is overdue if LATE, by more than 90 days if DEFAULTED.
+    LoanStatus { Active = "ACTIVE", Settled = "SETTLED", Late = "LATE", Defaulted = "DEFAULTED" }
+}
 
 /// Everyone who banks here.
 pub static CUSTOMERS: Relation = Relation {
@@ -71,7 +80,7 @@ static CUSTOMER_FIELDS: [Field; 19] = [
     field("occupation", Text, "Occupation"),
     field("monthly_income", MONEY, "Income a month"),
     field("credit_score", SmallInt, "Credit score, 0 to 1000"),
-    field("segment", Enum(SEGMENTS), "Service segment"),
+    field("segment", Enum(Segment::SYMBOLS), "Service segment"),
     field("pep", Bool, "Politically exposed person"),
     field("created_at", Instant, "When the customer joined the bank"),
 ];
@@ -98,7 +107,7 @@ pub static PROPERTIES: Relation = Relation {
 
 static PROPERTY_FIELDS: [Field; 12] = [
     field("property_id", Uuid, "Id of the property"),
-    field("property_type", Enum(PROPERTY_TYPES), "Kind of property"),
+    field("property_type", Enum(PropertyType::SYMBOLS), "Kind of property"),
     field("street", Text, "Street"),
     field("street_number", Text, "Number in the street"),
     field("neighborhood", Text, "Neighbourhood (bairro)"),
@@ -161,14 +170,14 @@ pub static ACCOUNTS: Relation = Relation {
 static ACCOUNT_FIELDS: [Field; 12] = [
     field("account_id", Uuid, "Id of the account"),
     field("customer_id", Uuid, "Its customer"),
-    field("account_type", Enum(ACCOUNT_TYPES), "Kind of account"),
+    field("account_type", Enum(AccountType::SYMBOLS), "Kind of account"),
     field("branch", Char(4), "Branch (agência)"),
     field("account_number", Text, "Account number with its check digit"),
-    field("status", Enum(ACCOUNT_STATUSES), "State of the account"),
+    field("status", Enum(AccountStatus::SYMBOLS), "State of the account"),
     field("opening_balance", MONEY, "Balance before the first event of the history"),
     field("balance", MONEY, "Balance after the last event of the history"),
     field("overdraft_limit", MONEY, "How far below zero the balance may fall"),
-    nullable("pix_key_type", Enum(ACCOUNT_PIX_KEY_TYPES), "Kind of the registered Pix key"),
+    nullable("pix_key_type", Enum(AccountPixKeyType::SYMBOLS), "Kind of the registered Pix key"),
     nullable("pix_key", Text, "Registered Pix key"),
     field("opened_at", Instant, "When the account was opened"),
 ];
@@ -197,7 +206,7 @@ pub static CREDIT_CARDS: Relation = Relation {
 static CREDIT_CARD_FIELDS: [Field; 13] = [
     field("card_id", Uuid, "Id of the card"),
     field("customer_id", Uuid, "Its holder"),
-    field("brand", Enum(BRANDS), "Brand"),
+    field("brand", Enum(Brand::SYMBOLS), "Brand"),
     field("card_number", Text, "Card number with a valid Luhn digit and a prefix of its brand"),
     field("holder_name", Text, "Name as embossed"),
     field("expiry_month", SmallInt, "Month of expiry"),
@@ -206,7 +215,7 @@ static CREDIT_CARD_FIELDS: [Field; 13] = [
     field("available_limit", MONEY, "What is left of the limit in the open billing cycle"),
     field("closing_day", SmallInt, "Day of the month on which the bill closes"),
     field("due_day", SmallInt, "Day of the month on which the bill is due"),
-    field("status", Enum(CARD_STATUSES), "State of the card"),
+    field("status", Enum(CardStatus::SYMBOLS), "State of the card"),
     field("issued_at", Instant, "When the card was issued"),
 ];
 
@@ -237,13 +246,13 @@ static LOAN_FIELDS: [Field; 12] = [
     field("loan_id", Uuid, "Id of the loan"),
     field("customer_id", Uuid, "Its borrower"),
     nullable("property_id", Uuid, "The property that secures a HOUSING loan"),
-    field("loan_type", Enum(LOAN_TYPES), "Kind of loan"),
-    field("amortization", Enum(AMORTIZATIONS), "SAC or PRICE"),
+    field("loan_type", Enum(LoanType::SYMBOLS), "Kind of loan"),
+    field("amortization", Enum(Amortization::SYMBOLS), "SAC or PRICE"),
     field("principal", MONEY, "Amount lent"),
     field("monthly_rate", Decimal { precision: 7, scale: 6 }, "Interest a month, 0.0197 for 1.97%"),
     field("term_months", SmallInt, "Number of monthly installments"),
     field("contracted_at", Instant, "When the contract was signed"),
     field("first_due_date", Date, "Due date of the first installment"),
     field("outstanding_balance", MONEY, "Principal still to be paid"),
-    field("status", Enum(LOAN_STATUSES), "State of the loan"),
+    field("status", Enum(LoanStatus::SYMBOLS), "State of the loan"),
 ];

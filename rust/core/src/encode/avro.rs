@@ -1,7 +1,8 @@
 //! Avro 1.11, "Binary Encoding": the fields of the record in order, without names or types.
 
 use super::text::{self, UUID_LEN};
-use super::{Cells, Data, Encoded, Row, Rows, part};
+use super::{Cells, Encoded, Row, Rows, part};
+use crate::column::Typed;
 
 /// Union branches of `["null", T]`, as zigzag numbers.
 const NULL: u8 = 0;
@@ -45,28 +46,34 @@ fn frame(schema_id: u32) -> [u8; FRAME_LEN] {
 /// Most bytes of a value, beside the text itself.
 fn width(column: &Cells) -> usize {
     let value = match column.data {
-        Data::Uuid(_) => 1 + UUID_LEN,
-        Data::Bool(_) => 1,
-        _ => LONG_LEN,
+        Typed::Uuid(_) => 1 + UUID_LEN,
+        Typed::Bool(_) => 1,
+        Typed::Decimal { .. } => 1 + size_of::<i64>(),
+        Typed::Text(_)
+        | Typed::Instant(_)
+        | Typed::Int(_)
+        | Typed::Date(_)
+        | Typed::SmallInt(_)
+        | Typed::Enum(..) => LONG_LEN,
     };
     usize::from(column.field.nullable) + value
 }
 
 #[inline]
-fn put_value(out: &mut Row, data: &Data, row: usize) {
+fn put_value(out: &mut Row, data: &Typed, row: usize) {
     match data {
-        Data::Uuid(v) => put_uuid(out, &v[row]),
-        Data::Text(v) => {
+        Typed::Uuid(v) => put_uuid(out, &v[row]),
+        Typed::Text(v) => {
             let part = part(v, row);
             put_long(out, part.len() as i64);
             out.copy(&v.bytes, part);
         }
-        Data::Decimal(v, _) => put_decimal(out, v[row]),
-        Data::Instant(v) => put_long(out, v[row]),
-        Data::Int(v) | Data::Date(v) => put_long(out, i64::from(v[row])),
-        Data::SmallInt(v) => put_long(out, i64::from(v[row])),
-        Data::Bool(v) => out.put([u8::from(v[row])]),
-        Data::Enum(v, _) => put_long(out, i64::from(v[row])),
+        Typed::Decimal { units: v, .. } => put_decimal(out, v[row]),
+        Typed::Instant(v) => put_long(out, v[row]),
+        Typed::Int(v) | Typed::Date(v) => put_long(out, i64::from(v[row])),
+        Typed::SmallInt(v) => put_long(out, i64::from(v[row])),
+        Typed::Bool(v) => out.put([u8::from(v[row])]),
+        Typed::Enum(v, _) => put_long(out, i64::from(v[row])),
     }
 }
 

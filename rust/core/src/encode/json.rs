@@ -1,8 +1,8 @@
 //! One compact JSON object a row (RFC 8259), keys in catalogue order.
 
 use super::text::{self, DATE_LEN, DECIMAL_LEN, INSTANT_LEN, UUID_LEN};
-use super::{Cells, Data, Encoded, Row, Rows, longest, put_text};
-use crate::column::Texts;
+use super::{Cells, Encoded, Row, Rows, longest, put_text};
+use crate::column::{Texts, Typed};
 
 pub(super) fn encode(columns: &[Cells], rows: usize) -> Encoded {
     // Hardly any text has a character to be escaped, so a column that has is rewritten first.
@@ -28,6 +28,9 @@ pub(super) fn encode(columns: &[Cells], rows: usize) -> Encoded {
     out.finish()
 }
 
+/// What stands on either side of a string.
+const QUOTE: &str = "\"";
+
 /// What stands in front of the values of a column.
 struct Key {
     /// Separator and key, and the opening quote of a string.
@@ -41,7 +44,7 @@ impl Key {
         // Names in the catalogue are identifiers: nothing to escape.
         let separator = if first { '{' } else { ',' };
         let key = format!("{separator}\"{}\":", column.field.name);
-        let quote = if is_string(&column.data) { "\"" } else { "" };
+        let (quote, _) = layout(&column.data);
         Self {
             present: format!("{key}{quote}").into_bytes(),
             missing: format!("{key}null").into_bytes(),
@@ -49,41 +52,42 @@ impl Key {
     }
 }
 
-fn is_string(data: &Data) -> bool {
-    matches!(
-        data,
-        Data::Uuid(_) | Data::Text(_) | Data::Instant(_) | Data::Date(_) | Data::Enum(..)
-    )
-}
-
-/// Most bytes of a value after its key, with the quotes but without the text itself.
-fn width(column: &Cells) -> usize {
-    match column.data {
-        Data::Uuid(_) => 2 + UUID_LEN,
-        Data::Text(_) => 2,
-        Data::Instant(_) => 2 + INSTANT_LEN,
-        Data::Date(_) => 2 + DATE_LEN,
-        Data::Enum(_, symbols) => 2 + longest(symbols),
-        Data::Decimal(..) | Data::Int(_) | Data::SmallInt(_) | Data::Bool(_) => DECIMAL_LEN,
+/// What stands around a value, and most bytes of it without that and without the text itself.
+fn layout(data: &Typed) -> (&'static str, usize) {
+    match data {
+        Typed::Uuid(_) => (QUOTE, UUID_LEN),
+        Typed::Text(_) => (QUOTE, 0),
+        Typed::Instant(_) => (QUOTE, INSTANT_LEN),
+        Typed::Date(_) => (QUOTE, DATE_LEN),
+        Typed::Enum(_, symbols) => (QUOTE, longest(symbols)),
+        Typed::Decimal { .. } | Typed::Int(_) | Typed::SmallInt(_) | Typed::Bool(_) => {
+            ("", DECIMAL_LEN)
+        }
     }
 }
 
+/// Most bytes of a value after its key, without the text itself.
+fn width(column: &Cells) -> usize {
+    let (quote, width) = layout(&column.data);
+    2 * quote.len() + width
+}
+
 #[inline]
-fn put_value(out: &mut Row, data: &Data, row: usize) {
+fn put_value(out: &mut Row, data: &Typed, row: usize) {
     match *data {
-        Data::Uuid(_) | Data::Text(_) | Data::Instant(_) | Data::Enum(..) => {
+        Typed::Uuid(_) | Typed::Text(_) | Typed::Instant(_) | Typed::Enum(..) => {
             put_text(out, data, row);
             out.put([b'"']);
         }
-        Data::Date(v) => {
+        Typed::Date(v) => {
             out.put(text::date(v[row]));
             out.put([b'"']);
         }
-        Data::Decimal(v, scale) => put_number(out, v[row], scale),
-        Data::Int(v) => put_number(out, v[row].into(), 0),
-        Data::SmallInt(v) => put_number(out, v[row].into(), 0),
-        Data::Bool(v) if v[row] => out.put(*b"true"),
-        Data::Bool(_) => out.put(*b"false"),
+        Typed::Decimal { units: v, scale, .. } => put_number(out, v[row], scale),
+        Typed::Int(v) => put_number(out, v[row].into(), 0),
+        Typed::SmallInt(v) => put_number(out, v[row].into(), 0),
+        Typed::Bool(v) if v[row] => out.put(*b"true"),
+        Typed::Bool(_) => out.put(*b"false"),
     }
 }
 
@@ -100,7 +104,7 @@ const fn must_escape(byte: u8) -> bool {
 
 /// The texts of a column with escapes, if any text needs one.
 fn escape(column: &Cells) -> Option<Texts> {
-    let Data::Text(texts) = column.data else { return None };
+    let Typed::Text(texts) = column.data else { return None };
     // A fold, unlike `any`, looks at all bytes and so becomes vector instructions.
     if !texts.bytes.iter().fold(false, |found, b| found | must_escape(*b)) {
         return None;
@@ -133,7 +137,7 @@ fn push_escaped(out: &mut Vec<u8>, byte: u8) {
 /// The column, with the escaped texts in place of its own.
 fn plain<'a>((column, escaped): (&Cells<'a>, &'a Option<Texts>)) -> Cells<'a> {
     match escaped {
-        Some(texts) => Cells { data: Data::Text(texts), ..*column },
+        Some(texts) => Cells { data: Typed::Text(texts), ..*column },
         None => *column,
     }
 }

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::{Cells, Data, Encoded, Row, Rows, longest, part, symbol};
+use super::{Cells, Encoded, Row, Rows, longest, part, symbol};
+use crate::column::Typed;
 
 /// What a COPY stream starts with: signature, flags (none), length of the extension (none).
 pub const HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -46,26 +47,30 @@ pub(super) fn encode(columns: &[Cells], rows: usize) -> Encoded {
 /// Most bytes of a value with its length, beside the text itself.
 fn width(column: &Cells) -> usize {
     let value = match column.data {
-        Data::Decimal(..) => NUMERIC_HEAD + 2 * MAX_GROUPS,
-        Data::Enum(_, symbols) => longest(symbols),
-        Data::Text(_) => 0,
-        _ => size_of::<[u8; 16]>(),
+        Typed::Uuid(_) => size_of::<[u8; 16]>(),
+        Typed::Text(_) => 0,
+        Typed::Decimal { .. } => NUMERIC_HEAD + 2 * MAX_GROUPS,
+        Typed::Instant(_) => size_of::<i64>(),
+        Typed::Int(_) | Typed::Date(_) => size_of::<i32>(),
+        Typed::SmallInt(_) => size_of::<i16>(),
+        Typed::Bool(_) => size_of::<bool>(),
+        Typed::Enum(_, symbols) => longest(symbols),
     };
     NULL.len() + value
 }
 
 #[inline]
-fn put_value(out: &mut Row, data: &Data, row: usize) {
+fn put_value(out: &mut Row, data: &Typed, row: usize) {
     match *data {
-        Data::Uuid(v) => put_fixed(out, v[row]),
-        Data::Text(v) => put_part(out, &v.bytes, part(v, row)),
-        Data::Decimal(v, scale) => put_numeric(out, v[row], scale),
-        Data::Instant(v) => put_fixed(out, ((v[row] - EPOCH_MILLIS) * 1000).to_be_bytes()),
-        Data::Int(v) => put_fixed(out, v[row].to_be_bytes()),
-        Data::Date(v) => put_fixed(out, (v[row] - EPOCH_DAYS).to_be_bytes()),
-        Data::SmallInt(v) => put_fixed(out, v[row].to_be_bytes()),
-        Data::Bool(v) => put_fixed(out, [u8::from(v[row])]),
-        Data::Enum(v, symbols) => {
+        Typed::Uuid(v) => put_fixed(out, v[row]),
+        Typed::Text(v) => put_part(out, &v.bytes, part(v, row)),
+        Typed::Decimal { units: v, scale, .. } => put_numeric(out, v[row], scale),
+        Typed::Instant(v) => put_fixed(out, ((v[row] - EPOCH_MILLIS) * 1000).to_be_bytes()),
+        Typed::Int(v) => put_fixed(out, v[row].to_be_bytes()),
+        Typed::Date(v) => put_fixed(out, (v[row] - EPOCH_DAYS).to_be_bytes()),
+        Typed::SmallInt(v) => put_fixed(out, v[row].to_be_bytes()),
+        Typed::Bool(v) => put_fixed(out, [u8::from(v[row])]),
+        Typed::Enum(v, symbols) => {
             let symbol = symbol(symbols, v[row]);
             put_part(out, symbol, 0..symbol.len());
         }

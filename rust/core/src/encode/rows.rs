@@ -7,8 +7,8 @@
 use std::mem::take;
 use std::ops::Range;
 
-use super::{Cells, Data, Encoded};
-use crate::column::Texts;
+use super::{Cells, Encoded};
+use crate::column::{Texts, Typed};
 
 /// The buffer grows by this much: small enough to be in the nearest cache when it is written.
 const BLOCK: usize = 16 * 1024;
@@ -38,7 +38,7 @@ impl Rows {
         let fixed = per_row + columns.iter().map(width).sum::<usize>() + CHUNK;
         let (mut longest, mut total) = (0, 0);
         for column in columns {
-            if let Data::Text(texts) = column.data {
+            if let Typed::Text(texts) = column.data {
                 longest += longest_text(texts);
                 total += texts.bytes.len();
             }

@@ -5,6 +5,7 @@ use super::customer::Customer;
 use crate::brazil::calendar::DAY;
 use crate::brazil::data::Payer;
 use crate::brazil::documents::{account_digit, write_digits};
+use crate::catalog::{AccountPixKeyType, AccountStatus, AccountType};
 use crate::column::{Nullable, Texts, columns};
 use crate::rng::{Domain, Half, Word, log_normal};
 
@@ -13,40 +14,24 @@ columns! {
     AccountColumns for ACCOUNTS {
         account_id: Vec<[u8; 16]>,
         customer_id: Vec<[u8; 16]>,
-        account_type: Vec<u8>,
+        account_type: Vec<AccountType>,
         branch: Texts,
         account_number: Texts,
-        status: Vec<u8>,
+        status: Vec<AccountStatus>,
         opening_balance: Vec<i64>,
         balance: Vec<i64>,
         overdraft_limit: Vec<i64>,
-        pix_key_type: Nullable<Vec<u8>>,
+        pix_key_type: Nullable<Vec<AccountPixKeyType>>,
         pix_key: Nullable<Texts>,
         opened_at: Vec<i64>,
     }
 }
 
-/// Kind of account; the numbers are positions in the catalogue's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum AccountType {
-    /// Every customer has one.
-    Checking = 0,
-    /// POUPANCA.
-    Savings = 1,
-    /// INVESTIMENTOS.
-    Investments = 2,
-}
-
-const ACTIVE: u8 = 0;
-const BLOCKED: u8 = 1;
-const CLOSED: u8 = 2;
-
 /// The Pix key of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PixKey {
-    /// Position in the list of the kinds of key that an account may have.
-    pub kind: u8,
+    /// Its kind.
+    pub kind: AccountPixKeyType,
     /// The key.
     pub key: String,
 }
@@ -60,7 +45,7 @@ pub struct Account {
     pub id: [u8; 16],
     /// Kind.
     pub kind: AccountType,
-    status: u8,
+    status: AccountStatus,
     /// Income of its customer, in centavos a month.
     pub income: i64,
     /// Who pays that income.
@@ -88,27 +73,27 @@ fn uuid_text(id: [u8; 16]) -> String {
 /// 19.0%, e-mail 14.9% of all keys).
 fn pix_key(context: &Context, customer: &Customer, row: u64, word: Word) -> PixKey {
     let (kind, key) = match word.below(984) {
-        0..452 => (3, uuid_text(context.id(Domain::PixKey, row))),
-        452..645 => (1, text(&customer.phone(context))),
-        645..835 => (0, text(&customer.cpf(context))),
-        _ => (2, customer.email()),
+        0..452 => (AccountPixKeyType::Evp, uuid_text(context.id(Domain::PixKey, row))),
+        452..645 => (AccountPixKeyType::Phone, text(&customer.phone(context))),
+        645..835 => (AccountPixKeyType::Cpf, text(&customer.cpf(context))),
+        _ => (AccountPixKeyType::Email, customer.email()),
     };
     PixKey { kind, key }
 }
 
-fn status(kind: AccountType, state: Half) -> u8 {
+fn status(kind: AccountType, state: Half) -> AccountStatus {
     match state.below(1000) {
-        0..15 => BLOCKED,
+        0..15 => AccountStatus::Blocked,
         // Only savings close, with nothing in them and nothing happening in the history.
-        15..45 if kind == AccountType::Savings => CLOSED,
-        _ => ACTIVE,
+        15..45 if kind == AccountType::Savings => AccountStatus::Closed,
+        _ => AccountStatus::Active,
     }
 }
 
 /// Whether nothing happens any more in the account of a row; found without its other fields.
 pub fn is_closed(context: &Context, row: u64, kind: AccountType) -> bool {
     let [state, ..] = context.rng.four(Domain::Account, row, 0, 0);
-    status(kind, state.halves().0) == CLOSED
+    status(kind, state.halves().0) == AccountStatus::Closed
 }
 
 impl Account {
@@ -138,7 +123,7 @@ impl Account {
             status,
             income: income as i64,
             payer: customer.payer(),
-            opening_balance: if status == CLOSED { 0 } else { opening_balance },
+            opening_balance: if status == AccountStatus::Closed { 0 } else { opening_balance },
             // Limits are rounded to R$ 100.
             overdraft_limit: if checking { (overdraft_limit / 10_000 * 10_000) as i64 } else { 0 },
             pix_key: (checking && key.halves().1.chance(8_500))
@@ -172,7 +157,7 @@ impl AccountColumns {
         number[10] = account_digit(&number[..9]);
         self.account_id.push(account.id);
         self.customer_id.push(context.id(Domain::Customer, customer.row));
-        self.account_type.push(account.kind as u8);
+        self.account_type.push(account.kind);
         self.branch.push_ascii(&branch);
         self.account_number.push_ascii(&number);
         self.status.push(account.status);

@@ -4,6 +4,7 @@ use super::Context;
 use super::customer::{Customer, fold};
 use crate::brazil::calendar::{DAY, local_day};
 use crate::brazil::documents::{card_prefix, luhn, write_digits};
+use crate::catalog::{Brand, CardStatus};
 use crate::civil::from_days;
 use crate::column::{Texts, columns};
 use crate::rng::{Domain, Word};
@@ -13,7 +14,7 @@ columns! {
     CreditCardColumns for CREDIT_CARDS {
         card_id: Vec<[u8; 16]>,
         customer_id: Vec<[u8; 16]>,
-        brand: Vec<u8>,
+        brand: Vec<Brand>,
         card_number: Texts,
         holder_name: Texts,
         expiry_month: Vec<i16>,
@@ -22,12 +23,11 @@ columns! {
         available_limit: Vec<i64>,
         closing_day: Vec<i16>,
         due_day: Vec<i16>,
-        status: Vec<u8>,
+        status: Vec<CardStatus>,
         issued_at: Vec<i64>,
     }
 }
 
-const CANCELLED: u8 = 2;
 /// Characters that fit on a card (ISO/IEC 7813).
 const EMBOSSED: usize = 26;
 
@@ -38,30 +38,30 @@ pub struct CreditCard {
     pub row: u64,
     /// Id.
     pub id: [u8; 16],
-    brand: u8,
+    brand: Brand,
     number: [u8; 16],
     /// Centavos.
     pub limit: i64,
     /// Day of the month on which the bill closes, 1 to 28.
     pub closing_day: u32,
-    status: u8,
+    status: CardStatus,
     /// Months from issue to expiry.
     validity: i32,
     issued_at: i64,
 }
 
-const fn status(state: Word) -> u8 {
+const fn status(state: Word) -> CardStatus {
     match state.below(100) {
-        0..3 => 1,
-        3..5 => CANCELLED,
-        _ => 0,
+        0..3 => CardStatus::Blocked,
+        3..5 => CardStatus::Cancelled,
+        _ => CardStatus::Active,
     }
 }
 
 /// Whether nothing is bought any more with the card of a row; found without its other fields.
 pub fn is_cancelled(context: &Context, row: u64) -> bool {
     let [_, state, ..] = context.rng.four(Domain::CreditCard, row, 0, 1);
-    status(state) == CANCELLED
+    status(state) == CardStatus::Cancelled
 }
 
 impl CreditCard {
@@ -70,16 +70,16 @@ impl CreditCard {
         let [[brand, prefix, money, dates], [issued, state, ..]] =
             context.rng.fours(Domain::CreditCard, row, 0);
         let brand = match brand.below(1000) {
-            0..611 => 0,
-            611..932 => 1,
-            932..975 => 2,
-            975..996 => 3,
-            _ => 4,
+            0..611 => Brand::Mastercard,
+            611..932 => Brand::Visa,
+            932..975 => Brand::Elo,
+            975..996 => Brand::Hipercard,
+            _ => Brand::Amex,
         };
         let mut number = [b'0'; 16];
         write_digits(&mut number[..6], u64::from(card_prefix(brand, prefix.0 >> 16)));
         // American Express has 15 digits; the others one more, drawn.
-        let length = if brand == 4 { 15 } else { 16 };
+        let length = if brand == Brand::Amex { 15 } else { 16 };
         if length == 16 {
             number[6] = b'0' + (prefix.0 % 10) as u8;
         }
@@ -97,7 +97,7 @@ impl CreditCard {
         Self {
             row,
             id: context.id(Domain::CreditCard, row),
-            brand: brand as u8,
+            brand,
             number,
             limit: limit as i64,
             closing_day: 1 + closing.below(28),
@@ -109,7 +109,7 @@ impl CreditCard {
     }
 
     fn number(&self) -> &[u8] {
-        &self.number[..if self.brand == 4 { 15 } else { 16 }]
+        &self.number[..if self.brand == Brand::Amex { 15 } else { 16 }]
     }
 }
 

@@ -5,6 +5,7 @@ use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::{ADULTS, City, Occupation, Payer, STAGES, Surname, band, decade, stage};
 use crate::brazil::documents::{cpf, write_digits};
 use crate::brazil::reference;
+use crate::catalog::Segment;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
 use crate::rng::{Domain, Word, normal_q16};
@@ -28,7 +29,7 @@ columns! {
         occupation: Texts,
         monthly_income: Vec<i64>,
         credit_score: Vec<i16>,
-        segment: Vec<u8>,
+        segment: Vec<Segment>,
         pep: Vec<bool>,
         created_at: Vec<i64>,
     }
@@ -230,12 +231,12 @@ impl Customer {
         format!("{local}{}@{}", self.row + 1, DOMAINS[(self.row % 3) as usize])
     }
 
-    /// Position in the list of segments: EXCLUSIVO from R$ 8 000 a month, PRIVATE from R$ 30 000.
-    pub const fn segment(&self) -> u8 {
+    /// EXCLUSIVO from R$ 8 000 a month, PRIVATE from R$ 30 000.
+    pub const fn segment(&self) -> Segment {
         match self.income {
-            0..800_000 => 0,
-            800_000..3_000_000 => 1,
-            _ => 2,
+            0..800_000 => Segment::Varejo,
+            800_000..3_000_000 => Segment::Exclusivo,
+            _ => Segment::Private,
         }
     }
 }

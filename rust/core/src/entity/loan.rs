@@ -5,6 +5,7 @@ use super::customer::Customer;
 use super::property::Property;
 use crate::brazil::calendar::{HOUR, instant, local_day};
 use crate::brazil::data::Payer;
+use crate::catalog::{Amortization, LoanStatus, LoanType};
 use crate::civil::{add_months, from_days};
 use crate::column::{Nullable, columns};
 use crate::rng::{Domain, Half, normal_q16};
@@ -15,40 +16,16 @@ columns! {
         loan_id: Vec<[u8; 16]>,
         customer_id: Vec<[u8; 16]>,
         property_id: Nullable<Vec<[u8; 16]>>,
-        loan_type: Vec<u8>,
-        amortization: Vec<u8>,
+        loan_type: Vec<LoanType>,
+        amortization: Vec<Amortization>,
         principal: Vec<i64>,
         monthly_rate: Vec<i64>,
         term_months: Vec<i16>,
         contracted_at: Vec<i64>,
         first_due_date: Vec<i32>,
         outstanding_balance: Vec<i64>,
-        status: Vec<u8>,
+        status: Vec<LoanStatus>,
     }
-}
-
-/// How a loan is paid back; the numbers are positions in the catalogue's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Amortization {
-    /// Equal principal.
-    Sac = 0,
-    /// Equal installments.
-    Price = 1,
-}
-
-/// Where a loan stands at the end of the history; the numbers are positions in the catalogue's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Standing {
-    /// Paid so far.
-    Active = 0,
-    /// Paid in full.
-    Settled = 1,
-    /// Something is overdue, by 90 days at most.
-    Late = 2,
-    /// Something is overdue by more than 90 days.
-    Defaulted = 3,
 }
 
 /// A loan: what its installments depend on.
@@ -59,7 +36,7 @@ pub struct Loan {
     /// Id.
     pub id: [u8; 16],
     property: Option<u64>,
-    kind: u8,
+    kind: LoanType,
     /// How it is paid back.
     pub amortization: Amortization,
     /// Centavos.
@@ -75,11 +52,6 @@ pub struct Loan {
     /// How many of 10 000 installments are paid late.
     pub lateness: u32,
 }
-
-const HOUSING: u8 = 0;
-const PAYROLL: u8 = 1;
-const VEHICLE: u8 = 2;
-const PERSONAL: u8 = 3;
 
 /// `part` of `whole` as a rounded product of centavos and millionths, half up.
 const fn interest(balance: i64, rate: i64) -> i64 {
@@ -223,16 +195,16 @@ impl Loan {
         };
         let vehicle = (1_000 - payroll) * if income < 250_000 { 30 } else { 55 } / 100;
         let kind = match (property, shape.below(1_000)) {
-            (Some(_), _) => HOUSING,
-            (None, place) if place < payroll => PAYROLL,
-            (None, place) if place < payroll + vehicle => VEHICLE,
-            _ => PERSONAL,
+            (Some(_), _) => LoanType::Housing,
+            (None, place) if place < payroll => LoanType::Payroll,
+            (None, place) if place < payroll + vehicle => LoanType::Vehicle,
+            _ => LoanType::Personal,
         };
         let as_of_day = local_day(context.plan.as_of());
         let created_day = local_day(borrower.created_at);
         let tenure = (as_of_day - created_day - 1) as u64;
         // A home is seldom the newest thing.
-        let latest = if kind == HOUSING { (tenure * 92 / 100).max(1) } else { tenure };
+        let latest = if kind == LoanType::Housing { (tenure * 92 / 100).max(1) } else { tenure };
         let contracted = created_day + 1 + date.below(latest) as i32;
         let multiple = |draw: Half, low: u32, high: u32, step: u32| {
             low + draw.below((high - low) / step + 1) * step
@@ -240,7 +212,7 @@ impl Loan {
         // Rate, term, and least and greatest first installment in percent of a month's income. The law
         // lets 35% be deducted from a payroll, and caps the rate for benefits near that for servants.
         let (rate, term, (low, high)) = match kind {
-            HOUSING => {
+            LoanType::Housing => {
                 // Long ones are commoner: the greater of two draws.
                 let term = multiple(Half(months.0.max(more.0)), 120, 420, 60);
                 // Insurers ask that it end before the age of 80 years and six months.
@@ -249,15 +221,21 @@ impl Loan {
                 let rate = around(rate, 9_600, 450);
                 (rate, term.min(months_left.max(120) as u32), (HOUSING_BUDGET, HOUSING_BUDGET))
             }
-            PAYROLL if borrower.payer() == Payer::Private => {
+            LoanType::Payroll if borrower.payer() == Payer::Private => {
                 (around(rate, 38_000, 2_000), multiple(months, 12, 96, 12), (8, 35))
             }
-            PAYROLL => (around(rate, 18_000, 1_000), multiple(months, 12, 96, 12), (8, 35)),
-            VEHICLE => (around(rate, 19_700, 1_500), multiple(months, 12, 60, 12), (10, 30)),
-            _ => (around(rate, 62_000, 8_000), multiple(months, 6, 48, 6), (5, 25)),
+            LoanType::Payroll => {
+                (around(rate, 18_000, 1_000), multiple(months, 12, 96, 12), (8, 35))
+            }
+            LoanType::Vehicle => {
+                (around(rate, 19_700, 1_500), multiple(months, 12, 60, 12), (10, 30))
+            }
+            LoanType::Personal => {
+                (around(rate, 62_000, 8_000), multiple(months, 6, 48, 6), (5, 25))
+            }
         };
         let (count, fee) = tail.halves();
-        let amortization = if kind == HOUSING && fee.chance(8_500) {
+        let amortization = if kind == LoanType::Housing && fee.chance(8_500) {
             Amortization::Sac
         } else {
             Amortization::Price
@@ -273,10 +251,10 @@ impl Loan {
         // Chance of more than 90 days late, in 10 000, for a middling score: 6.8% of the loans
         // that still run.
         let odds: i64 = match kind {
-            HOUSING => 320,
-            PAYROLL => 640,
-            VEHICLE => 890,
-            _ => 1_920,
+            LoanType::Housing => 320,
+            LoanType::Payroll => 640,
+            LoanType::Vehicle => 890,
+            LoanType::Personal => 1_920,
         };
         let odds = odds * (1_150 - i64::from(borrower.score)) / 500;
         let fate = i64::from(arrears.below(10_000) as u32);
@@ -314,26 +292,26 @@ impl Loan {
 }
 
 impl LoanColumns {
-    /// Adds a loan; `outstanding` and `standing` are those after its last event.
+    /// Adds a loan; `outstanding` and `status` are those after its last event.
     pub fn push(
         &mut self,
         context: &Context,
         loan: &Loan,
         borrower: &Customer,
         outstanding: i64,
-        standing: Standing,
+        status: LoanStatus,
     ) {
         self.loan_id.push(loan.id);
         self.customer_id.push(context.id(Domain::Customer, borrower.row));
         self.property_id.push(loan.property.map(|row| context.id(Domain::Property, row)));
         self.loan_type.push(loan.kind);
-        self.amortization.push(loan.amortization as u8);
+        self.amortization.push(loan.amortization);
         self.principal.push(loan.principal);
         self.monthly_rate.push(loan.rate);
         self.term_months.push(loan.term as i16);
         self.contracted_at.push(loan.contracted_at);
         self.first_due_date.push(loan.due_date(0));
         self.outstanding_balance.push(outstanding);
-        self.status.push(standing as u8);
+        self.status.push(status);
     }
 }

@@ -4,6 +4,7 @@ use super::Context;
 use super::customer::{Address, Customer, log2_q16};
 use crate::brazil::calendar::local_day;
 use crate::brazil::documents::write_digits;
+use crate::catalog::PropertyType;
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
 use crate::rng::{Domain, exp2_q16, log_normal};
@@ -12,7 +13,7 @@ columns! {
     /// Columns of `properties`.
     PropertyColumns for PROPERTIES {
         property_id: Vec<[u8; 16]>,
-        property_type: Vec<u8>,
+        property_type: Vec<PropertyType>,
         street: Texts,
         street_number: Texts,
         neighborhood: Texts,
@@ -31,7 +32,7 @@ columns! {
 pub struct Property {
     /// Row in the table.
     pub row: u64,
-    kind: u8,
+    kind: PropertyType,
     /// Hundredths of a square metre.
     area: u64,
     /// Centavos.
@@ -49,10 +50,10 @@ impl Property {
         let [shape, size, price, year] = context.rng.four(Domain::Property, row, 0, 0);
         // Kind, median area in square metres, sigma of the area, price as a percentage of the state's.
         let (kind, area, sigma, percent) = match shape.below(100) {
-            0..52 => (0, 72, 30, 100),
-            52..90 => (1, 130, 40, 70),
-            90..95 => (2, 80, 60, 110),
-            _ => (3, 300, 40, 12),
+            0..52 => (PropertyType::Apartment, 72, 30, 100),
+            52..90 => (PropertyType::House, 130, 40, 70),
+            90..95 => (PropertyType::Commercial, 80, 60, 110),
+            _ => (PropertyType::Land, 300, 40, 12),
         };
         let means = log2_q16(owner.income) - const { log2_q16(USUAL_INCOME) };
         let usual = |middle, hundredths| exp2_q16(middle, (means * hundredths / 100) as i32);
@@ -67,7 +68,8 @@ impl Property {
             area,
             // Appraisals are rounded to R$ 1 000.
             value: (area * square_metre / 100 / 100_000 * 100_000).max(4_000_000),
-            built_year: (kind != 3).then(|| year.between(last_year - 48, last_year) as i16),
+            built_year: (kind != PropertyType::Land)
+                .then(|| year.between(last_year - 48, last_year) as i16),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{History, scaled};
 use crate::brazil::calendar::{Day, HOUR, instant, local_day, local_time};
 use crate::brazil::data::{Category, City};
 use crate::brazil::reference;
+use crate::catalog::{CardTransactionStatus, Currency, EntryMode};
 use crate::civil::to_days;
 use crate::column::{Nullable, Texts, columns};
 use crate::entity::card::{CreditCard, is_cancelled};
@@ -20,25 +21,17 @@ columns! {
         mcc: Texts,
         merchant_category: Texts,
         amount: Vec<i64>,
-        currency: Vec<u8>,
+        currency: Vec<Currency>,
         installments: Vec<i16>,
-        entry_mode: Vec<u8>,
+        entry_mode: Vec<EntryMode>,
         merchant_city: Texts,
         merchant_state: Texts,
-        status: Vec<u8>,
+        status: Vec<CardTransactionStatus>,
         decline_reason: Nullable<Texts>,
         authorization_code: Nullable<Texts>,
         occurred_at: Vec<i64>,
     }
 }
-
-// Positions in the catalogue's lists.
-const CHIP: u8 = 0;
-const CONTACTLESS: u8 = 1;
-const ECOMMERCE: u8 = 2;
-const MAGSTRIPE: u8 = 3;
-const APPROVED: u8 = 0;
-const DECLINED: u8 = 1;
 
 /// Purchases in the default number of days, drawn evenly; the mean of 58.31 over the cards that are not
 /// cancelled is 57.14 over all.
@@ -280,13 +273,13 @@ pub fn available_limit(history: &History, card: &CreditCard) -> i64 {
     card.limit - open.spent_in(last)
 }
 
-fn entry_mode(category: &Category, draw: Half) -> u8 {
+fn entry_mode(category: &Category, draw: Half) -> EntryMode {
     let (online, way) = (draw.0 % 100, draw.0 / 100 % 100);
     match way {
-        _ if online < category.ecommerce_pct => ECOMMERCE,
-        0..56 => CONTACTLESS,
-        56..98 => CHIP,
-        _ => MAGSTRIPE,
+        _ if online < category.ecommerce_pct => EntryMode::Ecommerce,
+        0..56 => EntryMode::Contactless,
+        56..98 => EntryMode::Chip,
+        _ => EntryMode::Magstripe,
     }
 }
 
@@ -315,7 +308,7 @@ impl CardTransactionColumns {
             let (parcels, away) = rest.halves();
             // Nobody shows a card for what comes back.
             let (mode, place, parcels) = match subscription {
-                Some(subscription) => (ECOMMERCE, subscription.city, 1),
+                Some(subscription) => (EntryMode::Ecommerce, subscription.city, 1),
                 None => (
                     entry_mode(category, purchase.draw),
                     place,
@@ -323,7 +316,8 @@ impl CardTransactionColumns {
                 ),
             };
             // Shops are near home, but for one in twelve; most of those online are anywhere.
-            let elsewhere = if mode == ECOMMERCE { category.far } else { away.chance(800) };
+            let elsewhere =
+                if mode == EntryMode::Ecommerce { category.far } else { away.chance(800) };
             let city = if elsewhere { reference().cities.pick(place) } else { home };
 
             self.card_transaction_id.push(history.context.event_id(
@@ -340,12 +334,16 @@ impl CardTransactionColumns {
             self.mcc.push_ascii(&category.mcc);
             self.merchant_category.push_padded([category.name.padded()]);
             self.amount.push(amount);
-            self.currency.push(0);
+            self.currency.push(Currency::Brl);
             self.installments.push(parcels);
             self.entry_mode.push(mode);
             self.merchant_city.push_padded([city.name.padded()]);
             self.merchant_state.push_ascii(&city.state);
-            self.status.push(if approved { APPROVED } else { DECLINED });
+            self.status.push(if approved {
+                CardTransactionStatus::Approved
+            } else {
+                CardTransactionStatus::Declined
+            });
             self.decline_reason.push(match (approved, purchase.refused) {
                 (true, _) => None,
                 (false, true) => Some(REASONS[(code.0 % 4) as usize]),

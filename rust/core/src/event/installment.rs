@@ -2,8 +2,9 @@
 
 use super::History;
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
+use crate::catalog::{LoanStatus, PaymentStatus};
 use crate::column::{Nullable, columns};
-use crate::entity::loan::{Installment, Loan, Standing};
+use crate::entity::loan::{Installment, Loan};
 use crate::rng::Domain;
 
 columns! {
@@ -19,15 +20,12 @@ columns! {
         amount_paid: Vec<i64>,
         remaining_balance: Vec<i64>,
         days_late: Vec<i16>,
-        payment_status: Vec<u8>,
+        payment_status: Vec<PaymentStatus>,
         paid_at: Nullable<Vec<i64>>,
         occurred_at: Vec<i64>,
     }
 }
 
-const PAID: u8 = 0;
-const PAID_LATE: u8 = 1;
-const OVERDUE: u8 = 2;
 /// Delay and earliness that are drawn, in days; what falls on a day off moves on by four days at the most,
 /// to the next business day or, if it is to be in time, to the one before. Due dates are at least 28 days
 /// apart, so no payment is later than the next.
@@ -81,7 +79,7 @@ struct Event {
     paid: i64,
     remaining: i64,
     days_late: i32,
-    status: u8,
+    status: PaymentStatus,
     paid_at: Option<i64>,
     occurred_at: i64,
 }
@@ -109,9 +107,9 @@ fn events<'a>(history: &'a History, loan: &'a Loan) -> impl Iterator<Item = Even
             remaining,
             days_late,
             status: match (paid_at, delay) {
-                (Some(_), ..=0) => PAID,
-                (Some(_), _) => PAID_LATE,
-                (None, _) => OVERDUE,
+                (Some(_), ..=0) => PaymentStatus::Paid,
+                (Some(_), _) => PaymentStatus::PaidLate,
+                (None, _) => PaymentStatus::Overdue,
             },
             paid_at,
             occurred_at: paid_at.unwrap_or(run),
@@ -119,23 +117,23 @@ fn events<'a>(history: &'a History, loan: &'a Loan) -> impl Iterator<Item = Even
     })
 }
 
-/// Principal still to be paid and standing of a loan at the end of the history.
-pub fn standing(history: &History, loan: &Loan) -> (i64, Standing) {
+/// Principal still to be paid and state of a loan at the end of the history.
+pub fn standing(history: &History, loan: &Loan) -> (i64, LoanStatus) {
     let mut remaining = loan.principal;
     let mut worst = 0;
     for event in events(history, loan) {
         remaining = event.remaining;
-        if event.status == OVERDUE {
+        if event.status == PaymentStatus::Overdue {
             worst = worst.max(event.days_late);
         }
     }
-    let standing = match (worst, remaining) {
-        (91.., _) => Standing::Defaulted,
-        (1.., _) => Standing::Late,
-        (_, 0) => Standing::Settled,
-        _ => Standing::Active,
+    let status = match (worst, remaining) {
+        (91.., _) => LoanStatus::Defaulted,
+        (1.., _) => LoanStatus::Late,
+        (_, 0) => LoanStatus::Settled,
+        _ => LoanStatus::Active,
     };
-    (remaining, standing)
+    (remaining, status)
 }
 
 impl InstallmentColumns {

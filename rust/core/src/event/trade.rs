@@ -3,6 +3,7 @@
 use super::{History, scaled};
 use crate::brazil::calendar::local_day;
 use crate::brazil::reference;
+use crate::catalog::{OrderType, Side};
 use crate::column::{Texts, columns};
 use crate::entity::account::Account;
 use crate::entity::stock::ROUND_LOT;
@@ -15,13 +16,13 @@ columns! {
         account_id: Vec<[u8; 16]>,
         stock_id: Vec<[u8; 16]>,
         ticker: Texts,
-        side: Vec<u8>,
+        side: Vec<Side>,
         quantity: Vec<i32>,
         unit_price: Vec<i64>,
         gross_amount: Vec<i64>,
         fees: Vec<i64>,
         settlement_date: Vec<i32>,
-        order_type: Vec<u8>,
+        order_type: Vec<OrderType>,
         executed_at: Vec<i64>,
     }
 }
@@ -30,8 +31,6 @@ columns! {
 const TRADES: u32 = 20;
 /// Stocks in a portfolio at the most.
 const PORTFOLIO: usize = 8;
-const BUY: u8 = 0;
-const SELL: u8 = 1;
 /// Fees and emoluments of B3, in thousandths of a percent.
 const FEES: i64 = 30;
 
@@ -93,13 +92,14 @@ impl TradeColumns {
             self.stock_id.push(history.stock_ids[portfolio[slot]]);
             // The odd-lot market has tickers of its own.
             self.ticker.push_parts(&[stock.ticker, if round { "" } else { "F" }]);
-            self.side.push(if selling { SELL } else { BUY });
+            self.side.push(if selling { Side::Sell } else { Side::Buy });
             self.quantity.push(quantity);
             self.unit_price.push(price);
             self.gross_amount.push(gross);
             self.fees.push((gross * FEES + 50_000) / 100_000);
             self.settlement_date.push(history.days.at(local_day(time)).settlement);
-            self.order_type.push(u8::from(how.halves().0.chance(4_500)));
+            let limit = how.halves().0.chance(4_500);
+            self.order_type.push(if limit { OrderType::Limit } else { OrderType::Market });
             self.executed_at.push(time);
         }
     }

@@ -16,9 +16,14 @@ use crate::brazil::calendar::{HOUR, local_day, local_time};
 use crate::brazil::data::{Label, Party};
 use crate::brazil::documents::write_digits;
 use crate::brazil::reference;
+use crate::catalog::Channel::{self, Atm, Branch, Internet, Mobile};
+use crate::catalog::Direction::{self, Credit, Debit};
+use crate::catalog::TransactionStatus::{self, Completed, Declined, Reversed};
+use crate::catalog::TransactionType::{self, Deposit, Pix, Ted, Withdrawal};
+use crate::catalog::{AccountPixKeyType, AccountType, Currency, PixKeyType};
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
-use crate::entity::account::{Account, AccountType, is_closed};
+use crate::entity::account::{Account, is_closed};
 use crate::entity::customer::Customer;
 use crate::rng::{Domain, Half, Word, log_normal};
 
@@ -27,45 +32,23 @@ columns! {
     TransactionColumns for TRANSACTIONS {
         transaction_id: Vec<[u8; 16]>,
         account_id: Vec<[u8; 16]>,
-        transaction_type: Vec<u8>,
-        direction: Vec<u8>,
+        transaction_type: Vec<TransactionType>,
+        direction: Vec<Direction>,
         amount: Vec<i64>,
         balance_after: Vec<i64>,
-        currency: Vec<u8>,
-        channel: Vec<u8>,
-        status: Vec<u8>,
+        currency: Vec<Currency>,
+        channel: Vec<Channel>,
+        status: Vec<TransactionStatus>,
         description: Nullable<Texts>,
         counterparty_name: Nullable<Texts>,
         counterparty_document: Nullable<Texts>,
         counterparty_ispb: Nullable<Texts>,
-        pix_key_type: Nullable<Vec<u8>>,
+        pix_key_type: Nullable<Vec<PixKeyType>>,
         pix_key: Nullable<Texts>,
         end_to_end_id: Nullable<Texts>,
         occurred_at: Vec<i64>,
     }
 }
-
-// Positions in the catalogue's lists.
-const PIX: u8 = 0;
-const TED: u8 = 1;
-const DEPOSIT: u8 = 2;
-const WITHDRAWAL: u8 = 3;
-const CREDIT: u8 = 0;
-const DEBIT: u8 = 1;
-const COMPLETED: u8 = 0;
-const REVERSED: u8 = 1;
-const DECLINED: u8 = 2;
-const MOBILE: u8 = 0;
-const INTERNET: u8 = 1;
-const ATM: u8 = 2;
-const BRANCH: u8 = 3;
-const KEY_CPF: u8 = 0;
-const KEY_CNPJ: u8 = 1;
-const KEY_PHONE: u8 = 2;
-const KEY_EMAIL: u8 = 3;
-const KEY_EVP: u8 = 4;
-/// Kinds of key of an account, as kinds of key of a payment.
-const ACCOUNT_KEYS: [u8; 4] = [KEY_CPF, KEY_PHONE, KEY_EMAIL, KEY_EVP];
 
 /// ISPB of the bank whose data this is: none that the Banco Central has given out.
 const OWN_ISPB: [u8; 8] = *b"99860010";
@@ -121,37 +104,37 @@ pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
 struct Movement {
     time: i64,
     bill: Option<Bill>,
-    kind: u8,
-    direction: u8,
+    kind: TransactionType,
+    direction: Direction,
     amount: i64,
-    status: u8,
+    status: TransactionStatus,
     balance: i64,
     /// What is left of its draws.
     draw: Half,
 }
 
-fn kind(history: &History, account: &Account, time: i64, draw: Half) -> u8 {
+fn kind(history: &History, account: &Account, time: i64, draw: Half) -> TransactionType {
     let (time, business) = (local_time(time), history.days.at(local_day(time)).business);
     // TED is ordered on business days, before 17:00; machines give no cash at night (Febraban).
     let ted = business && (7 * HOUR..17 * HOUR).contains(&time);
     let cash = (6 * HOUR..22 * HOUR).contains(&time);
     match (account.kind, draw.below(1000)) {
-        (AccountType::Checking, 0..45) | (AccountType::Investments, 0..600) if ted => TED,
-        (AccountType::Checking, 45..70) | (AccountType::Savings, 0..250) if cash => DEPOSIT,
-        (AccountType::Checking, 70..125) | (AccountType::Savings, 250..400) if cash => WITHDRAWAL,
-        _ => PIX,
+        (AccountType::Checking, 0..45) | (AccountType::Investments, 0..600) if ted => Ted,
+        (AccountType::Checking, 45..70) | (AccountType::Savings, 0..250) if cash => Deposit,
+        (AccountType::Checking, 70..125) | (AccountType::Savings, 250..400) if cash => Withdrawal,
+        _ => Pix,
     }
 }
 
-fn amount(account: &Account, kind: u8, draw: Half) -> i64 {
+fn amount(account: &Account, kind: TransactionType, draw: Half) -> i64 {
     let (median, sigma) = match (kind, account.kind) {
         // Cash comes in tens.
-        (DEPOSIT, _) => return (5 + i64::from(draw.below(296))) * 1_000,
-        (WITHDRAWAL, _) => return (2 + i64::from(draw.below(99))) * 1_000,
+        (Deposit, _) => return (5 + i64::from(draw.below(296))) * 1_000,
+        (Withdrawal, _) => return (2 + i64::from(draw.below(99))) * 1_000,
         // Means R$ 430 and R$ 40 600 (Banco Central).
-        (PIX, AccountType::Checking) => (4_500, 212),
-        (PIX, AccountType::Savings) => (15_000, 110),
-        (PIX, _) => (40_000, 130),
+        (Pix, AccountType::Checking) => (4_500, 212),
+        (Pix, AccountType::Savings) => (15_000, 110),
+        (Pix, _) => (40_000, 130),
         _ => (account.income as u64 * 5 / 3, 210),
     };
     (log_normal(draw, median, sigma) as i64).max(100)
@@ -179,18 +162,18 @@ impl Movement {
         };
         let credits = credits[usize::from(salaried)];
         let direction = match kind {
-            DEPOSIT => CREDIT,
-            WITHDRAWAL => DEBIT,
-            TED => u8::from(!side.chance(5_200)),
-            _ => u8::from(!side.chance(credits)),
+            Deposit => Credit,
+            Ted if side.chance(5_200) => Credit,
+            Pix if side.chance(credits) => Credit,
+            Withdrawal | Ted | Pix => Debit,
         };
         let mut amount = amount(account, kind, size);
         let available = balance + account.overdraft_limit;
         // What has piled up goes out at once: a home or a car by TED, a card's bill or an investment.
-        if direction == DEBIT && balance > account.income * 2 {
+        if direction == Debit && balance > account.income * 2 {
             match kind {
-                TED => amount = balance / 100 * (20 + i64::from(portion.below(76))),
-                PIX if fate.0 % 6 == 0 => {
+                Ted => amount = balance / 100 * (20 + i64::from(portion.below(76))),
+                Pix if fate.0 % 6 == 0 => {
                     let most = balance.min(account.income * 5);
                     amount = most / 100 * (10 + i64::from(portion.below(41)));
                 }
@@ -198,24 +181,24 @@ impl Movement {
             }
         }
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
-        if kind == PIX && night {
+        if kind == Pix && night {
             amount = amount.min(NIGHT_CAP);
         }
         // Most people look at their balance first and pay what they can.
-        if direction == DEBIT && amount > available && available >= 5_000 && fate.chance(8_500) {
+        if direction == Debit && amount > available && available >= 5_000 && fate.chance(8_500) {
             amount = available * (10 + i64::from(portion.below(70))) / 100;
-            if kind == WITHDRAWAL {
+            if kind == Withdrawal {
                 amount = (amount / 1_000 * 1_000).max(1_000);
             }
         }
         let status = match () {
-            () if direction == DEBIT && amount > available => DECLINED,
-            () if fate.0 % 200 == 0 => REVERSED,
-            () => COMPLETED,
+            () if direction == Debit && amount > available => Declined,
+            () if fate.0 % 200 == 0 => Reversed,
+            () => Completed,
         };
         let moved = match (status, direction) {
-            (COMPLETED, CREDIT) => amount,
-            (COMPLETED, _) => -amount,
+            (Completed, Credit) => amount,
+            (Completed, _) => -amount,
             _ => 0,
         };
         Self { time, bill: None, kind, direction, amount, status, balance: balance + moved, draw }
@@ -236,11 +219,11 @@ impl Movement {
             amount = amount * i64::from(80 + size.below(41)) / 100;
         }
         let paid_in = bill.is_paid_in();
-        let (kind, direction) = if paid_in { (DEPOSIT, CREDIT) } else { (PIX, DEBIT) };
+        let (kind, direction) = if paid_in { (Deposit, Credit) } else { (Pix, Debit) };
         let (status, moved) = match paid_in {
-            true => (COMPLETED, amount),
-            false if amount > balance + account.overdraft_limit => (DECLINED, 0),
-            false => (COMPLETED, -amount),
+            true => (Completed, amount),
+            false if amount > balance + account.overdraft_limit => (Declined, 0),
+            false => (Completed, -amount),
         };
         let balance = balance + moved;
         Self { time: due.time, bill: Some(bill), kind, direction, amount, status, balance, draw }
@@ -313,6 +296,16 @@ pub fn closing_balance(history: &History, account: &Account) -> i64 {
 
 const BASE_36: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
+/// The kind of key of a payment to an account with such a key.
+const fn paid_to(key: AccountPixKeyType) -> PixKeyType {
+    match key {
+        AccountPixKeyType::Cpf => PixKeyType::Cpf,
+        AccountPixKeyType::Phone => PixKeyType::Phone,
+        AccountPixKeyType::Email => PixKeyType::Email,
+        AccountPixKeyType::Evp => PixKeyType::Evp,
+    }
+}
+
 /// `E`, ISPB of the payer's bank, minute in UTC, eleven letters or digits (Banco Central, Pix).
 fn end_to_end_id(ispb: [u8; 8], time: i64, draw: Word) -> [u8; 32] {
     let mut id = *b"E00000000yyyyMMddHHmm00000000000";
@@ -333,18 +326,18 @@ fn end_to_end_id(ispb: [u8; 8], time: i64, draw: Word) -> [u8; 32] {
     id
 }
 
-fn channel(history: &History, movement: &Movement) -> u8 {
+fn channel(history: &History, movement: &Movement) -> Channel {
     let (draw, time) = (movement.draw.below(100), local_time(movement.time));
     // Branches are open from 10:00 to 16:00 on business days (Febraban).
     let open = (10 * HOUR..16 * HOUR).contains(&time)
         && history.days.at(local_day(movement.time)).business;
     match (movement.kind, movement.bill, draw) {
         // The employer's bank sends a file.
-        (DEPOSIT, Some(_), _) => INTERNET,
-        (WITHDRAWAL, _, 85..) | (DEPOSIT, _, 55..) | (TED, _, 94..) if open => BRANCH,
-        (WITHDRAWAL | DEPOSIT, ..) => ATM,
-        (TED, _, 60..) | (_, _, 97..) => INTERNET,
-        _ => MOBILE,
+        (Deposit, Some(_), _) => Internet,
+        (Withdrawal, _, 85..) | (Deposit, _, 55..) | (Ted, _, 94..) if open => Branch,
+        (Withdrawal | Deposit, ..) => Atm,
+        (Ted, _, 60..) | (_, _, 97..) => Internet,
+        _ => Mobile,
     }
 }
 
@@ -366,7 +359,7 @@ impl TransactionColumns {
             self.direction.push(movement.direction);
             self.amount.push(movement.amount);
             self.balance_after.push(balance);
-            self.currency.push(0);
+            self.currency.push(Currency::Brl);
             self.channel.push(channel(history, &movement));
             self.status.push(movement.status);
             self.occurred_at.push(movement.time);
@@ -377,15 +370,15 @@ impl TransactionColumns {
                 continue;
             };
             self.push_counterparty(&other, holder, history);
-            if movement.kind == PIX {
-                let payer = if movement.direction == DEBIT { OWN_ISPB } else { other.ispb };
-                if movement.direction == DEBIT {
+            if movement.kind == Pix {
+                let payer = if movement.direction == Debit { OWN_ISPB } else { other.ispb };
+                if movement.direction == Debit {
                     let rng = &history.context.rng;
                     let [key, ..] = rng.fours_at(Domain::Transaction, account.row, [(place, 1)]);
                     self.push_key_of(&other, key);
                 } else {
                     let key = account.pix_key.as_ref();
-                    self.pix_key_type.push(key.map(|key| ACCOUNT_KEYS[key.kind as usize]));
+                    self.pix_key_type.push(key.map(|key| paid_to(key.kind)));
                     self.pix_key.push(key.map(|key| key.key.as_str()));
                 }
                 self.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, draws[0]));
@@ -404,7 +397,7 @@ impl TransactionColumns {
             let of_kind = &reference.descriptions[movement.kind as usize];
             let texts = &of_kind[movement.direction as usize][party as usize];
             // A third say nothing; of a large Pix the first text says no more than what it is.
-            let large = movement.kind == PIX && movement.amount > LARGE_PIX;
+            let large = movement.kind == Pix && movement.amount > LARGE_PIX;
             texts.get(if large { 0 } else { movement.draw.0 as usize % (texts.len() * 3 / 2) })
         };
         match text {
@@ -448,24 +441,24 @@ impl TransactionColumns {
     /// 1.7%), between those that a person and a firm may have; firms show codes, which are EVP.
     fn push_key_of(&mut self, other: &Counterparty, [choice, high, low, _]: [Word; 4]) {
         let kind = match (&other.other, choice.below(1000)) {
-            (Other::Company(_), 0..37) => KEY_CNPJ,
-            (_, 37..186) => KEY_EMAIL,
-            (Other::Person(..), 186..539) => KEY_PHONE,
-            (Other::Person(..), 539..886) => KEY_CPF,
-            _ => KEY_EVP,
+            (Other::Company(_), 0..37) => PixKeyType::Cnpj,
+            (_, 37..186) => PixKeyType::Email,
+            (Other::Person(..), 186..539) => PixKeyType::Phone,
+            (Other::Person(..), 539..886) => PixKeyType::Cpf,
+            _ => PixKeyType::Evp,
         };
         self.pix_key_type.push(Some(kind));
         match (kind, &other.other) {
-            (KEY_CPF, Other::Person(_, cpf)) => self.pix_key.push_ascii(cpf),
-            (KEY_CNPJ, Other::Company(company)) => self.pix_key.push_ascii(&company.cnpj),
-            (KEY_PHONE, _) => {
+            (PixKeyType::Cpf, Other::Person(_, cpf)) => self.pix_key.push_ascii(cpf),
+            (PixKeyType::Cnpj, Other::Company(company)) => self.pix_key.push_ascii(&company.cnpj),
+            (PixKeyType::Phone, _) => {
                 let cities = &reference().cities;
                 let mut phone = *b"+55DD900000000";
                 phone[3..5].copy_from_slice(&cities.pick(high).ddd);
                 write_digits(&mut phone[6..], low.below(100_000_000));
                 self.pix_key.push_ascii(&phone);
             }
-            (KEY_EMAIL, _) => {
+            (PixKeyType::Email, _) => {
                 let mut email = *b"pix00000000@example.com";
                 write_digits(&mut email[3..11], high.below(100_000_000));
                 self.pix_key.push_ascii(&email);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use datagen_core::batch::Bank;
 use datagen_core::catalog::{self, FieldType, Relation, STREAMS, TABLES};
-use datagen_core::column::{Batch, Column, Texts, Values};
+use datagen_core::column::{Batch, Column, Values};
 use datagen_core::plan::{DEFAULT_AS_OF, Plan};
 
 /// Sixteen bytes.
@@ -48,7 +48,10 @@ pub fn concat(relation: &'static Relation, batches: impl IntoIterator<Item = Bat
     let mut columns: Vec<Column> = relation
         .fields
         .iter()
-        .map(|field| Column { values: empty(field.ty), validity: field.nullable.then(Vec::new) })
+        .map(|field| Column {
+            values: Values::empty(field.ty),
+            validity: field.nullable.then(Vec::new),
+        })
         .collect();
     for batch in batches {
         for (to, from) in columns.iter_mut().zip(batch.columns()) {
@@ -60,20 +63,6 @@ pub fn concat(relation: &'static Relation, batches: impl IntoIterator<Item = Bat
     }
     let names = relation.fields.iter().map(|field| field.name);
     Batch::new(relation, names.zip(columns).collect())
-}
-
-fn empty(ty: FieldType) -> Values {
-    match ty {
-        FieldType::Uuid => Values::Uuid(Vec::new()),
-        FieldType::Text | FieldType::Char(_) => {
-            Values::Text(Texts { offsets: vec![0], bytes: Vec::new() })
-        }
-        FieldType::Decimal { .. } | FieldType::Instant => Values::I64(Vec::new()),
-        FieldType::Int | FieldType::Date => Values::I32(Vec::new()),
-        FieldType::SmallInt => Values::I16(Vec::new()),
-        FieldType::Bool => Values::Bool(Vec::new()),
-        FieldType::Enum(_) => Values::Code(Vec::new()),
-    }
 }
 
 fn append(to: &mut Values, from: &Values) {

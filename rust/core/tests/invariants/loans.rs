@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use datagen_core::entity::loan::{Amortization, Installment, Schedule};
+use datagen_core::catalog::Amortization;
+use datagen_core::entity::loan::{Installment, Schedule};
 
 use crate::common::{Id, Read, days};
 use crate::customers::paid_by;

@@ -1,7 +1,7 @@
 //! The events of a stream as records: key, value, and `CloudEvents` headers in binary mode.
 
 use super::record::{Header, Records, Timestamps};
-use crate::column::{Batch, Column, Values};
+use crate::column::{Batch, Column};
 use crate::encode::{Encoded, Format, encode, text};
 
 /// What an event becomes, apart from its own fields.
@@ -91,8 +91,5 @@ impl<'a> Events<'a> {
 }
 
 fn instants(column: &Column) -> &[i64] {
-    match &column.values {
-        Values::I64(values) => values,
-        _ => panic!("a column of instants"),
-    }
+    column.values.stored()
 }

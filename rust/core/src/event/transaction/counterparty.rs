@@ -1,11 +1,13 @@
 //! Who is on the other side of a movement.
 
 use super::routine::Bill;
-use super::{DEPOSIT, Movement, OWN_ISPB, TED, WITHDRAWAL};
+use super::{Movement, OWN_ISPB};
 use crate::brazil::data::{Business, Company, Label, Party};
 use crate::brazil::documents::cpf;
 use crate::brazil::reference;
-use crate::entity::account::{Account, AccountType};
+use crate::catalog::AccountType;
+use crate::catalog::TransactionType::{Deposit, Ted, Withdrawal};
+use crate::entity::account::Account;
 use crate::rng::Word;
 
 /// How many of 10 000 payments to somebody drawn are to or from a firm.
@@ -90,12 +92,12 @@ pub(super) fn counterparty(
     if let Some(bill) = movement.bill {
         return Some(Counterparty::of_bill(account, bill, draws));
     }
-    if matches!(movement.kind, DEPOSIT | WITHDRAWAL) {
+    if matches!(movement.kind, Deposit | Withdrawal) {
         return None;
     }
     let mut other = Counterparty::new(draws);
     let own_of_1024 = if account.kind == AccountType::Checking { 300 } else { 800 };
-    if movement.kind == TED && movement.draw.0 & 0x3FF < own_of_1024 {
+    if movement.kind == Ted && movement.draw.0 & 0x3FF < own_of_1024 {
         other.other = Other::Own;
     }
     Some(other)

@@ -44,9 +44,11 @@ CORE: dict[str, frozenset[str] | None] = {
 #: Crates other than the standard library, and the one module that may use each.
 CORE_CRATES = {
     "crc32c": "encode",
+    "csv": "brazil",
     "flate2": "encode",
     "hashbrown": "keys",
     "lz4_flex": "encode",
+    "serde": "brazil",
     "snap": "encode",
     "zstd": "encode",
 }

@@ -30,6 +30,8 @@ macro_rules! enumerations {
     )*};
 }
 
+pub(crate) use enumerations;
+
 mod streams;
 mod tables;
 

@@ -3,7 +3,7 @@
 use super::Word;
 
 /// Chooses positions in proportion to their weights (Walker's alias method).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Weighted {
     /// For each slot: the position kept below the threshold, and the one above it.
     slots: Vec<(u32, u32)>,

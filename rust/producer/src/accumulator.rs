@@ -16,9 +16,6 @@ pub(crate) struct Accumulator {
     topics: Mutex<BTreeMap<Arc<str>, Filling>>,
 }
 
-/// Batches of each topic that have waited long enough, and when the next will have.
-pub(crate) type Lingered = (Vec<(Arc<str>, Vec<Packed>)>, Option<Instant>);
-
 /// The batches of a topic that are not full, and when each was begun.
 struct Filling {
     packer: Packer,
@@ -36,7 +33,7 @@ impl Accumulator {
     }
 
     /// Packs, and hands over full batches before another caller can pack: so they keep their order.
-    /// The moment at which the first of the others has waited long enough.
+    /// Whether others wait for more records.
     pub(crate) fn pack(
         &self,
         topic: &Arc<str>,
@@ -44,7 +41,7 @@ impl Accumulator {
         max_batch_bytes: usize,
         pack: impl FnOnce(&mut Packer, &mut Vec<Packed>),
         hand_over: impl FnOnce(Vec<Packed>),
-    ) -> Option<Instant> {
+    ) -> bool {
         let mut topics = self.topics();
         let filling = topics.entry(Arc::clone(topic)).or_insert_with(|| Filling {
             packer: Packer::new(partitions, self.batch_size, self.codec),
@@ -60,40 +57,48 @@ impl Accumulator {
         for packed in &out {
             filling.begun[packed.partition as usize] = None;
         }
-        let mut next = None;
         for (partition, begun) in (0..).zip(&mut filling.begun) {
             if filling.packer.holds(partition) {
-                let due = *begun.get_or_insert(now) + self.linger;
-                next = Some(next.map_or(due, |next| due.min(next)));
+                begun.get_or_insert(now);
             }
         }
         hand_over(out);
-        next
+        filling.begun.iter().any(Option::is_some)
     }
 
     /// Hands over every batch that is not full.
-    pub(crate) fn finish_all(&self, mut hand_over: impl FnMut(&Arc<str>, Vec<Packed>)) {
-        for (topic, filling) in self.topics().iter_mut() {
-            let mut out = Vec::new();
-            filling.finish(|_| true, &mut out);
-            hand_over(topic, out);
-        }
+    pub(crate) fn finish_all(&self, hand_over: impl FnMut(&Arc<str>, Vec<Packed>)) {
+        finish(&mut self.topics(), |_| true, hand_over);
     }
 
-    /// Takes batches that have waited long enough by now; `None` while a caller packs. `before` runs
-    /// while none can pack and before they are taken.
-    pub(crate) fn lingered(&self, now: Instant, before: impl FnOnce()) -> Option<Lingered> {
-        let mut topics = self.topics.try_lock().ok()?;
-        before();
-        let mut all = Vec::new();
-        for (topic, filling) in topics.iter_mut() {
-            let mut out = Vec::new();
-            filling.finish(|begun| begun.is_some_and(|begun| begun + self.linger <= now), &mut out);
-            all.push((Arc::clone(topic), out));
-        }
+    /// Hands over batches that have waited long enough by now, and says when to look again.
+    pub(crate) fn finish_lingered(
+        &self,
+        now: Instant,
+        hand_over: impl FnMut(&Arc<str>, Vec<Packed>),
+    ) -> Option<Instant> {
+        let Ok(mut topics) = self.topics.try_lock() else {
+            // A caller packs, and may fill these batches.
+            return Some(now + Duration::from_millis(1));
+        };
+        let waited = |begun: Option<Instant>| begun.is_some_and(|begun| begun + self.linger <= now);
+        finish(&mut topics, waited, hand_over);
         let begun = topics.values().flat_map(|filling| &filling.begun).flatten();
-        let next = begun.min().map(|begun| *begun + self.linger);
-        Some((all, next))
+        begun.min().map(|begun| *begun + self.linger)
+    }
+}
+
+fn finish(
+    topics: &mut BTreeMap<Arc<str>, Filling>,
+    which: impl Fn(Option<Instant>) -> bool,
+    mut hand_over: impl FnMut(&Arc<str>, Vec<Packed>),
+) {
+    for (topic, filling) in topics {
+        let mut out = Vec::new();
+        filling.finish(&which, &mut out);
+        if !out.is_empty() {
+            hand_over(topic, out);
+        }
     }
 }
 

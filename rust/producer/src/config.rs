@@ -26,21 +26,11 @@ impl fmt::Display for Address {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acks {
     /// None: a batch counts as acknowledged when it is handed to the network.
-    None,
+    None = 0,
     /// That of the leader.
-    Leader,
+    Leader = 1,
     /// That of all replicas that are in sync.
-    All,
-}
-
-impl Acks {
-    pub(crate) const fn code(self) -> i16 {
-        match self {
-            Self::None => 0,
-            Self::Leader => 1,
-            Self::All => -1,
-        }
-    }
+    All = -1,
 }
 
 /// How a client authenticates (RFC 4616, RFC 5802 and RFC 7677).

@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::answer::{self, Answer, ApiVersions, Malformed, Question};
@@ -30,31 +30,6 @@ const ANSWER_CAPACITY: usize = 16 << 10;
 /// The newest version of Produce that names topics; later ones number them.
 const LAST_PRODUCE_BY_NAME: i16 = 12;
 
-/// Versions of each request that a broker takes.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Versions(BTreeMap<i16, (i16, i16)>);
-
-impl Versions {
-    /// The newest version that both sides know.
-    pub(crate) fn of<R: Request>(&self) -> Result<i16, Error> {
-        let ours = R::VERSIONS;
-        let newest = if R::KEY == ApiKey::Produce as i16 { LAST_PRODUCE_BY_NAME } else { ours.max };
-        self.0
-            .get(&R::KEY)
-            .map(|&(oldest, latest)| (oldest.max(ours.min), latest.min(newest)))
-            .filter(|(oldest, latest)| oldest <= latest)
-            .map(|(_, version)| version)
-            .ok_or_else(|| {
-                let name = ApiKey::try_from(R::KEY)
-                    .map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
-                Error::new(
-                    Local::UnsupportedFeature,
-                    format!("the broker takes no version of {name} that we know"),
-                )
-            })
-    }
-}
-
 /// Opens connections.
 pub(crate) struct Connector<T> {
     pub(crate) config: Arc<Config>,
@@ -65,32 +40,32 @@ impl<T: Transport> Connector<T> {
     /// Connects, and waits as long as an answer may take.
     pub(crate) async fn open(&self, address: &Address) -> Result<Connection<T::Stream>, Error> {
         let limit = self.config.request_timeout;
-        timeout(limit, self.open_in_time(address)).await.unwrap_or_else(|_| {
-            let text = format!("{address} did not let us in within {limit:?}");
-            Err(Error::new(Local::TimedOut, text))
-        })
-    }
-
-    async fn open_in_time(&self, address: &Address) -> Result<Connection<T::Stream>, Error> {
-        let mut connection = Connection {
-            stream: self.transport.connect(address).await?,
-            versions: Versions::default(),
-            expires: None,
-            throttle: Duration::ZERO,
-            client_id: self.config.client_id.clone(),
+        let late = |_| {
+            Error::new(Local::TimedOut, format!("{address} did not let us in within {limit:?}"))
         };
-        connection.ask_versions().await.map_err(|error| error.at(address))?;
-        if let Some(sasl) = &self.config.sasl {
-            connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
-        }
-        Ok(connection)
+        let opening = async {
+            let mut connection = Connection {
+                stream: self.transport.connect(address).await?,
+                versions: BTreeMap::new(),
+                expires: None,
+                throttle: Duration::ZERO,
+                client_id: self.config.client_id.clone(),
+            };
+            connection.ask_versions().await.map_err(|error| error.at(address))?;
+            if let Some(sasl) = &self.config.sasl {
+                connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
+            }
+            Ok(connection)
+        };
+        timeout(limit, opening).await.map_err(late)?
     }
 }
 
 /// A connection that is authenticated.
 pub(crate) struct Connection<S> {
     pub(crate) stream: S,
-    pub(crate) versions: Versions,
+    /// Of each request the oldest and newest version that the broker takes.
+    versions: BTreeMap<i16, (i16, i16)>,
     /// When the broker will ask for authentication again.
     pub(crate) expires: Option<Instant>,
     /// How long a pause the broker has asked for.
@@ -99,13 +74,30 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S: Stream> Connection<S> {
+    /// The newest version that both sides know.
+    pub(crate) fn version<R: Request>(&self) -> Result<i16, Error> {
+        let ours = R::VERSIONS;
+        let newest = if R::KEY == ApiKey::Produce as i16 { LAST_PRODUCE_BY_NAME } else { ours.max };
+        self.versions
+            .get(&R::KEY)
+            .map(|&(oldest, latest)| (oldest.max(ours.min), latest.min(newest)))
+            .filter(|(oldest, latest)| oldest <= latest)
+            .map(|(_, version)| version)
+            .ok_or_else(|| {
+                let name = ApiKey::try_from(R::KEY)
+                    .map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
+                let text = format!("the broker takes no version of {name} that we know");
+                Error::new(Local::UnsupportedFeature, text)
+            })
+    }
+
     /// Sends a request and waits for its answer so long. No other request may be in flight.
     pub(crate) async fn call<R: Question>(
         &mut self,
         request: &R,
         limit: Duration,
     ) -> Result<R::Found, Error> {
-        let version = self.versions.of::<R>()?;
+        let version = self.version::<R>()?;
         let late = |_| Error::new(Local::TimedOut, "the broker does not answer");
         let answer = timeout(limit, self.exchange(request, version)).await.map_err(late)??;
         R::Found::decode(&answer, version).map_err(unreadable)
@@ -113,8 +105,7 @@ impl<S: Stream> Connection<S> {
 
     async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<Bytes, Error> {
         let frame = frame(request, version, 0, &self.client_id)?;
-        self.stream.write_all(&frame).await.map_err(|e| lost(&e))?;
-        self.stream.flush().await.map_err(|e| lost(&e))?;
+        write_frame(&mut self.stream, &frame).await?;
         let answer = read_answer(&mut self.stream).await?;
         let (_, body) = open_answer(&answer, R::Response::header_version(version))?;
         Ok(body)
@@ -135,7 +126,7 @@ impl<S: Stream> Connection<S> {
             return Err(Error::of_broker(error, format!("API versions: {error}")));
         }
         let ranges = found.ranges.into_iter().map(|(key, oldest, newest)| (key, (oldest, newest)));
-        (self.versions, self.throttle) = (Versions(ranges.collect()), found.throttle);
+        (self.versions, self.throttle) = (ranges.collect(), found.throttle);
         Ok(())
     }
 
@@ -212,6 +203,14 @@ pub(crate) fn frame<R: Request>(
     Ok(out)
 }
 
+pub(crate) async fn write_frame(
+    stream: &mut (impl AsyncWrite + Unpin),
+    frame: &[u8],
+) -> Result<(), Error> {
+    stream.write_all(frame).await.map_err(|e| lost(&e))?;
+    stream.flush().await.map_err(|e| lost(&e))
+}
+
 /// The bytes of the next answer.
 pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Bytes, Error> {
     let size = stream.read_u32().await.map_err(|e| lost(&e))? as usize;
@@ -238,7 +237,7 @@ pub(crate) fn open_answer(answer: &Bytes, header_version: i16) -> Result<(i32, B
     Ok((number, answer.slice_ref(body)))
 }
 
-pub(crate) fn lost(error: &io::Error) -> Error {
+fn lost(error: &io::Error) -> Error {
     let text = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the broker hung up".to_owned(),
         _ => error.to_string(),

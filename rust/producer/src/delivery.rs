@@ -1,7 +1,6 @@
 //! How deliveries ended: of each batch, and counted by topic and partition.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// A partition of a topic.
@@ -9,12 +8,6 @@ use std::sync::Arc;
 pub(crate) struct TopicPartition {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} partition {}", self.topic, self.partition)
-    }
 }
 
 /// A batch whose outcome is known.

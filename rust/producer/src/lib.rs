@@ -85,7 +85,8 @@ impl Producer {
     fn over<T: Transport>(transport: T, config: Config, batching: Batching) -> (Self, Sender<T>) {
         let shared = Arc::new(Shared::new(&config, batching));
         let (commands, received) = unbounded_channel();
-        let sender = Sender::new(transport, config, Arc::clone(&shared), received);
+        let commands_of_sender = (commands.downgrade(), received);
+        let sender = Sender::new(transport, config, Arc::clone(&shared), commands_of_sender);
         (Self { shared, commands }, sender)
     }
 
@@ -132,7 +133,6 @@ impl Producer {
     /// Sends no batch of a topic that is longer, where records can be parted, and aims below that.
     pub fn limit(&self, topic: &Topic, bytes: usize) {
         self.shared.limit(&topic.name, bytes);
-        self.order(Command::Limit(Arc::clone(&topic.name), bytes));
     }
 
     /// The longest batch that a topic takes: what was said or learned of it.
@@ -161,7 +161,7 @@ impl Producer {
     ///
     /// A batch is sent when it is full, or has waited for [`Config::linger`].
     pub fn send(&self, topic: &Topic, events: &Events) {
-        let next = self.shared.accumulator.pack(
+        let lingers = self.shared.accumulator.pack(
             &topic.name,
             topic.partitions,
             self.most(topic),
@@ -171,8 +171,8 @@ impl Producer {
             },
             |batches| self.hand_over(&topic.name, batches),
         );
-        if let Some(moment) = next {
-            self.order(Command::Linger(moment));
+        if lingers {
+            self.order(Command::Linger);
         }
     }
 

@@ -121,6 +121,7 @@ impl PartitionQueue {
         // for numbered ones, once they have one of them: before, they take any number.
         let most = if self.config.idempotent && self.has_numbered { REMEMBERED } else { 1 };
         !self.waiting.is_empty()
+            && (self.producer != Producer::NONE || !self.config.idempotent)
             && self.in_flight.len() < most
             && self.returned.is_empty()
             && self.gap.is_none()

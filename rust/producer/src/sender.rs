@@ -14,12 +14,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use datagen_core::encode::kafka::{Packed, Producer as Numbering};
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::protocol::HeaderVersion;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
-use crate::answer::{Answer as _, Produced};
+use crate::answer::{Answer as _, Metadata, Produced, ProducerId};
 use crate::cluster;
 use crate::config::{Acks, Address, Config};
 use crate::connection::{Connector, open_answer, unreadable};
@@ -27,7 +27,7 @@ use crate::error::{Error, Local};
 use crate::queue::Attempt;
 use crate::shared::Shared;
 use crate::transport::Transport;
-use broker::{Broker, ConnectionEvent, Event};
+use broker::{Broker, ConnectionEvent, Dialer, Event, Session};
 use lookup::Lookup;
 use topics::Topics;
 
@@ -40,12 +40,10 @@ pub(crate) enum Command {
     Topics(Vec<Arc<str>>),
     /// Send batches of a topic, after those that were handed over before.
     Batches(Arc<str>, Vec<Packed>),
-    /// Send no batch of a topic that is longer.
-    Limit(Arc<str>, usize),
     /// Connect to the leaders of topics, and report those that are not reached.
     Reach(Vec<Arc<str>>),
-    /// Finish batches that have waited for more records, at that moment.
-    Linger(Instant),
+    /// Finish batches that have waited long enough for more records.
+    Linger,
     /// Send nothing for the moment.
     Hold,
     /// Send again.
@@ -57,12 +55,13 @@ pub(crate) enum Command {
 }
 
 pub(crate) struct Sender<T> {
-    connector: Arc<Connector<T>>,
+    dialer: Dialer<T>,
     config: Arc<Config>,
     shared: Arc<Shared>,
     commands: UnboundedReceiver<Command>,
+    /// Where lingered batches go, after those that were handed over before.
+    own_commands: WeakUnboundedSender<Command>,
     events: UnboundedReceiver<Event>,
-    post: UnboundedSender<Event>,
     brokers: BTreeMap<i32, Broker>,
     topics: Topics,
     metadata: Lookup,
@@ -79,17 +78,18 @@ impl<T: Transport> Sender<T> {
         transport: T,
         config: Config,
         shared: Arc<Shared>,
-        commands: UnboundedReceiver<Command>,
+        (own_commands, commands): (WeakUnboundedSender<Command>, UnboundedReceiver<Command>),
     ) -> Self {
-        let (post, events) = unbounded_channel();
         let config = Arc::new(config);
+        let connector = Arc::new(Connector { config: Arc::clone(&config), transport });
+        let (sender, events) = unbounded_channel();
         Self {
             topics: Topics::new(Arc::clone(&config), Arc::clone(&shared)),
-            connector: Arc::new(Connector { config: Arc::clone(&config), transport }),
+            dialer: Dialer { connector, events: sender },
             shared,
             commands,
+            own_commands,
             events,
-            post,
             brokers: BTreeMap::new(),
             metadata: Lookup::new(false),
             producer_id: Lookup::new(config.idempotent),
@@ -135,10 +135,9 @@ impl<T: Transport> Sender<T> {
                 self.metadata.wanted = true;
             }
             Command::Batches(name, batches) => self.topics.push(&name, batches, Instant::now()),
-            Command::Linger(moment) => {
-                self.linger = Some(self.linger.map_or(moment, |before| before.min(moment)));
+            Command::Linger => {
+                self.linger.get_or_insert_with(|| Instant::now() + self.config.linger);
             }
-            Command::Limit(name, bytes) => self.topics.limit(&name, bytes),
             Command::Reach(names) => self.reaching = names,
             Command::Hold => self.open = false,
             Command::Open => {
@@ -158,19 +157,13 @@ impl<T: Transport> Sender<T> {
     }
 
     fn take(&mut self, event: Event) {
+        let now = Instant::now();
         match event {
-            Event::Connection { node, generation, event } => {
+            Event::Connection(node, generation, event) => {
                 let broker = self.brokers.get_mut(&node);
                 if let Some(broker) = broker.filter(|broker| broker.generation == generation) {
                     match event {
-                        ConnectionEvent::Opened { versions, expires, throttle } => {
-                            broker.error = None;
-                            broker.heard(Instant::now(), throttle);
-                            match versions.of::<ProduceRequest>() {
-                                Ok(version) => broker.opened(version, expires),
-                                Err(error) => self.shared.fail(error),
-                            }
-                        }
+                        ConnectionEvent::Opened(session) => broker.opened(now, session),
                         ConnectionEvent::Written(correlation) => self.written(node, correlation),
                         ConnectionEvent::Answered(answer) => {
                             if let Err(error) = self.answered(node, &answer) {
@@ -181,29 +174,36 @@ impl<T: Transport> Sender<T> {
                     }
                 }
             }
-            Event::Metadata(Ok(found)) => {
-                self.metadata.done(&self.config, found.throttle);
-                self.metadata.wanted |= self.topics.update(&found, Instant::now());
-                for (node, address) in found.brokers {
-                    match self.brokers.get_mut(&node) {
-                        // It has moved; what is in flight is answered or lost at its old address.
-                        Some(known) => known.address = address,
-                        None => drop(self.brokers.insert(node, Broker::new(node, address))),
-                    }
+            Event::Metadata(found) => {
+                let throttle = found.as_ref().ok().map(|found| found.throttle);
+                self.metadata.end(throttle, &self.config);
+                match found {
+                    Ok(found) => self.learn(found, now),
+                    Err(error) => self.note(error),
                 }
             }
-            Event::ProducerId(Ok((id, epoch, throttle))) => {
-                self.producer_id.done(&self.config, throttle);
-                self.topics.set_producer(Numbering { id, epoch, sequence: 0 });
+            Event::ProducerId(found) => {
+                let throttle = found.as_ref().ok().map(|found| found.throttle);
+                self.producer_id.end(throttle, &self.config);
+                match found {
+                    Ok(ProducerId { id, epoch, .. }) => {
+                        self.topics.set_producer(Numbering { id, epoch, sequence: 0 });
+                    }
+                    Err(error) => self.note(error),
+                }
             }
-            Event::Metadata(Err(error)) => {
-                self.metadata.failed(&self.config);
-                self.note(error);
-            }
-            Event::ProducerId(Err(error)) => {
-                self.producer_id.failed(&self.config);
-                self.note(error);
-            }
+        }
+    }
+
+    fn learn(&mut self, found: Metadata, now: Instant) {
+        self.metadata.wanted |= self.topics.update(&found, now);
+        for (node, host, port) in found.brokers {
+            let Ok(port) = u16::try_from(port) else { continue };
+            let address = Address { host, port };
+            // If it has moved, what is in flight is answered or lost at its old address.
+            let known =
+                self.brokers.entry(node).or_insert_with(|| Broker::new(node, address.clone()));
+            known.address = address;
         }
     }
 
@@ -220,16 +220,14 @@ impl<T: Transport> Sender<T> {
     }
 
     fn written(&mut self, node: i32, correlation: i32) {
-        let answers = self.config.acks != Acks::None;
-        let (broker, now) = (self.broker(node), Instant::now());
-        if answers {
+        let (now, silent) = (Instant::now(), self.config.acks == Acks::None);
+        let broker = self.broker(node);
+        if !silent {
             let mut requests = broker.requests.iter_mut();
             if let Some(request) = requests.find(|one| one.correlation == correlation) {
                 request.written = true;
             }
-        } else if let Some(request) = broker.requests.pop_front() {
-            broker.failures = 0;
-            broker.heard(now, Duration::ZERO);
+        } else if let Some(request) = broker.answered(now, Duration::ZERO) {
             for partition in &request.partitions {
                 self.topics.complete(partition, Attempt::Acknowledged, now);
             }
@@ -239,15 +237,13 @@ impl<T: Transport> Sender<T> {
 
     fn answered(&mut self, node: i32, answer: &Bytes) -> Result<(), Error> {
         let (broker, now) = (self.broker(node), Instant::now());
-        let Some(version) = broker.version() else { return Ok(()) };
+        let Some(Session { version, .. }) = broker.session() else { return Ok(()) };
         let (correlation, body) = open_answer(answer, ProduceResponse::header_version(version))?;
         if broker.requests.front().is_none_or(|request| request.correlation != correlation) {
             return Err(Error::new(Local::BadMessage, "a broker answered what nobody asked"));
         }
         let response = Produced::decode(&body, version).map_err(unreadable)?;
-        let request = broker.requests.pop_front().expect("looked at before");
-        broker.failures = 0;
-        broker.heard(now, response.throttle);
+        let Some(request) = broker.answered(now, response.throttle) else { return Ok(()) };
         if !response.throttle.is_zero() {
             self.shared.progress(response.throttle);
         }
@@ -279,9 +275,7 @@ impl<T: Transport> Sender<T> {
     fn closed(&mut self, node: i32, error: &Error) {
         let (config, now) = (Arc::clone(&self.config), Instant::now());
         let broker = self.broker(node);
-        broker.failures += 1;
-        broker.error = Some(error.clone());
-        broker.close(now + config.backoff(broker.failures));
+        broker.lost(now, error, &config);
         let error = if error.is_final() { error.clone() } else { error.at(&broker.address) };
         for request in std::mem::take(&mut broker.requests) {
             for partition in &request.partitions {
@@ -315,7 +309,7 @@ impl<T: Transport> Sender<T> {
     fn watch_time(&mut self) {
         let now = Instant::now();
         if self.linger.is_some_and(|moment| moment <= now) {
-            self.take_lingered(now);
+            self.finish_lingered(now);
         }
         let pause = |broker: &Broker| broker.quiet_until.min(now);
         self.topics.excuse(|leader| self.brokers.get(&leader).map(pause));
@@ -333,62 +327,48 @@ impl<T: Transport> Sender<T> {
         }
     }
 
-    /// Takes batches that have waited long enough for more records.
-    fn take_lingered(&mut self, now: Instant) {
-        // What was handed over before comes first: while no caller can pack, all of it is there.
-        let (shared, mut before) = (Arc::clone(&self.shared), Vec::new());
-        let lingered = shared.accumulator.lingered(now, || {
-            while let Ok(command) = self.commands.try_recv() {
-                before.push(command);
-            }
-        });
-        for command in before {
-            self.obey(command);
-        }
-        let Some((all, next)) = lingered else {
-            // A caller packs, and may fill these batches.
-            self.linger = Some(now + Duration::from_millis(1));
-            return;
-        };
-        self.linger = next;
-        for (name, batches) in all {
+    /// Hands over batches that have waited long enough for more records.
+    fn finish_lingered(&mut self, now: Instant) {
+        let Some(commands) = self.own_commands.upgrade() else { return };
+        self.linger = self.shared.accumulator.finish_lingered(now, |topic, batches| {
             self.shared.queue(&batches);
-            self.topics.push(&name, batches, now);
-        }
+            let _ = commands.send(Command::Batches(Arc::clone(topic), batches));
+        });
     }
 
     /// Asks the cluster for what has to be known.
     fn look_up(&mut self) {
         let now = Instant::now();
         if self.metadata.start(now) {
-            let topics: Vec<_> = self.topics.names().map(|name| (**name).to_owned()).collect();
-            let (addresses, connector, post) = self.to_ask();
-            tokio::spawn(async move {
-                let found = cluster::metadata(&addresses, &connector, &topics).await;
-                let _ = post.send(Event::Metadata(found));
+            let topics = self.topics.names().cloned().collect();
+            self.ask(|addresses, connector| async {
+                Event::Metadata(cluster::metadata(addresses, connector, topics).await)
             });
         }
         if self.producer_id.start(now) {
-            let (addresses, connector, post) = self.to_ask();
-            tokio::spawn(async move {
-                let found = cluster::producer_id(&addresses, &connector).await;
-                let _ = post.send(Event::ProducerId(found));
+            self.ask(|addresses, connector| async {
+                Event::ProducerId(cluster::producer_id(addresses, connector).await)
             });
         }
     }
 
-    /// What a lookup takes: addresses, of brokers that answer first, and where the answer goes.
-    fn to_ask(&self) -> (Vec<Address>, Arc<Connector<T>>, UnboundedSender<Event>) {
+    /// Asks any broker, those first that are connected.
+    fn ask<F>(&self, ask: impl FnOnce(Vec<Address>, Arc<Connector<T>>) -> F)
+    where
+        F: Future<Output = Event> + Send + 'static,
+    {
         let mut brokers: Vec<_> = self.brokers.values().collect();
-        brokers.sort_by_key(|broker| broker.version().is_none());
+        brokers.sort_by_key(|broker| broker.session().is_none());
         let mut addresses: Vec<_> = brokers.iter().map(|broker| broker.address.clone()).collect();
         addresses.extend(self.config.bootstrap.iter().cloned());
-        (addresses, Arc::clone(&self.connector), self.post.clone())
+        let event = ask(addresses, Arc::clone(&self.dialer.connector));
+        let events = self.dialer.events.clone();
+        tokio::spawn(async move { events.send(event.await) });
     }
 
     /// Sends all batches that may be sent.
     fn send(&mut self) {
-        if !self.open || !self.topics.may_send() {
+        if !self.open {
             return;
         }
         let now = Instant::now();
@@ -397,7 +377,7 @@ impl<T: Transport> Sender<T> {
         for (node, partitions) in ready {
             let broker = self.brokers.get_mut(&node).expect("a broker that is known");
             let topics = &mut self.topics;
-            if let Err(error) = broker.send(partitions, topics, now, &self.connector, &self.post) {
+            if let Err(error) = broker.send(partitions, topics, now, &self.dialer) {
                 self.shared.fail(error);
             }
         }
@@ -410,10 +390,12 @@ impl<T: Transport> Sender<T> {
         }
         let (now, mut unreached) = (Instant::now(), BTreeMap::new());
         for name in &self.reaching {
-            let Some(leaders) = self.topics.leaders(name) else { continue };
-            let mut is_unknown = true;
+            let leaders = self.topics.leaders(name);
+            if leaders.is_empty() {
+                let text = format!("topic {name} has not been found");
+                unreached.insert((-1, 0), Error::new(Local::UnknownTopic, text));
+            }
             for (partition, leader) in (0..).zip(leaders) {
-                is_unknown = false;
                 let Some(broker) = self.brokers.get_mut(&leader) else {
                     let text = format!("{name} partition {partition} has no leader");
                     let error = Error::of_broker(ResponseError::LeaderNotAvailable, text);
@@ -421,19 +403,13 @@ impl<T: Transport> Sender<T> {
                     self.metadata.wanted = true;
                     continue;
                 };
-                broker.connect(now, &self.connector, &self.post);
-                if broker.version().is_none() {
-                    let silent = || {
-                        let text = format!("{} does not answer", broker.address);
-                        Error::new(Local::TimedOut, text)
-                    };
-                    let error = broker.error.clone().unwrap_or_else(silent);
+                broker.connect(now, &self.dialer);
+                if broker.session().is_none() {
+                    let silent = format!("{} does not answer", broker.address);
+                    let silent = Error::new(Local::TimedOut, silent);
+                    let error = broker.error.as_ref().unwrap_or(&silent);
                     unreached.insert((leader, 0), error.at(&broker.address));
                 }
-            }
-            if is_unknown {
-                let text = format!("topic {name} has not been found");
-                unreached.insert((-1, 0), Error::new(Local::UnknownTopic, text));
             }
         }
         if unreached.is_empty() {

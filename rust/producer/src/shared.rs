@@ -170,32 +170,19 @@ impl Shared {
 
     // --- by the sender
 
-    /// Counts deliveries of a partition.
-    pub(crate) fn settle(
-        &self,
-        topic: &Arc<str>,
-        partition: i32,
-        deliveries: impl IntoIterator<Item = Delivery>,
-    ) {
-        let mut deliveries = deliveries.into_iter().peekable();
-        if deliveries.peek().is_none() {
-            return;
-        }
+    /// Counts a delivery of a partition.
+    pub(crate) fn settle(&self, of: &TopicPartition, delivery: &Delivery) {
         let mut state = self.state();
         let was_full = !self.has_capacity(&state);
-        let State { tallies, progress, has_failed, records, bytes, .. } = &mut *state;
-        let of = TopicPartition { topic: Arc::clone(topic), partition };
-        let tally = tallies.entry(of).or_default();
-        for delivery in deliveries {
-            tally.add(&delivery);
-            match delivery.outcome {
-                DeliveryOutcome::Acknowledged { .. } => {
-                    *progress = (*progress).max(Some(Instant::now()));
-                }
-                DeliveryOutcome::Failed { .. } => *has_failed = true,
+        state.tallies.entry(of.clone()).or_default().add(delivery);
+        match delivery.outcome {
+            DeliveryOutcome::Failed { .. } => state.has_failed = true,
+            DeliveryOutcome::Acknowledged { .. } => {
+                state.progress = state.progress.max(Some(Instant::now()));
             }
-            (*records, *bytes) = (*records - delivery.records, *bytes - delivery.bytes);
         }
+        state.records -= delivery.records;
+        state.bytes -= delivery.bytes;
         // Callers wait for nothing else, and to wake them for each batch costs more than the batch.
         if state.records == 0 || (was_full && self.has_capacity(&state)) {
             self.changed.notify_all();
@@ -279,7 +266,8 @@ mod tests {
 
     fn acknowledge(shared: &Shared, records: usize, bytes: usize) {
         let outcome = DeliveryOutcome::Acknowledged { perhaps_twice: false };
-        shared.settle(&"topic".into(), 0, [Delivery { records, bytes, outcome }]);
+        let of = TopicPartition { topic: "topic".into(), partition: 0 };
+        shared.settle(&of, &Delivery { records, bytes, outcome });
     }
 
     /// Whether `wait` comes back by itself while `batches` are acknowledged.

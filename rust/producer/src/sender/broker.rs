@@ -13,32 +13,34 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::cluster::Metadata;
+use super::topics::Topics;
+use crate::answer::{Metadata, ProducerId};
 use crate::config::{Address, Config};
-use crate::connection::{Connection, Connector, Versions, frame, lost, read_answer};
+use crate::connection::{Connection, Connector, frame, read_answer, write_frame};
 use crate::delivery::TopicPartition;
 use crate::error::{Error, Local};
-use crate::transport::{Stream, Transport};
+use crate::transport::Transport;
 
-use super::topics::Topics;
-
-/// What the tasks that use the network report.
+/// What tasks report that use the network.
 pub(super) enum Event {
-    Connection { node: i32, generation: u64, event: ConnectionEvent },
+    /// Of a connection to the broker of that number, by its generation.
+    Connection(i32, u64, ConnectionEvent),
     Metadata(Result<Metadata, Error>),
-    ProducerId(Result<(i64, i16, Duration), Error>),
+    ProducerId(Result<ProducerId, Error>),
 }
 
 pub(super) enum ConnectionEvent {
-    Opened {
-        versions: Versions,
-        expires: Option<Instant>,
-        throttle: Duration,
-    },
+    Opened(Session),
     /// The request of that number is written.
     Written(i32),
     Answered(Bytes),
     Closed(Error),
+}
+
+/// What starts tasks that use the network.
+pub(super) struct Dialer<T> {
+    pub(super) connector: Arc<Connector<T>>,
+    pub(super) events: UnboundedSender<Event>,
 }
 
 pub(super) struct Broker {
@@ -51,7 +53,7 @@ pub(super) struct Broker {
     correlation: i32,
     /// The partition of the last batch.
     last_sent: Option<TopicPartition>,
-    pub(super) failures: u32,
+    failures: u32,
     /// Why there is no connection, if the last try was in vain.
     pub(super) error: Option<Error>,
     /// When it answered last, or will want to be sent to again.
@@ -64,13 +66,22 @@ enum Link {
     Closed {
         not_before: Instant,
     },
-    /// Without a version while it is being made.
+    /// Without a session while it is being made.
     Open {
         outbox: UnboundedSender<(i32, Bytes)>,
-        version: Option<i16>,
-        expires: Option<Instant>,
         task: AbortHandle,
+        session: Option<Session>,
     },
+}
+
+/// What a broker has said of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Session {
+    /// The version of Produce to speak.
+    pub(super) version: i16,
+    /// When the broker will ask for authentication again.
+    expires: Option<Instant>,
+    throttle: Duration,
 }
 
 /// A request in flight.
@@ -100,27 +111,35 @@ impl Broker {
         }
     }
 
-    /// The version of Produce to speak, once there is a connection.
-    pub(super) const fn version(&self) -> Option<i16> {
+    pub(super) const fn session(&self) -> Option<Session> {
         match self.link {
-            Link::Open { version, .. } => version,
+            Link::Open { session, .. } => session,
             Link::Closed { .. } => None,
         }
     }
 
     /// Its connection is there.
-    pub(super) const fn opened(&mut self, version: i16, expires: Option<Instant>) {
-        if let Link::Open { version: its, expires: end, .. } = &mut self.link {
-            (*its, *end) = (Some(version), expires);
+    pub(super) fn opened(&mut self, now: Instant, by: Session) {
+        if let Link::Open { session, .. } = &mut self.link {
+            *session = Some(by);
         }
+        self.error = None;
+        self.heard(now, by.throttle);
     }
 
-    /// It has answered, and asks for a pause of this length (KIP-219).
-    pub(super) fn heard(&mut self, now: Instant, throttle: Duration) {
+    /// It asks for a pause of this length (KIP-219).
+    fn heard(&mut self, now: Instant, throttle: Duration) {
         if !throttle.is_zero() {
             self.quiet_until = self.quiet_until.max(now + throttle);
         }
         self.heard = now.max(self.quiet_until);
+    }
+
+    /// Its oldest request, which it has answered.
+    pub(super) fn answered(&mut self, now: Instant, throttle: Duration) -> Option<Request> {
+        self.failures = 0;
+        self.heard(now, throttle);
+        self.requests.pop_front()
     }
 
     /// When its oldest request runs out of time: brokers answer one after the other, and none while
@@ -139,37 +158,10 @@ impl Broker {
     }
 
     /// Connects, unless there is a connection or it is too early for another try.
-    pub(super) fn connect<T: Transport>(
-        &mut self,
-        now: Instant,
-        connector: &Arc<Connector<T>>,
-        post: &UnboundedSender<Event>,
-    ) {
+    pub(super) fn connect<T: Transport>(&mut self, now: Instant, dialer: &Dialer<T>) {
         if matches!(self.link, Link::Closed { not_before } if not_before <= now) {
-            self.open(connector, post);
+            self.open(dialer);
         }
-    }
-
-    /// The connection to send by, as a channel and a version of Produce, once it is there. A session
-    /// that has expired is renewed when all its requests are answered.
-    fn link<T: Transport>(
-        &mut self,
-        now: Instant,
-        connector: &Arc<Connector<T>>,
-        post: &UnboundedSender<Event>,
-    ) -> Option<(UnboundedSender<(i32, Bytes)>, i16)> {
-        self.connect(now, connector, post);
-        let Link::Open { outbox, version: Some(version), expires, .. } = &self.link else {
-            return None;
-        };
-        if expires.is_none_or(|moment| moment > now) {
-            return Some((outbox.clone(), *version));
-        }
-        if self.requests.is_empty() {
-            self.close(now);
-            self.open(connector, post);
-        }
-        None
     }
 
     /// Sends batches of these partitions, in as many requests as may be in flight.
@@ -178,51 +170,82 @@ impl Broker {
         mut ready: Vec<TopicPartition>,
         topics: &mut Topics,
         now: Instant,
-        connector: &Arc<Connector<T>>,
-        post: &UnboundedSender<Event>,
+        dialer: &Dialer<T>,
     ) -> Result<(), Error> {
         if self.quiet_until > now {
             return Ok(());
         }
-        let Some((outbox, version)) = self.link(now, connector, post) else { return Ok(()) };
-        let config = &connector.config;
+        self.connect(now, dialer);
+        let Link::Open { outbox, session: Some(session), .. } = &self.link else {
+            return Ok(());
+        };
+        if session.expires.is_some_and(|moment| moment <= now) {
+            // The session is renewed when all its requests are answered.
+            if self.requests.is_empty() {
+                self.close(now);
+                self.open(dialer);
+            }
+            return Ok(());
+        }
+        let config = &dialer.connector.config;
         // After the partition of the last batch, so that none starves.
         let start = ready.partition_point(|of| Some(of) <= self.last_sent.as_ref());
         ready.rotate_left(start);
         let mut ready = ready.into_iter().peekable();
         while ready.peek().is_some() && self.requests.len() < config.max_in_flight {
             let (mut size, mut partitions) = (0, Vec::new());
-            let mut by_topic: BTreeMap<Arc<str>, Vec<PartitionProduceData>> = BTreeMap::new();
+            let mut data: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
             while size < config.max_request_bytes {
                 let Some(of) = ready.next() else { break };
                 let Some(batch) = topics.send(&of, self.node) else { continue };
                 size += batch.len();
-                let data = PartitionProduceData::default().with_index(of.partition);
-                by_topic
-                    .entry(Arc::clone(&of.topic))
-                    .or_default()
-                    .push(data.with_records(Some(batch)));
+                let batch = PartitionProduceData::default()
+                    .with_index(of.partition)
+                    .with_records(Some(batch));
+                data.entry(Arc::clone(&of.topic)).or_default().push(batch);
                 partitions.push(of);
             }
+            let data = data.into_iter().map(|(name, batches)| {
+                let name = TopicName(StrBytes::from_string((*name).to_owned()));
+                TopicProduceData::default().with_name(name).with_partition_data(batches)
+            });
+            let timeout = config.request_timeout.as_millis();
+            let request = ProduceRequest::default()
+                .with_transactional_id(None)
+                .with_acks(config.acks as i16)
+                .with_timeout_ms(i32::try_from(timeout).unwrap_or(i32::MAX))
+                .with_topic_data(data.collect());
             self.correlation = self.correlation.wrapping_add(1);
             let correlation = self.correlation;
             self.last_sent = partitions.last().cloned();
-            let request = produce_request(by_topic, config);
             self.requests.push_back(Request { correlation, partitions, at: now, written: false });
-            let frame = frame(&request, version, correlation, &config.client_id)?;
+            let frame = frame(&request, session.version, correlation, &config.client_id)?;
             // If the task has ended, the event that says why is still to be taken.
             let _ = outbox.send((correlation, frame.freeze()));
         }
         Ok(())
     }
 
-    fn open<T: Transport>(&mut self, connector: &Arc<Connector<T>>, post: &UnboundedSender<Event>) {
+    fn open<T: Transport>(&mut self, dialer: &Dialer<T>) {
         self.generation += 1;
         let (outbox, frames) = unbounded_channel();
-        let task = Task { node: self.node, generation: self.generation, post: post.clone() };
-        let task = tokio::spawn(task.run(self.address.clone(), Arc::clone(connector), frames));
+        let (node, generation, events) = (self.node, self.generation, dialer.events.clone());
+        let (address, connector) = (self.address.clone(), Arc::clone(&dialer.connector));
+        let report = move |event| drop(events.send(Event::Connection(node, generation, event)));
+        let task = tokio::spawn(async move {
+            if let Err(error) = serve(&address, &connector, frames, &report).await {
+                report(ConnectionEvent::Closed(error));
+            }
+        });
         let task = task.abort_handle();
-        self.link = Link::Open { outbox, version: None, expires: None, task };
+        self.link = Link::Open { outbox, task, session: None };
+    }
+
+    /// The connection is gone, or could not be made.
+    pub(super) fn lost(&mut self, now: Instant, error: &Error, config: &Config) {
+        self.failures += 1;
+        self.error = Some(error.clone());
+        self.close(now + config.backoff(self.failures));
     }
 
     /// Drops the connection at once: what it has not written must not arrive any more.
@@ -235,82 +258,37 @@ impl Broker {
     }
 }
 
-fn produce_request(
-    by_topic: BTreeMap<Arc<str>, Vec<PartitionProduceData>>,
-    config: &Config,
-) -> ProduceRequest {
-    let topics = by_topic.into_iter().map(|(name, partitions)| {
-        TopicProduceData::default()
-            .with_name(TopicName(StrBytes::from_string((*name).to_owned())))
-            .with_partition_data(partitions)
-    });
-    let timeout = config.request_timeout.as_millis();
-    ProduceRequest::default()
-        .with_transactional_id(None)
-        .with_acks(config.acks.code())
-        .with_timeout_ms(i32::try_from(timeout).unwrap_or(i32::MAX))
-        .with_topic_data(topics.collect())
-}
-
-/// The task that reads from and writes to one connection.
-struct Task {
-    node: i32,
-    generation: u64,
-    post: UnboundedSender<Event>,
-}
-
-impl Task {
-    fn post(&self, event: ConnectionEvent) {
-        let (node, generation) = (self.node, self.generation);
-        let _ = self.post.send(Event::Connection { node, generation, event });
-    }
-
-    async fn run<T: Transport>(
-        self,
-        address: Address,
-        connector: Arc<Connector<T>>,
-        frames: UnboundedReceiver<(i32, Bytes)>,
-    ) {
-        let error = match connector.open(&address).await {
-            Ok(connection) => self.serve(connection, frames).await,
-            Err(error) => error,
-        };
-        self.post(ConnectionEvent::Closed(error));
-    }
-
-    async fn serve(
-        &self,
-        connection: Connection<impl Stream>,
-        mut frames: UnboundedReceiver<(i32, Bytes)>,
-    ) -> Error {
-        let Connection { stream, versions, expires, throttle, .. } = connection;
-        self.post(ConnectionEvent::Opened { versions, expires, throttle });
-        let (mut reader, mut writer) = tokio::io::split(stream);
-        let reading = async {
-            loop {
-                match read_answer(&mut reader).await {
-                    Ok(answer) => self.post(ConnectionEvent::Answered(answer)),
-                    Err(error) => return error,
-                }
+/// Reads from and writes to one connection until it ends.
+async fn serve<T: Transport>(
+    address: &Address,
+    connector: &Connector<T>,
+    mut frames: UnboundedReceiver<(i32, Bytes)>,
+    report: &impl Fn(ConnectionEvent),
+) -> Result<(), Error> {
+    let connection = connector.open(address).await?;
+    let version = connection.version::<ProduceRequest>()?;
+    let Connection { stream, expires, throttle, .. } = connection;
+    report(ConnectionEvent::Opened(Session { version, expires, throttle }));
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let reading = async {
+        loop {
+            match read_answer(&mut reader).await {
+                Ok(answer) => report(ConnectionEvent::Answered(answer)),
+                Err(error) => return Err(error),
             }
-        };
-        let writing = async {
-            while let Some((correlation, frame)) = frames.recv().await {
-                if let Err(error) = writer.write_all(&frame).await {
-                    return lost(&error);
-                }
-                if let Err(error) = writer.flush().await {
-                    return lost(&error);
-                }
-                self.post(ConnectionEvent::Written(correlation));
-            }
-            let _ = writer.shutdown().await;
-            Error::new(Local::Transport, "closed")
-        };
-        tokio::select! {
-            biased;
-            error = reading => error,
-            error = writing => error,
         }
+    };
+    let writing = async {
+        while let Some((correlation, frame)) = frames.recv().await {
+            write_frame(&mut writer, &frame).await?;
+            report(ConnectionEvent::Written(correlation));
+        }
+        let _ = writer.shutdown().await;
+        Err(Error::new(Local::Transport, "closed"))
+    };
+    tokio::select! {
+        biased;
+        ended = reading => ended,
+        ended = writing => ended,
     }
 }

@@ -32,15 +32,13 @@ impl Lookup {
         starts
     }
 
-    pub(super) fn done(&mut self, config: &Config, throttle: Duration) {
-        (self.running, self.failures) = (false, 0);
+    /// It has ended, with the pause that the cluster asks for if it has answered.
+    pub(super) fn end(&mut self, throttle: Option<Duration>, config: &Config) {
+        self.running = false;
+        self.wanted |= throttle.is_none();
+        self.failures = throttle.map_or(self.failures + 1, |_| 0);
         // What is wanted within this time would get the same answer.
-        self.not_before = Instant::now() + config.backoff(1).max(throttle);
-    }
-
-    pub(super) fn failed(&mut self, config: &Config) {
-        (self.running, self.wanted) = (false, true);
-        self.failures += 1;
-        self.not_before = Instant::now() + config.backoff(self.failures);
+        let wait = config.backoff(self.failures).max(throttle.unwrap_or_default());
+        self.not_before = Instant::now() + wait;
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use datagen_core::encode::kafka::{Packed, Producer, first_key};
-use kafka_protocol::error::ResponseError;
+use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use tokio::time::Instant;
 
-use crate::cluster::Metadata;
+use crate::answer::Metadata;
 use crate::config::Config;
 use crate::connection::printable;
 use crate::delivery::TopicPartition;
@@ -29,15 +29,15 @@ pub(super) struct Topics {
     producer: Producer,
 }
 
+#[derive(Default)]
 struct Topic {
     unknown_since: Option<Instant>,
     /// Empty while the topic is unknown.
     partitions: Vec<Partition>,
-    /// The longest batch that the topic takes, as far as is known.
-    max_batch_bytes: usize,
 }
 
 struct Partition {
+    of: TopicPartition,
     leader: i32,
     queue: PartitionQueue,
 }
@@ -49,12 +49,7 @@ impl Topics {
 
     pub(super) fn add(&mut self, names: Vec<Arc<str>>) {
         for name in names {
-            let max_batch_bytes = self.shared.max_batch_bytes(&name);
-            self.by_name.entry(name).or_insert_with(|| Topic {
-                unknown_since: None,
-                partitions: Vec::new(),
-                max_batch_bytes,
-            });
+            self.by_name.entry(name).or_default();
         }
     }
 
@@ -64,31 +59,35 @@ impl Topics {
 
     /// Takes note of leaders, and says whether some are not known yet.
     pub(super) fn update(&mut self, found: &Metadata, now: Instant) -> bool {
+        let found = found.topics.iter().filter_map(|topic| Some((topic.name.as_deref()?, topic)));
+        let found: BTreeMap<_, _> = found.collect();
         let mut incomplete = false;
         for (name, topic) in &mut self.by_name {
-            match found.topics.get(&**name) {
-                Some(Ok(leaders)) if !leaders.is_empty() => {
+            match found.get(&**name).map(|found| (found.error.err(), &found.partitions)) {
+                Some((None, leaders)) if !leaders.is_empty() => {
                     topic.unknown_since = None;
                     if topic.partitions.is_empty() {
-                        let queue = || PartitionQueue::new(Arc::clone(&self.config), self.producer);
-                        let partition = |_| Partition { leader: NONE, queue: queue() };
-                        topic.partitions = leaders.iter().map(partition).collect();
+                        let partition = |partition| Partition {
+                            of: TopicPartition { topic: Arc::clone(name), partition },
+                            leader: NONE,
+                            queue: PartitionQueue::new(Arc::clone(&self.config), self.producer),
+                        };
+                        topic.partitions = (0..leaders.len() as i32).map(partition).collect();
                     }
-                    // Partitions that were added meanwhile would change where keys belong.
-                    let partitions = &mut topic.partitions;
-                    for partition in &mut *partitions {
+                    for partition in &mut topic.partitions {
                         partition.leader = NONE;
                     }
-                    for leader in leaders {
-                        if let Some(partition) = partitions.get_mut(leader.partition as usize) {
-                            partition.leader = leader.broker;
+                    for (partition, leader) in leaders {
+                        // Partitions that were added meanwhile would change where keys belong.
+                        if let Some(known) = topic.partitions.get_mut(*partition as usize) {
+                            known.leader = *leader;
                         }
                     }
-                    incomplete |= partitions.iter().any(|partition| partition.leader < 0);
+                    incomplete |= topic.partitions.iter().any(|partition| partition.leader < 0);
                     self.shared.found(name, topic.partitions.len() as u32);
                 }
-                Some(Err(error)) if !error.is_retriable() => {
-                    let error = Error::of_broker(*error, format!("topic {name}: {error}"));
+                Some((Some(error), _)) if !error.is_retriable() => {
+                    let error = Error::of_broker(error, format!("topic {name}: {error}"));
                     self.shared.refused(name, error);
                 }
                 _ => {
@@ -106,24 +105,13 @@ impl Topics {
         self.partitions_mut().for_each(|partition| partition.queue.set_producer(producer));
     }
 
-    /// Whether batches may be sent: numbered ones need a producer's id.
-    pub(super) fn may_send(&self) -> bool {
-        !self.config.idempotent || self.producer != Producer::NONE
-    }
-
-    /// Sends no batch of a topic that is longer.
-    pub(super) fn limit(&mut self, name: &Arc<str>, bytes: usize) {
-        if let Some(topic) = self.by_name.get_mut(name) {
-            topic.max_batch_bytes = topic.max_batch_bytes.min(bytes);
-        }
-    }
-
     pub(super) fn push(&mut self, name: &Arc<str>, batches: Vec<Packed>, now: Instant) {
         let topic = self.by_name.get_mut(name).expect("a topic that was found");
         for packed in batches {
-            let partition = packed.partition as i32;
-            let delivery = topic.partitions[partition as usize].queue.push(packed, now);
-            self.shared.settle(name, partition, delivery);
+            let Partition { of, queue, .. } = &mut topic.partitions[packed.partition as usize];
+            if let Some(delivery) = queue.push(packed, now) {
+                self.shared.settle(of, &delivery);
+            }
         }
     }
 
@@ -135,26 +123,32 @@ impl Topics {
         is_known: impl Fn(i32) -> bool,
     ) -> (BTreeMap<i32, Vec<TopicPartition>>, bool) {
         let (mut ready, mut leaderless) = (BTreeMap::<_, Vec<_>>::new(), false);
-        for (name, topic) in &self.by_name {
-            for (index, partition) in (0..).zip(&topic.partitions) {
-                if !partition.queue.is_waiting() {
-                    continue;
-                }
-                if !is_known(partition.leader) {
-                    leaderless = true;
-                } else if partition.queue.may_send(partition.leader, now) {
-                    let partitions = ready.entry(partition.leader).or_default();
-                    partitions.push(TopicPartition { topic: Arc::clone(name), partition: index });
-                }
+        for Partition { of, leader, queue } in self.partitions() {
+            if queue.is_waiting() && !is_known(*leader) {
+                leaderless = true;
+            } else if queue.may_send(*leader, now) {
+                ready.entry(*leader).or_default().push(of.clone());
             }
         }
         (ready, leaderless)
     }
 
+    fn queue(&mut self, of: &TopicPartition) -> &mut PartitionQueue {
+        let topic = self.by_name.get_mut(&of.topic).expect("a topic that was found");
+        &mut topic.partitions[of.partition as usize].queue
+    }
+
     /// The bytes of the next batch of a partition, which is in flight from now on.
     pub(super) fn send(&mut self, of: &TopicPartition, broker: i32) -> Option<Bytes> {
-        let topic = self.by_name.get_mut(&of.topic)?;
-        topic.partitions[of.partition as usize].queue.send(broker, topic.max_batch_bytes)
+        let limit = self.shared.max_batch_bytes(&of.topic);
+        self.queue(of).send(broker, limit)
+    }
+
+    /// Ends the attempt of the oldest batch of a partition in flight.
+    pub(super) fn complete(&mut self, of: &TopicPartition, attempt: Attempt, now: Instant) {
+        if let Some(delivery) = self.queue(of).complete(attempt, now) {
+            self.shared.settle(of, &delivery);
+        }
     }
 
     /// Takes note of what a refusal says of a partition and its topic, and then ends the attempt.
@@ -167,31 +161,20 @@ impl Topics {
     ) {
         let message = message.map(printable).filter(|text| !text.is_empty());
         let message = message.unwrap_or_else(|| error.to_string());
-        self.shared.note(format!("{of}: {message}"));
-        let Some(topic) = self.by_name.get_mut(&of.topic) else { return };
-        let partition = &mut topic.partitions[of.partition as usize];
-        if leads_no_more(error) {
-            partition.leader = NONE;
-        }
-        if is_too_large(error)
-            && let Some((records, batch)) = partition.queue.oldest_in_flight()
+        self.shared.note(format!("{} partition {}: {message}", of.topic, of.partition));
+        if leads_no_more(error)
+            && let Some(topic) = self.by_name.get_mut(&of.topic)
         {
-            if records > 1 {
-                // Half of it may still be too long, and then half of that is tried.
-                topic.max_batch_bytes = topic.max_batch_bytes.min(batch.len() / 2);
-                self.shared.limit(&of.topic, topic.max_batch_bytes);
-            } else {
-                self.shared.rejected(too_large_alone(&of.topic, batch));
-            }
+            topic.partitions[of.partition as usize].leader = NONE;
+        }
+        let shared = Arc::clone(&self.shared);
+        match self.queue(of).oldest_in_flight().filter(|_| is_too_large(error)) {
+            // Half of it may still be too long, and then half of that is tried.
+            Some((2.., batch)) => shared.limit(&of.topic, batch.len() / 2),
+            Some((_, batch)) => shared.rejected(too_large_alone(&of.topic, batch)),
+            None => {}
         }
         self.complete(of, Attempt::Refused(error), now);
-    }
-
-    /// Ends the attempt of the oldest batch of a partition in flight.
-    pub(super) fn complete(&mut self, of: &TopicPartition, attempt: Attempt, now: Instant) {
-        let Some(topic) = self.by_name.get_mut(&of.topic) else { return };
-        let delivery = topic.partitions[of.partition as usize].queue.complete(attempt, now);
-        self.shared.settle(&of.topic, of.partition, delivery);
     }
 
     /// Partitions have waited for their leader until the moment that `until` gives for it.
@@ -219,23 +202,24 @@ impl Topics {
                 self.shared.refused(name, Error::new(Local::UnknownTopic, text));
             }
             let code = gone.then_some(Local::UnknownTopic.code());
-            for (index, partition) in (0..).zip(&mut topic.partitions) {
-                let given_up = partition.queue.give_up(now, code);
-                self.shared.settle(name, index, given_up);
+            for Partition { of, queue, .. } in &mut topic.partitions {
+                for delivery in queue.give_up(now, code) {
+                    self.shared.settle(of, &delivery);
+                }
             }
         }
     }
 
     /// Gives up all batches that wait, and with `also_sent` those in flight.
     pub(super) fn give_up(&mut self, also_sent: bool, now: Instant) {
-        for (name, topic) in &mut self.by_name {
-            for (index, Partition { queue, .. }) in (0..).zip(&mut topic.partitions) {
-                let given_up = queue.give_up(now, Some(Local::PurgedInQueue.code()));
-                self.shared.settle(name, index, given_up);
-                if also_sent {
-                    let given_up = queue.abandon(Local::PurgedInFlight.code());
-                    self.shared.settle(name, index, given_up);
-                }
+        let shared = Arc::clone(&self.shared);
+        for Partition { of, queue, .. } in self.partitions_mut() {
+            let mut given_up = queue.give_up(now, Some(Local::PurgedInQueue.code()));
+            if also_sent {
+                given_up.extend(queue.abandon(Local::PurgedInFlight.code()));
+            }
+            for delivery in given_up {
+                shared.settle(of, &delivery);
             }
         }
     }
@@ -257,9 +241,9 @@ impl Topics {
     }
 
     /// The leaders of a topic, by partition: none while it is unknown.
-    pub(super) fn leaders(&self, name: &Arc<str>) -> Option<impl Iterator<Item = i32>> {
-        let topic = self.by_name.get(name)?;
-        Some(topic.partitions.iter().map(|partition| partition.leader))
+    pub(super) fn leaders(&self, name: &Arc<str>) -> Vec<i32> {
+        let partitions = self.by_name.get(name).into_iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|partition| partition.leader).collect()
     }
 
     fn partitions(&self) -> impl Iterator<Item = &Partition> {

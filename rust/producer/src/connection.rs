@@ -254,3 +254,6 @@ pub(crate) fn unreadable(_: Malformed) -> Error {
 pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,7 @@ impl Scram {
     {
         let server_first = std::str::from_utf8(server_first).map_err(|_| "it is no text")?;
         if server_first.starts_with("m=") {
-            return Err("it has an extension that nobody here knows");
+            return Err("it has an extension that is not known here");
         }
         let attribute = |name: &str| {
             server_first.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))

@@ -240,7 +240,7 @@ impl<T: Transport> Sender<T> {
         let Some(Session { version, .. }) = broker.session() else { return Ok(()) };
         let (correlation, body) = open_answer(answer, ProduceResponse::header_version(version))?;
         if broker.requests.front().is_none_or(|request| request.correlation != correlation) {
-            return Err(Error::new(Local::BadMessage, "a broker answered what nobody asked"));
+            return Err(Error::new(Local::BadMessage, "a broker answered another request"));
         }
         let response = Produced::decode(&body, version).map_err(unreadable)?;
         let Some(request) = broker.answered(now, response.throttle) else { return Ok(()) };

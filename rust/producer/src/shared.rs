@@ -206,7 +206,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// A broker is alive, and wants to be left alone for so long.
+    /// A broker answers, and asks for a pause of this length.
     pub(crate) fn progress(&self, throttle: Duration) {
         let mut state = self.state();
         state.progress = state.progress.max(Some(Instant::now() + throttle));

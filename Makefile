@@ -93,7 +93,7 @@ python-stubs: $(EXTENSION)
 		--allowlist ../rust/py/stubtest.allow --ignore-unused-allowlist
 
 python-test: $(EXTENSION)
-	$(BIN)/python -m pytest --quiet -m "$(NO_SERVER)" -n 2
+	$(BIN)/python -m pytest --quiet -m "$(NO_SERVER)" -n 2 --dist loadgroup
 
 format: $(VENV)/.packages
 	cargo fmt --all

@@ -38,7 +38,8 @@ MARKERS = {
     "kafka": {"kafka", "own_kafka"},
     "postgres": {"postgres", "own_postgres"},
     "registry": {"registry"},
-    "slow": {"home", "running"},
+    # The local stack, a bank of 100 000 customers, and what Apache Kafka says of a file.
+    "slow": {"home", "running", "found", "dump"},
 }
 SHARED = pytest.StashKey[SharedServices]()
 #: A test that needs a server, and may be the one to start it, may take as many seconds.
@@ -69,7 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test the markers of the fixtures that it needs.
 
     What the tests of a module have in common is made once: those tests are for one worker.
@@ -81,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(marker)
         if markers and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(WITH_SERVERS))
-        if config.pluginmanager.hasplugin("xdist") and _shares_with_its_module(item):
+        if _shares_with_its_module(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

@@ -327,6 +327,7 @@ def test_memory_is_told_before(customers: int, days: int, start: int, stop: int)
     assert 0.75 < told / int(run.stdout) < 1.25
 
 
+@pytest.mark.timing
 def test_memory_of_a_plan_that_is_too_large_is_told_at_once() -> None:
     began = time.perf_counter()
     everything = memory_needed(Plan(customers=99_999_990, days=3_660))

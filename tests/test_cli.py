@@ -453,6 +453,7 @@ def test_process_1_of_a_container_ends_by_sigterm(pg_dsn: str) -> None:
     assert tables(pg_dsn) == 0
 
 
+@pytest.mark.timing
 def test_ctrl_c_while_nobody_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = ("--kafka-bootstrap", f"127.0.0.1:{silent.getsockname()[1]}")
@@ -554,6 +555,7 @@ def test_json_of_a_run_that_could_not_begin() -> None:
     assert found["seed"] == 42
 
 
+@pytest.mark.timing
 def test_both_services_that_are_down_are_named_in_one_run() -> None:
     began = time.monotonic()
     outcome = load(*nowhere())

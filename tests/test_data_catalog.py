@@ -44,6 +44,8 @@ DOCUMENTS: dict[str, Path] = {
     "pt": ROOT / "docs" / "data-catalog.pt.md",
 }
 every_language = pytest.mark.parametrize("language", DOCUMENTS)
+# The script measures each relation once, for both documents.
+pytestmark = pytest.mark.xdist_group("test_data_catalog")
 
 
 def sections(language: str) -> dict[str, str]:

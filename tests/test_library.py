@@ -286,6 +286,7 @@ def test_signals_are_heard(work: str) -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 def test_memory_is_given_back() -> None:
     def resident() -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

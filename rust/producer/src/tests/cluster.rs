@@ -107,7 +107,7 @@ pub(crate) struct State {
     pub(crate) nonsense: Option<(ApiKey, Vec<u8>)>,
     /// Bytes that a connection takes before its reader reads them.
     pub(crate) buffer: usize,
-    /// Brokers read no second request of any connection.
+    /// Brokers read no second request of any connection for the moment.
     pub(crate) deaf: bool,
     pub(crate) session_lifetime: Duration,
     /// When metadata were asked for.
@@ -180,8 +180,8 @@ impl Cluster {
             while let Ok(request) = read_request(&mut reader).await {
                 self.state().received(number, request.0);
                 queue.send(request).unwrap();
-                if self.state().deaf {
-                    std::future::pending::<()>().await;
+                while self.state().deaf {
+                    sleep(Duration::from_millis(1)).await;
                 }
             }
         };
@@ -330,7 +330,7 @@ impl State {
             error: 0,
         };
         let mut reply = (self.script)(&seen);
-        if self.leaders[partition as usize] != node {
+        if reply.error == 0 && self.leaders[partition as usize] != node {
             reply.error = NOT_LEADER;
         }
         if reply.error == 0 {

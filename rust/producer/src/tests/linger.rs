@@ -1,21 +1,22 @@
 //! Batches that are not full, and how long they wait for more records.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datagen_core::batch::Bank;
-use datagen_core::catalog::STREAMS;
+use datagen_core::catalog::TRANSACTIONS;
 use datagen_core::column::Batch;
 use datagen_core::encode::Format;
 use datagen_core::encode::kafka::{EventFormat, Events};
-use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
+use datagen_core::plan::{DEFAULT_AS_OF, Plan};
 
 use super::cluster::{Cluster, Reply};
 use super::*;
 
-/// Events in batches of about so many rows.
-fn batches(customers: u64, rows: usize) -> Vec<Batch> {
-    let plan = Plan::try_new(3, customers, DEFAULT_AS_OF, DEFAULT_DAYS).unwrap();
-    Arc::new(Bank::new(plan)).batches(STREAMS[0], 0..customers, rows).unwrap().collect()
+/// The events of so many customers and days, in batches of about so many rows.
+fn batches(customers: u64, days: u32, rows: usize) -> Vec<Batch> {
+    let plan = Plan::try_new(3, customers, DEFAULT_AS_OF, days).unwrap();
+    Arc::new(Bank::new(plan)).batches(&TRANSACTIONS, 0..customers, rows).unwrap().collect()
 }
 
 impl Running {
@@ -39,7 +40,7 @@ async fn a_batch_waits_for_others_so_long_and_no_longer() {
     let linger = millis(200);
     let running = Running::new(Cluster::new(1, 2, |_| Reply::OK), Config { linger, ..config() });
     let topic = running.topic().await;
-    let batches = batches(40, 10);
+    let batches = batches(40, 7, 10);
     let [first, second, third, ..] = &batches[..] else { panic!("{}", batches.len()) };
     let began = Instant::now();
     running.send(&topic, first);
@@ -63,8 +64,30 @@ async fn a_batch_waits_for_others_so_long_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_batch_of_each_partition_has_its_own_time() {
+    let linger = millis(200);
+    let running = Running::new(Cluster::new(1, 8, |_| Reply::OK), Config { linger, ..config() });
+    let topic = running.topic().await;
+    let batches = batches(40, 7, 1);
+    let began = Instant::now();
+    running.send(&topic, &batches[0]);
+    sleep(millis(100)).await;
+    batches[1..10].iter().for_each(|batch| running.send(&topic, batch));
+    running.settled().await;
+    let seen = running.cluster.seen();
+    let partitions: BTreeSet<_> = seen.iter().map(|one| one.partition).collect();
+    assert_eq!(partitions.len(), seen.len());
+    let (early, late): (Vec<_>, Vec<_>) =
+        seen.iter().partition(|one| one.at - began < linger + millis(50));
+    assert!(!early.is_empty() && !late.is_empty(), "{} and {}", early.len(), late.len());
+    early.iter().for_each(|one| assert_about(one.at - began, linger));
+    late.iter().for_each(|one| assert_about(one.at - began, linger + millis(100)));
+    running.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_batch_does_not_wait_and_a_flush_ends_every_wait() {
-    let batches = batches(300, 500);
+    let batches = batches(300, 90, 500);
     let rows: usize = batches.iter().map(Batch::rows).sum();
     let mut logs = Vec::new();
     for linger in [Duration::ZERO, millis(3), LIMIT] {

@@ -61,6 +61,22 @@ async fn a_partition_follows_its_leader() {
     }
 }
 
+/// A broker may know less of a partition than that another leads it.
+#[tokio::test(start_paused = true)]
+async fn any_refusal_that_may_pass_leads_to_another_look_for_the_leader() {
+    for error in [UNKNOWN_TOPIC, NOT_ENOUGH_REPLICAS] {
+        let cluster =
+            Cluster::new(2, 1, move |seen| Reply::error(if seen.node == 0 { error } else { 0 }));
+        let running = Running::new(cluster.clone(), config());
+        let topic = running.topic().await;
+        cluster.state().leaders[0] = 1;
+        running.producer.send_packed(&topic, vec![packed(0, 0..5)]);
+        running.flush().await;
+        running.assert_all_acknowledged(5);
+        running.close().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_partition_without_a_leader_waits_for_one() {
     let cluster = Cluster::new(2, 2, |_| Reply::OK);

@@ -7,7 +7,9 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.csv' -o -name Cargo.t
 RUST_TESTS := --package datagen-core --package datagen-pipeline --package datagen-producer
 EXTENSION := python/datagen/_core.abi3.so
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-NO_SERVER := not kafka and not postgres and not registry and not slow
+NO_SERVER := not kafka and not postgres and not registry and not slow and not timing
+# Tests that run at once: more than the machine has cores, since most of them wait for something.
+WORKERS ?= 4
 
 .PHONY: help load down dev check test lint format deny bench golden docs pins clean \
 	rust-format rust-lint rust-test python-lint python-types python-stubs python-test
@@ -65,7 +67,8 @@ check: $(EXTENSION)
 		python-types python-stubs python-lint rust-format
 
 test: $(VENV)/.released rust-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not timing" -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -m timing
 
 lint: rust-format rust-lint python-lint python-types python-stubs
 

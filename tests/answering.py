@@ -43,4 +43,4 @@ def answering(
             yield f"127.0.0.1:{server.server_port}", seen
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(10)

@@ -41,8 +41,8 @@ MARKERS = {
     "slow": {"home", "running"},
 }
 SHARED = pytest.StashKey[SharedServices]()
-#: A test that starts servers of its own may take as many seconds.
-WITH_OWN_SERVERS = 300
+#: A test that needs a server, and may be the one to start it, may take as many seconds.
+WITH_SERVERS = 300
 
 settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=200 if CI else 1_000, deadline=None)
@@ -76,11 +76,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     for item in items:
         needs = set(getattr(item, "fixturenames", ()))
-        for marker, fixtures in MARKERS.items():
-            if needs & fixtures:
-                item.add_marker(marker)
-        if needs & {"own_kafka", "own_postgres"} and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(WITH_OWN_SERVERS))
+        markers = [name for name, fixtures in MARKERS.items() if needs & fixtures]
+        for marker in markers:
+            item.add_marker(marker)
+        if markers and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(WITH_SERVERS))
         if config.pluginmanager.hasplugin("xdist") and _shares_with_its_module(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from datagen.settlement import Committed
 from datagen.sinks import SINKS
 from datagen.sinks.base import Check, Sink, Stage, streams, tables
-from datagen.sinks.command_line import Option
+from datagen.sinks.command_line import Option, SinkOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,22 +94,19 @@ class MemorySink(Sink):
             self._target.phases.append(name)
 
 
-class _MemoryOptions:
+class _MemoryOptions(SinkOptions):
     skip = "no --memory"
-    names: Mapping[str, str] = {}
-    addresses: Sequence[str] = ()
-    facts: Mapping[str, Any] = {}
 
     def groups(self, *, parallel: bool) -> Mapping[str, Sequence[Option]]:
         return {"Where to": [Option("--memory", is_flag=True, help="Keep the rows in memory.")]}
 
+    def wanted(self, options: Mapping[str, Any]) -> bool:
+        return bool(options["memory"])
+
     def target(
         self, context: click.Context, options: Mapping[str, Any], *, fast: bool, parallel: bool
     ) -> MemoryTarget | None:
-        return MemoryTarget() if options["memory"] else None
-
-    def on_local_stack(self, target: MemoryTarget, stack: Any) -> MemoryTarget:
-        return target
+        return MemoryTarget() if self.wanted(options) else None
 
 
 OPTIONS: Final = _MemoryOptions()

@@ -24,6 +24,7 @@ from confluent_kafka.cimpl import NewTopic
 from answering import answering
 from command import Outcome, assert_failed, load
 from datagen import Plan
+from own_topics import OwnTopics
 from records import TOPICS
 from services._net import free_port
 from services.kafka import KafkaBroker, Listener, delete_topics
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engines import Engine
-    from own_topics import OwnTopics
     from running import Running
     from services.registry import Registry
 

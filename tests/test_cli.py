@@ -37,6 +37,7 @@ from datagen import cli, loader
 from datagen.cli.console import Console
 from datagen.sinks.base import Part
 from datagen.sinks.kafka.stage import KAFKA
+from datagen.types import catalogue
 from records import TOPICS
 
 if TYPE_CHECKING:
@@ -679,3 +680,51 @@ def test_help_does_not_show_theenvironment_of() -> None:
     outcome = run(*LOAD, "--help", DATAGEN_POSTGRES_URL=f"postgresql://a:{SECRET}@b/c")
     assert SECRET not in outcome.out
     assert CliRunner().invoke(cli.group, ["load", "--help"]).exit_code == 0
+
+
+# --- sinks that take no part
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--partitions", "0"),
+        ("--partitions", "nope=1"),
+        ("--retention-hours", "-2"),
+        ("--replication-factor", "0"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_of_a_sink_that_is_left_out_is_checked_all_the_same(
+    pg_dsn: str, options: tuple[str, ...]
+) -> None:
+    outcome = load("--postgres-url", pg_dsn, "--skip-kafka", *options)
+    assert_failed(outcome, 2, options[0])
+    assert tables(pg_dsn) == 0
+
+
+def test_a_failure_before_the_load_says_nothing_of_sinks() -> None:
+    outcome = load(*nowhere(), "--skip-kafka", "--json")
+    assert outcome.code == 5, str(outcome)
+    said = json.loads(outcome.out)
+    assert set(said) == {
+        *("exit_code", "error", "seed", "customers", "from_customer", "days", "as_of"),
+    }
+
+
+def test_the_result_has_its_parts_in_one_order(pg_dsn: str) -> None:
+    outcome = load("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 20, "--json")
+    assert outcome.code == 0, str(outcome)
+    said = json.loads(outcome.out)
+    assert list(said)[7:] == [
+        *("postgres", "kafka", "repeatable", "advice", "ok", "checks", "uncounted"),
+        *("doubled", "format", "engine", "seconds", "seconds_of"),
+    ]
+    assert list(said["checks"]) == [table.name for table in catalogue().tables]
+
+
+def test_what_truncate_removes_is_said_before_a_sink_is_made() -> None:
+    options = ("--truncate", "--from-customer", 5, "--postgres-schema", "x" * 70)
+    outcome = load(*nowhere(), "--skip-kafka", *options)
+    assert outcome.code == 2
+    assert outcome.err.startswith("WARNING: --truncate removes the rows of customers before 5 too")

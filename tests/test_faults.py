@@ -365,17 +365,21 @@ def test_a_broker_that_never_comes_back(
     assert_honest(delivery, partitions_of(broker.bootstrap))
 
 
-@pytest.mark.parametrize("version", ["2.8.2", "3.9.1"])
-def test_an_older_broker(version: str, engine: Engine, own_kafka: Running) -> None:
-    with own_kafka(small_broker(version=version)) as broker:
-        create_topics(broker.bootstrap, 1)
-        for preset, stream in zip(PRESETS, TOPICS, strict=True):
-            delivery = deliver(to(broker.bootstrap, preset, engine), nullcontext(), stream)
-            found = partitions_of(broker.bootstrap, stream)
-            if preset != "FAST":
-                assert_exact(delivery, found)
-            for number, one in enumerate(found):
-                assert_kept(one, delivery.settled[number])
+@pytest.fixture(scope="module", params=["2.8.2", "3.9.1"])
+def older(own_kafka: Running, request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
+    with own_kafka(small_broker(version=request.param)) as broker:
+        yield broker
+
+
+def test_an_older_broker(older: KafkaBroker, engine: Engine) -> None:
+    create_topics(older.bootstrap, 1)
+    for preset, stream in zip(PRESETS, TOPICS, strict=True):
+        delivery = deliver(to(older.bootstrap, preset, engine), nullcontext(), stream)
+        found = partitions_of(older.bootstrap, stream)
+        if preset != "FAST":
+            assert_exact(delivery, found)
+        for number, one in enumerate(found):
+            assert_kept(one, delivery.settled[number])
 
 
 # --- the network

@@ -249,7 +249,7 @@ def test_topics_are_made_once_and_reused(clean_kafka: OwnTopics) -> None:
 def _retention(bootstrap: str, topic: str) -> int:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     (future,) = admin.describe_configs([ConfigResource(RESOURCE_TOPIC, topic)]).values()
-    return int(future.result()["retention.ms"].value)
+    return int(future.result(30)["retention.ms"].value)
 
 
 def test_topics_take_events_as_soon_as_they_are_made(clean_kafka: OwnTopics) -> None:
@@ -263,7 +263,7 @@ def test_topics_take_events_as_soon_as_they_are_made(clean_kafka: OwnTopics) -> 
     asked = {TopicPartition(one.name, at): latest for one in topics for at in range(one.partitions)}
     answers = admin.list_offsets(asked, request_timeout=10)
     sink.close()
-    assert [answer.result().offset for answer in answers.values()] == [0] * 80
+    assert [answer.result(30).offset for answer in answers.values()] == [0] * 80
 
 
 def test_delete_takes_topics_and_subjects_and_no_others(

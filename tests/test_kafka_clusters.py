@@ -198,6 +198,7 @@ def test_a_quota_slows_a_load_and_ends_none(preset: str, config: ProducerConfig)
         assert each.perhaps_twice == 0
 
 
+@pytest.mark.timing
 def test_silence_ends_a_flush(config: ProducerConfig, broker: KafkaBroker) -> None:
     sink = KafkaSink(config)
     sink.create_topics({sink.topic(STREAM): 3})
@@ -407,15 +408,19 @@ def test_names_that_collide(config: ProducerConfig) -> None:
     assert "--topic-prefix" in str(caught.value)
 
 
-def test_a_policy_of_the_cluster(engine: Engine, own_kafka: Running) -> None:
+@pytest.fixture(scope="module")
+def strict(own_kafka: Running) -> Iterator[KafkaBroker]:
+    """A broker with a policy for topics."""
     with own_kafka(KafkaBroker(heap="320m", short_lived=True, topic_policy=True)) as broker:
-        config = config_of(broker.bootstrap, "p.", engine)
-        outcome = command(config, "--create-topics", "--customers", 20)
-        assert_failed(outcome, 3, policy.WORDS, "POLICY_VIOLATION", "--retention-hours broker")
-        outcome = command(
-            config, "--create-topics", "--customers", 20, "--retention-hours", "broker"
-        )
-        assert outcome.code == 0, str(outcome)
+        yield broker
+
+
+def test_a_policy_of_the_cluster(strict: KafkaBroker, prefix: str, engine: Engine) -> None:
+    config = config_of(strict.bootstrap, prefix, engine)
+    outcome = command(config, "--create-topics", "--customers", 20)
+    assert_failed(outcome, 3, policy.WORDS, "POLICY_VIOLATION", "--retention-hours broker")
+    outcome = command(config, "--create-topics", "--customers", 20, "--retention-hours", "broker")
+    assert outcome.code == 0, str(outcome)
 
 
 # --- small messages
@@ -721,6 +726,7 @@ def test_a_broker_that_is_not_where_it_says(
     assert_failed(outcome, 5, host, "advertised.listeners")
 
 
+@pytest.mark.timing
 def test_ctrl_c_is_not_held_up(config: ProducerConfig) -> None:
     """While a port is tried that lets everybody in and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

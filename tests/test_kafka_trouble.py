@@ -153,6 +153,7 @@ def test_two_users_for_one_registry() -> None:
 # --- what goes wrong with the broker
 
 
+@pytest.mark.timing
 def test_a_closed_port(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     caplog.set_level(logging.DEBUG)
     port = free_port()
@@ -168,6 +169,7 @@ def test_a_closed_port(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.timing
 def test_a_port_of_something_else(registry: Registry) -> None:
     bootstrap = urlsplit(registry.url).netloc
     started = time.monotonic()
@@ -186,6 +188,7 @@ def test_a_port_that_is_not_kafka(answer: bytes) -> None:
         assert_no_kafka(address)
 
 
+@pytest.mark.timing
 def test_a_port_that_awaits_a_line() -> None:
     with answering(200, b"") as (address, _):
         assert_no_kafka(address, "an HTTP server")
@@ -326,6 +329,7 @@ def assert_counted(error: DatagenError, report: DeliveryReport) -> None:
 
 @pytest.mark.usefixtures("each_engine")
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.timing
 def test_an_exception_is_not_held_up(
     kind: type[BaseException],
     topics: OwnTopics,

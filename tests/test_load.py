@@ -274,7 +274,7 @@ def retentions(topics: OwnTopics) -> dict[str, int]:
     admin = AdminClient({"bootstrap.servers": topics.bootstrap})
     asked = [ConfigResource(RESOURCE_TOPIC, name) for name in topics.names]
     answers = admin.describe_configs(asked)
-    return {one.name: int(answers[one].result()["retention.ms"].value) for one in asked}
+    return {one.name: int(answers[one].result(30)["retention.ms"].value) for one in asked}
 
 
 # --- PostgreSQL, and both

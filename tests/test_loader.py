@@ -12,7 +12,12 @@ import pytest
 
 from datagen import Batch, Plan, loader
 from datagen.check import MasterDataStore
-from datagen.errors import ConfigurationError, ReferentialIntegrityError, UnreachableError
+from datagen.errors import (
+    ConfigurationError,
+    CountingError,
+    ReferentialIntegrityError,
+    UnreachableError,
+)
 from datagen.loader import Load
 from datagen.settlement import Delivered
 from datagen.sinks.base import Check
@@ -66,6 +71,32 @@ def test_events_that_nobody_acknowledged(
     of_first = delivered.topics[0]
     assert (of_first.acknowledged, of_first.unknown) == ((rows, 0) if ok else (0, rows))
     assert report.settlement.complete is ok
+
+
+def test_events_that_are_neither_acknowledged_nor_counted_are_unknown(
+    monkeypatch: pytest.MonkeyPatch, clean_kafka: OwnTopics
+) -> None:
+    """With acks=0 nothing but the topics tells whether they arrived."""
+    ends = KafkaSink.end_offsets
+    asked = 0
+
+    def once(sink: KafkaSink, topics: Iterable[str]) -> dict[str, dict[int, int]]:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise CountingError("the cluster is gone")
+        return ends(sink, topics)
+
+    monkeypatch.setattr(KafkaSink, "end_offsets", once)
+    plan = Plan(customers=20)
+    report = loader.load(Load(plan=plan, targets=to_kafka(clean_kafka.config(FAST))), Silent())
+    assert report.uncounted == "the cluster is gone"
+    (delivered,) = report.settlement.sinks
+    assert isinstance(delivered, Delivered)
+    assert [(one.acknowledged, one.unknown) for one in delivered.topics] == [
+        (0, plan.rows(topic)) for topic in TOPICS
+    ]
+    assert report.settlement.advice.startswith("Do not run it again as it is")
 
 
 def test_a_topic_that_is_deleted_once_its_events_are_there(

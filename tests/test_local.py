@@ -94,6 +94,7 @@ def test_status_tells_what_up_told(running: tuple[Path, local.Stack]) -> None:
     assert not any("password" in service.address for service in stack.services)
 
 
+@pytest.mark.timing
 def test_up_again_changes_nothing(running: tuple[Path, local.Stack]) -> None:
     home, stack = running
     said: list[str] = []
@@ -1003,6 +1004,7 @@ def test_what_is_no_request_is_refused(
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
+@pytest.mark.timing
 def test_slow_and_idle_clients_do_not_keep_others_waiting(
     served: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

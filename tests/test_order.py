@@ -277,7 +277,7 @@ def sent(topics: OwnTopics, engine: Engine, **changes: Any) -> dict[str, list[Re
     report = loader.load(Load(plan=PLAN, targets=to_kafka(producer)), Silent())
     assert report.ok
     assert {part.name: part.rows for part in report["kafka"].parts if part.rows} == {
-        topics.name(name): PLAN.rows(name) for name in TOPICS
+        name: PLAN.rows(name) for name in TOPICS
     }
     stage = report["kafka"].seconds
     assert all(0 < part.seconds <= stage for part in report["kafka"].parts if part.rows)

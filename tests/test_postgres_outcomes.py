@@ -198,6 +198,7 @@ def test_a_server_that_hangs_in_a_copy(
     load(pg_dsn, 20)  # drops what could not be dropped then
 
 
+@pytest.mark.timing
 def test_ctrl_c_while_a_server_hangs(pg_dsn: str, parallel: bool) -> None:
     main = threading.main_thread().ident
     assert main is not None
@@ -249,6 +250,7 @@ def test_connections_that_lead_nowhere_are_not_waited_for(
     assert "one connection has to do" in caplog.text
 
 
+@pytest.mark.timing
 def test_ctrl_c_while_connections_do_not_come(relay: tuple[str, Relay]) -> None:
     dsn, way = relay
     main = threading.main_thread().ident

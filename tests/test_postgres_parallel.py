@@ -394,6 +394,7 @@ def test_a_load_that_ends_while_tables_are_put_into_place(
     assert (snapshot(pg_dsn), constraints(pg_dsn), oids(pg_dsn)) == before
 
 
+@pytest.mark.timing
 def test_ctrl_c_while_keys_are_made(pg_dsn: str, nothing_stays: None, slow_keys: None) -> None:
     main = threading.main_thread().ident
     assert main is not None

@@ -78,6 +78,7 @@ def test_a_pool_is_loaded_through_over_one_connection(
     assert "one connection has to do: a connection pooler is in front" in caplog.text
 
 
+@pytest.mark.timing
 def test_a_pool_that_is_busy(
     postgres: Postgres, bank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,10 @@ _RECORD = re.compile(
 )
 
 
+# The first build of the example takes minutes.
+pytestmark = pytest.mark.timeout(600)
+
+
 @pytest.fixture(scope="module")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What `DumpLogSegments` prints of the example's segment, by lines."""

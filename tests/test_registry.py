@@ -516,6 +516,7 @@ def test_a_registry_that_answers_byte_by_byte() -> None:
         assert time.monotonic() - began < 6
 
 
+@pytest.mark.timing
 def test_ctrl_c_while_a_registry_hangs() -> None:
     with saying(None) as url:
         timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])

@@ -116,19 +116,23 @@ class RunReport:
         """Why services could not be counted after everything had arrived, or nothing."""
         return "; ".join(one.uncounted for one in reversed(self.stages) if one.uncounted)
 
-    def as_json(self) -> dict[str, Any]:
-        """Checks, times and how rows were sent, as values that JSON has."""
+    def as_json(self, unused: Mapping[str, Any]) -> dict[str, Any]:
+        """Checks, times and how rows were sent, as values that JSON has.
+
+        ``unused`` are the facts of sinks that took no part.
+        """
         checks = {
             check.name: {"expected": check.expected, "found": check.found, "ok": check.ok}
             for one in self.stages
             for check in one.checks
         }
-        facts = {name: value for one in self.stages for name, value in one.facts.items()}
+        used = {name: value for one in self.stages for name, value in one.facts.items()}
         return {
             "ok": self.ok,
             "checks": checks,
             "uncounted": self.uncounted or None,
-            **facts,
+            **unused,
+            **used,
             "seconds": round(self.seconds, 3),
             "seconds_of": {one.stage.name: round(one.seconds, 3) for one in self.stages},
         }

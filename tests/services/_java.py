@@ -13,6 +13,7 @@ from platformdirs import user_cache_path
 from ._errors import ServiceError, ServiceUnavailableError
 
 _POM = Path(__file__).with_name("pom.xml")
+_FETCHING = 600  # seconds
 
 
 def java() -> str:
@@ -103,6 +104,7 @@ def _maven(scratch: Path, goal: str, *options: str) -> None:
         stderr=subprocess.STDOUT,
         check=False,
         text=True,
+        timeout=_FETCHING,
     )
     if result.returncode != 0:
         tail = "\n".join(result.stdout.splitlines()[-10:])

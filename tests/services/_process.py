@@ -88,7 +88,7 @@ class Process:
     def kill(self) -> None:
         """End the process at once and wait until it is gone."""
         self._popen.kill()
-        self._popen.wait()
+        self._popen.wait(60)
 
 
 def ends_with_parent() -> bool:
@@ -112,6 +112,6 @@ def _setpriv() -> str | None:
         return None
     # BusyBox has a setpriv without this option.
     check = subprocess.run(
-        [path, "--pdeathsig", "KILL", "--", "true"], capture_output=True, check=False
+        [path, "--pdeathsig", "KILL", "--", "true"], capture_output=True, check=False, timeout=10
     )
     return path if check.returncode == 0 else None

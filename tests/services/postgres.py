@@ -163,6 +163,7 @@ def _may_run(program: Path, user: str) -> bool:
             group=pwd.getpwnam(user).pw_gid,
             check=False,
             extra_groups=[],
+            timeout=10,
         )
     except PermissionError:
         return False

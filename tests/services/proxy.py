@@ -97,7 +97,7 @@ class Proxy:
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._thread.join(10)
         self._loop.close()
 
     def _call(self, what: Callable[[], Awaitable[None]]) -> None:

@@ -174,7 +174,7 @@ class Console:
     def _checks(self, checks: Sequence[Check], unit: str) -> None:
         if not checks:
             self.say("  not counted")
-        for check in checks:
+        for check in sorted(checks, key=lambda one: one.rank):
             note = f" ({check.note})" if check.note else ""
             if check.ok:
                 self.say(f"  [OK] {check.name}: {check.found} {unit}{note}")

@@ -131,13 +131,14 @@ def run_from(
     parallel: bool = False,
 ) -> loader.Load:
     """The load that options ask for."""
+    plan = _plan(options)
     found = {
         name: options_of(name).target(context, options, fast=fast, parallel=parallel)
         for name in SINKS
     }
     targets = {name: target for name, target in found.items() if target is not None}
     return loader.Load(
-        plan=_plan(options),
+        plan=plan,
         from_customer=options["from_customer"],
         targets=targets,
         fast=fast,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import cloup
@@ -16,7 +17,12 @@ from .console import Console
 from .endings import exit_code, text_of
 from .load_options import load_options, on_local_stack, options_named, run_from
 
+if TYPE_CHECKING:
+    from ..settlement import Settlement
+
 __all__ = ["PARALLEL", "as_in_load", "load", "load_parallel"]
+
+_log = logging.getLogger(__name__)
 
 #: What makes a load a parallel one.
 PARALLEL: Final[dict[str, Any]] = {"fast": True, "workers": 0, "parallel": True}
@@ -47,8 +53,8 @@ def load(context: click.Context, /, **options: Any) -> None:
 def load_parallel(context: click.Context, /, **options: Any) -> None:
     """Load as fast as the machine can: fast mode, and events made by several threads.
 
-    The topics banking.transactions and banking.card-transactions are created with 6 partitions, the
-    others with 3; topics that exist are used as they are.
+    Large topics are created with more partitions (see --partitions); topics that exist are used as
+    they are.
     """
     _carry_out(context, options, **(PARALLEL | {"workers": options["workers"]}))
 
@@ -63,7 +69,7 @@ def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> 
         settlement = settlement_of(error)
         if settlement is not None:
             console.settle(settlement)
-            said.update(settlement.as_json())
+            said.update(_settled(settlement))
         said.update(exit_code=exit_code(error), error=text_of(error))
         raise
     finally:
@@ -80,18 +86,21 @@ def _load_and_judge(
     **more: Any,
 ) -> None:
     """Loads, and raises where the outcome is not what was planned."""
-    with options_named():
-        run = run_from(context, options, **more)
-    if not run.targets:
+    if not any(options_of(name).wanted(options) for name in SINKS):
         skipped = " and ".join(options_of(name).skip for name in SINKS)
         raise click.UsageError(f"{skipped} together leave nothing to load.")
+    with options_named():
+        run = run_from(context, options, **more)
     if options["local"]:
         run = on_local_stack(context, run, console.say)
+    for name in run.targets:
+        if warning := options_of(name).warning(options):
+            _log.warning("%s", warning)
     console.head(run)
-    said.update(_as_json(run), **_unused(run))
+    said.update(_as_json(run))
     with options_named():  # the sinks check theirs as they are made
         report = loader.load(run, console)
-    said.update(report.settlement.as_json(), **report.as_json())
+    said.update(_settled(report.settlement), **report.as_json(_unused_facts(run)))
     try:
         console.tail(report)
         _judge(report)
@@ -120,13 +129,15 @@ def _judge(report: loader.RunReport) -> None:
             raise VerificationError(one.objection)
 
 
-def _unused(run: loader.Load) -> dict[str, Any]:
-    """What the result says of sinks that take no part."""
-    found: dict[str, Any] = {}
-    for name in SINKS:
-        if name not in run.targets:
-            found |= {name: None, **options_of(name).facts}
-    return found
+def _settled(settlement: Settlement) -> dict[str, Any]:
+    """A settlement as values that JSON has; a sink that takes no part is null."""
+    return dict.fromkeys(SINKS) | settlement.as_json()
+
+
+def _unused_facts(run: loader.Load) -> dict[str, Any]:
+    """What the result says of how rows were sent to sinks that take no part."""
+    unused = [name for name in SINKS if name not in run.targets]
+    return {fact: value for name in unused for fact, value in options_of(name).facts.items()}
 
 
 def _as_json(run: loader.Load) -> dict[str, Any]:

@@ -68,13 +68,15 @@ class Part:
 class Check:
     """What a sink should hold of one table or topic after the run, and what it holds.
 
-    ``expected`` and ``found`` count what this run added. ``note`` says what else was seen.
+    ``expected`` and ``found`` count what this run added. ``note`` says what else was seen. Checks of
+    a stage are printed by their ``rank``.
     """
 
     name: str
     expected: int
     found: int
     note: str = ""
+    rank: int = 0
 
     @property
     def ok(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 import cloup
@@ -16,28 +17,39 @@ if TYPE_CHECKING:
 __all__ = ["KeyValue", "Option", "SinkOptions", "is_given"]
 
 
-class SinkOptions(Protocol):
+class SinkOptions(ABC):
     """What the command asks of a sink's module of options, where it is called ``OPTIONS``."""
 
-    #: The option that leaves the sink out; without, the sink takes part where its target is made.
-    skip: str
+    #: The option that leaves the sink out.
+    skip: ClassVar[str]
     #: Options whose setting in the library has another name.
-    names: Mapping[str, str]
+    names: ClassVar[Mapping[str, str]] = {}
     #: Parameters that say where the service is, which ``--local`` says instead.
-    addresses: Sequence[str]
+    addresses: ClassVar[Sequence[str]] = ()
     #: What a result says of how rows were sent where the sink takes no part.
-    facts: Mapping[str, Any]
+    facts: ClassVar[Mapping[str, Any]] = {}
 
+    @abstractmethod
     def groups(self, *, parallel: bool) -> Mapping[str, Sequence[Option]]:
         """The options, by the title of their group in ``--help``."""
 
+    @abstractmethod
+    def wanted(self, options: Mapping[str, Any]) -> bool:
+        """Whether the sink takes part."""
+
+    @abstractmethod
     def target(
         self, context: click.Context, options: Mapping[str, Any], *, fast: bool, parallel: bool
     ) -> Target | None:
-        """What the options ask for; None where the sink is left out."""
+        """What the options ask for, all of them checked; None where the sink is left out."""
 
-    def on_local_stack(self, target: Any, stack: Any) -> Target:
+    def on_local_stack(self, target: Any, stack: Any) -> Target:  # noqa: ARG002
         """The same target on the services of the local stack."""
+        return cast("Target", target)
+
+    def warning(self, options: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """What the user should know before the load begins, or nothing."""
+        return ""
 
 
 class Option(cloup.Option):

@@ -4,7 +4,7 @@ use crate::error::Error;
 
 /// 2026-07-01T00:00:00Z.
 pub const DEFAULT_AS_OF: i64 = 1_782_864_000_000;
-/// Days of history unless told otherwise; the catalogue's volumes are for this many.
+/// Days of history by default; the catalogue's volumes are for this many.
 pub const DEFAULT_DAYS: u32 = 90;
 /// Roots of eight digits that a CPF may have, so that each customer has one of their own.
 pub const MAX_CUSTOMERS: u64 = 99_999_990;

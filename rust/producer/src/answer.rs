@@ -1,7 +1,7 @@
 //! Answers of brokers, read without trust in what they claim: no count is believed beyond what the
 //! bytes that have come can hold.
 //!
-//! The crate `kafka-protocol` makes room for as many elements as an answer announces before it reads
+//! The crate `kafka-protocol` allocates for as many elements as an answer announces before it reads
 //! the first, which an answer of a few bytes can use to end the process. So these few answers are
 //! read here, of which only some fields are needed.
 
@@ -15,7 +15,7 @@ use kafka_protocol::protocol::Request;
 
 /// More brokers than any cluster has, and more partitions than any topic.
 const MOST: usize = 100_000;
-/// Longer is nobody throttled; whatever an answer says, it is sent to again after this.
+/// No pause is longer, whatever an answer asks for.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(600);
 
 /// The bytes are no answer of this kind and version.
@@ -137,8 +137,8 @@ impl<'a> Reader<'a> {
         self.take(len).map(<[u8]>::to_vec)
     }
 
-    /// Each element has a byte at least, so that no count leads further than the bytes do; and room
-    /// is made for elements as they come.
+    /// Each element has a byte at least, so that no count leads further than the bytes do; and memory
+    /// is taken for elements as they come.
     fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
         let count = self.len(false)?.unwrap_or(0);
         if count > self.left.len() || count > MOST {
@@ -218,7 +218,7 @@ impl Answer for SaslHandshake {
     }
 }
 
-/// A broker's turn in a conversation about who we are.
+/// A broker's part of an authentication.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SaslAuthenticate {
     pub(crate) error: i16,
@@ -256,7 +256,7 @@ impl Answer for ProducerId {
     }
 }
 
-/// Brokers, and who leads which partition.
+/// Brokers, and the leader of each partition.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Metadata {
     pub(crate) throttle: Duration,

@@ -1,4 +1,4 @@
-//! What a producer is told: where to, how surely, how much at a time.
+//! How a producer is configured: where to, how surely, how much at a time.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,28 +22,18 @@ impl fmt::Display for Address {
     }
 }
 
-/// Whose confirmation makes a batch acknowledged (Kafka's `acks`).
+/// Which confirmation makes a batch acknowledged (Kafka's `acks`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acks {
-    /// Nobody's: a batch counts as acknowledged when it is handed to the network.
-    None,
-    /// The leader's.
-    Leader,
+    /// None: a batch counts as acknowledged when it is handed to the network.
+    None = 0,
+    /// That of the leader.
+    Leader = 1,
     /// That of all replicas that are in sync.
-    All,
+    All = -1,
 }
 
-impl Acks {
-    pub(crate) const fn code(self) -> i16 {
-        match self {
-            Self::None => 0,
-            Self::Leader => 1,
-            Self::All => -1,
-        }
-    }
-}
-
-/// How brokers know who we are (RFC 4616, RFC 5802 and RFC 7677).
+/// How a client authenticates (RFC 4616, RFC 5802 and RFC 7677).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
     /// The password itself.
@@ -108,7 +98,7 @@ pub struct Config {
     pub bootstrap: Vec<Address>,
     /// Name that brokers write into their logs.
     pub client_id: String,
-    /// Whose confirmation counts.
+    /// Which confirmation counts.
     pub acks: Acks,
     /// Whether batches are numbered, so that brokers drop one that comes twice. With `Acks::All` only.
     pub idempotent: bool,
@@ -116,9 +106,9 @@ pub struct Config {
     pub retries: u32,
     /// First and longest wait before that; it doubles.
     pub retry_backoff: (Duration, Duration),
-    /// How long a broker may take to answer, and to let us in.
+    /// How long a broker may take to answer, and a connection to be made.
     pub request_timeout: Duration,
-    /// How long a batch may take from being handed over to its acknowledgement.
+    /// How long a partition with batches may go without an acknowledgement.
     pub delivery_timeout: Duration,
     /// How long a batch that is not full waits for more records.
     pub linger: Duration,
@@ -126,7 +116,7 @@ pub struct Config {
     pub max_in_flight: usize,
     /// Batches are put into one request until it has so many bytes.
     pub max_request_bytes: usize,
-    /// Records that may wait or be on their way before the caller has to wait.
+    /// Records that may wait or be in flight before the caller has to wait.
     pub queue_records: usize,
     /// Bytes of them, as they are sent.
     pub queue_bytes: usize,
@@ -134,4 +124,12 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Authentication, if any.
     pub sasl: Option<Sasl>,
+}
+
+impl Config {
+    /// The wait after so many failures, which doubles each time.
+    pub(crate) fn backoff(&self, failures: u32) -> Duration {
+        let (first, longest) = self.retry_backoff;
+        first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(longest)
+    }
 }

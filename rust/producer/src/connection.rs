@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::answer::{self, Answer, ApiVersions, Malformed, Question};
@@ -24,36 +24,11 @@ use crate::transport::{Stream, Transport};
 
 /// A longer answer is none: most likely the other side speaks another protocol.
 const LONGEST_ANSWER: usize = 16 << 20;
-/// Room that is made for an answer before any of it has come.
-const ROOM_FOR_ANSWER: usize = 16 << 10;
+/// Bytes that are allocated for an answer before any of it has come.
+const ANSWER_CAPACITY: usize = 16 << 10;
 
 /// The newest version of Produce that names topics; later ones number them.
 const LAST_PRODUCE_BY_NAME: i16 = 12;
-
-/// Versions of each request that a broker takes.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Versions(BTreeMap<i16, (i16, i16)>);
-
-impl Versions {
-    /// The newest version that both sides know.
-    pub(crate) fn of<R: Request>(&self) -> Result<i16, Error> {
-        let ours = R::VERSIONS;
-        let newest = if R::KEY == ApiKey::Produce as i16 { LAST_PRODUCE_BY_NAME } else { ours.max };
-        self.0
-            .get(&R::KEY)
-            .map(|&(oldest, latest)| (oldest.max(ours.min), latest.min(newest)))
-            .filter(|(oldest, latest)| oldest <= latest)
-            .map(|(_, version)| version)
-            .ok_or_else(|| {
-                let name = ApiKey::try_from(R::KEY)
-                    .map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
-                Error::new(
-                    Local::UnsupportedFeature,
-                    format!("the broker takes no version of {name} that we know"),
-                )
-            })
-    }
-}
 
 /// Opens connections.
 pub(crate) struct Connector<T> {
@@ -65,47 +40,64 @@ impl<T: Transport> Connector<T> {
     /// Connects, and waits as long as an answer may take.
     pub(crate) async fn open(&self, address: &Address) -> Result<Connection<T::Stream>, Error> {
         let limit = self.config.request_timeout;
-        timeout(limit, self.open_in_time(address)).await.unwrap_or_else(|_| {
-            let text = format!("{address} did not let us in within {limit:?}");
-            Err(Error::new(Local::TimedOut, text))
-        })
-    }
-
-    async fn open_in_time(&self, address: &Address) -> Result<Connection<T::Stream>, Error> {
-        let mut connection = Connection {
-            stream: self.transport.connect(address).await?,
-            versions: Versions::default(),
-            expires: None,
-            throttle: Duration::ZERO,
-            client_id: self.config.client_id.clone(),
+        let late = |_| {
+            Error::new(Local::TimedOut, format!("{address} did not let us in within {limit:?}"))
         };
-        connection.ask_versions().await.map_err(|error| error.at(address))?;
-        if let Some(sasl) = &self.config.sasl {
-            connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
-        }
-        Ok(connection)
+        let opening = async {
+            let mut connection = Connection {
+                stream: self.transport.connect(address).await?,
+                versions: BTreeMap::new(),
+                expires: None,
+                throttle: Duration::ZERO,
+                client_id: self.config.client_id.clone(),
+            };
+            connection.ask_versions().await.map_err(|error| error.at(address))?;
+            if let Some(sasl) = &self.config.sasl {
+                connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
+            }
+            Ok(connection)
+        };
+        timeout(limit, opening).await.map_err(late)?
     }
 }
 
-/// A connection that was let in.
+/// A connection that is authenticated.
 pub(crate) struct Connection<S> {
     pub(crate) stream: S,
-    pub(crate) versions: Versions,
-    /// When the broker will want to know again who we are.
+    /// Of each request the oldest and newest version that the broker takes.
+    versions: BTreeMap<i16, (i16, i16)>,
+    /// When the broker will ask for authentication again.
     pub(crate) expires: Option<Instant>,
-    /// How long the broker wants to be left alone.
+    /// How long a pause the broker has asked for.
     pub(crate) throttle: Duration,
     client_id: String,
 }
 
 impl<S: Stream> Connection<S> {
-    /// Sends a request and waits for its answer so long. Nothing else may be on its way.
+    /// The newest version that both sides know.
+    pub(crate) fn version<R: Request>(&self) -> Result<i16, Error> {
+        let ours = R::VERSIONS;
+        let newest = if R::KEY == ApiKey::Produce as i16 { LAST_PRODUCE_BY_NAME } else { ours.max };
+        self.versions
+            .get(&R::KEY)
+            .map(|&(oldest, latest)| (oldest.max(ours.min), latest.min(newest)))
+            .filter(|(oldest, latest)| oldest <= latest)
+            .map(|(_, version)| version)
+            .ok_or_else(|| {
+                let name = ApiKey::try_from(R::KEY)
+                    .map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
+                let text = format!("the broker takes no version of {name} that we know");
+                Error::new(Local::UnsupportedFeature, text)
+            })
+    }
+
+    /// Sends a request and waits for its answer so long. No other request may be in flight.
     pub(crate) async fn call<R: Question>(
         &mut self,
         request: &R,
         limit: Duration,
     ) -> Result<R::Found, Error> {
-        let version = self.versions.of::<R>()?;
+        let version = self.version::<R>()?;
         let late = |_| Error::new(Local::TimedOut, "the broker does not answer");
         let answer = timeout(limit, self.exchange(request, version)).await.map_err(late)??;
         R::Found::decode(&answer, version).map_err(unreadable)
@@ -113,8 +105,7 @@ impl<S: Stream> Connection<S> {
 
     async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<Bytes, Error> {
         let frame = frame(request, version, 0, &self.client_id)?;
-        self.stream.write_all(&frame).await.map_err(|e| lost(&e))?;
-        self.stream.flush().await.map_err(|e| lost(&e))?;
+        write_frame(&mut self.stream, &frame).await?;
         let answer = read_answer(&mut self.stream).await?;
         let (_, body) = open_answer(&answer, R::Response::header_version(version))?;
         Ok(body)
@@ -135,7 +126,7 @@ impl<S: Stream> Connection<S> {
             return Err(Error::of_broker(error, format!("API versions: {error}")));
         }
         let ranges = found.ranges.into_iter().map(|(key, oldest, newest)| (key, (oldest, newest)));
-        (self.versions, self.throttle) = (Versions(ranges.collect()), found.throttle);
+        (self.versions, self.throttle) = (ranges.collect(), found.throttle);
         Ok(())
     }
 
@@ -165,7 +156,7 @@ impl<S: Stream> Connection<S> {
         let broken = |what| {
             Error::new(Local::Authentication, format!("{mechanism}: the broker's answer: {what}"))
         };
-        // Thousands of hashes take their time, in which others want to be heard.
+        // Thousands of hashes take their time, in which other tasks have to run.
         let answered = tokio::task::spawn_blocking(move || scram.answer(&first)).await;
         let (last, verifier) = answered.unwrap_or(Err("it led nowhere")).map_err(broken)?;
         if self.say(last).await? != verifier {
@@ -182,7 +173,7 @@ impl<S: Stream> Connection<S> {
             return Err(Error::of_broker(error, "the broker refused user or password"));
         }
         if let Ok(lifetime @ 1..) = u64::try_from(answer.lifetime_ms) {
-            // Early enough for what is on its way.
+            // Early enough for the requests in flight.
             self.expires = Instant::now().checked_add(Duration::from_millis(lifetime / 5 * 4));
         }
         Ok(answer.bytes)
@@ -212,6 +203,14 @@ pub(crate) fn frame<R: Request>(
     Ok(out)
 }
 
+pub(crate) async fn write_frame(
+    stream: &mut (impl AsyncWrite + Unpin),
+    frame: &[u8],
+) -> Result<(), Error> {
+    stream.write_all(frame).await.map_err(|e| lost(&e))?;
+    stream.flush().await.map_err(|e| lost(&e))
+}
+
 /// The bytes of the next answer.
 pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Bytes, Error> {
     let size = stream.read_u32().await.map_err(|e| lost(&e))? as usize;
@@ -222,7 +221,7 @@ pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<
         ));
     }
     // What is announced has not come yet, and may never come.
-    let mut answer = BytesMut::with_capacity(size.min(ROOM_FOR_ANSWER));
+    let mut answer = BytesMut::with_capacity(size.min(ANSWER_CAPACITY));
     let mut rest = stream.take(size as u64);
     while answer.len() < size {
         if rest.read_buf(&mut answer).await.map_err(|e| lost(&e))? == 0 {
@@ -238,7 +237,7 @@ pub(crate) fn open_answer(answer: &Bytes, header_version: i16) -> Result<(i32, B
     Ok((number, answer.slice_ref(body)))
 }
 
-pub(crate) fn lost(error: &io::Error) -> Error {
+fn lost(error: &io::Error) -> Error {
     let text = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the broker hung up".to_owned(),
         _ => error.to_string(),
@@ -255,3 +254,6 @@ pub(crate) fn unreadable(_: Malformed) -> Error {
 pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
 }
+
+#[cfg(test)]
+mod tests;

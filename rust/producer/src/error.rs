@@ -12,47 +12,34 @@ use crate::config::Address;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Local {
     /// The answer could not be read.
-    BadMessage,
+    BadMessage = -199,
     /// The connection failed.
-    Transport,
+    Transport = -195,
     /// The name of a host is not known.
-    Resolve,
+    Resolve = -193,
     /// A batch was not acknowledged in time.
-    MessageTimedOut,
+    MessageTimedOut = -192,
     /// The topic does not exist.
-    UnknownTopic,
+    UnknownTopic = -188,
     /// A setting cannot work.
-    InvalidArgument,
-    /// Nobody answered in time.
-    TimedOut,
+    InvalidArgument = -186,
+    /// No answer came in time.
+    TimedOut = -185,
     /// The encrypted connection could not be made.
-    Ssl,
+    Ssl = -181,
     /// The broker did not accept user or password.
-    Authentication,
+    Authentication = -169,
     /// The broker is too old or too new.
-    UnsupportedFeature,
+    UnsupportedFeature = -165,
     /// Given up before it was sent.
-    PurgedInQueue,
+    PurgedInQueue = -152,
     /// Given up after it was sent, so that it may have arrived.
-    PurgedInFlight,
+    PurgedInFlight = -151,
 }
 
 impl Local {
     pub(crate) const fn code(self) -> i32 {
-        match self {
-            Self::BadMessage => -199,
-            Self::Transport => -195,
-            Self::Resolve => -193,
-            Self::MessageTimedOut => -192,
-            Self::UnknownTopic => -188,
-            Self::InvalidArgument => -186,
-            Self::TimedOut => -185,
-            Self::Ssl => -181,
-            Self::Authentication => -169,
-            Self::UnsupportedFeature => -165,
-            Self::PurgedInQueue => -152,
-            Self::PurgedInFlight => -151,
-        }
+        self as i32
     }
 }
 
@@ -77,11 +64,11 @@ impl Error {
     /// The same, and which broker it is about.
     #[must_use]
     pub(crate) fn at(&self, address: &Address) -> Self {
-        let place = address.to_string();
-        if self.text.starts_with(&place) {
+        let address = address.to_string();
+        if self.text.starts_with(&address) {
             return self.clone();
         }
-        Self { code: self.code, text: format!("{place}: {}", self.text) }
+        Self { code: self.code, text: format!("{address}: {}", self.text) }
     }
 
     /// Whether the name of a host is not known.
@@ -89,22 +76,19 @@ impl Error {
         self.code == Local::Resolve.code()
     }
 
-    /// Whether no other attempt can help: what is wrong is what we were told.
+    /// Whether no other attempt can help: the configuration is wrong.
     pub(crate) fn is_final(&self) -> bool {
-        [Local::InvalidArgument, Local::Ssl, Local::Authentication, Local::UnsupportedFeature]
-            .iter()
-            .any(|kind| kind.code() == self.code)
-            || ResponseError::try_from_code(self.code as i16).is_some_and(|error| {
-                self.code > 0
-                    && matches!(
-                        error,
-                        ResponseError::UnsupportedSaslMechanism
-                            | ResponseError::IllegalSaslState
-                            | ResponseError::SaslAuthenticationFailed
-                            | ResponseError::ClusterAuthorizationFailed
-                            | ResponseError::UnsupportedVersion
-                    )
-            })
+        const LOCAL: [Local; 4] =
+            [Local::InvalidArgument, Local::Ssl, Local::Authentication, Local::UnsupportedFeature];
+        const OF_BROKERS: [ResponseError; 5] = [
+            ResponseError::UnsupportedSaslMechanism,
+            ResponseError::IllegalSaslState,
+            ResponseError::SaslAuthenticationFailed,
+            ResponseError::ClusterAuthorizationFailed,
+            ResponseError::UnsupportedVersion,
+        ];
+        LOCAL.iter().any(|kind| kind.code() == self.code)
+            || OF_BROKERS.iter().any(|error| i32::from(error.code()) == self.code)
     }
 }
 

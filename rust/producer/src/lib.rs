@@ -1,22 +1,22 @@
 //! A Kafka producer for batches that are encoded already.
 //!
-//! [`Producer`] is what callers hold, from any number of threads; [`Driver`] is the other half, which
-//! somebody has to run on a thread of its own. Topics are found by name, leaders by metadata, and
-//! each batch ends as acknowledged or failed: [`Producer::report`] counts both. Requests and answers
-//! are coded by `kafka-protocol`; versions of the protocol are agreed upon with each broker (Kafka 2.8
-//! to 4.x).
+//! [`Producer`] is what callers hold, from any number of threads; [`Driver`] is the other half, to be
+//! run on a thread of its own. Topics are found by name, leaders by metadata, and each batch ends as
+//! acknowledged or failed: [`Producer::report`] counts both. Requests and answers are coded by
+//! `kafka-protocol`; versions of the protocol are agreed upon with each broker (Kafka 2.8 to 4.x).
 //!
 //! Order within a partition always holds. With [`Config::idempotent`] every record is there once, as
 //! long as the producer lives; otherwise a batch whose answer got lost is sent again and may be there
 //! twice, which is counted too.
 
+mod accumulator;
 mod answer;
 mod cluster;
 mod config;
 mod connection;
+mod delivery;
 mod error;
-mod line;
-mod report;
+mod queue;
 mod scram;
 mod sender;
 mod shared;
@@ -31,8 +31,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 pub use config::{Acks, Address, Config, Mechanism, Sasl, Tls};
+pub use delivery::Tally;
 pub use error::Error;
-pub use report::Tally;
 
 use sender::{Command, Sender};
 use shared::Shared;
@@ -85,7 +85,8 @@ impl Producer {
     fn over<T: Transport>(transport: T, config: Config, batching: Batching) -> (Self, Sender<T>) {
         let shared = Arc::new(Shared::new(&config, batching));
         let (commands, received) = unbounded_channel();
-        let sender = Sender::new(transport, config, Arc::clone(&shared), received);
+        let commands_of_sender = (commands.downgrade(), received);
+        let sender = Sender::new(transport, config, Arc::clone(&shared), commands_of_sender);
         (Self { shared, commands }, sender)
     }
 
@@ -132,12 +133,11 @@ impl Producer {
     /// Sends no batch of a topic that is longer, where records can be parted, and aims below that.
     pub fn limit(&self, topic: &Topic, bytes: usize) {
         self.shared.limit(&topic.name, bytes);
-        self.order(Command::Limit(Arc::clone(&topic.name), bytes));
     }
 
     /// The longest batch that a topic takes: what was said or learned of it.
     pub fn most(&self, topic: &Topic) -> usize {
-        self.shared.most(&topic.name)
+        self.shared.max_batch_bytes(&topic.name)
     }
 
     /// When something was acknowledged last; the end of the pause that a broker has asked for if that
@@ -146,36 +146,37 @@ impl Producer {
         self.shared.last_progress().map(Instant::into_std)
     }
 
-    /// Waits until there is room for more; false if the time is over first.
+    /// Waits until the queue takes more; false if the time is over first.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        self.shared.wait_for_room(Instant::now() + timeout)
+        self.shared.wait_for_capacity(Instant::now() + timeout)
     }
 
-    /// Whether there is room for more even if so many records in so many bytes, which somebody has
-    /// made and not handed over, were in the queue already.
+    /// Whether the queue would take more even with so many records and bytes in it besides, which are
+    /// made and not handed over.
     pub fn has_room_beside(&self, records: usize, bytes: usize) -> bool {
-        self.shared.has_room_beside(records, bytes)
+        self.shared.has_capacity_beside(records, bytes)
     }
 
-    /// Takes events, each for the partition of its key, without waiting for room.
+    /// Takes events, each for the partition of its key, without waiting for capacity.
     ///
     /// A batch is sent when it is full, or has waited for [`Config::linger`].
     pub fn send(&self, topic: &Topic, events: &Events) {
-        let next = self.shared.pack(
+        let lingers = self.shared.accumulator.pack(
             &topic.name,
             topic.partitions,
+            self.most(topic),
             |packer, out| {
                 let counts = (0..).zip(packer.push(events, out));
                 self.shared.attempt(&topic.name, counts.filter(|(_, records)| *records > 0));
             },
             |batches| self.hand_over(&topic.name, batches),
         );
-        if let Some(moment) = next {
-            self.order(Command::Linger(moment));
+        if lingers {
+            self.order(Command::Linger);
         }
     }
 
-    /// Takes batches that are packed already, in their order, without waiting for room.
+    /// Takes batches that are packed already, in their order, without waiting for capacity.
     pub fn send_packed(&self, topic: &Topic, batches: Vec<Packed>) {
         let counts = batches.iter().map(|packed| (packed.partition, packed.records));
         self.shared.attempt(&topic.name, counts);
@@ -189,10 +190,10 @@ impl Producer {
         }
     }
 
-    /// Sends what is not full, and waits until the fate of everything is known; false if the time is
-    /// over first.
+    /// Sends what is not full, and waits until all deliveries have ended; false if the time is over
+    /// first.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.shared.finish_all(|topic, batches| self.hand_over(topic, batches));
+        self.shared.accumulator.finish_all(|topic, batches| self.hand_over(topic, batches));
         self.shared.wait_until_settled(Instant::now() + timeout)
     }
 
@@ -208,7 +209,7 @@ impl Producer {
 
     /// Gives up what has not been sent, and with `also_sent` also what was not answered yet.
     pub fn give_up(&self, also_sent: bool) {
-        self.shared.finish_all(|topic, batches| self.hand_over(topic, batches));
+        self.shared.accumulator.finish_all(|topic, batches| self.hand_over(topic, batches));
         self.order(Command::GiveUp(also_sent));
     }
 
@@ -234,11 +235,11 @@ impl Producer {
 
     /// What last went wrong and may pass.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.trouble()
+        self.shared.last_error()
     }
 
     fn order(&self, command: Command) {
-        // Without a driver nobody would answer, and the caller's own time limit says so.
+        // Without a driver there is no answer, and the caller's own time limit says so.
         let _ = self.commands.send(command);
     }
 }

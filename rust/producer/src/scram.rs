@@ -11,7 +11,7 @@ use sha2::{Sha256, Sha512};
 
 use crate::config::{Mechanism, Sasl};
 
-/// RFC 7677, section 4: at least 4096, which is what Kafka sets by itself. With fewer whoever listens
+/// RFC 7677, section 4: at least 4096, which is what Kafka sets by itself. With fewer a listener
 /// finds the password sooner; a server that asks for far more would only keep us busy.
 const ITERATIONS: RangeInclusive<u32> = 4_096..=1_000_000;
 /// Far more bytes than a nonce or a salt needs.
@@ -58,7 +58,7 @@ impl Scram {
     {
         let server_first = std::str::from_utf8(server_first).map_err(|_| "it is no text")?;
         if server_first.starts_with("m=") {
-            return Err("it has an extension that nobody here knows");
+            return Err("it has an extension that is not known here");
         }
         let attribute = |name: &str| {
             server_first.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))

@@ -3,6 +3,7 @@
 mod cancellation;
 pub(crate) mod cluster;
 mod hostile;
+mod linger;
 mod network;
 mod order;
 mod retries;

@@ -73,11 +73,11 @@ fn invalid(error: &dyn std::error::Error) -> Error {
     Error::new(Local::Ssl, format!("TLS cannot be set up: {error}"))
 }
 
-/// Trusts as much as it is told to.
+/// Trusts as much as the configuration says.
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
-    /// Asks for a trusted authority and the right name; without, anybody will do, as
+    /// Asks for a trusted authority and the right name; without, any certificate will do, as
     /// `enable.ssl.certificate.verification=false` asks for.
     strict: Option<Arc<WebPkiServerVerifier>>,
     verify_name: bool,

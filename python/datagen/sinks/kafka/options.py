@@ -6,13 +6,13 @@ import logging
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 import click
 
 from ...presets import PRESETS, EngineChoice, ProducerConfig, RecordTimestamp
 from ...properties import Properties, read_properties
-from ..command_line import KeyValue, Option, is_given
+from ..command_line import KeyValue, Option, SinkOptions, is_given
 from .stage import (
     MAX_PARTITIONS,
     MAX_RETENTION_HOURS,
@@ -61,16 +61,16 @@ class _Partitions(click.ParamType[Any]):
         return topic, int(number)
 
 
-class _KafkaOptions:
+class _KafkaOptions(SinkOptions):
     skip = "--skip-kafka"
-    names: Mapping[str, str] = {
+    names: ClassVar = {
         "bootstrap_servers": "--kafka-bootstrap",
         "schema_registry_url": "--schema-registry",
         "client_options": "--kafka-option",
         "registry_options": "--registry-option",
     }
-    addresses: Sequence[str] = ("kafka_bootstrap", "schema_registry")
-    facts: Mapping[str, Any] = {"doubled": 0, "format": None, "engine": None}
+    addresses = ("kafka_bootstrap", "schema_registry")
+    facts: ClassVar = {"doubled": 0, "format": None, "engine": None}
 
     def groups(self, *, parallel: bool) -> Mapping[str, Sequence[Option]]:
         return {
@@ -196,19 +196,24 @@ class _KafkaOptions:
             ],
         }
 
+    def wanted(self, options: Mapping[str, Any]) -> bool:
+        return not options["skip_kafka"]
+
     def target(
         self, context: click.Context, options: Mapping[str, Any], *, fast: bool, parallel: bool
     ) -> KafkaTarget | None:
-        if options["skip_kafka"]:
-            return None
-        return KafkaTarget(
-            producer=_producer(context, options, fast=fast),
+        # Also where no event is sent: a value that is not allowed is a mistake.
+        topics = KafkaTarget(
+            producer=ProducerConfig(),
             create_topics=options["create_topics"],
             retention_hours=options["retention_hours"],
             replication_factor=options["replication_factor"],
             topic_config=dict(options["topic_config"]),
             partitions=_partitions(options, PARALLEL_PARTITIONS if parallel else PARTITIONS),
         )
+        if not self.wanted(options):
+            return None
+        return replace(topics, producer=_producer(context, options, fast=fast))
 
     def on_local_stack(self, target: KafkaTarget, stack: Any) -> KafkaTarget:
         producer = replace(

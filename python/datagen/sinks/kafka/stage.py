@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import OptionError
+from ...errors import DatagenError, OptionError
 from ...presets import ProducerConfig
 from ...settlement import Delivered, TopicSettlement
 from ...types import catalogue
@@ -108,7 +108,8 @@ class _KafkaStage(Sink):
         self._sink = KafkaSink(target.producer)
         self._topics = {stream: self._sink.topic(stream) for stream in streams()}
         self._ends_before: dict[str, int] = {}
-        self._checks: tuple[Check, ...] = ()
+        #: None before they were made; empty where they could not be.
+        self._checks: tuple[Check, ...] | None = None
 
     def open(self) -> None:
         self._sink.connect()
@@ -156,7 +157,11 @@ class _KafkaStage(Sink):
         self._sink.flush()
 
     def verify(self) -> tuple[Check, ...]:
-        self._checks = tuple(self._counted())
+        try:
+            self._checks = tuple(self._counted())
+        except DatagenError:
+            self._checks = ()
+            raise
         return self._checks
 
     def _counted(self) -> Iterator[Check]:
@@ -184,9 +189,9 @@ class _KafkaStage(Sink):
 
     def facts(self) -> Mapping[str, Any]:
         return {
+            "doubled": self._doubled(),
             "format": self._sink.format,
             "engine": self._sink.engine,
-            "doubled": self._doubled(),
         }
 
     def objection(self) -> str:
@@ -206,14 +211,14 @@ class _KafkaStage(Sink):
             settled(topic, self._window.rows(stream), self._delivery(topic))
             for stream, topic in self._topics.items()
         )
-        if self._checks and not self._sink.confirmed:
+        if self._checks is not None and not self._sink.confirmed:
             # Without acknowledgements, events count by being in their topic.
             found = {one.name: one.found for one in self._checks}
             topics = tuple(
                 replace(
                     one,
-                    acknowledged=found[one.topic],
-                    unknown=one.unknown + one.acknowledged - found[one.topic],
+                    acknowledged=found.get(one.topic, 0),
+                    unknown=one.unknown + one.acknowledged - found.get(one.topic, 0),
                 )
                 for one in topics
             )
@@ -221,7 +226,7 @@ class _KafkaStage(Sink):
 
     def _doubled(self) -> int:
         """Events that may be there twice, in topics that have more than was acknowledged."""
-        deliveries = (self._delivery(check.name) for check in self._checks if check.note)
+        deliveries = (self._delivery(check.name) for check in self._checks or () if check.note)
         return sum(one.perhaps_twice for one in deliveries if one)
 
     def _delivery(self, topic: str) -> TopicDelivery | None:

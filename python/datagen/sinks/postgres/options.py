@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from ..command_line import Option
+from ..command_line import Option, SinkOptions
 from .stage import SKIP, PostgresTarget
 
 if TYPE_CHECKING:
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS"]
 
 
-class _PostgresOptions:
+class _PostgresOptions(SinkOptions):
     skip = SKIP
-    names: Mapping[str, str] = {"schema": "--postgres-schema"}
-    addresses: Sequence[str] = ("postgres_url",)
-    facts: Mapping[str, Any] = {}
+    names: ClassVar = {"schema": "--postgres-schema"}
+    addresses = ("postgres_url",)
 
     def groups(self, *, parallel: bool) -> Mapping[str, Sequence[Option]]:  # noqa: ARG002
         return {
@@ -52,6 +51,9 @@ class _PostgresOptions:
             ],
         }
 
+    def wanted(self, options: Mapping[str, Any]) -> bool:
+        return not options["skip_postgres"]
+
     def target(
         self,
         context: click.Context,  # noqa: ARG002
@@ -60,13 +62,19 @@ class _PostgresOptions:
         fast: bool,  # noqa: ARG002
         parallel: bool,  # noqa: ARG002
     ) -> PostgresTarget | None:
-        if options["skip_postgres"]:
+        if not self.wanted(options):
             return None
         return PostgresTarget(
             url=options["postgres_url"],
             schema=options["postgres_schema"],
             truncate=options["truncate"],
         )
+
+    def warning(self, options: Mapping[str, Any]) -> str:
+        first = options["from_customer"]
+        if not options["truncate"] or not first:
+            return ""
+        return f"--truncate removes the rows of customers before {first} too"
 
     def on_local_stack(self, target: PostgresTarget, stack: Any) -> PostgresTarget:
         return replace(target, url=stack.postgres_url)

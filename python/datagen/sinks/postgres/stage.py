@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -28,8 +27,6 @@ POSTGRES: Final = Stage(
 )
 #: The option that leaves this sink out.
 SKIP: Final = "--skip-postgres"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +63,6 @@ class _PostgresStage(Sink):
         )
 
     def open(self) -> None:
-        first = self._window.first_customer
-        if self._target.truncate and first:
-            _log.warning("--truncate removes the rows of customers before %d too", first)
         self._sink.connect()
 
     def begin(self) -> None:
@@ -86,12 +80,13 @@ class _PostgresStage(Sink):
     def verify(self) -> Iterator[Check]:
         counts, before = self._sink.counts(), self._sink.rows_before
         loaded = self._sink.rows_loaded
-        for table in sorted(catalogue().tables, key=lambda one: one.validation_rank):
+        for table in catalogue().tables:
             name = table.name
             planned = self._window.rows(name)
             # Reference data that was there before counts as loaded: it is the same rows.
             there = planned - loaded[name] if table.is_reference else 0
-            yield Check(name, planned, counts[name] - before[name] + there)
+            found = counts[name] - before[name] + there
+            yield Check(name, planned, found, rank=table.validation_rank)
 
     def close(self, error: BaseException | None) -> None:
         self._sink.__exit__(None if error is None else type(error), error, None)

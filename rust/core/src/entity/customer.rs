@@ -188,7 +188,7 @@ impl Customer {
         let mut name = [given, space, second, "", "", "", "", "", ""];
         for place in 0..self.surname_count {
             let (particle, surname) = self.surname(place);
-            // Nobody carries the same surname from both sides.
+            // A name does not have the same surname twice.
             if !name[3..].contains(&surname.label.text) {
                 name[7 - 2 * place] = particle;
                 name[8 - 2 * place] = surname.label.text;

@@ -306,7 +306,7 @@ impl CardTransactionColumns {
             let purchase = Purchase::new(history, card, subscription, time, draws, &mut open);
             let Purchase { category, amount, approved, .. } = purchase;
             let (parcels, away) = rest.halves();
-            // Nobody shows a card for what comes back.
+            // No card is shown for a recurring purchase.
             let (mode, place, parcels) = match subscription {
                 Some(subscription) => (EntryMode::Ecommerce, subscription.city, 1),
                 None => (

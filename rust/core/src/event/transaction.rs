@@ -54,7 +54,7 @@ columns! {
 const OWN_ISPB: [u8; 8] = *b"99860010";
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
 const NIGHT_CAP: i64 = 100_000;
-/// Nobody gives so much for a birthday, in centavos.
+/// More than a gift for a birthday, in centavos.
 const LARGE_PIX: i64 = 200_000;
 /// Movements in the default number of days, for each kind of account; drawn evenly.
 /// Means 17.5, 4 and 6.25: 20.2 for a customer.

@@ -40,7 +40,7 @@ impl Weighted {
     pub fn pick(&self, word: Word) -> usize {
         let slot = (((word.0 >> 32) * self.slots.len() as u64) >> 32) as usize;
         let (threshold, other) = self.slots[slot];
-        // No branch, because nobody could foretell it.
+        // No branch, because it could not be predicted.
         std::hint::select_unpredictable((word.0 as u32) < threshold, slot, other as usize)
     }
 }
@@ -117,7 +117,7 @@ impl Search {
     #[inline]
     pub fn find(&self, point: u64) -> (usize, u64) {
         let mut interval = self.guide[(point >> self.shift) as usize] as usize;
-        // One step or none, without a branch, because nobody could foretell it; more are rare.
+        // One step or none, without a branch, because it could not be predicted; more are rare.
         interval += usize::from(self.starts[interval + 1] <= point);
         while self.starts[interval + 1] <= point {
             interval += 1;

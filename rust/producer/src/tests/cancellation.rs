@@ -106,7 +106,7 @@ async fn a_sender_that_is_closed_ends_at_once_and_writes_nothing_more() {
     assert_eq!(began.elapsed(), Duration::ZERO);
     sleep(millis(5_000)).await;
     assert_eq!(cluster.seen().len(), 1);
-    // What nobody sends any more is never settled.
+    // What no sender has any more is never settled.
     assert!(!producer.flush(Duration::ZERO));
     assert!(!producer.has_failures());
 }

@@ -421,11 +421,14 @@ pub(crate) fn versions() -> ApiVersionsResponse {
     ApiVersionsResponse::default().with_api_keys(keys.into())
 }
 
-/// The keys of the records of a batch.
+/// The keys of the records of a batch: as numbers, or what stands for them.
 fn keys(batch: &[u8]) -> Vec<usize> {
     let key = |batch: &[u8]| {
         let (key, _) = first_key(batch).unwrap();
-        String::from_utf8(key).unwrap().parse().unwrap()
+        let hash =
+            |key: &str| key.bytes().fold(7, |hash, byte| hash * 31 % 1_000_003 + byte as usize);
+        let key = String::from_utf8(key).unwrap();
+        key.parse().unwrap_or_else(|_| hash(&key))
     };
     split(batch, usize::MAX)
         .map_or_else(|| vec![key(batch)], |parts| parts.iter().map(|(_, part)| key(part)).collect())

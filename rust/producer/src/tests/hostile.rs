@@ -1,4 +1,4 @@
-//! What is not Kafka's, in place of answers; and brokers that are not there.
+//! Nonsense in place of answers, and brokers that are not reached.
 
 use kafka_protocol::messages::ApiKey;
 

@@ -24,8 +24,8 @@ async fn a_refusal_that_may_pass_is_followed_by_longer_and_longer_waits() {
         running.assert_all_acknowledged(9);
         running.assert_each_once(1, 9);
         running.assert_waits(&[100, 200, 400, 800, 1_000, 1_000, 0]);
-        let told = running.producer.trouble().unwrap();
-        assert!(told.starts_with("banking.trades partition 0: "), "{told}");
+        let error = running.producer.trouble().unwrap();
+        assert!(error.starts_with("banking.trades partition 0: "), "{error}");
         running.close().await;
     }
 }
@@ -170,7 +170,7 @@ async fn a_batch_that_was_never_written_is_neither_a_try_nor_doubtful() {
     cluster.state().deaf = true;
     cluster.state().buffer = 1_000;
     for _ in 0..5 {
-        // More than the connection takes before somebody reads.
+        // More than the connection takes before it is read.
         running.producer.send_packed(&topic, vec![packed(0, 0..100)]);
         sleep(millis(1_500)).await;
         cluster.cut(0);
@@ -239,8 +239,8 @@ async fn a_broker_that_is_gone_is_connected_to_again_with_longer_and_longer_wait
     running.producer.send_packed(&topic, vec![packed(0, 1..2), packed(1, 1..2)]);
     sleep(millis(5_000)).await;
     assert_eq!(running.total().acknowledged, 3);
-    let told = running.producer.trouble().unwrap();
-    assert_eq!(told, "broker-1:9092: connection refused");
+    let error = running.producer.trouble().unwrap();
+    assert_eq!(error, "broker-1:9092: connection refused");
     cluster.state().down.clear();
     running.flush().await;
     assert!(began.elapsed() < millis(6_100), "{:?}", began.elapsed());

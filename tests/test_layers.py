@@ -46,6 +46,7 @@ CORE_CRATES = {
     "crc32c": "encode",
     "csv": "brazil",
     "flate2": "encode",
+    "foldhash": "keys",
     "hashbrown": "keys",
     "lz4_flex": "encode",
     "serde": "brazil",

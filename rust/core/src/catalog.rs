@@ -71,7 +71,7 @@ pub enum FieldType {
     Enum(&'static [&'static str]),
 }
 
-/// The values of an [`FieldType::Enum`].
+/// The values of a field of type [`FieldType::Enum`].
 pub trait Enumeration: Copy + Default {
     /// Their symbols, in order.
     const SYMBOLS: &'static [&'static str];

@@ -1,7 +1,6 @@
 //! Sets of ids, to check that keys are unique and that references have a parent.
 
-use std::hash::{BuildHasher, Hasher};
-
+use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
 use crate::column::Column;
@@ -9,7 +8,7 @@ use crate::column::Column;
 /// A set of 16-byte ids.
 #[derive(Debug, Clone, Default)]
 pub struct KeySet {
-    ids: HashSet<u128, FixedHasher>,
+    ids: HashSet<u128, FixedState>,
 }
 
 impl KeySet {
@@ -94,41 +93,10 @@ pub fn uuids(column: &Column) -> &[[u8; 16]] {
     column.values.stored()
 }
 
-/// Hashes the same way in every process. Ids are random, so that one multiplication spreads them;
-/// any others are merely slower.
-#[derive(Debug, Clone, Copy, Default)]
-struct FixedHasher;
-
-impl BuildHasher for FixedHasher {
-    type Hasher = IdHasher;
-
-    fn build_hasher(&self) -> IdHasher {
-        IdHasher(0)
-    }
-}
-
-/// Folds the 128-bit product of the halves, each mixed with digits of pi.
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("a u128 is hashed by write_u128");
-    }
-
-    fn write_u128(&mut self, id: u128) {
-        let low = id as u64 ^ 0x243f_6a88_85a3_08d3;
-        let high = (id >> 64) as u64 ^ 0x1319_8a2e_0370_7344;
-        let product = u128::from(low) * u128::from(high);
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher;
+
     use super::*;
     use crate::column::Values;
 
@@ -194,7 +162,7 @@ mod tests {
     /// Ids that differ in a few bits only, of either half, must not pile up.
     #[test]
     fn hashes_of_similar_ids_differ() {
-        let hash = |n: u128| FixedHasher.hash_one(n);
+        let hash = |n: u128| FixedState::default().hash_one(n);
         let mut low: Vec<u64> =
             (0..1000).flat_map(|n| [hash(n) & 0xffff, hash(n << 64) & 0xffff]).collect();
         low.sort_unstable();

@@ -67,6 +67,7 @@ check: $(EXTENSION)
 		python-types python-stubs python-lint rust-format
 
 test: $(VENV)/.released rust-test
+	cd tests && $(abspath $(BIN))/python -m services
 	$(BIN)/python -m pytest -m "not timing" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m timing
 

@@ -156,7 +156,7 @@ def test_the_script_takes_all_of_the_guides_options(
         assert outcome.lines[-1] == "Validation: ALL OK"
 
 
-def test_addresses_from_theenvironment_of(
+def test_addresses_from_the_environment(
     pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
 ) -> None:
     outcome = load(
@@ -198,7 +198,7 @@ def test_wrong_usage(words: list[str], said: str) -> None:
     assert outcome.out == ""
 
 
-def test_local_with_an_address_in_theenvironment_of() -> None:
+def test_local_with_an_address_in_the_environment() -> None:
     outcome = load("--local", DATAGEN_POSTGRES_URL=f"postgresql://a:{SECRET}@b/c")
     assert_failed(outcome, 2, "DATAGEN_POSTGRES_URL")
     assert SECRET not in outcome.err
@@ -678,7 +678,7 @@ def test_no_secret_is_ever_printed(
             assert secret not in outcome.out + outcome.err, secret
 
 
-def test_help_does_not_show_theenvironment_of() -> None:
+def test_help_does_not_show_the_environment() -> None:
     outcome = run(*LOAD, "--help", DATAGEN_POSTGRES_URL=f"postgresql://a:{SECRET}@b/c")
     assert SECRET not in outcome.out
     assert CliRunner().invoke(cli.group, ["load", "--help"]).exit_code == 0

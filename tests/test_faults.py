@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -106,8 +107,18 @@ def create_topics(bootstrap: str, replicas: int) -> None:
 
 def create(topics: list[NewTopic], bootstrap: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for future in admin.create_topics(topics).values():
-        future.result(30)
+    deadline = time.monotonic() + 30
+    for topic in topics:
+        while True:
+            try:
+                admin.create_topics([topic])[topic.topic].result(30)
+                break
+            except KafkaException as error:
+                # ZooKeeper may still have a topic that was deleted and that no broker lists.
+                deleted = error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
+                if not deleted or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def led() -> bool:
         there = admin.list_topics(timeout=10).topics

@@ -1,10 +1,17 @@
 """Events into Kafka: encoded by the core, sent by one of two engines, counted one by one."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ...presets import BULK, EVENT_BY_EVENT, FAST, PRESETS, RELIABLE, ProducerConfig, check_url
-from .delivery import DeliveryReport, PartitionDelivery, TopicDelivery
-from .event_producer import Sending, flush_timeout
-from .sink import KafkaSink
-from .topics import Topic
+
+if TYPE_CHECKING:
+    from .delivery import DeliveryReport, PartitionDelivery, TopicDelivery
+    from .event_producer import Sending, flush_timeout
+    from .sink import KafkaSink
+    from .topics import Topic
 
 __all__ = [
     "BULK",
@@ -22,3 +29,20 @@ __all__ = [
     "check_url",
     "flush_timeout",
 ]
+
+#: Imported when first asked for, so that the options of the sink come without the sink.
+_MODULES = {
+    "DeliveryReport": "delivery",
+    "KafkaSink": "sink",
+    "PartitionDelivery": "delivery",
+    "Sending": "event_producer",
+    "Topic": "topics",
+    "TopicDelivery": "delivery",
+    "flush_timeout": "event_producer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -14,7 +14,6 @@ from ...presets import ProducerConfig
 from ...settlement import Delivered, TopicSettlement
 from ...types import catalogue
 from ..base import Check, Sink, Stage, streams
-from .sink import KafkaSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +102,8 @@ class _KafkaStage(Sink):
     commit_part = "acknowledgements"
 
     def __init__(self, target: KafkaTarget, window: Window) -> None:
+        from .sink import KafkaSink
+
         self._target = target
         self._window = window
         self._sink = KafkaSink(target.producer)

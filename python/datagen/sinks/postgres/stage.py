@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from ...settlement import Committed
 from ...types import catalogue
 from ..base import Check, Sink, Stage, tables
-from .sink import PostgresSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +55,8 @@ class _PostgresStage(Sink):
     commit_part = "keys and commit"
 
     def __init__(self, target: PostgresTarget, window: Window) -> None:
+        from .sink import PostgresSink
+
         self._target = target
         self._window = window
         self._sink = PostgresSink(

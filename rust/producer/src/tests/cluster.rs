@@ -176,7 +176,7 @@ impl Cluster {
     pub(crate) async fn serve(&self, node: i32, number: usize, stream: impl Stream) {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let (queue, mut requests) = unbounded_channel();
-        let reading = async {
+        let reading = async move {
             while let Ok(request) = read_request(&mut reader).await {
                 self.state().received(number, request.0);
                 queue.send(request).unwrap();
@@ -200,9 +200,10 @@ impl Cluster {
                 }
             }
         };
+        // A request that has come is taken even if the other end is gone meanwhile.
         tokio::select! {
-            () = reading => {}
             () = answering => {}
+            () = async { reading.await; std::future::pending().await } => {}
         }
     }
 

@@ -135,8 +135,8 @@ impl Producer {
         self.shared.limit(&topic.name, bytes);
     }
 
-    /// The longest batch that a topic takes: what was said or learned of it.
-    pub fn most(&self, topic: &Topic) -> usize {
+    /// The longest batch that a topic takes, in bytes: as configured, or learned from a refusal.
+    pub fn max_batch_bytes(&self, topic: &Topic) -> usize {
         self.shared.max_batch_bytes(&topic.name)
     }
 
@@ -147,13 +147,13 @@ impl Producer {
     }
 
     /// Waits until the queue takes more; false if the time is over first.
-    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+    pub fn wait_for_capacity(&self, timeout: Duration) -> bool {
         self.shared.wait_for_capacity(Instant::now() + timeout)
     }
 
     /// Whether the queue would take more even with so many records and bytes in it besides, which are
     /// made and not handed over.
-    pub fn has_room_beside(&self, records: usize, bytes: usize) -> bool {
+    pub fn has_capacity_beside(&self, records: usize, bytes: usize) -> bool {
         self.shared.has_capacity_beside(records, bytes)
     }
 
@@ -164,7 +164,7 @@ impl Producer {
         let lingers = self.shared.accumulator.pack(
             &topic.name,
             topic.partitions,
-            self.most(topic),
+            self.max_batch_bytes(topic),
             |packer, out| {
                 let counts = (0..).zip(packer.push(events, out));
                 self.shared.attempt(&topic.name, counts.filter(|(_, records)| *records > 0));
@@ -233,8 +233,8 @@ impl Producer {
         self.shared.has_failures()
     }
 
-    /// What last went wrong and may pass.
-    pub fn trouble(&self) -> Option<String> {
+    /// The last error that may pass.
+    pub fn last_error(&self) -> Option<String> {
         self.shared.last_error()
     }
 

@@ -151,7 +151,7 @@ impl Running {
             (total.attempted, total.acknowledged, total.perhaps_twice, &total.failed),
             (records, records, 0, &BTreeMap::new()),
             "{:?}",
-            self.producer.trouble(),
+            self.producer.last_error(),
         );
         assert!(!self.producer.has_failures());
     }

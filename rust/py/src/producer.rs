@@ -190,7 +190,8 @@ impl PyProducer {
     /// Waits until there is room in the queue; false if there is none within so many seconds.
     fn wait_for_room(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         let producer = self.producer()?;
-        let room = border::wait(py, timeout, |slice| producer.wait_for_room(slice).then_some(()))?;
+        let room =
+            border::wait(py, timeout, |slice| producer.wait_for_capacity(slice).then_some(()))?;
         Ok(room.is_some())
     }
 
@@ -254,7 +255,7 @@ impl PyProducer {
 
     /// What last went wrong and may pass.
     fn trouble(&self) -> PyResult<Option<String>> {
-        Ok(self.producer()?.trouble())
+        Ok(self.producer()?.last_error())
     }
 
     /// Sends all events of streams by so many threads, in the order of the plan for each key: those

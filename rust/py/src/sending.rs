@@ -22,15 +22,15 @@ impl Output for Topics {
     type Piece = Packed;
 
     fn longest(&self, stream: usize) -> usize {
-        self.producer.most(&self.topics[stream])
+        self.producer.max_batch_bytes(&self.topics[stream])
     }
 
     fn has_capacity_beside(&self, held: Size) -> bool {
-        self.producer.has_room_beside(held.records, held.bytes)
+        self.producer.has_capacity_beside(held.records, held.bytes)
     }
 
     fn wait_for_capacity(&self, timeout: Duration) -> bool {
-        self.producer.wait_for_room(timeout)
+        self.producer.wait_for_capacity(timeout)
     }
 
     fn has_failed(&self) -> bool {

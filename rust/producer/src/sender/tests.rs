@@ -36,14 +36,14 @@ async fn events_of_a_connection_before_are_none_of_this_one() {
     broker.close(now);
     let closed = || ConnectionEvent::Closed(Error::new(Local::Transport, "gone"));
     sender.take(Event::Connection(0, before, closed()));
-    assert_eq!(producer.trouble(), None);
+    assert_eq!(producer.last_error(), None);
     let broker = sender.brokers.get_mut(&0).unwrap();
     broker.connect(now, &sender.dialer);
     let generation = broker.generation;
     sender.take(Event::Connection(0, before, closed()));
-    assert_eq!(producer.trouble(), None);
+    assert_eq!(producer.last_error(), None);
     sender.take(Event::Connection(0, generation, closed()));
-    assert_eq!(producer.trouble().unwrap(), "broker-0:9092: gone");
+    assert_eq!(producer.last_error().unwrap(), "broker-0:9092: gone");
     // No broker has that number, nor a port like that.
     sender.take(Event::Connection(7, 1, closed()));
     assert_eq!(sender.brokers.len(), 1);

@@ -24,7 +24,7 @@ async fn a_refusal_that_may_pass_is_followed_by_longer_and_longer_waits() {
         running.assert_all_acknowledged(9);
         running.assert_each_once(1, 9);
         running.assert_waits(&[100, 200, 400, 800, 1_000, 1_000, 0]);
-        let error = running.producer.trouble().unwrap();
+        let error = running.producer.last_error().unwrap();
         assert!(error.starts_with("banking.trades partition 0: "), "{error}");
         running.close().await;
     }
@@ -255,7 +255,7 @@ async fn a_broker_that_is_gone_is_connected_to_again_with_longer_and_longer_wait
     running.producer.send_packed(&topic, vec![packed(0, 1..2), packed(1, 1..2)]);
     sleep(millis(5_000)).await;
     assert_eq!(running.total().acknowledged, 3);
-    let error = running.producer.trouble().unwrap();
+    let error = running.producer.last_error().unwrap();
     assert_eq!(error, "broker-1:9092: connection refused");
     cluster.state().down.clear();
     running.flush().await;

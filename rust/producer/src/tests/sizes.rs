@@ -35,7 +35,7 @@ async fn batches_fit_what_the_topic_takes() {
         running.assert_each_once(2, 800);
         assert_eq!(refusals[0] == 0, limited);
         assert_eq!(refusals[0], refusals[1], "what was learned is forgotten");
-        assert!(running.producer.most(&topic) <= most);
+        assert!(running.producer.max_batch_bytes(&topic) <= most);
         // Not one by one, once the limit is known.
         let last = cluster.seen().iter().rev().take(10).map(|one| one.len).max().unwrap();
         assert!(last > most / 3, "{last}");
@@ -78,7 +78,7 @@ async fn an_event_too_large_by_itself_is_named() {
         running.flush().await;
         let total = running.total();
         assert_eq!((total.acknowledged, total.failed), (29, [(10, 1)].into()));
-        let error = running.producer.trouble().unwrap();
+        let error = running.producer.last_error().unwrap();
         for words in [TOPIC, "00000007", "max.message.bytes=1000", "message.max.bytes"] {
             assert!(error.contains(words), "no {words:?} in {error}");
         }

@@ -34,6 +34,7 @@ class MemoryTarget:
     phases: list[str] = field(default_factory=list)
     loses: str = ""
     relations: tuple[str, ...] = field(default_factory=lambda: (*tables(), *streams()))
+    stage: Stage = MEMORY
 
     def sink(self, window: Window) -> MemorySink:
         self.phases.append("check")
@@ -41,13 +42,11 @@ class MemoryTarget:
 
 
 class MemorySink(Sink):
-    stage = MEMORY
-
     def __init__(self, target: MemoryTarget, window: Window) -> None:
         self._target = target
         self._window = window
         self._committed = 0
-        self.relations = target.relations
+        self.relations, self.stage = target.relations, target.stage
 
     def open(self) -> None:
         self._phase("open")

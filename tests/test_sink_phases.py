@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 
 import command
 from datagen import Plan, loader
+from datagen.errors import OptionError
 from datagen.loader import Load
 from datagen.settlement import settlement_of
 from datagen.sinks.base import streams, tables
@@ -54,12 +56,22 @@ def test_all_rows_come_phase_by_phase(fast: bool) -> None:
 
 
 def test_two_sinks_get_the_same_rows() -> None:
-    one, other = MemoryTarget(), MemoryTarget(relations=(*tables()[:3], *streams()[1:]))
+    stage = replace(MEMORY, name="other")
+    one = MemoryTarget()
+    other = MemoryTarget(relations=(*tables()[:3], *streams()[1:]), stage=stage, loses="stocks")
     run = Load(plan=PLAN, targets={"one": one, "other": other}, fast=True)
-    assert loader.load(run, Silent()).ok
+    report = loader.load(run, Silent())
+    assert report["memory"].ok
+    assert not report["other"].ok, "each sink is verified by itself"
     for name in other.relations:
         assert rows_of(one, name) == rows_of(other, name)
     assert {batch.name for batch in other.batches} == {*other.relations}
+
+
+def test_two_sinks_of_one_kind_are_refused() -> None:
+    run = Load(plan=PLAN, targets={"one": MemoryTarget(), "other": MemoryTarget()})
+    with pytest.raises(OptionError, match="one of each kind"):
+        loader.load(run, Silent())
 
 
 def rows_of(target: MemoryTarget, name: str) -> list[bytes]:

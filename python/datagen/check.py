@@ -34,8 +34,10 @@ class MasterDataStore:
     Since it forgets events, it cannot tell an event that is handed over twice.
     """
 
+    _unique_events = False
+
     def __init__(self) -> None:
-        self._keys = KeyStore()
+        self._keys = KeyStore(unique_events=self._unique_events)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -109,9 +111,10 @@ class FinancialDataStore(MasterDataStore):
     Here events have to be unique too.
     """
 
+    _unique_events = True
+
     def __init__(self) -> None:
         super().__init__()
-        self._keys = KeyStore(unique_events=True)
         self._kept: dict[str, list[Batch]] = {relation.name: [] for relation in catalogue()}
         self._pending: dict[str, list[dict[str, Any]]] = {r.name: [] for r in catalogue()}
 

@@ -157,14 +157,15 @@ def load(run: Load, progress: Progress, *, prefetch: bool = True) -> RunReport:
     report: RunReport | None = None
     try:
         with ExitStack() as stack:
-            master = _Master(run) if run.fast else None
-            if master is not None:
+            store = MasterDataStore() if run.fast else FinancialDataStore()
+            workers = run.workers or _cores()
+            window = Window(run.plan, run.from_customer, run.fast, workers, store.parents)
+            master = None
+            if run.fast:
+                master = _Master(window, store, taken=any(map(run.takes, tables())))
                 stack.enter_context(master.prefetch)
                 if prefetch:
                     master.prefetch.start()
-            store = master.store if master else FinancialDataStore()
-            workers = run.workers or _cores()
-            window = Window(run.plan, run.from_customer, run.fast, workers, store.parents)
             sinks = _sinks(run, window)
             _open(stack, sinks)
             for sink in sinks:
@@ -204,7 +205,11 @@ def _check_memory(run: Load) -> None:
 
 def _sinks(run: Load, window: Window) -> list[Sink]:
     """Makes all sinks before any connects, so that all options are checked first."""
-    return [target.sink(window) for target in run.targets.values()]
+    sinks = [target.sink(window) for target in run.targets.values()]
+    if len({sink.stage for sink in sinks}) < len(sinks):
+        # The report has one stage for each sink.
+        raise OptionError("targets", [*run.targets], "one of each kind")
+    return sinks
 
 
 def _open(stack: ExitStack, sinks: Sequence[Sink]) -> None:
@@ -228,18 +233,15 @@ class _Master:
     """The rows of all tables, made and checked on a thread of its own, before a sink asks for them.
 
     Where a sink takes them, they come as batches, and the thread waits once a number of them is made;
-    else only their numbers come, and the thread waits for no one. ``store`` has the keys of a table
-    once all that comes of it has, and ``seconds`` the time that the thread worked on it.
+    else only their numbers come, and the thread does not wait. The store has the keys of a table once
+    all that comes of it has, and ``seconds`` the time that the thread worked on it.
     """
 
-    def __init__(self, run: Load) -> None:
-        self.store = MasterDataStore()
+    def __init__(self, window: Window, store: MasterDataStore, *, taken: bool) -> None:
         self.seconds: dict[str, float] = {}
-        taken = any(map(run.takes, tables()))
+        made = self._made(window, store)
         self.prefetch = (
-            Prefetch[Any](self._made(run), _PREFETCHED)
-            if taken
-            else Prefetch[Any](map(_rows, self._made(run)), None)
+            Prefetch[Any](made, _PREFETCHED) if taken else Prefetch[Any](map(_rows, made), None)
         )
         self._taken = iter(self.prefetch)
 
@@ -251,13 +253,12 @@ class _Master:
         """The number of rows of each batch of the next table, where no sink does."""
         return iter(self._taken.__next__, None)
 
-    def _made(self, run: Load) -> Iterator[Batch | None]:
+    def _made(self, window: Window, store: MasterDataStore) -> Iterator[Batch | None]:
         """Batches, and None after those of each table."""
-        window = Window(run.plan, run.from_customer, run.fast, 1, self.store.parents)
         for table in tables():
             began = time.thread_time()
             for batch in _batches(window, table):
-                yield self.store.add_batch(batch)
+                yield store.add_batch(batch)
             self.seconds[table] = time.thread_time() - began
             yield None
 

@@ -17,17 +17,15 @@ from ..sinks import SINKS, options_of
 from ..sinks.command_line import Option, is_given
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["check_target", "load_options", "on_local_stack", "options_named", "run_from"]
 
 
-def load_options(
-    *, customers: int, parallel: bool
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
     """The options of a command that loads, in groups; those of the sinks stand in the middle."""
-    groups: dict[str, list[click.Option]] = {
+    groups: dict[str, list[Option]] = {
         "What": [
             Option(
                 "--customers",
@@ -90,22 +88,12 @@ def load_options(
         help="Print the result as one JSON object; all else goes to stderr.",
     )
     groups["How it runs"] = [workers if parallel else fast, as_json]
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        command.__click_params__ = [  # type: ignore[attr-defined]  # in reverse, as decorators do
-            option for title, options in groups.items() for option in _grouped(title, options)
-        ][::-1]
-        return command
-
-    return decorate
-
-
-def _grouped(title: str, options: Sequence[click.Option]) -> Sequence[click.Option]:
-    group = cloup.OptionGroup(title)
-    for option in options:
-        option.group = group  # type: ignore[attr-defined]
-    group.options = options
-    return options
+    for title, grouped in groups.items():
+        group = cloup.OptionGroup(title)
+        group.options = grouped
+        for option in grouped:
+            option.group = group
+    return [option for grouped in groups.values() for option in grouped]
 
 
 @contextmanager

@@ -33,8 +33,8 @@ PARALLEL: Final[dict[str, Any]] = {"fast": True, "workers": 0, "parallel": True}
     name="load",
     short_help="Load a bank into PostgreSQL and Kafka.",
     epilog="Example: datagen load --customers 100 --seed 42 --create-topics --truncate",
+    params=load_options(customers=100, parallel=False),
 )
-@load_options(customers=100, parallel=False)
 @click.pass_context
 def load(context: click.Context, /, **options: Any) -> None:
     """Load master data into PostgreSQL and events into Kafka."""
@@ -47,8 +47,8 @@ def load(context: click.Context, /, **options: Any) -> None:
     name="load-parallel",
     short_help="The same by several threads, for 100 000 customers and more.",
     epilog="Example: datagen load-parallel --customers 1000000 --create-topics --truncate",
+    params=load_options(customers=10_000, parallel=True),
 )
-@load_options(customers=10_000, parallel=True)
 @click.pass_context
 def load_parallel(context: click.Context, /, **options: Any) -> None:
     """Load as fast as the machine can: fast mode, and events made by several threads.

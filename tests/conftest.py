@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--pg-dsn",
         metavar="DSN",
-        help="PostgreSQL whose user may create databases; tests make their own and drop them",
+        help="PostgreSQL whose user may create databases and roles, for one process of tests at a time",
     )
     group.addoption(
         "--kafka-bootstrap",

@@ -71,7 +71,8 @@ def test_every_preset_delivers(name: str, topics: OwnTopics, registry: Registry)
     assert sum(counted.values()) == len(batch)
     # With acks=0 the client does not wait for the broker.
     records = topics.records(TRANSACTIONS)
-    while name == "FAST" and len(records) < len(batch):
+    deadline = time.monotonic() + 30
+    while name == "FAST" and len(records) < len(batch) and time.monotonic() < deadline:
         records = topics.records(TRANSACTIONS)
     assert Counter(record.partition for record in records) == counted
     if name != "FAST":

@@ -258,6 +258,7 @@ def test_brokers_restarted_one_after_the_other(
     assert len(set(idents)) == len(idents) == plan.rows(STREAM)
 
 
+@pytest.mark.timing
 def test_ends_that_cannot_be_read_are_no_failure_of_what_arrived(
     config: ProducerConfig, broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -644,6 +645,7 @@ def test_a_user_who_may_not(config: ProducerConfig, broker: KafkaBroker) -> None
             sink.delete([STREAM])
 
 
+@pytest.mark.timing
 def test_counting_that_is_denied(config: ProducerConfig, broker: KafkaBroker) -> None:
     create(broker.bootstrap, topics_of(config.topic_prefix))
     with allowed(broker, (TOPIC, config.topic_prefix, AclOperation.WRITE)):

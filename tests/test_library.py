@@ -260,6 +260,7 @@ def test_threads_share_batches() -> None:
     assert len(keys) == expected
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("work", ["batches", "rows"])
 def test_signals_are_heard(work: str) -> None:
     class Stop(Exception):

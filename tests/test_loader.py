@@ -99,6 +99,7 @@ def test_events_that_are_neither_acknowledged_nor_counted_are_unknown(
     assert report.settlement.advice.startswith("Do not run it again as it is")
 
 
+@pytest.mark.timing
 def test_a_topic_that_is_deleted_once_its_events_are_there(
     monkeypatch: pytest.MonkeyPatch, clean_kafka: OwnTopics
 ) -> None:

@@ -228,6 +228,7 @@ def test_data_survive_a_restart(home: Path) -> None:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
+@pytest.mark.xdist_group("local_stack")
 def test_busy_ports_are_left_alone(home: Path) -> None:
     with ExitStack() as held:
         for port in (5432, 9092, 8081):

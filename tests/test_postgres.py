@@ -570,6 +570,7 @@ def test_nobody_answers(host: str) -> None:
     assert caught.value.exit_code == 5
 
 
+@pytest.mark.timing
 def test_a_server_that_says_nothing() -> None:
     import socket
 

@@ -507,6 +507,7 @@ def test_a_registry_that_says_nothing(
     )
 
 
+@pytest.mark.timing
 def test_a_registry_that_answers_byte_by_byte() -> None:
     options = {"timeout": 0.5, "max.retries": 0}
     with saying(b"HTTP/1.1 200 OK\r\nx: " + b"x" * 1_000, slowly=True) as url:

@@ -52,6 +52,12 @@ def test_check_calls_the_words() -> None:
     assert set(re.findall(r"\bmake ([a-z-]+)", text)) == {"check", "deny"}
 
 
+def test_the_tests_are_those_that_have_to_pass_before_a_change_lands() -> None:
+    assert ".ci/run" in (ROOT / ".github/workflows/test.yml").read_text("utf-8")
+    landing = (ROOT / ".ci/run").read_text("utf-8").splitlines()
+    assert landing[-2:] == ["make lint", "make test"]
+
+
 def test_the_files_that_it_names_exist(workflow: dict[Any, Any]) -> None:
     commands = " ".join(step["run"] for step in steps(workflow) if "run" in step)
     words = [word.strip("'\"") for word in commands.split()]

@@ -26,6 +26,8 @@ class SharedServices:
         self._folder = folder
         self._users: BufferedRandom | None = None
         self._mine = ExitStack()
+        #: The files by which other processes find the servers of this one.
+        self._published: list[Path] = []
 
     def get(self, make: type[S]) -> S:
         """The running server: the one that was started, or what another process knows of it."""
@@ -49,6 +51,7 @@ class SharedServices:
                 file.write_bytes(pickle.dumps(missing))
                 raise
             file.write_bytes(pickle.dumps(service))
+            self._published.append(file)
             return service
 
     def close(self) -> None:
@@ -62,6 +65,9 @@ class SharedServices:
                 if time.monotonic() > deadline:
                     raise ServiceError(f"servers still used after {PATIENCE:.0f} s")
                 time.sleep(0.1)
+            # A process that asks from now on waits for this one, and starts its own.
+            for file in self._published:
+                file.unlink()
 
     def _alone(self, users: BufferedRandom) -> bool:
         try:

@@ -275,12 +275,12 @@ class Producer:
         Without it the limit is learned from refusals.
         """
     def send(self, batch: Batch, topic: str, *, schema_id: int | None = None) -> None:
-        """Takes a stream's batch for a topic that was asked about, without waiting for room.
+        """Takes a stream's batch for a topic that was asked about, without waiting for capacity.
 
         Values are Avro with ``schema_id``, JSON without.
         """
-    def wait_for_room(self, timeout: float) -> bool:
-        """Waits until there is room in the queue; false if there is none within so many seconds."""
+    def wait_for_capacity(self, timeout: float) -> bool:
+        """Waits until the queue has capacity; false if it has none within so many seconds."""
     def flush(self, timeout: float) -> bool:
         """Sends what is not full and waits until all is acknowledged or given up.
 
@@ -307,8 +307,8 @@ class Producer:
         """Why nothing can be sent at all: a number of librdkafka's, and what happened."""
     def has_failures(self) -> bool:
         """Whether an event has failed, or nothing can be sent at all."""
-    def trouble(self) -> str | None:
-        """What last went wrong and may pass."""
+    def last_error(self) -> str | None:
+        """The last error that may pass."""
     def send_plan(
         self,
         plan: Plan,

@@ -105,11 +105,6 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// What the batches hold.
-    pub const fn relation(&self) -> &'static Relation {
-        self.maker.relation
-    }
-
     fn fill<R: Rows>(&mut self) -> Option<Batch> {
         // The last customer may take the batch over its size.
         let mut rows = R::with_capacity(self.batch_rows + self.batch_rows / 16);

@@ -128,17 +128,23 @@ impl Values {
     /// Values that are stored as `T`.
     ///
     /// # Panics
-    /// If these are stored otherwise, here and in the next two.
+    /// If these values are stored otherwise.
     pub fn stored<T: Stored>(&self) -> &[T] {
         T::of(self).expect(OTHERWISE)
     }
 
-    /// The same, to be added to.
+    /// Values that are stored as `T`, to be added to.
+    ///
+    /// # Panics
+    /// If these values are stored otherwise.
     pub fn stored_mut<T: Stored>(&mut self) -> &mut Vec<T> {
         T::of_mut(self).expect(OTHERWISE)
     }
 
     /// Values that are text.
+    ///
+    /// # Panics
+    /// If these values are no text.
     pub fn texts(&self) -> &Texts {
         let Self::Text(texts) = self else { panic!("{OTHERWISE}") };
         texts

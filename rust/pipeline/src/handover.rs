@@ -116,9 +116,9 @@ impl<O: Output> Handover<O> {
         made.counted = made.pieces.len();
         let mut state = self.state.lock();
         state.held += more;
-        while !self.output.has_capacity_beside(state.held) {
-            if state.halt.is_some() {
-                return Err(Halted);
+        while state.halt.is_none() {
+            if self.output.has_capacity_beside(state.held) {
+                return Ok(());
             }
             if state.streams[task.stream].next_range == task.range {
                 drop(state);
@@ -126,7 +126,7 @@ impl<O: Output> Handover<O> {
             }
             state = self.state.wait_for(state, PAUSE);
         }
-        Ok(())
+        Err(Halted)
     }
 
     /// Hands over once the range is the next of its stream and the output has capacity; with the `last`

@@ -93,8 +93,8 @@ impl Encode for RecordBatches {
     }
 
     fn finish(&mut self, pieces: &mut Vec<Packed>) {
-        for partition in 0..self.topic.partitions {
-            self.packer().finish(partition, pieces);
-        }
+        let partitions = self.topic.partitions;
+        let packer = self.packer();
+        (0..partitions).for_each(|partition| packer.finish(partition, pieces));
     }
 }

@@ -9,18 +9,18 @@
 //! the next task, makes its batches, checks each against the ids that its foreign keys may hold
 //! ([`Parents`]), has an encoder of its own turn it into pieces ([`Encode`]), and hands the pieces to
 //! the [`Output`]. This crate knows no Python and no network, and starts the only threads that make
-//! rows.
+//! events.
 //!
 //! For any number of workers:
 //!
 //! - **Order.** The output gets the pieces of a stream in the order of the tasks, and those of a task in
-//!   the order in which they were made. Streams are handed over side by side. A piece never depends
-//!   on the number of workers.
+//!   the order in which they were made. Streams are handed over side by side. A piece does
+//!   not depend on the number of workers.
 //! - **Back-pressure.** What workers hold counts as if the output had it: a worker waits while both
 //!   together fill the capacity of the output. A worker whose task is the next one of its stream
 //!   hands over what it has instead, once the output itself has capacity, so that one can always
-//!   go on. Beyond a capacity of pieces that are held there are at most those of one batch for each
-//!   worker, and the last pieces of its task.
+//!   go on. So workers hold at most the capacity, and besides it one batch each and the last pieces of
+//!   a task each.
 //! - **Integrity.** A batch with a foreign key that points nowhere is a [`Violation`], a value. The
 //!   output gets every task of the stream before it, nothing after it, and of its own task only what
 //!   back-pressure has already asked for.

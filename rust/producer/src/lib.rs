@@ -151,8 +151,8 @@ impl Producer {
         self.shared.wait_for_capacity(Instant::now() + timeout)
     }
 
-    /// Whether the queue would take more even with so many records and bytes in it besides, which are
-    /// made and not handed over.
+    /// Whether the queue would take more even with so many records and bytes besides. These are made and
+    /// not handed over.
     pub fn has_capacity_beside(&self, records: usize, bytes: usize) -> bool {
         self.shared.has_capacity_beside(records, bytes)
     }

@@ -226,7 +226,7 @@ impl PartitionQueue {
 
     fn fail(&mut self, batch: Batch, code: i32) -> Delivery {
         if self.config.idempotent {
-            // Its number is missing for good, and the broker takes no other in its place.
+            // Its number is missing for good, and the broker takes no other for it.
             self.broken = Some(code);
         }
         batch.fail(code)
@@ -286,7 +286,7 @@ impl PartitionQueue {
             }
             given_up.push(batch.fail(code));
         }
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && self.returned.is_empty() {
             self.retry_at = None;
         }
         given_up
@@ -295,8 +295,10 @@ impl PartitionQueue {
     /// Gives up batches in flight too.
     pub(crate) fn abandon(&mut self, code: i32) -> Vec<Delivery> {
         self.in_flight.iter_mut().for_each(|batch| batch.perhaps_arrived = true);
-        let all = self.in_flight.drain(..).chain(self.returned.drain(..));
-        all.chain(self.waiting.drain(..)).map(|batch| batch.fail(code)).collect()
+        let mut all: Vec<_> = self.in_flight.drain(..).collect();
+        self.put_back();
+        all.extend(self.waiting.drain(..));
+        all.into_iter().map(|batch| batch.fail(code)).collect()
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) enum Command {
     Batches(Arc<str>, Vec<Packed>),
     /// Connect to the leaders of topics, and report those that are not reached.
     Reach(Vec<Arc<str>>),
-    /// Finish batches that have waited long enough for more records.
+    /// Batches wait for more records: finish them in time.
     Linger,
     /// Send nothing for the moment.
     Hold,
@@ -147,9 +147,11 @@ impl<T: Transport> Sender<T> {
             Command::GiveUp(also_sent) => {
                 let now = Instant::now();
                 self.topics.give_up(also_sent, now);
-                for broker in self.brokers.values_mut().filter(|_| also_sent) {
-                    broker.requests.clear();
-                    broker.close(now);
+                if also_sent {
+                    for broker in self.brokers.values_mut() {
+                        broker.requests.clear();
+                        broker.close(now);
+                    }
                 }
             }
             Command::Close => self.closed = true,
@@ -405,9 +407,10 @@ impl<T: Transport> Sender<T> {
                 };
                 broker.connect(now, &self.dialer);
                 if broker.session().is_none() {
-                    let silent = format!("{} does not answer", broker.address);
-                    let silent = Error::new(Local::TimedOut, silent);
-                    let error = broker.error.as_ref().unwrap_or(&silent);
+                    let error = broker.error.clone().unwrap_or_else(|| {
+                        let text = format!("{} does not answer", broker.address);
+                        Error::new(Local::TimedOut, text)
+                    });
                     unreached.insert((leader, 0), error.at(&broker.address));
                 }
             }

@@ -256,7 +256,7 @@ impl PyBatch {
         let position = field_position(py, relation, "name", name, textual)?;
         let (column, field) = (&self.batch.columns()[position], &relation.fields[position]);
         let encoded = detached(py, || Ok(encode::text(column, field)))?;
-        Ok(encoded.expect("the types listed above").into())
+        Ok(encoded.expect("a type that has a text").into())
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {

@@ -121,7 +121,7 @@ impl PyProducer {
         })
     }
 
-    /// The number of partitions of each topic, or None if nobody says of all within so many seconds.
+    /// The number of partitions of each topic, or None if no broker says that of all within so many seconds.
     fn partitions(
         &self,
         py: Python<'_>,
@@ -136,7 +136,7 @@ impl PyProducer {
     }
 
     /// Connects to the leaders of topics; a number of librdkafka's and what happened for each that was
-    /// not reached within so many seconds. A name that stays unknown is told sooner.
+    /// not reached within so many seconds. A name that stays unknown is reported sooner.
     fn reach(
         &self,
         py: Python<'_>,
@@ -167,7 +167,7 @@ impl PyProducer {
         Ok(())
     }
 
-    /// Takes a stream's batch for a topic that was asked about, without waiting for room.
+    /// Takes a stream's batch for a topic that was asked about, without waiting for capacity.
     #[pyo3(signature = (batch, topic, *, schema_id = None))]
     fn send(
         &self,
@@ -187,12 +187,12 @@ impl PyProducer {
         Ok(())
     }
 
-    /// Waits until there is room in the queue; false if there is none within so many seconds.
-    fn wait_for_room(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+    /// Waits until the queue has capacity; false if it has none within so many seconds.
+    fn wait_for_capacity(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         let producer = self.producer()?;
-        let room =
+        let has =
             border::wait(py, timeout, |slice| producer.wait_for_capacity(slice).then_some(()))?;
-        Ok(room.is_some())
+        Ok(has.is_some())
     }
 
     /// Sends what is not full and waits until all is acknowledged or given up; false if it takes
@@ -253,8 +253,8 @@ impl PyProducer {
         Ok(self.producer()?.has_failures())
     }
 
-    /// What last went wrong and may pass.
-    fn trouble(&self) -> PyResult<Option<String>> {
+    /// The last error that may pass.
+    fn last_error(&self) -> PyResult<Option<String>> {
         Ok(self.producer()?.last_error())
     }
 
@@ -304,8 +304,10 @@ impl PyProducer {
         if let Some(producer) = locked(&self.producer).take() {
             producer.close();
         }
-        if let Some(driver) = locked(&self.driver).take() {
-            // If it has panicked, its batches were never acknowledged, which is told already.
+        // The lock is not held while the driver ends: a caller that waits for it has the GIL.
+        let driver = locked(&self.driver).take();
+        if let Some(driver) = driver {
+            // If it has panicked, its batches were never acknowledged, and are reported so already.
             let _ = py.detach(|| driver.join());
         }
     }
@@ -323,7 +325,7 @@ impl PyProducer {
     }
 }
 
-/// The lock, whoever has panicked with it: what it guards is counted anew or not used any more.
+/// The lock, also after a panic: what it guards is counted anew or not used any more.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

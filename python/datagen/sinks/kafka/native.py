@@ -67,7 +67,7 @@ class NativeEngine:
 
     @property
     def last_error(self) -> str:
-        return self._config.hide((self._producer and self._producer.trouble()) or "")
+        return self._config.hide((self._producer and self._producer.last_error()) or "")
 
     @property
     def last_progress(self) -> float:
@@ -130,7 +130,7 @@ class NativeEngine:
     ) -> None:
         """Encodes every event and queues the batches that are full; waits before it does."""
         producer = self._connect()
-        if not producer.wait_for_room(0):
+        if not producer.wait_for_capacity(0):
             wait()
         producer.send(batch, topic, schema_id=schema_id)
 
@@ -164,7 +164,7 @@ class NativeEngine:
         producer.flush(TIMEOUT)
 
     def wait_for_capacity(self, seconds: float) -> bool:
-        return self._connect().wait_for_room(seconds)
+        return self._connect().wait_for_capacity(seconds)
 
     def flush(self, seconds: float) -> bool:
         return self._producer is None or self._producer.flush(seconds)

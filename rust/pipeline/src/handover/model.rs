@@ -1,5 +1,5 @@
-//! Workers, an output and a caller under many schedules: every lock and every wait is a place where
-//! any other thread may go on. A schedule in which all threads wait for each other fails by itself.
+//! Workers, an output and a caller under many schedules: at every lock and every wait any other
+//! thread may go on. A schedule in which all threads wait for each other fails by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,6 +237,21 @@ fn a_cancelled_pipeline_ends() {
     Scenario { cancelled: true, sends: false, ..PLAIN }.check(|outcome, _| {
         assert_eq!(outcome, Err(Halt::Cancelled));
     });
+}
+
+#[test]
+fn a_worker_of_a_halted_pipeline_makes_no_further_batch() {
+    let once = || {
+        // There is capacity for all of it.
+        let handover = Handover::new(Queue::new(1, 100), 1, RANGES, 1);
+        let (task, mut made) = (handover.take_task().expect("a task"), Made::default());
+        made.pieces.push(Number(0));
+        assert!(handover.hold(task, &mut made).is_ok());
+        handover.halt(Halt::Cancelled);
+        made.pieces.push(Number(1));
+        assert!(handover.hold(task, &mut made).is_err());
+    };
+    shuttle::check_random(once, 1);
 }
 
 #[test]

@@ -156,6 +156,41 @@ fn numbered_batches_come_back_in_order_and_keep_their_numbers() {
 }
 
 #[test]
+fn batches_that_come_back_wait_though_none_else_does() {
+    let mut queue = filled(4, true);
+    send(&mut queue);
+    complete(&mut queue, Attempt::Acknowledged);
+    for _ in 0..3 {
+        send(&mut queue);
+    }
+    complete(&mut queue, Attempt::Refused(ResponseError::NotEnoughReplicas));
+    assert!(queue.give_up(Instant::now(), None).is_empty());
+    for _ in 0..2 {
+        complete(&mut queue, Attempt::Refused(ResponseError::OutOfOrderSequenceNumber));
+    }
+    assert!(!queue.may_send(1, Instant::now()));
+    assert!(queue.may_send(1, later()));
+}
+
+#[test]
+fn a_queue_that_was_abandoned_takes_batches_again() {
+    let mut queue = filled(0, true);
+    for _ in 0..3 {
+        queue.push(packed(1), Instant::now());
+    }
+    send(&mut queue);
+    complete(&mut queue, Attempt::Acknowledged);
+    for _ in 0..2 {
+        send(&mut queue);
+    }
+    // A record that is too large by itself leaves a gap in the numbers.
+    complete(&mut queue, Attempt::Refused(ResponseError::MessageTooLarge));
+    assert_eq!(queue.abandon(Local::PurgedInFlight.code()).len(), 1);
+    queue.push(packed(2), Instant::now());
+    assert!(queue.may_send(1, later()));
+}
+
+#[test]
 fn what_may_have_arrived_stays_doubtful() {
     let mut queue = filled(1, false);
     for attempt in [LOST, Attempt::Lost { written: false }] {

@@ -1,7 +1,10 @@
 //! From a plan to batches: whole relations, or the part that belongs to a range of customers.
 
 mod client;
+mod lanes;
 mod makers;
+
+pub use lanes::{Entities, InTime, Lane, Lanes};
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +18,9 @@ use crate::entity::layout::Block;
 use crate::error::Error;
 use crate::event::History;
 use crate::plan::Plan;
+
+/// All instants.
+pub const EVER: Range<i64> = i64::MIN..i64::MAX;
 
 /// Most rows that a batch may be asked to have.
 pub const MAX_BATCH_ROWS: usize = 1 << 20;
@@ -64,7 +70,7 @@ impl Bank {
             }
             Count::Each(rows) => {
                 let mut block = Block::of(rng, owners.start);
-                owners.map(|row| rows(&Client::new(&self.history, &mut block, row))).sum()
+                owners.map(|row| rows(&Client::new(&self.history, &mut block, row, EVER))).sum()
             }
         })
     }
@@ -91,7 +97,8 @@ impl Bank {
                 allowed: format!("1 to {MAX_BATCH_ROWS}"),
             });
         }
-        Ok(Batches { bank: Arc::clone(self), maker: Maker::find(relation), owners, batch_rows })
+        let (bank, maker) = (Arc::clone(self), Maker::find(relation));
+        Ok(Batches { bank, maker, owners, span: EVER, batch_rows })
     }
 }
 
@@ -101,10 +108,17 @@ pub struct Batches {
     bank: Arc<Bank>,
     maker: &'static Maker,
     owners: Range<u64>,
+    span: Range<i64>,
     batch_rows: usize,
 }
 
 impl Batches {
+    /// Only events of these instants; rows of tables have no time.
+    #[must_use]
+    pub fn within(self, span: Range<i64>) -> Self {
+        Self { span, ..self }
+    }
+
     fn fill<R: Rows>(&mut self) -> Option<Batch> {
         // The last customer may take the batch over its size.
         let mut rows = R::with_capacity(self.batch_rows + self.batch_rows / 16);
@@ -112,7 +126,7 @@ impl Batches {
         let mut block = Block::of(&history.context.rng, self.owners.start);
         while rows.rows() < self.batch_rows {
             let Some(row) = self.owners.next() else { break };
-            rows.push_client(&Client::new(history, &mut block, row));
+            rows.push_client(&Client::new(history, &mut block, row, self.span.clone()));
         }
         (rows.rows() > 0).then(|| rows.finish())
     }

@@ -11,6 +11,7 @@ pub mod transaction;
 
 use crate::brazil::calendar::{Days, Month, local_day};
 use crate::brazil::reference;
+use crate::column::Columns;
 use crate::entity::Context;
 use crate::entity::customer::LONGEST_TENURE;
 use crate::entity::stock::stock_id;
@@ -19,6 +20,46 @@ use crate::rng::Half;
 use card_transaction::Shopping;
 use price::Prices;
 use timeline::Timeline;
+
+/// The events of one entity, one after the other: a state, and the time of the next event.
+///
+/// Whatever the order in which the events of a bank are made, those of an entity are made by its cursor,
+/// and each fold over them (a balance, a limit, what is left of a loan) is in its steps alone.
+pub trait Cursor: Send {
+    /// What the events are added to.
+    type Columns: Columns;
+
+    /// The row of the entity in its table.
+    fn row(&self) -> u64;
+
+    /// The id of the entity, which is the key of its events.
+    fn id(&self) -> [u8; 16];
+
+    /// When the next event happens, in milliseconds; nothing after the last. It is never before the
+    /// event before it.
+    fn peek(&self) -> Option<i64>;
+
+    /// Passes the next event: only what the events after it depend on is made.
+    ///
+    /// # Panics
+    /// Or a wrong state, if there is no next event; so too `next`.
+    fn skip(&mut self, history: &History);
+
+    /// Adds the next event to `columns`, and passes it.
+    fn next(&mut self, history: &History, columns: &mut Self::Columns);
+
+    /// Passes all events before an instant.
+    fn skip_until(&mut self, history: &History, until: i64) {
+        while self.peek().is_some_and(|time| time < until) {
+            self.skip(history);
+        }
+    }
+
+    /// Passes all events.
+    fn drain(&mut self, history: &History) {
+        self.skip_until(history, i64::MAX);
+    }
+}
 
 /// What the events of a plan share.
 #[derive(Debug)]
@@ -62,6 +103,13 @@ impl History {
             stock_ids: reference().stocks.items.iter().map(|s| stock_id(s.ticker)).collect(),
             context,
         }
+    }
+}
+
+impl History {
+    /// No event is before this instant: installments are as old as the contract.
+    pub const fn first_instant(&self) -> i64 {
+        self.context.plan.start() - LONGEST_TENURE
     }
 }
 

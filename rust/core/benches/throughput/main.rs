@@ -27,6 +27,7 @@ fn main() {
     encode::texts(&mut criterion);
     keys::checks(&mut criterion);
     order::in_time(&mut criterion);
+    order::made_in_time(&mut criterion);
     criterion.final_summary();
 }
 

@@ -1,5 +1,7 @@
 //! What one customer has.
 
+use std::ops::Range;
+
 use crate::catalog::AccountType;
 use crate::entity::Context;
 use crate::entity::account::Account;
@@ -15,15 +17,22 @@ pub(super) struct Client<'a> {
     pub history: &'a History,
     pub block: &'a Block,
     pub row: u64,
+    /// The instants of which events are wanted.
+    pub span: Range<i64>,
 }
 
 impl<'a> Client<'a> {
     /// The customer of a row; `block` is kept from customer to customer and drawn when it ends.
-    pub(super) fn new(history: &'a History, block: &'a mut Block, row: u64) -> Self {
+    pub(super) fn new(
+        history: &'a History,
+        block: &'a mut Block,
+        row: u64,
+        span: Range<i64>,
+    ) -> Self {
         if !block.customers().contains(&row) {
             *block = Block::of(&history.context.rng, row);
         }
-        Self { history, block, row }
+        Self { history, block, row, span }
     }
 
     pub(super) const fn context(&self) -> &'a Context {

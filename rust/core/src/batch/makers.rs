@@ -2,6 +2,7 @@
 
 use super::Batches;
 use super::client::Client;
+use super::lanes::StreamMaker;
 use crate::brazil::reference;
 use crate::catalog::Relation;
 use crate::column::{Batch, Columns};
@@ -12,10 +13,11 @@ use crate::entity::layout::{Block, Product};
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::PropertyColumns;
 use crate::entity::stock::StockColumns;
-use crate::event::card_transaction::{self, CardTransactionColumns};
-use crate::event::installment::{self, InstallmentColumns};
-use crate::event::trade::{self, TradeColumns};
-use crate::event::transaction::{self, TransactionColumns};
+use crate::event::Cursor;
+use crate::event::card_transaction::{self, CardTransactionColumns, Purchases};
+use crate::event::installment::{self, InstallmentColumns, Repayment};
+use crate::event::trade::{self, TradeColumns, Trader};
+use crate::event::transaction::{self, Ledger, TransactionColumns};
 
 /// What makes and counts the rows of a relation.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(super) struct Maker {
     pub(super) relation: &'static Relation,
     pub(super) count: Count,
     pub(super) next_batch: fn(&mut Batches) -> Option<Batch>,
+    stream: Option<StreamMaker>,
 }
 
 /// How many rows belong to some customers.
@@ -42,15 +45,25 @@ static MAKERS: [Maker; 10] = [
     Maker::of::<AccountColumns>(),
     Maker::of::<CreditCardColumns>(),
     Maker::of::<LoanColumns>(),
-    Maker::of::<TransactionColumns>(),
-    Maker::of::<CardTransactionColumns>(),
-    Maker::of::<TradeColumns>(),
-    Maker::of::<InstallmentColumns>(),
+    Maker::of_stream::<TransactionColumns>(),
+    Maker::of_stream::<CardTransactionColumns>(),
+    Maker::of_stream::<TradeColumns>(),
+    Maker::of_stream::<InstallmentColumns>(),
 ];
 
 impl Maker {
     const fn of<R: Rows>() -> Self {
-        Self { relation: R::RELATION, count: R::COUNT, next_batch: Batches::fill::<R> }
+        let next_batch = Batches::fill::<R>;
+        Self { relation: R::RELATION, count: R::COUNT, next_batch, stream: None }
+    }
+
+    const fn of_stream<E: Events>() -> Self {
+        Self { stream: Some(StreamMaker::of::<E>()), ..Self::of::<E>() }
+    }
+
+    /// How lanes of the relation are made, which is a stream.
+    pub(super) fn stream(&self) -> &StreamMaker {
+        self.stream.as_ref().expect("a stream")
     }
 
     /// The one of a relation.
@@ -67,6 +80,30 @@ pub(super) trait Rows: Columns {
     const COUNT: Count;
 
     fn push_client(&mut self, client: &Client<'_>);
+}
+
+/// Columns of a stream, to which the cursors of a customer's entities add events.
+pub(crate) trait Events: Columns + Send + 'static {
+    type Cursor: Cursor<Columns = Self>;
+
+    const COUNT: fn(&Client<'_>) -> u64;
+
+    /// The cursors of a customer's entities, in the order of their rows.
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor>;
+}
+
+impl<E: Events> Rows for E {
+    const COUNT: Count = Count::Each(E::COUNT);
+
+    fn push_client(&mut self, client: &Client<'_>) {
+        let (history, span) = (client.history, &client.span);
+        for mut cursor in E::cursors(client) {
+            cursor.skip_until(history, span.start);
+            while cursor.peek().is_some_and(|time| time < span.end) {
+                cursor.next(history, self);
+            }
+        }
+    }
 }
 
 impl Rows for CustomerColumns {
@@ -102,8 +139,9 @@ impl Rows for AccountColumns {
         let customer = client.customer();
         for (row, kind) in client.accounts() {
             let account = client.account(row, kind, &customer);
-            let balance = transaction::closing_balance(client.history, &account);
-            self.push(client.context(), &account, &customer, balance);
+            let mut ledger = Ledger::new(client.history, account.clone());
+            ledger.drain(client.history);
+            self.push(client.context(), &account, &customer, ledger.balance());
         }
     }
 }
@@ -113,7 +151,7 @@ impl Rows for CreditCardColumns {
 
     fn push_client(&mut self, client: &Client<'_>) {
         if let Some((card, holder)) = client.card() {
-            let available = card_transaction::available_limit(client.history, &card);
+            let available = card_transaction::available_limit(client.history, card);
             self.push(client.context(), &card, &holder, available);
         }
     }
@@ -124,60 +162,65 @@ impl Rows for LoanColumns {
 
     fn push_client(&mut self, client: &Client<'_>) {
         if let Some((loan, borrower)) = client.loan() {
-            let (outstanding, status) = installment::standing(client.history, &loan);
+            let mut repayment = Repayment::new(client.history, loan);
+            repayment.drain(client.history);
+            let (outstanding, status) = repayment.standing();
             self.push(client.context(), &loan, &borrower, outstanding, status);
         }
     }
 }
 
-impl Rows for TransactionColumns {
-    const COUNT: Count = Count::Each(|client| {
+impl Events for TransactionColumns {
+    type Cursor = Ledger;
+
+    const COUNT: fn(&Client<'_>) -> u64 = |client| {
         let count = |(row, kind)| transaction::count_of(client.history, row, kind);
         client.accounts().map(|account| u64::from(count(account))).sum()
-    });
+    };
 
-    fn push_client(&mut self, client: &Client<'_>) {
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Ledger> {
         let customer = client.customer();
-        for (row, kind) in client.accounts() {
-            self.push(client.history, &client.account(row, kind, &customer), &customer);
-        }
+        client.accounts().map(move |(row, kind)| {
+            Ledger::new(client.history, client.account(row, kind, &customer))
+        })
     }
 }
 
-impl Rows for CardTransactionColumns {
-    const COUNT: Count = Count::Each(|client| {
+impl Events for CardTransactionColumns {
+    type Cursor = Purchases;
+
+    const COUNT: fn(&Client<'_>) -> u64 = |client| {
         let row = client.block.row_of(Product::Card, client.row);
         row.map_or(0, |row| card_transaction::count_of(client.history, row).into())
-    });
+    };
 
-    fn push_client(&mut self, client: &Client<'_>) {
-        if let Some((card, holder)) = client.card() {
-            self.push(client.history, &card, holder.city);
-        }
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Purchases> {
+        client.card().map(|(card, _)| Purchases::new(client.history, card)).into_iter()
     }
 }
 
-impl Rows for TradeColumns {
-    const COUNT: Count = Count::Each(|client| {
+impl Events for TradeColumns {
+    type Cursor = Trader;
+
+    const COUNT: fn(&Client<'_>) -> u64 = |client| {
         let row = client.block.accounts(client.row).investments;
         row.map_or(0, |row| trade::count(client.history, row).into())
-    });
+    };
 
-    fn push_client(&mut self, client: &Client<'_>) {
-        if let Some(row) = client.block.accounts(client.row).investments {
-            self.push(client.history, row);
-        }
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Trader> {
+        let row = client.block.accounts(client.row).investments;
+        row.map(|row| Trader::new(client.history, row)).into_iter()
     }
 }
 
-impl Rows for InstallmentColumns {
-    const COUNT: Count = Count::Each(|client| {
-        client.loan().map_or(0, |(loan, _)| installment::count(client.history, &loan).into())
-    });
+impl Events for InstallmentColumns {
+    type Cursor = Repayment;
 
-    fn push_client(&mut self, client: &Client<'_>) {
-        if let Some((loan, _)) = client.loan() {
-            self.push(client.history, &loan);
-        }
+    const COUNT: fn(&Client<'_>) -> u64 = |client| {
+        client.loan().map_or(0, |(loan, _)| installment::count(client.history, &loan).into())
+    };
+
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Repayment> {
+        client.loan().map(|(loan, _)| Repayment::new(client.history, loan)).into_iter()
     }
 }

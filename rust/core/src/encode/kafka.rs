@@ -36,6 +36,6 @@ pub use batch::{BatchBuilder, Limits, Producer, set_base_offset, set_producer};
 pub use codec::{Codec, Compressor};
 pub use event::{EventFormat, Events};
 pub use pack::{Packed, Packer};
-pub use partition::{murmur2, partition, rows_by_partition};
+pub use partition::{murmur2, partition, partition_of, rows_by_partition};
 pub use record::{Header, Records, Timestamps};
 pub use split::{first_key, split};

@@ -1,9 +1,9 @@
 //! `accounts`.
 
 use super::Context;
-use super::customer::Customer;
+use super::customer::{Customer, cpf, phone};
 use crate::brazil::calendar::DAY;
-use crate::brazil::data::Payer;
+use crate::brazil::data::{City, Payer};
 use crate::brazil::documents::{account_digit, write_digits};
 use crate::catalog::{AccountPixKeyType, AccountStatus, AccountType};
 use crate::column::{Nullable, Texts, columns};
@@ -27,17 +27,8 @@ columns! {
     }
 }
 
-/// The Pix key of an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PixKey {
-    /// Its kind.
-    pub kind: AccountPixKeyType,
-    /// The key.
-    pub key: String,
-}
-
 /// An account: what its events depend on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Account {
     /// Row in the table.
     pub row: u64,
@@ -54,8 +45,12 @@ pub struct Account {
     pub opening_balance: i64,
     /// Centavos.
     pub overdraft_limit: i64,
-    /// Registered key.
-    pub pix_key: Option<PixKey>,
+    /// Kind of the registered key.
+    pub pix_key: Option<AccountPixKeyType>,
+    /// Row of its customer.
+    pub holder: u64,
+    /// Where the customer lives.
+    home: &'static City,
     opened_at: i64,
 }
 
@@ -69,16 +64,15 @@ fn uuid_text(id: [u8; 16]) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Shares of the Pix keys that a person may register (Banco Central: EVP 45.2%, phone 19.3%, CPF
-/// 19.0%, e-mail 14.9% of all keys).
-fn pix_key(context: &Context, customer: &Customer, row: u64, word: Word) -> PixKey {
-    let (kind, key) = match word.below(984) {
-        0..452 => (AccountPixKeyType::Evp, uuid_text(context.id(Domain::PixKey, row))),
-        452..645 => (AccountPixKeyType::Phone, text(&customer.phone(context))),
-        645..835 => (AccountPixKeyType::Cpf, text(&customer.cpf(context))),
-        _ => (AccountPixKeyType::Email, customer.email()),
-    };
-    PixKey { kind, key }
+/// The kind of a registered key, as frequent as among the keys that a person may register (Banco Central:
+/// EVP 45.2%, phone 19.3%, CPF 19.0%, e-mail 14.9% of all keys).
+fn pix_key_type(word: Word) -> AccountPixKeyType {
+    match word.below(984) {
+        0..452 => AccountPixKeyType::Evp,
+        452..645 => AccountPixKeyType::Phone,
+        645..835 => AccountPixKeyType::Cpf,
+        _ => AccountPixKeyType::Email,
+    }
 }
 
 fn status(kind: AccountType, state: Half) -> AccountStatus {
@@ -126,8 +120,9 @@ impl Account {
             opening_balance: if status == AccountStatus::Closed { 0 } else { opening_balance },
             // Limits are rounded to R$ 100.
             overdraft_limit: if checking { (overdraft_limit / 10_000 * 10_000) as i64 } else { 0 },
-            pix_key: (checking && key.halves().1.chance(8_500))
-                .then(|| pix_key(context, customer, row, key)),
+            pix_key: (checking && key.halves().1.chance(8_500)).then(|| pix_key_type(key)),
+            holder: customer.row,
+            home: customer.city,
             opened_at: if checking {
                 customer.created_at + (opened.0 & 0xF_FFFF) as i64
             } else {
@@ -136,6 +131,18 @@ impl Account {
                     + (opened.0 & 0xFF_FFFF) as i64
             },
         }
+    }
+}
+
+impl Account {
+    /// The registered key.
+    pub fn pix_key(&self, context: &Context) -> Option<String> {
+        Some(match self.pix_key? {
+            AccountPixKeyType::Evp => uuid_text(context.id(Domain::PixKey, self.row)),
+            AccountPixKeyType::Phone => text(&phone(context, self.holder, self.home)),
+            AccountPixKeyType::Cpf => text(&cpf(context, self.holder, self.home)),
+            AccountPixKeyType::Email => Customer::new(context, self.holder).email(),
+        })
     }
 }
 
@@ -164,8 +171,8 @@ impl AccountColumns {
         self.opening_balance.push(account.opening_balance);
         self.balance.push(balance);
         self.overdraft_limit.push(account.overdraft_limit);
-        self.pix_key_type.push(account.pix_key.as_ref().map(|key| key.kind));
-        self.pix_key.push(account.pix_key.as_ref().map(|key| key.key.as_str()));
+        self.pix_key_type.push(account.pix_key);
+        self.pix_key.push(account.pix_key(context).as_deref());
         self.opened_at.push(account.opened_at);
     }
 }

@@ -3,6 +3,7 @@
 use super::Context;
 use super::customer::{Customer, fold};
 use crate::brazil::calendar::{DAY, local_day};
+use crate::brazil::data::City;
 use crate::brazil::documents::{card_prefix, luhn, write_digits};
 use crate::catalog::{Brand, CardStatus};
 use crate::civil::from_days;
@@ -44,6 +45,8 @@ pub struct CreditCard {
     pub limit: i64,
     /// Day of the month on which the bill closes, 1 to 28.
     pub closing_day: u32,
+    /// Where its holder lives.
+    pub(crate) home: &'static City,
     status: CardStatus,
     /// Months from issue to expiry.
     validity: i32,
@@ -101,6 +104,7 @@ impl CreditCard {
             number,
             limit: limit as i64,
             closing_day: 1 + closing.below(28),
+            home: holder.city,
             status: status(state),
             // Valid for five to eight years.
             validity: 12 * (5 + years.below(4) as i32),

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::{ADULTS, City, Occupation, Payer, STAGES, Surname, band, decade, stage};
-use crate::brazil::documents::{cpf, write_digits};
+use crate::brazil::documents::{self, write_digits};
 use crate::brazil::reference;
 use crate::catalog::Segment;
 use crate::civil::from_days;
@@ -209,17 +209,12 @@ impl Customer {
 
     /// CPF; its ninth digit is the region of the home state.
     pub fn cpf(&self, context: &Context) -> [u8; 11] {
-        let place = context.cpf_roots.apply(self.row);
-        let root = place / 11_111_110 * 11_111_111 + place % 11_111_110 + 1;
-        cpf(root as u32 * 10 + self.city.cpf_region)
+        cpf(context, self.row, self.city)
     }
 
     /// `+55`, DDD, 9 and eight digits.
     pub fn phone(&self, context: &Context) -> [u8; 14] {
-        let mut phone = *b"+55DD900000000";
-        phone[3..5].copy_from_slice(&self.city.ddd);
-        write_digits(&mut phone[6..], context.phones.apply(self.row));
-        phone
+        phone(context, self.row, self.city)
     }
 
     /// Name, row and a reserved domain.
@@ -239,6 +234,21 @@ impl Customer {
             _ => Segment::Private,
         }
     }
+}
+
+/// The CPF of the customer of a row; found without the other fields.
+pub(crate) fn cpf(context: &Context, row: u64, city: &City) -> [u8; 11] {
+    let place = context.cpf_roots.apply(row);
+    let root = place / 11_111_110 * 11_111_111 + place % 11_111_110 + 1;
+    documents::cpf(root as u32 * 10 + city.cpf_region)
+}
+
+/// The phone of the customer of a row; found without the other fields.
+pub(super) fn phone(context: &Context, row: u64, city: &City) -> [u8; 14] {
+    let mut phone = *b"+55DD900000000";
+    phone[3..5].copy_from_slice(&city.ddd);
+    write_digits(&mut phone[6..], context.phones.apply(row));
+    phone
 }
 
 /// An address in a city.

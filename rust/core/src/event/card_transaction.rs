@@ -1,10 +1,10 @@
 //! `banking.card-transactions`.
 
-use super::recurring::{Due, due_at, dues, with_dues};
-use super::timeline::{Parts, purchases_of_a_year};
-use super::{History, scaled};
+use super::recurring::Dues;
+use super::timeline::purchases_of_a_year;
+use super::{Cursor, History, scaled};
 use crate::brazil::calendar::{Day, HOUR, instant, local_day, local_time};
-use crate::brazil::data::{Category, City};
+use crate::brazil::data::Category;
 use crate::brazil::reference;
 use crate::catalog::{CardTransactionStatus, Currency, EntryMode};
 use crate::civil::to_days;
@@ -66,11 +66,17 @@ pub fn count_of(history: &History, row: u64) -> u32 {
 /// fields.
 pub fn time(history: &History, card: &CreditCard, k: u32, n: u32) -> i64 {
     let parts = history.purchases.parts(n);
-    if let Some(due) = due_at(&Subscriptions::new(history, card).dues(history, &parts, n), k) {
+    let mut dues = subscriptions(history, card, n);
+    dues.pass_until(k);
+    if let Some(due) = dues.at(history, k) {
         return due.time;
     }
-    let [when, ..] = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
-    parts.time(k, when)
+    parts.time(k, draws(history, card.row, k)[0])
+}
+
+/// The draws that decide what an event does to the limit.
+fn draws(history: &History, row: u64, k: u32) -> [Word; 4] {
+    history.context.rng.four(Domain::CardTransaction, row, u64::from(k), 0)
 }
 
 /// What people buy, by hour of the day and kind of day.
@@ -133,53 +139,43 @@ struct Subscription {
     city: Word,
 }
 
-/// What a card pays every month.
-struct Subscriptions(Vec<Subscription>);
+impl Subscription {
+    /// The one at a place among the categories whose purchases come back.
+    fn new(history: &History, card: &CreditCard, place: usize) -> Self {
+        let (position, _) = history.shopping.recurring[place];
+        let category = &reference().categories.items[position];
+        let draws = u64::MAX - 2 - place as u64;
+        let [size, when, merchant, city] =
+            history.context.rng.four(Domain::CardTransaction, card.row, draws, 0);
+        let (day, time) = when.halves();
+        Self {
+            category,
+            amount: amount_of(category, card, size.halves().0),
+            day: 1 + day.below(28) as i32,
+            // Merchants run their lists in the morning.
+            time: 6 * HOUR + i64::from(time.below(6 * HOUR as u32)),
+            merchant,
+            city,
+        }
+    }
+}
 
-impl Subscriptions {
-    fn new(history: &History, card: &CreditCard) -> Self {
-        let recurring = &history.shopping.recurring;
-        let mut all = Vec::new();
-        // Which of them a card has: a draw of 32 bits for each, of eight at the most.
-        let words = history.context.rng.four(Domain::CardTransaction, card.row, u64::MAX - 1, 0);
-        for (place, (position, chance)) in recurring.iter().enumerate() {
+/// When what a card pays every month is due among its `n` events.
+fn subscriptions(history: &History, card: &CreditCard, n: u32) -> Dues {
+    // Which of them a card has: a draw of 32 bits for each, of eight at the most.
+    let words = history.context.rng.four(Domain::CardTransaction, card.row, u64::MAX - 1, 0);
+    let recurring = history.shopping.recurring.iter().enumerate();
+    let all: Vec<(usize, Subscription)> = recurring
+        .filter(|(place, (_, chance))| {
             let (high, low) = words[place / 2].halves();
-            if !(if place % 2 == 0 { high } else { low }).chance(*chance) {
-                continue;
-            }
-            let category = &reference().categories.items[*position];
-            let [size, when, merchant, city] = history.context.rng.four(
-                Domain::CardTransaction,
-                card.row,
-                u64::MAX - 2 - place as u64,
-                0,
-            );
-            let (day, time) = when.halves();
-            all.push(Subscription {
-                category,
-                amount: amount_of(category, card, size.halves().0),
-                day: 1 + day.below(28) as i32,
-                // Merchants run their lists in the morning.
-                time: 6 * HOUR + i64::from(time.below(6 * HOUR as u32)),
-                merchant,
-                city,
-            });
-        }
-        Self(all)
-    }
-
-    fn dues(&self, history: &History, parts: &Parts<'_>, n: u32) -> Vec<Due> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        dues(history, parts, n, |month| {
-            let first_day = month.first_day;
-            let of_month = move |(what, s): (usize, &Subscription)| {
-                (what, instant(first_day + s.day - 1, s.time))
-            };
-            self.0.iter().enumerate().map(of_month)
+            (if place % 2 == 0 { high } else { low }).chance(*chance)
         })
-    }
+        .map(|(place, _)| (place, Subscription::new(history, card, place)))
+        .collect();
+    Dues::new(history, &history.purchases.parts(n), n, |month| {
+        let first_day = month.first_day;
+        all.iter().map(move |(place, s)| (*place, instant(first_day + s.day - 1, s.time)))
+    })
 }
 
 /// People with a small limit make small purchases.
@@ -204,7 +200,7 @@ struct Purchase {
 }
 
 /// What has been spent in the open cycle.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Cycle {
     number: i32,
     spent: i64,
@@ -254,23 +250,179 @@ fn first_day(cycle: i32, closing_day: u32) -> i32 {
 }
 
 /// What the cycle that is open when the history ends leaves of the limit.
-pub fn available_limit(history: &History, card: &CreditCard) -> i64 {
-    let mut open = Cycle { number: 0, spent: 0 };
-    let n = count(history, card);
-    let parts = history.purchases.parts(n);
-    let subscriptions = Subscriptions::new(history, card);
-    let dues = subscriptions.dues(history, &parts, n);
-    let last = cycle(history.days.at(local_day(history.context.plan.as_of())), card.closing_day);
+pub fn available_limit(history: &History, card: CreditCard) -> i64 {
+    let plan = &history.context.plan;
+    let last = cycle(history.days.at(local_day(plan.as_of())), card.closing_day);
     // Nothing is carried from one cycle into the next.
     let begins = instant(first_day(last, card.closing_day), 0);
-    let first = if begins > history.context.plan.start() { parts.holding(begins) } else { 0 };
-    for (k, due) in with_dues(first..n, &dues) {
-        let draws = history.context.rng.four(Domain::CardTransaction, card.row, u64::from(k), 0);
-        let subscription = due.map(|due| &subscriptions.0[due.what]);
-        let time = due.map_or_else(|| parts.time(k, draws[0]), |due| due.time);
-        Purchase::new(history, card, subscription, time, draws, &mut open);
+    let limit = card.limit;
+    let mut purchases = Purchases::new(history, card);
+    if begins > plan.start() {
+        purchases.begin_at(history, begins);
     }
-    card.limit - open.spent_in(last)
+    purchases.drain(history);
+    limit - purchases.open.spent_in(last)
+}
+
+/// The purchases with a card, one after the other.
+#[derive(Debug, Clone)]
+pub struct Purchases {
+    card: CreditCard,
+    n: u32,
+    k: u32,
+    /// Of event `k`.
+    time: i64,
+    draws: [Word; 4],
+    open: Cycle,
+    dues: Dues,
+}
+
+impl Purchases {
+    /// All purchases with a card in this history.
+    pub fn new(history: &History, card: CreditCard) -> Self {
+        let n = count(history, &card);
+        let mut purchases = Self {
+            n,
+            k: 0,
+            time: 0,
+            draws: draws(history, card.row, 0),
+            open: Cycle { number: 0, spent: 0 },
+            dues: subscriptions(history, &card, n),
+            card,
+        };
+        purchases.time = purchases.time_of_next(history);
+        purchases
+    }
+
+    /// Goes to the event in whose part an instant of the history lies, as if nothing had been spent.
+    fn begin_at(&mut self, history: &History, instant: i64) {
+        if self.n > 0 {
+            self.k = history.purchases.parts(self.n).holding(instant);
+            self.dues.pass_until(self.k);
+            self.draws = draws(history, self.card.row, self.k);
+            self.time = self.time_of_next(history);
+        }
+    }
+
+    fn time_of_next(&self, history: &History) -> i64 {
+        if self.k == self.n {
+            return i64::MAX;
+        }
+        let due = self.dues.at(history, self.k);
+        due.map_or_else(
+            || history.purchases.parts(self.n).time(self.k, self.draws[0]),
+            |due| due.time,
+        )
+    }
+
+    /// What is due in the place of the next event.
+    #[inline]
+    fn subscription(&self, history: &History) -> Option<Subscription> {
+        let due = self.dues.at(history, self.k)?;
+        Some(Subscription::new(history, &self.card, due.what))
+    }
+
+    /// Makes the next purchase; `next` are the draws of the one after it.
+    #[inline]
+    fn step(
+        &mut self,
+        history: &History,
+        subscription: Option<&Subscription>,
+        next: [Word; 4],
+    ) -> Purchase {
+        let Self { time, draws, .. } = *self;
+        let purchase =
+            Purchase::new(history, &self.card, subscription, time, draws, &mut self.open);
+        if subscription.is_some() {
+            self.dues.pass();
+        }
+        self.k += 1;
+        self.draws = next;
+        self.time = self.time_of_next(history);
+        purchase
+    }
+}
+
+impl Cursor for Purchases {
+    type Columns = CardTransactionColumns;
+
+    fn row(&self) -> u64 {
+        self.card.row
+    }
+
+    fn id(&self) -> [u8; 16] {
+        self.card.id
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<i64> {
+        (self.k < self.n).then_some(self.time)
+    }
+
+    fn skip(&mut self, history: &History) {
+        let subscription = self.subscription(history);
+        self.step(history, subscription.as_ref(), draws(history, self.card.row, self.k + 1));
+    }
+
+    #[inline]
+    fn next(&mut self, history: &History, columns: &mut CardTransactionColumns) {
+        let (k, row) = (self.k, self.card.row);
+        let places = [(u64::from(k) + 1, 0), (u64::from(k), 1)];
+        let [next, [place, rest, code, _]] =
+            history.context.rng.fours_at(Domain::CardTransaction, row, places);
+        let subscription = self.subscription(history);
+        let purchase = self.step(history, subscription.as_ref(), next);
+        let Purchase { category, amount, approved, .. } = purchase;
+        let (parcels, away) = rest.halves();
+        // No card is shown for a recurring purchase.
+        let (mode, place, parcels) = match subscription {
+            Some(subscription) => (EntryMode::Ecommerce, subscription.city, 1),
+            None => (
+                entry_mode(category, purchase.draw),
+                place,
+                installments(category, amount, parcels),
+            ),
+        };
+        // Shops are near home, but for one in twelve; most of those online are anywhere.
+        let elsewhere = if mode == EntryMode::Ecommerce { category.far } else { away.chance(800) };
+        let city = if elsewhere { reference().cities.pick(place) } else { self.card.home };
+
+        let id = history.context.event_id(Domain::CardTransaction, row, k);
+        columns.card_transaction_id.push(id);
+        columns.card_id.push(self.card.id);
+        let merchant = category.merchants.pick(purchase.merchant);
+        columns.merchant_name.push_padded([merchant.name.padded()]);
+        columns.mcc.push_ascii(&category.mcc);
+        columns.merchant_category.push_padded([category.name.padded()]);
+        columns.amount.push(amount);
+        columns.currency.push(Currency::Brl);
+        columns.installments.push(parcels);
+        columns.entry_mode.push(mode);
+        columns.merchant_city.push_padded([city.name.padded()]);
+        columns.merchant_state.push_ascii(&city.state);
+        columns.status.push(if approved {
+            CardTransactionStatus::Approved
+        } else {
+            CardTransactionStatus::Declined
+        });
+        columns.decline_reason.push(match (approved, purchase.refused) {
+            (true, _) => None,
+            (false, true) => Some(REASONS[(code.0 % 4) as usize]),
+            (false, false) => Some("INSUFFICIENT_LIMIT"),
+        });
+        if approved {
+            let mut letters = [0; 6];
+            let mut rest = code.0;
+            for letter in &mut letters {
+                *letter = b"0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"[(rest % 34) as usize];
+                rest /= 34;
+            }
+            columns.authorization_code.push_ascii(&letters);
+        } else {
+            columns.authorization_code.push(None);
+        }
+        columns.occurred_at.push(purchase.time);
+    }
 }
 
 fn entry_mode(category: &Category, draw: Half) -> EntryMode {
@@ -288,79 +440,4 @@ fn installments(category: &Category, amount: i64, draw: Half) -> i16 {
         return 1;
     }
     2 + (draw.0 % (category.max_installments - 1)) as i16
-}
-
-impl CardTransactionColumns {
-    /// Adds all purchases of a card whose holder lives in `home`.
-    pub fn push(&mut self, history: &History, card: &CreditCard, home: &City) {
-        let n = count(history, card);
-        let parts = history.purchases.parts(n);
-        let subscriptions = Subscriptions::new(history, card);
-        let dues = subscriptions.dues(history, &parts, n);
-        let mut open = Cycle { number: 0, spent: 0 };
-        for (k, due) in with_dues(0..n, &dues) {
-            let [draws, [place, rest, code, _]] =
-                history.context.rng.fours(Domain::CardTransaction, card.row, u64::from(k));
-            let subscription = due.map(|due| &subscriptions.0[due.what]);
-            let time = due.map_or_else(|| parts.time(k, draws[0]), |due| due.time);
-            let purchase = Purchase::new(history, card, subscription, time, draws, &mut open);
-            let Purchase { category, amount, approved, .. } = purchase;
-            let (parcels, away) = rest.halves();
-            // No card is shown for a recurring purchase.
-            let (mode, place, parcels) = match subscription {
-                Some(subscription) => (EntryMode::Ecommerce, subscription.city, 1),
-                None => (
-                    entry_mode(category, purchase.draw),
-                    place,
-                    installments(category, amount, parcels),
-                ),
-            };
-            // Shops are near home, but for one in twelve; most of those online are anywhere.
-            let elsewhere =
-                if mode == EntryMode::Ecommerce { category.far } else { away.chance(800) };
-            let city = if elsewhere { reference().cities.pick(place) } else { home };
-
-            self.card_transaction_id.push(history.context.event_id(
-                Domain::CardTransaction,
-                card.row,
-                k,
-            ));
-            self.card_id.push(card.id);
-            self.merchant_name.push_padded([category
-                .merchants
-                .pick(purchase.merchant)
-                .name
-                .padded()]);
-            self.mcc.push_ascii(&category.mcc);
-            self.merchant_category.push_padded([category.name.padded()]);
-            self.amount.push(amount);
-            self.currency.push(Currency::Brl);
-            self.installments.push(parcels);
-            self.entry_mode.push(mode);
-            self.merchant_city.push_padded([city.name.padded()]);
-            self.merchant_state.push_ascii(&city.state);
-            self.status.push(if approved {
-                CardTransactionStatus::Approved
-            } else {
-                CardTransactionStatus::Declined
-            });
-            self.decline_reason.push(match (approved, purchase.refused) {
-                (true, _) => None,
-                (false, true) => Some(REASONS[(code.0 % 4) as usize]),
-                (false, false) => Some("INSUFFICIENT_LIMIT"),
-            });
-            if approved {
-                let mut letters = [0; 6];
-                let mut rest = code.0;
-                for letter in &mut letters {
-                    *letter = b"0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"[(rest % 34) as usize];
-                    rest /= 34;
-                }
-                self.authorization_code.push_ascii(&letters);
-            } else {
-                self.authorization_code.push(None);
-            }
-            self.occurred_at.push(purchase.time);
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! `banking.installments`.
 
-use super::History;
+use super::{Cursor, History};
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::catalog::{LoanStatus, PaymentStatus};
 use crate::column::{Nullable, columns};
-use crate::entity::loan::{Installment, Loan};
+use crate::entity::loan::{Installment, Loan, Schedule};
 use crate::rng::Domain;
 
 columns! {
@@ -84,22 +84,80 @@ struct Event {
     occurred_at: i64,
 }
 
-/// The events of a loan in order: a fold over its schedule.
-fn events<'a>(history: &'a History, loan: &'a Loan) -> impl Iterator<Item = Event> + 'a {
-    let run = arrears_run(history.context.plan.as_of());
-    let n = count(history, loan);
-    let mut remaining = loan.principal;
-    loan.schedule().zip(0..n).map(move |(installment, k)| {
-        let (delay, paid_at) = payment(history, loan, k, n);
-        let days_late =
-            if paid_at.is_some() { delay.max(0) } else { local_day(run) - loan.due_date(k) };
+/// The installments of a loan that fell due, one after the other: a fold over its schedule.
+#[derive(Debug, Clone)]
+pub struct Repayment {
+    loan: Loan,
+    schedule: Schedule,
+    n: u32,
+    k: u32,
+    /// Of event `k`: its time, and its delay in days and its payment.
+    time: i64,
+    payment: (i32, Option<i64>),
+    remaining: i64,
+    /// Most days that an installment is overdue.
+    overdue: i32,
+}
+
+impl Repayment {
+    /// All installments of a loan that fell due in this history.
+    pub fn new(history: &History, loan: Loan) -> Self {
+        let n = count(history, &loan);
+        let mut repayment = Self {
+            schedule: loan.schedule(),
+            n,
+            k: 0,
+            time: 0,
+            payment: (0, None),
+            remaining: loan.principal,
+            overdue: 0,
+            loan,
+        };
+        repayment.find_payment(history);
+        repayment
+    }
+
+    /// Principal still to be paid, and the state of the loan, after the events so far.
+    pub const fn standing(&self) -> (i64, LoanStatus) {
+        let status = match (self.overdue, self.remaining) {
+            (91.., _) => LoanStatus::Defaulted,
+            (1.., _) => LoanStatus::Late,
+            (_, 0) => LoanStatus::Settled,
+            _ => LoanStatus::Active,
+        };
+        (self.remaining, status)
+    }
+
+    /// Finds when the next installment is paid.
+    fn find_payment(&mut self, history: &History) {
+        if self.k < self.n {
+            self.payment = payment(history, &self.loan, self.k, self.n);
+            let run = || arrears_run(history.context.plan.as_of());
+            self.time = self.payment.1.unwrap_or_else(run);
+        }
+    }
+
+    fn step(&mut self, history: &History) -> Event {
+        let occurred_at = self.time;
+        let installment = self.schedule.next().expect("an installment that fell due");
+        let (delay, paid_at) = self.payment;
+        let days_late = if paid_at.is_some() {
+            delay.max(0)
+        } else {
+            local_day(occurred_at) - self.loan.due_date(self.k)
+        };
         let owed = installment.principal + installment.interest;
         // 2%, and 1% a month by the day.
         let days = i64::from(days_late);
         let late_fee = if days > 0 { owed * 2 / 100 + owed * days / 3_000 } else { 0 };
         if paid_at.is_some() {
-            remaining -= installment.principal;
+            self.remaining -= installment.principal;
+        } else {
+            self.overdue = self.overdue.max(days_late);
         }
+        let remaining = self.remaining;
+        self.k += 1;
+        self.find_payment(history);
         Event {
             installment,
             late_fee,
@@ -112,51 +170,46 @@ fn events<'a>(history: &'a History, loan: &'a Loan) -> impl Iterator<Item = Even
                 (None, _) => PaymentStatus::Overdue,
             },
             paid_at,
-            occurred_at: paid_at.unwrap_or(run),
-        }
-    })
-}
-
-/// Principal still to be paid and state of a loan at the end of the history.
-pub fn standing(history: &History, loan: &Loan) -> (i64, LoanStatus) {
-    let mut remaining = loan.principal;
-    let mut worst = 0;
-    for event in events(history, loan) {
-        remaining = event.remaining;
-        if event.status == PaymentStatus::Overdue {
-            worst = worst.max(event.days_late);
+            occurred_at,
         }
     }
-    let status = match (worst, remaining) {
-        (91.., _) => LoanStatus::Defaulted,
-        (1.., _) => LoanStatus::Late,
-        (_, 0) => LoanStatus::Settled,
-        _ => LoanStatus::Active,
-    };
-    (remaining, status)
 }
 
-impl InstallmentColumns {
-    /// Adds all installments of a loan that fell due.
-    pub fn push(&mut self, history: &History, loan: &Loan) {
-        for (event, k) in events(history, loan).zip(0..) {
-            self.installment_event_id.push(history.context.event_id(
-                Domain::Installment,
-                loan.row,
-                k,
-            ));
-            self.loan_id.push(loan.id);
-            self.installment_number.push(k as i16 + 1);
-            self.due_date.push(loan.due_date(k));
-            self.principal_amount.push(event.installment.principal);
-            self.interest_amount.push(event.installment.interest);
-            self.late_fee.push(event.late_fee);
-            self.amount_paid.push(event.paid);
-            self.remaining_balance.push(event.remaining);
-            self.days_late.push(event.days_late as i16);
-            self.payment_status.push(event.status);
-            self.paid_at.push(event.paid_at);
-            self.occurred_at.push(event.occurred_at);
-        }
+impl Cursor for Repayment {
+    type Columns = InstallmentColumns;
+
+    fn row(&self) -> u64 {
+        self.loan.row
+    }
+
+    fn id(&self) -> [u8; 16] {
+        self.loan.id
+    }
+
+    fn peek(&self) -> Option<i64> {
+        (self.k < self.n).then_some(self.time)
+    }
+
+    fn skip(&mut self, history: &History) {
+        self.step(history);
+    }
+
+    fn next(&mut self, history: &History, columns: &mut InstallmentColumns) {
+        let k = self.k;
+        let event = self.step(history);
+        let id = history.context.event_id(Domain::Installment, self.loan.row, k);
+        columns.installment_event_id.push(id);
+        columns.loan_id.push(self.loan.id);
+        columns.installment_number.push(k as i16 + 1);
+        columns.due_date.push(self.loan.due_date(k));
+        columns.principal_amount.push(event.installment.principal);
+        columns.interest_amount.push(event.installment.interest);
+        columns.late_fee.push(event.late_fee);
+        columns.amount_paid.push(event.paid);
+        columns.remaining_balance.push(event.remaining);
+        columns.days_late.push(event.days_late as i16);
+        columns.payment_status.push(event.status);
+        columns.paid_at.push(event.paid_at);
+        columns.occurred_at.push(event.occurred_at);
     }
 }

@@ -3,8 +3,6 @@
 //! An event that is due takes the place of the one in whose part its instant lies. So there are as many
 //! events as without, they stay in order, and each is still found by its number alone.
 
-use std::ops::Range;
-
 use super::History;
 use super::timeline::Parts;
 use crate::brazil::calendar::Month;
@@ -12,50 +10,80 @@ use crate::brazil::calendar::Month;
 /// An event that is due at an instant.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Due {
-    /// Number of the event.
-    pub k: u32,
     /// Which of the things that come back it is; of two in one part the lower number comes.
     pub what: usize,
     /// When.
     pub time: i64,
 }
 
-/// The events that are due, in order, of an entity with `n` events; `instants` says for a month what
-/// comes back in it, and when.
-pub(super) fn dues<I: IntoIterator<Item = (usize, i64)>>(
-    history: &History,
-    parts: &Parts<'_>,
-    n: u32,
-    instants: impl Fn(&Month) -> I,
-) -> Vec<Due> {
-    let mut dues = Vec::new();
-    if n == 0 {
-        return dues;
+/// The events of an entity that are due, in order. There are many such lists in memory at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Dues {
+    all: Box<[Packed]>,
+    /// The first that has not been passed.
+    next: u32,
+}
+
+/// The number of the event in 16 bits (an entity has 5 084 at the most), which of the things it is in 8,
+/// and the milliseconds since the start of the history in 40: in the order of the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Packed(u64);
+
+impl Packed {
+    fn new(k: u32, what: usize, since_start: i64) -> Self {
+        debug_assert!(k < 1 << 16 && what < 1 << 8 && since_start < 1 << 40);
+        Self(u64::from(k) << 48 | (what as u64) << 40 | since_start as u64)
     }
-    let plan = &history.context.plan;
-    for month in &history.months {
-        for (what, time) in instants(month) {
-            if (plan.start()..plan.as_of()).contains(&time) {
-                dues.push(Due { k: parts.holding(time), what, time });
+
+    const fn k(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+
+    const fn due(self, start: i64) -> Due {
+        Due { what: (self.0 >> 40 & 0xFF) as usize, time: start + (self.0 & 0xFF_FFFF_FFFF) as i64 }
+    }
+}
+
+impl Dues {
+    /// The events that are due of an entity with `n` events; `instants` says for a month what comes back
+    /// in it, and when.
+    pub(super) fn new<I: IntoIterator<Item = (usize, i64)>>(
+        history: &History,
+        parts: &Parts<'_>,
+        n: u32,
+        instants: impl Fn(&Month) -> I,
+    ) -> Self {
+        let mut dues = Vec::new();
+        if n > 0 {
+            let plan = &history.context.plan;
+            for month in &history.months {
+                for (what, time) in instants(month) {
+                    if (plan.start()..plan.as_of()).contains(&time) {
+                        dues.push(Packed::new(parts.holding(time), what, time - plan.start()));
+                    }
+                }
             }
         }
+        dues.sort_unstable();
+        dues.dedup_by_key(|due| due.k());
+        Self { all: dues.into_boxed_slice(), next: 0 }
     }
-    dues.sort_unstable_by_key(|due| (due.k, due.what));
-    dues.dedup_by_key(|due| due.k);
-    dues
-}
 
-/// Events in order, each with what is due in its place.
-pub(super) fn with_dues(
-    events: Range<u32>,
-    dues: &[Due],
-) -> impl Iterator<Item = (u32, Option<Due>)> + '_ {
-    let before = dues.partition_point(|due| due.k < events.start);
-    let mut dues = dues[before..].iter().copied().peekable();
-    events.map(move |k| (k, dues.next_if(|due| due.k == k)))
-}
+    /// What is due in the place of event `k`, where all before it were passed.
+    #[inline]
+    pub(super) fn at(&self, history: &History, k: u32) -> Option<Due> {
+        let next = self.all.get(self.next as usize)?;
+        (next.k() == k).then(|| next.due(history.context.plan.start()))
+    }
 
-/// What is due in the place of event `k`.
-pub(super) fn due_at(dues: &[Due], k: u32) -> Option<Due> {
-    dues.binary_search_by_key(&k, |due| due.k).ok().map(|found| dues[found])
+    /// Passes what is due next.
+    #[inline]
+    pub(super) const fn pass(&mut self) {
+        self.next += 1;
+    }
+
+    /// Passes, or comes back to, all before event `k`.
+    pub(super) fn pass_until(&mut self, k: u32) {
+        self.next = self.all.partition_point(|due| due.k() < k) as u32;
+    }
 }

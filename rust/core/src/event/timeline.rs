@@ -7,10 +7,12 @@ use crate::brazil::calendar::{
     Month, instant, is_business_day, is_session_day, local_day, local_time, opens_late, weekday,
 };
 use crate::civil::{add_months, from_days};
-use crate::plan::Plan;
+use crate::plan::{DEFAULT_DAYS, Plan};
 use crate::rng::{Search, Word};
 
 const SLOT: i64 = 300_000;
+/// Events of an entity in the default number of days, at the most.
+const MOST_EVENTS: u32 = 125;
 const SLOTS_PER_HOUR: usize = 12;
 const SLOTS: usize = 24 * SLOTS_PER_HOUR;
 /// Scale of the weights of slots, so that a point names a millisecond.
@@ -67,6 +69,8 @@ pub struct Timeline {
     end: i64,
     from: u64,
     span: u64,
+    /// How the span is cut into so many parts.
+    cuts: Vec<Cut>,
 }
 
 /// Intensity over the slots of a day.
@@ -108,10 +112,23 @@ impl Divisor {
 #[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
     timeline: &'a Timeline,
+    cut: Cut,
+}
+
+/// A span cut into parts.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
     n: Divisor,
     /// Weight of a part, and how much all of them leave.
     each: u64,
     rest: u64,
+}
+
+impl Cut {
+    fn new(span: u64, n: u32) -> Self {
+        let n = Divisor::new(n.max(1).into());
+        Self { n, each: span / n.value, rest: span % n.value }
+    }
 }
 
 /// The days up to payday are busy, and the last two of the month, and those before Christmas.
@@ -179,9 +196,13 @@ impl Timeline {
             end,
             from: 0,
             span: 0,
+            cuts: Vec::new(),
         };
         timeline.from = timeline.weight_before(start);
         timeline.span = timeline.weight_before(end) - timeline.from;
+        // As many as events of an entity come to.
+        let most = MOST_EVENTS * plan.days() / DEFAULT_DAYS + 1;
+        timeline.cuts = (0..=most).map(|n| Cut::new(timeline.span, n)).collect();
         timeline
     }
 
@@ -237,8 +258,8 @@ impl Timeline {
     /// The parts of `n` events.
     #[inline]
     pub fn parts(&self, n: u32) -> Parts<'_> {
-        let n = Divisor::new(n.max(1).into());
-        Parts { timeline: self, n, each: self.span / n.value, rest: self.span % n.value }
+        let cut = self.cuts.get(n as usize).copied();
+        Parts { timeline: self, cut: cut.unwrap_or_else(|| Cut::new(self.span, n)) }
     }
 
     /// The time at which the weight before is `point`.
@@ -262,7 +283,7 @@ impl Parts<'_> {
     /// Where part `k` begins: span · k / n, rounded down.
     #[inline]
     fn start(&self, k: u64) -> u64 {
-        self.each * k + self.n.divide(self.rest * k)
+        self.cut.each * k + self.cut.n.divide(self.cut.rest * k)
     }
 
     /// The time of event `k`, in milliseconds; `draw` places it within its part.
@@ -277,9 +298,9 @@ impl Parts<'_> {
     pub fn holding(&self, instant: i64) -> u32 {
         let weight = self.timeline.weight_before(instant) - self.timeline.from;
         let span = u128::from(self.timeline.span);
-        let mut k = (u128::from(weight) * u128::from(self.n.value) / span) as u64;
+        let mut k = (u128::from(weight) * u128::from(self.cut.n.value) / span) as u64;
         // What rounding makes of it, one at the most.
-        while k + 1 < self.n.value && self.start(k + 1) <= weight {
+        while k + 1 < self.cut.n.value && self.start(k + 1) <= weight {
             k += 1;
         }
         k as u32

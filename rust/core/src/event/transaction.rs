@@ -9,9 +9,8 @@ mod routine;
 use counterparty::{Counterparty, Other, counterparty, masked};
 use routine::{Bill, Routine};
 
-use super::recurring::{Due, due_at, with_dues};
-use super::timeline::Parts;
-use super::{History, scaled};
+use super::recurring::{Due, Dues};
+use super::{Cursor, History, scaled};
 use crate::brazil::calendar::{HOUR, local_day, local_time};
 use crate::brazil::data::{Label, Party};
 use crate::brazil::documents::write_digits;
@@ -93,11 +92,12 @@ fn usual_count(kind: AccountType, place: Half) -> u32 {
 /// other fields.
 pub fn time(history: &History, account: &Account, k: u32, n: u32) -> i64 {
     let parts = history.movements.parts(n);
-    if let Some(due) = due_at(&Routine::new(history, account).dues(history, &parts, n), k) {
+    let mut dues = Routine::new(history, account).dues(history, &parts, n);
+    dues.pass_until(k);
+    if let Some(due) = dues.at(history, k) {
         return due.time;
     }
-    let [when, ..] = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
-    parts.time(k, when)
+    parts.time(k, draws(history, account.row, k)[0])
 }
 
 /// What an event does to the account.
@@ -230,29 +230,64 @@ impl Movement {
     }
 }
 
-/// What makes the movements of an account, one after the other.
-struct Ledger<'a> {
-    history: &'a History,
-    account: &'a Account,
+/// The movements of an account, one after the other.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    account: Account,
     n: u32,
-    parts: Parts<'a>,
-    routine: Routine,
-    dues: Vec<Due>,
+    k: u32,
+    /// Of event `k`.
+    time: i64,
+    draws: [Word; 4],
+    balance: i64,
+    dues: Dues,
+    /// Chooses which movements are with whom the account knows.
+    habits: u64,
+    /// Whether an income comes every month.
+    salaried: bool,
 }
 
-impl<'a> Ledger<'a> {
-    fn new(history: &'a History, account: &'a Account) -> Self {
-        let n = count(history, account);
-        let parts = history.movements.parts(n);
-        let routine = Routine::new(history, account);
-        let dues = routine.dues(history, &parts, n);
-        Self { history, account, n, parts, routine, dues }
+impl Ledger {
+    /// All movements of an account of this history.
+    pub fn new(history: &History, account: Account) -> Self {
+        let n = count(history, &account);
+        let routine = Routine::new(history, &account);
+        let dues = routine.dues(history, &history.movements.parts(n), n);
+        let mut ledger = Self {
+            n,
+            k: 0,
+            time: 0,
+            draws: draws(history, account.row, 0),
+            balance: account.opening_balance,
+            dues,
+            habits: routine.habits,
+            salaried: routine.is_paid(),
+            account,
+        };
+        ledger.time = ledger.time_of_next(history);
+        ledger
+    }
+
+    /// The balance after the events so far.
+    pub const fn balance(&self) -> i64 {
+        self.balance
+    }
+
+    fn time_of_next(&self, history: &History) -> i64 {
+        if self.k == self.n {
+            return i64::MAX;
+        }
+        let due = self.dues.at(history, self.k);
+        due.map_or_else(
+            || history.movements.parts(self.n).time(self.k, self.draws[0]),
+            |due| due.time,
+        )
     }
 
     /// Where the draws of the other side are: for what comes back, and for every second of the other
     /// movements, at a place that many movements share.
     #[inline]
-    fn place_of_other(&self, k: u32, due: Option<Due>) -> u64 {
+    fn place_of_other(&self, due: Option<Due>) -> u64 {
         if let Some(due) = due {
             return u64::MAX
                 - 1
@@ -260,7 +295,7 @@ impl<'a> Ledger<'a> {
                 - Bill::ALL[due.what].business(self.account.payer) as u64;
         }
         // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
-        let mut mixed = self.routine.habits ^ u64::from(k);
+        let mut mixed = self.habits ^ u64::from(self.k);
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
         let (one, another) = Word(mixed ^ mixed >> 31).halves();
@@ -269,29 +304,96 @@ impl<'a> Ledger<'a> {
         std::hint::select_unpredictable(
             one.0 & 1 == 0,
             u64::MAX - 1 - u64::from(contact),
-            1 << 32 | u64::from(k),
+            1 << 32 | u64::from(self.k),
         )
     }
 
-    /// Movement `k`, by its first four draws and the balance before it.
+    /// Makes the next movement; `next` are the draws of the one after it.
     #[inline]
-    fn movement(&self, (k, due): (u32, Option<Due>), draws: [Word; 4], balance: i64) -> Movement {
-        if let Some(due) = due {
-            return Movement::of_bill(self.account, &self.routine, due, draws, balance);
-        }
-        let time = self.parts.time(k, draws[0]);
-        let salaried = self.routine.is_paid();
-        Movement::new(self.history, self.account, salaried, time, draws, balance)
+    fn step(&mut self, history: &History, due: Option<Due>, next: [Word; 4]) -> Movement {
+        let movement = if let Some(due) = due {
+            self.dues.pass();
+            let routine = Routine::new(history, &self.account);
+            Movement::of_bill(&self.account, &routine, due, self.draws, self.balance)
+        } else {
+            let Self { time, salaried, draws, balance, .. } = *self;
+            Movement::new(history, &self.account, salaried, time, draws, balance)
+        };
+        self.balance = movement.balance;
+        self.k += 1;
+        self.draws = next;
+        self.time = self.time_of_next(history);
+        movement
     }
 }
 
-/// The balance of an account after its last event.
-pub fn closing_balance(history: &History, account: &Account) -> i64 {
-    let ledger = Ledger::new(history, account);
-    with_dues(0..ledger.n, &ledger.dues).fold(account.opening_balance, |balance, (k, due)| {
-        let draws = history.context.rng.four(Domain::Transaction, account.row, u64::from(k), 0);
-        ledger.movement((k, due), draws, balance).balance
-    })
+/// The draws that decide what an event does to the balance.
+fn draws(history: &History, row: u64, k: u32) -> [Word; 4] {
+    history.context.rng.four(Domain::Transaction, row, u64::from(k), 0)
+}
+
+impl Cursor for Ledger {
+    type Columns = TransactionColumns;
+
+    fn row(&self) -> u64 {
+        self.account.row
+    }
+
+    fn id(&self) -> [u8; 16] {
+        self.account.id
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<i64> {
+        (self.k < self.n).then_some(self.time)
+    }
+
+    fn skip(&mut self, history: &History) {
+        let due = self.dues.at(history, self.k);
+        self.step(history, due, draws(history, self.account.row, self.k + 1));
+    }
+
+    #[inline]
+    fn next(&mut self, history: &History, columns: &mut TransactionColumns) {
+        let (k, row, rng) = (self.k, self.account.row, &history.context.rng);
+        let due = self.dues.at(history, k);
+        let place = self.place_of_other(due);
+        let places = [(u64::from(k) + 1, 0), (place, 0)];
+        let [next, who] = rng.fours_at(Domain::Transaction, row, places);
+        let end_to_end = self.draws[0];
+        let movement = self.step(history, due, next);
+        let account = &self.account;
+        columns.transaction_id.push(history.context.event_id(Domain::Transaction, row, k));
+        columns.account_id.push(account.id);
+        columns.transaction_type.push(movement.kind);
+        columns.direction.push(movement.direction);
+        columns.amount.push(movement.amount);
+        columns.balance_after.push(movement.balance);
+        columns.currency.push(Currency::Brl);
+        columns.channel.push(channel(history, &movement));
+        columns.status.push(movement.status);
+        columns.occurred_at.push(movement.time);
+        let other = counterparty(account, &movement, who);
+        columns.push_description(&movement, other.as_ref());
+        let Some(other) = other else {
+            columns.push_nobody();
+            return;
+        };
+        columns.push_counterparty(&other, account, history);
+        if movement.kind == Pix {
+            let payer = if movement.direction == Debit { OWN_ISPB } else { other.ispb };
+            if movement.direction == Debit {
+                let [key, ..] = rng.fours_at(Domain::Transaction, row, [(place, 1)]);
+                columns.push_key_of(&other, key);
+            } else {
+                columns.pix_key_type.push(account.pix_key.map(paid_to));
+                columns.pix_key.push(account.pix_key(&history.context).as_deref());
+            }
+            columns.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, end_to_end));
+        } else {
+            columns.push_no_pix();
+        }
+    }
 }
 
 const BASE_36: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -342,52 +444,6 @@ fn channel(history: &History, movement: &Movement) -> Channel {
 }
 
 impl TransactionColumns {
-    /// Adds all movements of an account of this customer.
-    pub fn push(&mut self, history: &History, account: &Account, holder: &Customer) {
-        let ledger = Ledger::new(history, account);
-        let mut balance = account.opening_balance;
-        for (k, due) in with_dues(0..ledger.n, &ledger.dues) {
-            let place = ledger.place_of_other(k, due);
-            let places = [(u64::from(k), 0), (place, 0)];
-            let [draws, who] =
-                history.context.rng.fours_at(Domain::Transaction, account.row, places);
-            let movement = ledger.movement((k, due), draws, balance);
-            balance = movement.balance;
-            self.transaction_id.push(history.context.event_id(Domain::Transaction, account.row, k));
-            self.account_id.push(account.id);
-            self.transaction_type.push(movement.kind);
-            self.direction.push(movement.direction);
-            self.amount.push(movement.amount);
-            self.balance_after.push(balance);
-            self.currency.push(Currency::Brl);
-            self.channel.push(channel(history, &movement));
-            self.status.push(movement.status);
-            self.occurred_at.push(movement.time);
-            let other = counterparty(account, &movement, who);
-            self.push_description(&movement, other.as_ref());
-            let Some(other) = other else {
-                self.push_nobody();
-                continue;
-            };
-            self.push_counterparty(&other, holder, history);
-            if movement.kind == Pix {
-                let payer = if movement.direction == Debit { OWN_ISPB } else { other.ispb };
-                if movement.direction == Debit {
-                    let rng = &history.context.rng;
-                    let [key, ..] = rng.fours_at(Domain::Transaction, account.row, [(place, 1)]);
-                    self.push_key_of(&other, key);
-                } else {
-                    let key = account.pix_key.as_ref();
-                    self.pix_key_type.push(key.map(|key| paid_to(key.kind)));
-                    self.pix_key.push(key.map(|key| key.key.as_str()));
-                }
-                self.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, draws[0]));
-            } else {
-                self.push_no_pix();
-            }
-        }
-    }
-
     fn push_description(&mut self, movement: &Movement, other: Option<&Counterparty>) {
         let reference = reference();
         let text = if let Some(bill) = movement.bill {
@@ -419,7 +475,7 @@ impl TransactionColumns {
         self.push_no_pix();
     }
 
-    fn push_counterparty(&mut self, other: &Counterparty, holder: &Customer, history: &History) {
+    fn push_counterparty(&mut self, other: &Counterparty, account: &Account, history: &History) {
         match &other.other {
             Other::Company(company) => {
                 self.counterparty_name.push_padded([company.name.padded()]);
@@ -430,6 +486,7 @@ impl TransactionColumns {
                 self.counterparty_document.push_ascii(&masked(cpf));
             }
             Other::Own => {
+                let holder = Customer::new(&history.context, account.holder);
                 self.counterparty_name.push(Some(&holder.name().concat()));
                 self.counterparty_document.push_ascii(&masked(&holder.cpf(&history.context)));
             }

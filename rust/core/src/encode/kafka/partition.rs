@@ -1,7 +1,7 @@
 //! To which partition a key belongs: as Java's producer decides it, so that Kafka Streams and
 //! ksqlDB find equal keys of two topics in equal partitions.
 
-use crate::encode::Encoded;
+use crate::encode::{Encoded, text};
 
 /// `MurmurHash2`, 32 bits, with the seed of Kafka's `Utils.murmur2`.
 #[inline]
@@ -25,6 +25,18 @@ pub fn murmur2(bytes: &[u8]) -> u32 {
     hash ^ hash >> 15
 }
 
+/// The partition of events whose key is this id.
+pub fn partition_of(id: &[u8; 16], partitions: u32) -> u32 {
+    let mut key = [0; text::UUID_LEN];
+    text::uuid(id, &mut key);
+    of_key(&key, partitions)
+}
+
+#[inline]
+fn of_key(key: &[u8], partitions: u32) -> u32 {
+    (murmur2(key) & 0x7fff_ffff) % partitions
+}
+
 /// The partition of each key (Kafka's `BuiltInPartitioner.partitionForKey`).
 ///
 /// # Panics
@@ -38,7 +50,7 @@ pub fn partition(keys: &Encoded, partitions: u32) -> Vec<u32> {
         let key = keys.get(row);
         let number = match last {
             Some((same, number)) if same == key => number,
-            _ => (murmur2(key) & 0x7fff_ffff) % partitions,
+            _ => of_key(key, partitions),
         };
         last = Some((key, number));
         out.push(number);

@@ -8,7 +8,7 @@ use crate::brazil::data::{Business, Payer};
 use crate::catalog::AccountType;
 use crate::entity::account::Account;
 use crate::event::History;
-use crate::event::recurring::{Due, dues};
+use crate::event::recurring::Dues;
 use crate::event::timeline::Parts;
 use crate::rng::{Domain, Word};
 
@@ -155,11 +155,8 @@ impl Routine {
         self.bills[Bill::Salary as usize].0 > 0 || self.bills[Bill::Benefit as usize].0 > 0
     }
 
-    pub(super) fn dues(&self, history: &History, parts: &Parts<'_>, n: u32) -> Vec<Due> {
-        if self.bills.iter().all(|(amount, ..)| *amount == 0) {
-            return Vec::new();
-        }
-        dues(history, parts, n, |month| {
+    pub(super) fn dues(&self, history: &History, parts: &Parts<'_>, n: u32) -> Dues {
+        Dues::new(history, parts, n, |month| {
             let month = *month;
             Bill::ALL.into_iter().filter_map(move |bill| {
                 let (amount, day, time) = self.bills[bill as usize];

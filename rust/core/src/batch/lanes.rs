@@ -1,0 +1,414 @@
+//! Events in order of time.
+//!
+//! A *lane* is a stream, or one partition of its topic: the unit of state and of order. It has a
+//! cursor for each of its entities, and a calendar in which each cursor is noted once, in the slice of its
+//! next event. To make a slice, a lane sorts what is noted for it and takes the events one by one; an
+//! entity that comes again within the slice waits in a small heap. No event is made twice, moved or
+//! merged, and a lane needs no other, so that threads can make lanes side by side.
+
+use std::any::Any;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::vec;
+
+use super::client::Client;
+use super::makers::{Events, Maker};
+use super::{Bank, MAX_BATCH_ROWS};
+use crate::catalog::Relation;
+use crate::column::Batch;
+use crate::encode::kafka::partition_of;
+use crate::entity::layout::Block;
+use crate::error::Error;
+use crate::event::{Cursor, History};
+use crate::order::SLICE_MILLIS;
+
+/// Events of all streams in a slice of time, as far as a sample tells: below the 100 000 that readers who
+/// take partitions in step are promised, by more than the sample errs.
+const SLICE_EVENTS: u64 = 80_000;
+/// Customers of which events are counted to cut the slices: enough to be right within a tenth.
+const SAMPLE: u64 = 2_000;
+/// Bits of an entity's position in its lane; the rest are milliseconds, enough for 34 years.
+const ENTITY_BITS: u32 = 24;
+
+/// Streams of some customers and of a span of time, cut into slices and lanes.
+#[derive(Debug)]
+pub struct Lanes {
+    bank: Arc<Bank>,
+    customers: Range<u64>,
+    span: Range<i64>,
+    streams: Vec<(&'static Maker, u32)>,
+    slices: Arc<Slices>,
+}
+
+impl Lanes {
+    /// The events of these streams, each in so many partitions, of these customers, in the instants of
+    /// `span`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a table, for customers that the plan has not, and for more of them than
+    /// lanes can have (8 388 608 for each partition).
+    pub fn new(
+        bank: &Arc<Bank>,
+        streams: &[(&'static Relation, u32)],
+        customers: Range<u64>,
+        span: Range<i64>,
+    ) -> Result<Self, Error> {
+        let mut found = Vec::with_capacity(streams.len());
+        for &(relation, partitions) in streams {
+            if relation.topic().is_none() {
+                let (value, allowed) = (relation.name.to_owned(), "names of streams".to_owned());
+                return Err(Error::OutOfRange { option: "streams", value, allowed });
+            }
+            bank.owners(relation, customers.clone())?;
+            // A customer has at most one and a half entities of a stream; keys are spread evenly.
+            let most = (1_u64 << ENTITY_BITS) * u64::from(partitions) / 2;
+            let given = customers.end - customers.start;
+            if given > most {
+                return Err(Error::OutOfRange {
+                    option: "customers",
+                    value: given.to_string(),
+                    allowed: format!(
+                        "{most} at the most in order of time and in {partitions} partitions"
+                    ),
+                });
+            }
+            found.push((Maker::find(relation), partitions));
+        }
+        let slices = Arc::new(Slices::new(bank, &found, &customers, &span));
+        Ok(Self { bank: Arc::clone(bank), customers, span, streams: found, slices })
+    }
+
+    /// Number of slices.
+    pub fn slices(&self) -> usize {
+        self.slices.starts.len()
+    }
+
+    /// The lanes, without entities: those of the first stream first, and of each by partition.
+    pub fn lanes(&self) -> Vec<Lane> {
+        let streams = self.streams.iter().enumerate();
+        let lanes = streams.flat_map(|(stream, (maker, partitions))| {
+            (0..*partitions).map(move |partition| Lane {
+                stream,
+                partition,
+                rest: (maker.stream().lane)(Arc::clone(&self.slices), self.span.end),
+            })
+        });
+        lanes.collect()
+    }
+
+    /// The cursors of some of the customers, for each lane. Lanes have to get those of the first customers
+    /// first.
+    pub fn entities(&self, customers: Range<u64>) -> Vec<Entities> {
+        let history = &self.bank.history;
+        let mut block = Block::of(&history.context.rng, customers.start);
+        let mut streams: Vec<Box<dyn Sorted>> =
+            self.streams.iter().map(|(maker, count)| (maker.stream().sorted)(*count)).collect();
+        for row in customers {
+            let client = Client::new(history, &mut block, row, self.span.clone());
+            streams.iter_mut().for_each(|stream| stream.add(&client));
+        }
+        streams.into_iter().flat_map(Sorted::lanes).collect()
+    }
+
+    /// The customers.
+    pub fn customers(&self) -> Range<u64> {
+        self.customers.clone()
+    }
+
+    /// The bank.
+    pub fn bank(&self) -> &Bank {
+        &self.bank
+    }
+}
+
+/// Cursors of entities of one lane, in the order of their rows.
+pub struct Entities(Box<dyn Any + Send>);
+
+/// The cursors of a stream's entities, by partition.
+pub(super) trait Sorted {
+    fn add(&mut self, client: &Client<'_>);
+    fn lanes(self: Box<Self>) -> Vec<Entities>;
+}
+
+struct ByPartition<R: Events>(Vec<Vec<R::Cursor>>);
+
+impl<R: Events> Sorted for ByPartition<R> {
+    fn add(&mut self, client: &Client<'_>) {
+        let count = self.0.len() as u32;
+        for mut cursor in R::cursors(client) {
+            cursor.skip_until(client.history, client.span.start);
+            if cursor.peek().is_some_and(|time| time < client.span.end) {
+                let partition = if count == 1 { 0 } else { partition_of(&cursor.id(), count) };
+                self.0[partition as usize].push(cursor);
+            }
+        }
+    }
+
+    fn lanes(self: Box<Self>) -> Vec<Entities> {
+        self.0.into_iter().map(|cursors| Entities(Box::new(cursors))).collect()
+    }
+}
+
+/// What lanes of a stream are made by.
+#[derive(Debug)]
+pub(super) struct StreamMaker {
+    sorted: fn(u32) -> Box<dyn Sorted>,
+    lane: fn(Arc<Slices>, i64) -> Box<dyn AnyLane>,
+    /// Gives the times of all events of a customer.
+    times: fn(&Client<'_>, &mut dyn FnMut(i64)),
+}
+
+impl StreamMaker {
+    pub(super) const fn of<R: Events>() -> Self {
+        Self {
+            sorted: |partitions| {
+                Box::new(ByPartition::<R>((0..partitions).map(|_| Vec::new()).collect()))
+            },
+            lane: |slices, end| Box::new(Calendar::<R>::new(slices, end)),
+            times: |client, count| {
+                for mut cursor in R::cursors(client) {
+                    while let Some(time) = cursor.peek() {
+                        count(time);
+                        cursor.skip(client.history);
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// The slices of a span of time: whole hours, and as many of them as have some ten thousands of events.
+#[derive(Debug)]
+pub(super) struct Slices {
+    /// Where the first hour begins.
+    origin: i64,
+    /// The slice of each hour.
+    by_hour: Vec<u32>,
+    starts: Vec<i64>,
+}
+
+impl Slices {
+    fn new(
+        bank: &Bank,
+        streams: &[(&'static Maker, u32)],
+        customers: &Range<u64>,
+        span: &Range<i64>,
+    ) -> Self {
+        let history = &bank.history;
+        let first = span.start.max(history.first_instant());
+        let origin = first.div_euclid(SLICE_MILLIS) * SLICE_MILLIS;
+        let end = span.end.min(bank.plan().as_of()).max(origin + 1);
+        let mut hours = vec![0_u64; hour(end - 1 - origin) + 1];
+        let given = customers.end - customers.start;
+        let step = given.div_ceil(SAMPLE).max(1);
+        let mut block = Block::of(&history.context.rng, customers.start);
+        for row in customers.clone().step_by(step as usize) {
+            let client = Client::new(history, &mut block, row, span.clone());
+            for (maker, _) in streams {
+                (maker.stream().times)(&client, &mut |time| {
+                    if (first..end).contains(&time) {
+                        hours[hour(time - origin)] += step;
+                    }
+                });
+            }
+        }
+        let (mut starts, mut by_hour, mut events) = (vec![origin], Vec::new(), 0);
+        for (hour, count) in hours.into_iter().enumerate() {
+            if events > 0 && events + count > SLICE_EVENTS {
+                starts.push(origin + hour as i64 * SLICE_MILLIS);
+                events = 0;
+            }
+            events += count;
+            by_hour.push(starts.len() as u32 - 1);
+        }
+        Self { origin, by_hour, starts }
+    }
+
+    /// The slice of an instant of the span.
+    #[inline]
+    fn at(&self, instant: i64) -> usize {
+        self.by_hour[hour(instant - self.origin)] as usize
+    }
+}
+
+#[inline]
+const fn hour(millis: i64) -> usize {
+    (millis / SLICE_MILLIS) as usize
+}
+
+/// A stream, or one partition of its topic.
+pub struct Lane {
+    /// The position of its stream.
+    pub stream: usize,
+    /// The partition.
+    pub partition: u32,
+    rest: Box<dyn AnyLane>,
+}
+
+impl Lane {
+    /// Adds entities; their rows are greater than those of the entities before.
+    pub fn add(&mut self, entities: Entities) {
+        self.rest.add(entities);
+    }
+
+    /// The next events of a slice, `batch_rows` at the most; none when the slice is at its end. Each
+    /// slice is made once, from the first to the last.
+    pub fn next_batch(&mut self, bank: &Bank, slice: usize, batch_rows: usize) -> Option<Batch> {
+        self.rest.next_batch(&bank.history, slice, batch_rows.min(MAX_BATCH_ROWS))
+    }
+}
+
+trait AnyLane: Send {
+    fn add(&mut self, entities: Entities);
+    fn next_batch(&mut self, history: &History, slice: usize, batch_rows: usize) -> Option<Batch>;
+}
+
+/// An entity and when it comes next: milliseconds since the first hour, then its position in the lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Note(u64);
+
+impl Note {
+    const fn entity(self) -> usize {
+        self.0 as usize & ((1 << ENTITY_BITS) - 1)
+    }
+}
+
+/// The entities of a lane, and when each comes next.
+struct Calendar<R: Events> {
+    slices: Arc<Slices>,
+    end: i64,
+    cursors: Vec<R::Cursor>,
+    /// By slice, in no order.
+    notes: Vec<Vec<Note>>,
+    /// The slice that is being made: what was noted for it, in order, and what has come again.
+    slice: usize,
+    noted: vec::IntoIter<Note>,
+    again: BinaryHeap<Reverse<Note>>,
+}
+
+impl<R: Events> Calendar<R> {
+    fn new(slices: Arc<Slices>, end: i64) -> Self {
+        let notes = (0..slices.starts.len()).map(|_| Vec::new()).collect();
+        Self {
+            slices,
+            end,
+            cursors: Vec::new(),
+            notes,
+            slice: usize::MAX,
+            noted: Vec::new().into_iter(),
+            again: BinaryHeap::new(),
+        }
+    }
+
+    fn note(&self, time: i64, entity: usize) -> Note {
+        Note(((time - self.slices.origin) as u64) << ENTITY_BITS | entity as u64)
+    }
+
+    /// The entity whose event is the next of the slice.
+    #[inline]
+    fn next_entity(&mut self) -> Option<usize> {
+        let noted = self.noted.as_slice().first();
+        let note = match (noted, self.again.peek()) {
+            (Some(noted), Some(Reverse(again))) if again < noted => self.again.pop()?.0,
+            (None, _) => self.again.pop()?.0,
+            _ => self.noted.next()?,
+        };
+        Some(note.entity())
+    }
+}
+
+impl<R: Events> AnyLane for Calendar<R> {
+    fn add(&mut self, entities: Entities) {
+        let cursors = entities.0.downcast::<Vec<R::Cursor>>().expect("entities of this stream");
+        self.cursors.reserve(cursors.len());
+        for cursor in *cursors {
+            let time = cursor.peek().expect("an entity with an event");
+            let note = self.note(time, self.cursors.len());
+            self.notes[self.slices.at(time)].push(note);
+            self.cursors.push(cursor);
+        }
+    }
+
+    fn next_batch(&mut self, history: &History, slice: usize, batch_rows: usize) -> Option<Batch> {
+        if self.slice != slice {
+            let mut noted = std::mem::take(&mut self.notes[slice]);
+            noted.sort_unstable();
+            (self.slice, self.noted) = (slice, noted.into_iter());
+        }
+        let left = self.noted.len() + self.again.len();
+        if left == 0 {
+            return None;
+        }
+        let mut rows = R::with_capacity((left + left / 4).min(batch_rows));
+        while rows.rows() < batch_rows {
+            let Some(entity) = self.next_entity() else { break };
+            let cursor = &mut self.cursors[entity];
+            cursor.next(history, &mut rows);
+            let Some(time) = cursor.peek().filter(|time| *time < self.end) else { continue };
+            let (note, at) = (self.note(time, entity), self.slices.at(time));
+            if at == slice {
+                self.again.push(Reverse(note));
+            } else {
+                self.notes[at].push(note);
+            }
+        }
+        Some(rows.finish())
+    }
+}
+
+/// Iterates the events of lanes slice by slice, and in each stream by stream.
+pub struct InTime {
+    lanes: Lanes,
+    made: Vec<Lane>,
+    /// Customers whose entities are not in the lanes.
+    left: Range<u64>,
+    slice: usize,
+    lane: usize,
+    batch_rows: usize,
+}
+
+/// Customers whose cursors are made at a time: some milliseconds.
+const CUSTOMERS_AT_ONCE: u64 = 1_000;
+
+impl InTime {
+    /// Batches of `batch_rows` at the most.
+    pub fn new(lanes: Lanes, batch_rows: usize) -> Self {
+        let (made, left) = (lanes.lanes(), lanes.customers());
+        Self { lanes, made, left, slice: 0, lane: 0, batch_rows }
+    }
+
+    /// Makes the cursors of some more customers; false once all are made. The first batch waits for it
+    /// otherwise.
+    pub fn prepare_some(&mut self) -> bool {
+        let end = self.left.end.min(self.left.start + CUSTOMERS_AT_ONCE);
+        let entities = self.lanes.entities(self.left.start..end);
+        for (lane, entities) in self.made.iter_mut().zip(entities) {
+            lane.add(entities);
+        }
+        self.left.start = end;
+        !self.left.is_empty()
+    }
+}
+
+impl Iterator for InTime {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        while !self.left.is_empty() {
+            self.prepare_some();
+        }
+        while self.slice < self.lanes.slices() {
+            while let Some(lane) = self.made.get_mut(self.lane) {
+                let batch = lane.next_batch(&self.lanes.bank, self.slice, self.batch_rows);
+                if batch.is_some() {
+                    return batch;
+                }
+                self.lane += 1;
+            }
+            (self.slice, self.lane) = (self.slice + 1, 0);
+        }
+        None
+    }
+}

@@ -20,9 +20,12 @@ __all__ = [
     "Relation",
     "Sending",
     "TimeOrder",
+    "Window",
     "catalogue",
     "is_debug_build",
 ]
+
+Order = Literal["entity", "time"]
 
 @final
 class Plan:
@@ -61,13 +64,46 @@ class Plan:
         Raises ``OptionError`` for a name that the catalogue lacks, or a range outside the plan.
         """
     def batches(
-        self, name: str, start: int = 0, stop: int | None = None, *, batch_rows: int = 16384
+        self,
+        name: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        batch_rows: int = 16384,
+        order: Order = "entity",
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
     ) -> Batches:
         """The rows of a table or stream that belong to customers ``start`` to ``stop``.
 
         Batches have about ``batch_rows`` rows (1 to 1 048 576), by default as many as stay in a
         processor's cache on their way into an encoder; all events of one account, card or loan are in
         one batch, in order of time. Parts concatenate to the whole.
+
+        ``order="time"`` sorts the events of a stream by (time, row of the account, card or loan, place
+        among its events); ``since`` and ``until`` leave out those before one instant and from another
+        on. A stream is kept in memory as a state for each account, card or loan, some 150 bytes each.
+        Raises ``OptionError`` for these with a table, whose rows have no time.
+        """
+    def window(
+        self,
+        streams: Iterable[str] | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        order: Order = "time",
+        batch_rows: int = 8192,
+    ) -> Window:
+        """The events of streams, by default of all, that belong to customers ``start`` to ``stop``.
+
+        In ``order="time"`` streams come side by side: each batch is of one stream and in order, and all
+        events of a slice of time come before any of the next. A slice is an hour, or as many
+        hours as have at most 100 000 events of these streams. In ``order="entity"`` one stream comes
+        after the other. ``since`` and ``until`` as for ``batches``; windows that follow one another in
+        time have each event once. Batches have at most, or in the order of entities about,
+        ``batch_rows`` rows.
         """
 
 @final
@@ -85,6 +121,13 @@ class Batches:
     def __next__(self) -> Batch: ...
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class Window:
+    """Iterates the batches of several streams, once."""
+
+    def __iter__(self) -> Window: ...
+    def __next__(self) -> Batch: ...
 
 @final
 class TimeOrder:
@@ -316,9 +359,13 @@ class Producer:
         workers: int,
         start: int = 0,
         stop: int | None = None,
+        *,
+        order: Order = "time",
     ) -> Sending:
-        """Sends all events of streams by so many threads, in the order of the plan for each key.
+        """Sends all events of streams by so many threads.
 
+        In ``order="time"`` those of a partition are in order of event time, and no partition is more than
+        a slice of time before another; in ``order="entity"`` those of one key follow one another.
         Those of customers ``start`` to ``stop``, by default of all.
         ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
         and the key set of each foreign key in the catalogue's order. Every event is checked against

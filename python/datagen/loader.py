@@ -13,14 +13,14 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ._memory import available
 from ._prefetch import Prefetch
 from .check import FinancialDataStore, MasterDataStore, memory_needed
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
 from .settlement import Settlement, attach
-from .sinks.base import Part, Stage, StageReport, Window, streams, tables
+from .sinks.base import Order, Part, Stage, StageReport, Window, streams, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,6 +62,9 @@ class Load:
     made and checked in memory before the first row leaves (``FinancialDataStore``). ``workers`` is
     the number of threads that make events of a fast load, 0 for one a core; the events do not
     depend on it.
+
+    In ``order="time"`` no event comes before an earlier one of its partition, and all streams advance
+    together; in ``order="entity"`` all events of an account, card or loan follow one another.
     """
 
     plan: Plan
@@ -69,10 +72,13 @@ class Load:
     targets: Mapping[str, Target] = field(default_factory=dict)
     fast: bool = False
     workers: int = 1
+    order: Order = "time"
 
     def __post_init__(self) -> None:
         if not 0 <= self.workers <= MAX_WORKERS:
             raise OptionError("workers", self.workers, f"0 (one a core) to {MAX_WORKERS}")
+        if self.order not in get_args(Order):
+            raise OptionError("order", self.order, " or ".join(get_args(Order)))
         if not 0 <= self.from_customer < self.plan.customers:
             raise OptionError(
                 "from_customer", self.from_customer, f"0 to {self.plan.customers - 1}"
@@ -159,7 +165,9 @@ def load(run: Load, progress: Progress, *, prefetch: bool = True) -> RunReport:
         with ExitStack() as stack:
             store = MasterDataStore() if run.fast else FinancialDataStore()
             workers = run.workers or _cores()
-            window = Window(run.plan, run.from_customer, run.fast, workers, store.parents)
+            window = Window(
+                run.plan, run.from_customer, run.fast, workers, run.order, store.parents
+            )
             master = None
             if run.fast:
                 master = _Master(window, store, taken=any(map(run.takes, tables())))
@@ -360,20 +368,20 @@ class _Run:
                 for name, (count, seconds) in transfer.finish(self._progress.advance).items():
                     self._store.count(name, count)
                     self._finish(sink.stage, Part(name, count, seconds))
-        elif isinstance(self._store, FinancialDataStore):
+        elif self._run.order == "time":
             with self._timed(sink.stage):
-                self._send_in_time(names, self._store, sink)
+                self._send_in_time(names, sink)
         else:
             for name in names:
                 self._move(name, self._source(name), [sink])
         self._commit(sink)
 
-    def _send_in_time(self, names: list[str], store: FinancialDataStore, sink: Sink) -> None:
+    def _send_in_time(self, names: list[str], sink: Sink) -> None:
         """Sends all topics side by side, in order of time: each one's seconds are to its end."""
         began = time.perf_counter()
         rows, seconds = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
         self._progress.start(sink.stage, "events", sum(map(self._window.rows, names)))
-        for batch in store.in_time(names):
+        for batch in self._in_time(names):
             sink.write(batch)
             rows[batch.name] += len(batch)
             seconds[batch.name] = time.perf_counter() - began
@@ -393,6 +401,13 @@ class _Run:
         if isinstance(self._store, FinancialDataStore):
             return self._store.batches(name)
         return self._checked(name)
+
+    def _in_time(self, names: list[str]) -> Iterator[Batch]:
+        """The events of streams in order of time; every one has been through the store."""
+        if isinstance(self._store, FinancialDataStore):
+            return self._store.in_time(names)
+        window = self._window.plan.window(names, self._window.first_customer)
+        return map(self._store.add_batch, window)
 
     def _checked(self, name: str) -> Iterator[Batch]:
         return map(self._store.add_batch, _batches(self._window, name))

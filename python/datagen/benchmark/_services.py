@@ -68,7 +68,9 @@ class _Stopwatch:
 
 def check_options(load: loader.Load) -> None:
     """Raises for what no connection could mend, before the first one."""
-    window = Window(load.plan, load.from_customer, load.fast, load.workers, lambda _: [])
+    window = Window(
+        load.plan, load.from_customer, load.fast, load.workers, load.order, lambda _: []
+    )
     for target in load.targets.values():
         target.sink(window)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import cloup
@@ -14,6 +14,7 @@ from .._core import Plan
 from .._files import refusal
 from ..errors import OptionError
 from ..sinks import SINKS, options_of
+from ..sinks.base import Order
 from ..sinks.command_line import Option, is_given
 
 if TYPE_CHECKING:
@@ -87,7 +88,15 @@ def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
         is_flag=True,
         help="Print the result as one JSON object; all else goes to stderr.",
     )
-    groups["How it runs"] = [workers if parallel else fast, as_json]
+    order = Option(
+        "--order",
+        type=click.Choice(get_args(Order)),
+        default="time",
+        show_default=True,
+        help="Order of events in a partition: time, with all topics side by side, or entity: all events "
+        "of one account, card or loan, then those of the next.",
+    )
+    groups["How it runs"] = [workers if parallel else fast, order, as_json]
     for title, grouped in groups.items():
         group = cloup.OptionGroup(title)
         group.options = grouped
@@ -131,6 +140,7 @@ def run_from(
         targets=targets,
         fast=fast,
         workers=workers,
+        order=options["order"],
     )
 
 

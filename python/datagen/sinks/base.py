@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from ..types import catalogue
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Check",
+    "Order",
     "Part",
     "Progress",
     "Sink",
@@ -34,6 +35,10 @@ __all__ = [
     "streams",
     "tables",
 ]
+
+
+#: The order of events: by time in each partition, or one account, card or loan after the other.
+Order = Literal["time", "entity"]
 
 
 @dataclass(frozen=True)
@@ -121,13 +126,15 @@ class Progress(Protocol):
 class Window:
     """The rows that a run loads: those of a plan from one customer on.
 
-    With ``fast`` events are not kept once they are sent; ``workers`` threads may make them. ``parents`` gives, for a table or stream, the key set of each of its foreign keys.
+    With ``fast`` events are not kept once they are sent; ``workers`` threads may make them, in this
+    ``order``. ``parents`` gives, for a table or stream, the key set of each of its foreign keys.
     """
 
     plan: Plan
     first_customer: int
     fast: bool
     workers: int
+    order: Order
     parents: Callable[[str], list[KeySet]]
     _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -3,8 +3,10 @@
 mod client;
 mod lanes;
 mod makers;
+mod window;
 
 pub use lanes::{Entities, InTime, Lane, Lanes};
+pub use window::{Order, Window};
 
 use std::ops::Range;
 use std::sync::Arc;

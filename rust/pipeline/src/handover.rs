@@ -1,4 +1,4 @@
-//! Where workers meet: tasks are taken in order, and their pieces handed over in order.
+//! Where workers meet: tasks are taken in order, and their pieces handed over in the order of their lane.
 
 #[cfg(test)]
 mod model;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::check::Violation;
 use crate::output::{Output, Piece, Size};
 use crate::sync::Monitor;
-use crate::window::Task;
+use crate::window::{Task, Tasks};
 
 /// How long a worker sleeps that holds too much, before it asks the output again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -48,28 +48,39 @@ impl<P> Default for Made<P> {
 /// The tasks and the progress of a pipeline.
 pub struct Handover<O> {
     output: O,
-    /// Tasks of each stream.
-    ranges: u64,
+    tasks: Tasks,
     state: Monitor<State>,
+}
+
+/// What a worker does next.
+pub enum Step {
+    /// Prepare a part.
+    Prepare(u64),
+    Make(Task),
 }
 
 struct State {
     began: Instant,
+    /// The next part to be prepared, and how many are.
+    next_preparation: u64,
+    prepared: u64,
     /// The next task to be taken.
     next_task: u64,
     /// Workers that have not ended.
     workers: usize,
-    streams: Vec<Stream>,
+    lanes: Vec<Lane>,
     /// What workers have made and not handed over.
     held: Size,
     halt: Option<Halt>,
 }
 
-/// How far a stream is.
+/// How far a lane is.
 #[derive(Debug, Default, Clone)]
-pub struct Stream {
-    /// The next range to be handed over.
-    next_range: u64,
+pub struct Lane {
+    /// Whether a part of it is being made.
+    busy: bool,
+    /// The next part to be handed over.
+    next_part: u64,
     /// Records that were handed over.
     pub records: u64,
     /// From the start until records were last handed over.
@@ -77,39 +88,80 @@ pub struct Stream {
 }
 
 impl<O: Output> Handover<O> {
-    pub fn new(output: O, streams: usize, ranges: u64, workers: usize) -> Self {
+    pub fn new(output: O, tasks: Tasks, workers: usize) -> Self {
         let state = State {
             began: Instant::now(),
+            next_preparation: 0,
+            prepared: 0,
             next_task: 0,
             workers,
-            streams: vec![Stream::default(); streams],
+            lanes: vec![Lane::default(); tasks.streams.len()],
             held: Size::default(),
             halt: None,
         };
-        Self { output, ranges, state: Monitor::new(state) }
+        Self { output, tasks, state: Monitor::new(state) }
     }
 
     pub const fn output(&self) -> &O {
         &self.output
     }
 
-    pub fn streams(&self) -> Vec<Stream> {
-        self.state.lock().streams.clone()
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.state.lock().lanes.clone()
     }
 
-    /// The next task, range by range and in each stream by stream; none after the last, or a halt.
-    pub fn take_task(&self) -> Option<Task> {
+    /// The next preparation, and after the last of them the next task: part by part, and in each lane by
+    /// lane. None after the last, or a halt. Waits for a lane that is at one part at a time, so that no
+    /// lane is far before another.
+    pub fn take(&self) -> Option<Step> {
+        let &Tasks { preparations, parts, one_by_one, .. } = &self.tasks;
         let mut state = self.state.lock();
-        let (task, streams) = (state.next_task, state.streams.len() as u64);
-        if state.halt.is_some() || task >= self.ranges * streams {
-            return None;
+        let (preparation, lanes) = (state.next_preparation, state.lanes.len() as u64);
+        if state.halt.is_none() && preparation < preparations {
+            state.next_preparation += 1;
+            return Some(Step::Prepare(preparation));
         }
-        state.next_task += 1;
-        Some(Task { range: task / streams, stream: (task % streams) as usize })
+        loop {
+            let number = state.next_task;
+            if state.halt.is_some() || number >= parts * lanes {
+                return None;
+            }
+            let task = Task { part: number / lanes, lane: (number % lanes) as usize };
+            if state.prepared == preparations && !state.lanes[task.lane].busy {
+                state.next_task += 1;
+                state.lanes[task.lane].busy = one_by_one;
+                return Some(Step::Make(task));
+            }
+            state = self.state.wait(state);
+        }
+    }
+
+    /// Calls `put` for what was prepared, once all parts before it are.
+    pub fn prepared(&self, part: u64, put: impl FnOnce()) -> Result<(), Halted> {
+        let mut state = self.state.lock();
+        while state.halt.is_none() && state.prepared != part {
+            state = self.state.wait(state);
+        }
+        if state.halt.is_some() {
+            return Err(Halted);
+        }
+        drop(state);
+        put();
+        self.state.lock().prepared += 1;
+        self.state.notify();
+        Ok(())
+    }
+
+    /// Takes note that a part of a lane is made, though not handed over.
+    pub fn made(&self, task: Task) {
+        if self.tasks.one_by_one {
+            self.state.lock().lanes[task.lane].busy = false;
+            self.state.notify();
+        }
     }
 
     /// Counts what a worker has made so far, and waits while the output has no capacity beside what all
-    /// workers hold. A worker whose range is the next of its stream hands over instead, so that there is
+    /// workers hold. A worker whose part is the next of its lane hands over instead, so that there is
     /// always one that goes on.
     pub fn hold(&self, task: Task, made: &mut Made<O::Piece>) -> Result<(), Halted> {
         let more: Size = made.pieces[made.counted..].iter().map(Piece::size).sum();
@@ -120,7 +172,7 @@ impl<O: Output> Handover<O> {
             if self.output.has_capacity_beside(state.held) {
                 return Ok(());
             }
-            if state.streams[task.stream].next_range == task.range {
+            if state.lanes[task.lane].next_part == task.part {
                 drop(state);
                 return self.hand_over(task, std::mem::take(made), false);
             }
@@ -129,8 +181,8 @@ impl<O: Output> Handover<O> {
         Err(Halted)
     }
 
-    /// Hands over once the range is the next of its stream and the output has capacity; with the `last`
-    /// pieces of a task, the range after it is the next.
+    /// Hands over once the part is the next of its lane and the output has capacity; with the `last`
+    /// pieces of a task, the part after it is the next.
     pub fn hand_over(&self, task: Task, made: Made<O::Piece>, last: bool) -> Result<(), Halted> {
         self.wait_until_next(task)?;
         while !self.output.wait_for_capacity(PATIENCE) {
@@ -144,14 +196,16 @@ impl<O: Output> Handover<O> {
         }
         let size: Size = made.pieces.iter().map(Piece::size).sum();
         self.discard(&made);
-        self.output.hand_over(task.stream, made.pieces);
+        self.output.hand_over(self.tasks.streams[task.lane], made.pieces);
         let mut state = self.state.lock();
         let since = state.began.elapsed();
-        let stream = &mut state.streams[task.stream];
-        debug_assert_eq!(stream.next_range, task.range);
-        stream.records += size.records as u64;
-        stream.last = since;
-        stream.next_range += u64::from(last);
+        let lane = &mut state.lanes[task.lane];
+        debug_assert_eq!(lane.next_part, task.part);
+        lane.records += size.records as u64;
+        if size.records > 0 {
+            lane.last = since;
+        }
+        lane.next_part += u64::from(last);
         self.state.notify();
         if state.halt.is_some() { Err(Halted) } else { Ok(()) }
     }
@@ -178,7 +232,7 @@ impl<O: Output> Handover<O> {
 
     fn wait_until_next(&self, task: Task) -> Result<(), Halted> {
         let mut state = self.state.lock();
-        while state.halt.is_none() && state.streams[task.stream].next_range != task.range {
+        while state.halt.is_none() && state.lanes[task.lane].next_part != task.part {
             state = self.state.wait(state);
         }
         if state.halt.is_some() { Err(Halted) } else { Ok(()) }
@@ -198,7 +252,7 @@ impl<O: Output> Handover<O> {
             let left = timeout.checked_sub(began.elapsed())?;
             state = self.state.wait_for(state, left);
         }
-        let complete = state.streams.iter().all(|stream| stream.next_range == self.ranges);
+        let complete = state.lanes.iter().all(|lane| lane.next_part == self.tasks.parts);
         Some(if complete { Ok(()) } else { Err(state.halt.unwrap_or(Halt::Cancelled)) })
     }
 }

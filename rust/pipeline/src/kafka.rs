@@ -7,7 +7,7 @@ use datagen_core::column::Batch;
 use datagen_core::encode::Format;
 use datagen_core::encode::kafka::{Codec, EventFormat, Events, Packed, Packer};
 
-use crate::output::{Encode, Piece, Size};
+use crate::output::{Encode, Lane, Piece, Size};
 
 impl Piece for Packed {
     fn size(&self) -> Size {
@@ -57,8 +57,9 @@ pub struct RecordBatches {
     size: usize,
     codec: Codec,
     stamp: Stamp,
-    /// The topic of the task.
+    /// The topic of the task, and the partition where it has but one.
     topic: Topic,
+    partition: Option<u32>,
     /// A task leaves nothing in its packer, so that one does for all topics of so many partitions.
     packers: BTreeMap<u32, Packer>,
 }
@@ -67,34 +68,45 @@ impl RecordBatches {
     /// An encoder for a topic of each stream, and batches of about `size` compressed bytes.
     pub fn new(topics: Vec<Topic>, size: usize, codec: Codec, stamp: Stamp) -> Self {
         let topic = Topic { partitions: 0, schema_id: None };
-        Self { topics, size, codec, stamp, topic, packers: BTreeMap::new() }
+        let (partition, packers) = Default::default();
+        Self { topics, size, codec, stamp, topic, partition, packers }
     }
 
+    /// The packer of the task; in order of time of one partition alone.
     fn packer(&mut self) -> &mut Packer {
-        let partitions = self.topic.partitions;
+        let partitions = if self.partition.is_some() { 1 } else { self.topic.partitions };
         let (size, codec) = (self.size, self.codec);
         self.packers.entry(partitions).or_insert_with(|| Packer::new(partitions, size, codec))
+    }
+
+    /// Says of pieces of which partition they are, where the packer knew of one alone.
+    fn place(&self, pieces: &mut [Packed]) {
+        if let Some(partition) = self.partition {
+            pieces.iter_mut().for_each(|piece| piece.partition = partition);
+        }
     }
 }
 
 impl Encode for RecordBatches {
     type Piece = Packed;
 
-    fn begin(&mut self, stream: usize, longest: usize) {
-        self.topic = self.topics[stream];
+    fn begin(&mut self, lane: Lane, longest: usize) {
+        self.topic = self.topics[lane.stream];
+        self.partition = lane.partition;
         let packer = self.packer();
         packer.restart();
         packer.set_most(longest);
     }
 
     fn push(&mut self, batch: &Batch, pieces: &mut Vec<Packed>) {
-        let format = self.stamp.format(self.topic.schema_id);
+        let (format, before) = (self.stamp.format(self.topic.schema_id), pieces.len());
         self.packer().push(&Events::new(batch, format), pieces);
+        self.place(&mut pieces[before..]);
     }
 
     fn finish(&mut self, pieces: &mut Vec<Packed>) {
-        let partitions = self.topic.partitions;
-        let packer = self.packer();
-        (0..partitions).for_each(|partition| packer.finish(partition, pieces));
+        let (packer, before) = (self.packer(), pieces.len());
+        (0..packer.partitions()).for_each(|partition| packer.finish(partition, pieces));
+        self.place(&mut pieces[before..]);
     }
 }

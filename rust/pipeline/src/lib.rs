@@ -40,6 +40,6 @@ mod window;
 
 pub use check::{KeyStore, Parents, SharedKeySet, Violation, parent_word};
 pub use handover::Halt;
-pub use output::{Encode, Output, Piece, Size};
+pub use output::{Encode, Lane, Output, Piece, Size};
 pub use pipeline::{Pipeline, Progress};
 pub use window::Window;

@@ -38,6 +38,15 @@ impl Sum for Size {
     }
 }
 
+/// Of which stream rows are, and of which partition alone, where they are of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lane {
+    /// The position of the stream in the window.
+    pub stream: usize,
+    /// The partition of its topic.
+    pub partition: Option<u32>,
+}
+
 /// What an output takes: a record batch, the rows of a COPY, a part of a file.
 pub trait Piece: Send {
     /// How much it is.
@@ -49,9 +58,9 @@ pub trait Encode: Send {
     /// What it makes.
     type Piece: Piece;
 
-    /// Begins a task of a stream, given by its position in the window. A piece should not be longer
-    /// than `longest` bytes. What was made before must not show in the pieces.
-    fn begin(&mut self, stream: usize, longest: usize);
+    /// Begins a task of a lane. A piece should not be longer than `longest` bytes. What was made before
+    /// must not show in the pieces.
+    fn begin(&mut self, lane: Lane, longest: usize);
 
     /// Encodes a batch; pieces that are complete are added to `pieces`.
     fn push(&mut self, batch: &Batch, pieces: &mut Vec<Self::Piece>);
@@ -60,7 +69,7 @@ pub trait Encode: Send {
     fn finish(&mut self, pieces: &mut Vec<Self::Piece>);
 }
 
-/// Takes the pieces of all streams. Called by all workers, for each stream by one at a time.
+/// Takes the pieces of all streams. Called by all workers, for each lane by one at a time.
 pub trait Output: Send + Sync {
     /// What it takes.
     type Piece: Piece;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use datagen_core::catalog::Relation;
 
 use crate::check::Parents;
-use crate::handover::{Halt, Halted, Handover, Made};
-use crate::output::{Encode, Output};
+use crate::handover::{Halt, Halted, Handover, Made, Step};
+use crate::output::{Encode, Lane, Output};
 use crate::window::{Task, Window};
 
 /// Threads that make the events of a window. Dropping it cancels it, without waiting for the threads.
@@ -43,8 +43,9 @@ impl<O: Output + 'static> Pipeline<O> {
     where
         E: Encode<Piece = O::Piece> + 'static,
     {
-        let handover = Handover::new(output, window.streams().len(), window.ranges(), workers);
-        let work = Arc::new(Work { window, handover });
+        let lanes = window.lanes();
+        let handover = Handover::new(output, window.tasks(&lanes), workers);
+        let work = Arc::new(Work { window, lanes, handover });
         let pipeline = Self { work, threads: Mutex::default() };
         for number in 0..workers {
             let (work, encoder) = (Arc::clone(&pipeline.work), encoder());
@@ -70,15 +71,14 @@ impl<O: Output> Pipeline<O> {
     /// How far each stream is, in the order of the window.
     pub fn progress(&self) -> Vec<Progress> {
         let relations = self.work.window.streams().iter().map(Parents::relation);
-        let streams = self.work.handover.streams().into_iter();
-        let pairs = relations.zip(streams);
-        pairs
-            .map(|(relation, stream)| Progress {
-                relation,
-                events: stream.records,
-                last: stream.last,
-            })
-            .collect()
+        let none = |relation| Progress { relation, events: 0, last: Duration::ZERO };
+        let mut streams: Vec<_> = relations.map(none).collect();
+        for (lane, at) in self.work.handover.lanes().iter().zip(&self.work.lanes) {
+            let stream = &mut streams[at.stream];
+            stream.events += lane.records;
+            stream.last = stream.last.max(lane.last);
+        }
+        streams
     }
 
     /// Makes no more events, and waits for the threads.
@@ -109,6 +109,7 @@ impl<O: Output> Drop for Pipeline<O> {
 /// What the workers share.
 struct Work<O> {
     window: Window,
+    lanes: Vec<Lane>,
     handover: Handover<O>,
 }
 
@@ -119,25 +120,32 @@ struct Worker<'a, O: Output, E> {
 
 impl<O: Output, E: Encode<Piece = O::Piece>> Worker<'_, O, E> {
     fn run(mut self) {
-        while let Some(task) = self.work.handover.take_task() {
-            if self.run_task(task).is_err() {
+        let Work { window, handover, .. } = self.work;
+        while let Some(step) = handover.take() {
+            let done = match step {
+                Step::Prepare(part) => handover.prepared(part, window.prepare(part)),
+                Step::Make(task) => self.make(task),
+            };
+            if done.is_err() {
                 return;
             }
         }
     }
 
-    fn run_task(&mut self, task: Task) -> Result<(), Halted> {
-        let Work { window, handover } = self.work;
+    fn make(&mut self, task: Task) -> Result<(), Halted> {
+        let Work { window, lanes, handover } = self.work;
+        let lane = lanes[task.lane];
         let mut made = Made::default();
-        self.encoder.begin(task.stream, handover.output().longest(task.stream));
+        self.encoder.begin(lane, handover.output().longest(lane.stream));
         for batch in window.batches(task) {
-            if let Err(violation) = window.streams()[task.stream].check(&batch) {
+            if let Err(violation) = window.streams()[lane.stream].check(&batch) {
                 handover.discard(&made);
                 return Err(handover.halt_at(task, Halt::Violated(violation)));
             }
             self.encoder.push(&batch, &mut made.pieces);
             handover.hold(task, &mut made)?;
         }
+        handover.made(task);
         self.encoder.finish(&mut made.pieces);
         handover.hand_over(task, made, true)
     }

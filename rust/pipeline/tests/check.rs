@@ -209,7 +209,7 @@ fn a_window_is_of_streams_and_of_customers_of_the_plan() {
     let store = KeyStore::new(false);
     let window = |name, customers| {
         let parents = vec![store.parents(relation(name)).clone()];
-        match Window::try_new(Arc::clone(&bank), customers, parents) {
+        match Window::by_entity(Arc::clone(&bank), customers, parents) {
             Ok(_) => "fine",
             Err(Error::OutOfRange { option, .. }) => option,
             Err(_) => "another error",

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use datagen_core::batch::{EVER, Lanes};
 use datagen_core::catalog::STREAMS;
 use datagen_core::encode::kafka::{Codec, Events, Packed, Packer};
 use datagen_pipeline::kafka::{RecordBatches, Stamp, Topic};
@@ -124,6 +125,79 @@ fn record_batches_are_those_of_each_thousand_customers() {
     }
 }
 
+/// The bytes of batches of one partition, joined: the same whatever was handed over at once.
+#[test]
+fn partitions_in_time_are_those_of_lanes_for_any_number_of_workers() {
+    let (customers, all) = (150..5_000, 5_000);
+    let bank = bank(all, 30);
+    let store = masters(&bank, 0..all);
+    let (size, codec) = (8_192, Codec::Lz4);
+    let stamp = Stamp { cloudevents: true, content_type: false, event_time: true };
+    let partitions = [3, 2, 3, 1];
+    let topic = |partitions| Topic { partitions, schema_id: Some(40) };
+    let topics = partitions.map(topic).to_vec();
+
+    let streams: Vec<_> = STREAMS.into_iter().zip(partitions).collect();
+    let lanes = Lanes::new(&bank, &streams, customers.clone(), EVER).expect("lanes");
+    let mut plain = BTreeMap::<_, Batches>::new();
+    let mut made = lanes.lanes();
+    for (lane, entities) in made.iter_mut().zip(lanes.entities(customers.clone())) {
+        lane.add(entities);
+    }
+    assert!(lanes.slices() > 1);
+    let mut events = 0;
+    for slice in 0..lanes.slices() {
+        for lane in &mut made {
+            let (mut packer, mut packed) = (Packer::new(1, size, codec), Vec::new());
+            while let Some(batch) = lane.next_batch(&bank, slice, BATCH) {
+                events += batch.rows() as u64;
+                let format = stamp.format(Some(40));
+                packer.push(&Events::new(&batch, format), &mut packed);
+            }
+            packer.finish(0, &mut packed);
+            let of_lane = plain.entry((lane.stream, lane.partition)).or_default();
+            of_lane.extend(packed.into_iter().map(|one| (one.records, one.bytes)));
+        }
+    }
+    let rows = STREAMS.map(|stream| bank.rows(stream, customers.clone()).expect("a range"));
+    assert_eq!(events, rows.iter().sum::<u64>());
+
+    for (workers, capacity) in [(1, usize::MAX), (3, 1), (8, 10_000), (16, usize::MAX)] {
+        let output = Memory::new(STREAMS.len(), capacity);
+        let encoder = || RecordBatches::new(topics.clone(), size, codec, stamp);
+        let parents = STREAMS.map(|stream| store.parents(stream).clone()).to_vec();
+        let bank = Arc::clone(&bank);
+        let window = Window::in_time(bank, customers.clone(), parents, &partitions);
+        let pipeline = Pipeline::start(window.expect("lanes"), output.clone(), workers, encoder);
+        let pipeline = pipeline.expect("threads");
+        let end = Instant::now() + LIMIT;
+        while pipeline.wait(Duration::from_millis(1)).is_none() {
+            assert!(Instant::now() < end, "{workers} workers go on");
+            output.send();
+        }
+        assert_eq!(self::events(&pipeline.progress()), rows);
+        let taken = std::mem::take(&mut output.state().taken);
+        assert!(by_partition(taken) == plain, "{workers} workers");
+    }
+}
+
+#[test]
+fn an_orphan_in_time_is_found() {
+    let (customers, known) = (2_000, 1_500);
+    let bank = bank(customers, 20);
+    let store = masters(&bank, 0..known);
+    for workers in 1..=3 {
+        let parents = STREAMS.map(|stream| store.parents(stream).clone()).to_vec();
+        let window = Window::in_time(Arc::clone(&bank), 0..customers, parents, &[2; 4]);
+        let (window, output) = (window.expect("lanes"), Memory::new(STREAMS.len(), usize::MAX));
+        let pipeline = Pipeline::start(window, output.clone(), workers, || Json::new(50));
+        let ended = pipeline.expect("threads").wait(LIMIT);
+        let Some(Err(Halt::Violated(Violation::Orphan { .. }))) = ended else {
+            panic!("{ended:?}")
+        };
+    }
+}
+
 #[test]
 fn no_more_is_made_than_the_output_has_capacity_for() {
     let (customers, capacity, workers, piece) = (3_000, 4_000, 3, 100);
@@ -131,7 +205,7 @@ fn no_more_is_made_than_the_output_has_capacity_for() {
     let store = masters(&bank, 0..customers);
     let stream = relation("banking.transactions");
     let parents = vec![store.parents(stream).clone()];
-    let window = Window::try_new(Arc::clone(&bank), 0..customers, parents).expect("a window");
+    let window = Window::by_entity(Arc::clone(&bank), 0..customers, parents).expect("a window");
     let planned = bank.rows(stream, 0..customers).expect("a range") as usize;
     // A full output, as much again that is held, and a batch and the last piece of each worker. The
     // last customer may take a batch over its size.
@@ -204,7 +278,7 @@ fn an_orphan_comes_after_all_that_is_before_it_in_its_stream() {
         let expected = task.find_map(|batch| parents.check(&batch).err()).expect("an orphan");
         assert!(matches!(expected, Violation::Orphan { .. }));
         for workers in 1..=3 {
-            let window = Window::try_new(Arc::clone(&bank), 0..customers, vec![parents.clone()]);
+            let window = Window::by_entity(Arc::clone(&bank), 0..customers, vec![parents.clone()]);
             let (window, output) = (window.expect("a window"), Memory::new(1, usize::MAX));
             let pipeline = Pipeline::start(window, output.clone(), workers, || Json::new(50));
             let ended = pipeline.expect("threads").wait(LIMIT);

@@ -16,7 +16,7 @@ use arrow_array::{
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
-use datagen_core::batch::Batches;
+use datagen_core::batch::Window;
 use datagen_core::catalog::{self, FieldType, Relation};
 use datagen_core::column::{Batch, Column, Typed};
 use pyo3::prelude::*;
@@ -39,11 +39,11 @@ pub fn export(batch: &Arc<Batch>) -> FFI_ArrowArray {
 /// Reads the batches that are left, for an Arrow stream.
 pub struct Reader {
     schema: SchemaRef,
-    rest: Arc<Mutex<Batches>>,
+    rest: Arc<Mutex<Window>>,
 }
 
 impl Reader {
-    pub fn new(relation: &Relation, rest: Arc<Mutex<Batches>>) -> Self {
+    pub fn new(relation: &Relation, rest: Arc<Mutex<Window>>) -> Self {
         Self { schema: Arc::new(schema(relation)), rest }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use datagen_core::batch::{Batches, MAX_BATCH_ROWS};
+use datagen_core::batch::{MAX_BATCH_ROWS, Window};
 use datagen_core::catalog::Relation;
 use datagen_core::column::Batch;
 use datagen_core::encode::{self, Format};
@@ -23,7 +23,7 @@ use crate::rows;
 pub struct PyBatches {
     relation: &'static Relation,
     /// Shared with the Arrow stream handed out.
-    rest: Arc<Mutex<Batches>>,
+    rest: Arc<Mutex<Window>>,
     /// The lock is held for a moment, with the GIL.
     usage: Mutex<Usage>,
 }
@@ -38,7 +38,7 @@ enum Usage {
 }
 
 impl PyBatches {
-    pub fn new(relation: &'static Relation, batches: Batches) -> Self {
+    pub fn new(relation: &'static Relation, batches: Window) -> Self {
         let usage = Mutex::new(Usage::Unused);
         Self { relation, rest: Arc::new(Mutex::new(batches)), usage }
     }
@@ -83,9 +83,7 @@ impl PyBatches {
             Usage::Iterated | Usage::IteratedToTheEnd => {}
             Usage::Streamed => return Err(self.used(usage)),
         }
-        // The lock is taken without the GIL, so that two threads cannot wait for each other.
-        let next =
-            detached(py, || Ok(self.rest.lock().expect("no batch has failed before").next()))?;
+        let next = next(py, &self.rest)?;
         if next.is_none() {
             *self.usage() = Usage::IteratedToTheEnd;
         }
@@ -117,6 +115,37 @@ impl PyBatches {
     fn __repr__(&self) -> String {
         format!("<Batches of {}>", self.relation.name)
     }
+}
+
+/// Iterates batches of several streams.
+#[pyclass(frozen, name = "Window", module = "datagen._core")]
+pub struct PyWindow {
+    rest: Mutex<Window>,
+}
+
+impl From<Window> for PyWindow {
+    fn from(window: Window) -> Self {
+        Self { rest: Mutex::new(window) }
+    }
+}
+
+#[pymethods]
+impl PyWindow {
+    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
+        Ok(next(py, &self.rest)?.map(PyBatch::from))
+    }
+}
+
+/// The next batch; signals are heard while it is prepared. The lock is taken without the GIL, so that two
+/// threads cannot wait for each other.
+fn next(py: Python<'_>, rest: &Mutex<Window>) -> PyResult<Option<Batch>> {
+    let rest = || rest.lock().expect("no batch has failed before");
+    while detached(py, || Ok(rest().prepare_some()))? {}
+    detached(py, || Ok(rest().next()))
 }
 
 /// Iterates the events of batches in order of time, all streams side by side.

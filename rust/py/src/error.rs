@@ -102,3 +102,14 @@ pub fn choice<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         None => "nothing: there is none".to_owned(),
     }
 }
+
+/// One of the values that have these names.
+pub fn one_of<T: Copy>(
+    py: Python<'_>,
+    option: &str,
+    given: &str,
+    all: &[(&str, T)],
+) -> PyResult<T> {
+    let found = all.iter().find(|(name, _)| *name == given).map(|(_, value)| *value);
+    found.ok_or_else(|| option_error(py, option, given, &choice(all.iter().map(|(name, _)| *name))))
+}

@@ -4,16 +4,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use datagen_core::batch::{Bank, MAX_BATCH_ROWS};
+use datagen_core::batch::{Bank, EVER, MAX_BATCH_ROWS, Order, Window};
+use datagen_core::catalog::{Relation, STREAMS};
 use datagen_core::error::Error;
 use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyDict, PyString, PyTuple};
 
-use crate::batch::PyBatches;
+use crate::batch::{PyBatches, PyWindow};
 use crate::border::{Number, detached};
-use crate::error::{from_core, option_error, relation};
+use crate::error::{choice, from_core, one_of, option_error, relation};
 use crate::values;
 
 /// How many customers' events are counted between two looks for signals: about 10 ms of work.
@@ -124,10 +125,15 @@ impl PyPlan {
 
     /// The rows of a table or stream that belong to customers ``start`` to ``stop``.
     #[pyo3(
-        signature = (name, start = Number::new(0), stop = None, *, batch_rows = Number::new(16384)),
-        text_signature = "($self, name, start=0, stop=None, *, batch_rows=16384)"
+        signature = (
+            name, start = Number::new(0), stop = None, *, batch_rows = Number::new(16384),
+            order = "entity", since = None, until = None,
+        ),
+        text_signature = "($self, name, start=0, stop=None, *, batch_rows=16384, order='entity', \
+since=None, until=None)"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    #[allow(clippy::too_many_arguments, reason = "most are given by keyword")]
     fn batches(
         &self,
         py: Python<'_>,
@@ -135,12 +141,53 @@ impl PyPlan {
         start: Number,
         stop: Option<Number>,
         batch_rows: Number,
+        order: &str,
+        since: Option<&Bound<'_, PyAny>>,
+        until: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyBatches> {
         let relation = relation(py, name)?;
         let customers = self.range(py, &start, stop.as_ref())?;
-        let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
-        let batches = detached(py, || self.bank.batches(relation, customers, batch_rows))?;
-        Ok(PyBatches::new(relation, batches))
+        let span = span(since, until)?;
+        let window = self.open(py, &[relation], customers, span, order, &batch_rows)?;
+        Ok(PyBatches::new(relation, window))
+    }
+
+    /// The events of streams, by default of all, that belong to customers ``start`` to ``stop``.
+    #[pyo3(
+        signature = (
+            streams = None, start = Number::new(0), stop = None, *, since = None, until = None,
+            order = "time", batch_rows = Number::new(8192),
+        ),
+        text_signature = "($self, streams=None, start=0, stop=None, *, since=None, until=None, \
+order='time', batch_rows=8192)"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    #[allow(clippy::too_many_arguments, reason = "most are given by keyword")]
+    fn window(
+        &self,
+        py: Python<'_>,
+        streams: Option<Vec<String>>,
+        start: Number,
+        stop: Option<Number>,
+        since: Option<&Bound<'_, PyAny>>,
+        until: Option<&Bound<'_, PyAny>>,
+        order: &str,
+        batch_rows: Number,
+    ) -> PyResult<PyWindow> {
+        let names = || choice(STREAMS.iter().map(|stream| stream.name));
+        let mut wanted = vec![false; STREAMS.len()];
+        for name in streams.iter().flatten() {
+            let found = STREAMS.iter().position(|stream| stream.name == *name);
+            wanted[found.ok_or_else(|| option_error(py, "streams", name, &names()))?] = true;
+        }
+        let all = STREAMS.into_iter().zip(wanted);
+        let relations: Vec<_> = all
+            .filter(|(_, wanted)| streams.is_none() || *wanted)
+            .map(|(stream, _)| stream)
+            .collect();
+        let customers = self.range(py, &start, stop.as_ref())?;
+        let span = span(since, until)?;
+        Ok(self.open(py, &relations, customers, span, order, &batch_rows)?.into())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -174,6 +221,20 @@ impl PyPlan {
         Arc::clone(&self.bank)
     }
 
+    fn open(
+        &self,
+        py: Python<'_>,
+        relations: &[&'static Relation],
+        customers: Range<u64>,
+        span: Range<i64>,
+        order: &str,
+        batch_rows: &Number,
+    ) -> PyResult<Window> {
+        let order = one_of(py, "order", order, &Order::ALL)?;
+        let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
+        detached(py, || Window::new(&self.bank, relations, customers, span, order, batch_rows))
+    }
+
     fn as_of_text(&self, py: Python<'_>) -> PyResult<String> {
         let text: String = self.as_of(py)?.call_method0("isoformat")?.extract()?;
         Ok(text.replace("+00:00", "Z"))
@@ -193,6 +254,26 @@ impl PyPlan {
             None => customers,
         };
         Ok(start..stop)
+    }
+}
+
+/// The instants from `since` to before `until`; without them all.
+fn span(
+    since: Option<&Bound<'_, PyAny>>,
+    until: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Range<i64>> {
+    let instant = |option, given: Option<&Bound<'_, PyAny>>, default| {
+        given.map_or(Ok(default), |given| {
+            let found = values::instant_from_python(given)?;
+            found.ok_or_else(|| option_error(given.py(), option, given, values::INSTANT))
+        })
+    };
+    let (start, end) = (instant("since", since, EVER.start)?, instant("until", until, EVER.end)?);
+    match until {
+        Some(given) if end < start => {
+            Err(option_error(given.py(), "until", given, "no instant before since"))
+        }
+        _ => Ok(start..end),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use datagen_core::batch::Order;
 use datagen_core::encode::kafka::{Codec, Events};
 use datagen_pipeline::kafka::{self, RecordBatches, Stamp};
 use datagen_pipeline::{Parents, Pipeline, Window};
@@ -16,8 +17,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::batch::PyBatch;
-use crate::border::{self, Number};
-use crate::error::{choice, from_core, option_error, relation};
+use crate::border::{self, Number, detached};
+use crate::error::{one_of, option_error, relation};
 use crate::keys::PyKeySet;
 use crate::plan::PyPlan;
 use crate::sending::{PySending, Topics};
@@ -258,16 +259,16 @@ impl PyProducer {
         Ok(self.producer()?.last_error())
     }
 
-    /// Sends all events of streams by so many threads, in the order of the plan for each key: those
-    /// of customers ``start`` to ``stop``, by default all.
+    /// Sends all events of streams by so many threads: those of customers ``start`` to ``stop``, by default
+    /// all.
     ///
     /// ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
     /// and the key set of each foreign key in the catalogue's order. Every event is checked against
     /// these before its batch is handed over.
     #[allow(clippy::too_many_arguments, reason = "as Python has them")]
     #[pyo3(
-        signature = (plan, streams, workers, start = Number::new(0), stop = None),
-        text_signature = "($self, plan, streams, workers, start=0, stop=None)"
+        signature = (plan, streams, workers, start = Number::new(0), stop = None, *, order = "time"),
+        text_signature = "($self, plan, streams, workers, start=0, stop=None, *, order='time')"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn send_plan(
@@ -278,7 +279,9 @@ impl PyProducer {
         workers: Number,
         start: Number,
         stop: Option<Number>,
+        order: &str,
     ) -> PyResult<PySending> {
+        let order = one_of(py, "order", order, &Order::ALL)?;
         let customers = plan.range(py, &start, stop.as_ref())?;
         let workers = workers.within(py, "workers", &(1..=1024_usize))?;
         let (mut parents, mut topics, mut formats) = (Vec::new(), Vec::new(), Vec::new());
@@ -291,8 +294,13 @@ impl PyProducer {
             formats.push(kafka::Topic { partitions: topic.partitions(), schema_id });
             topics.push(topic);
         }
-        let window = Window::try_new(plan.bank(), customers, parents);
-        let window = window.map_err(|error| from_core(py, error))?;
+        let window = detached(py, || {
+            if order == Order::Entity {
+                return Window::by_entity(plan.bank(), customers, parents);
+            }
+            let partitions: Vec<_> = formats.iter().map(|topic| topic.partitions).collect();
+            Window::in_time(plan.bank(), customers, parents, &partitions)
+        })?;
         let (Batching { size, codec }, stamp) = (self.batching, self.stamp);
         let output = Topics { producer: self.producer()?, topics };
         let encoder = || RecordBatches::new(formats.clone(), size, codec, stamp);
@@ -328,11 +336,6 @@ impl PyProducer {
 /// The lock, also after a panic: what it guards is counted anew or not used any more.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn one_of<T: Copy>(py: Python<'_>, option: &str, given: &str, all: &[(&str, T)]) -> PyResult<T> {
-    let found = all.iter().find(|(name, _)| *name == given).map(|(_, value)| *value);
-    found.ok_or_else(|| option_error(py, option, given, &choice(all.iter().map(|(name, _)| *name))))
 }
 
 fn read_sasl(py: Python<'_>, given: (String, String, String)) -> PyResult<Sasl> {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..._core import Batch, KeySet, Plan
     from ...presets import ProducerConfig
+    from ..base import Order
     from .cluster import Cluster
     from .engine import Engine
 
@@ -105,6 +106,8 @@ class EventProducer:
         parents: Callable[[str], list[KeySet]],
         workers: int,
         first_customer: int,
+        *,
+        order: Order,
     ) -> Sending:
         """Begins to make a plan's events in the background, after all before them are acknowledged.
 
@@ -114,7 +117,7 @@ class EventProducer:
             raise TypeError("the engine confluent takes batches only")
         # Events in the queue would be held back too.
         before = self.flush()
-        sending = self.engine.send_plan(plan, topics, parents, workers, first_customer)
+        sending = self.engine.send_plan(plan, topics, parents, workers, first_customer, order=order)
         self._sending = Sending(self.engine, sending, before, self._stop_on_failure)
         return self._sending
 

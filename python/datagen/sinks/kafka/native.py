@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..._client_settings import ClientSettings
     from ..._core import Batch, KeySet, Plan, Sending
     from ...presets import ProducerConfig
+    from ..base import Order
     from .cluster import Cluster
     from .delivery import Outcome
 
@@ -142,6 +143,8 @@ class NativeEngine:
         workers: int,
         start: int = 0,
         stop: int | None = None,
+        *,
+        order: Order = "time",
     ) -> Sending:
         """Begins to make the events of customers ``start`` to ``stop``; none is sent before ``open``.
 
@@ -151,7 +154,7 @@ class NativeEngine:
         producer = self._connect()
         producer.hold()
         streams = [(name, topic, ident, parents(name)) for name, (topic, ident) in topics.items()]
-        return producer.send_plan(plan, streams, workers, start, stop)
+        return producer.send_plan(plan, streams, workers, start, stop, order=order)
 
     def open(self) -> None:
         """Sends the events that ``send_plan`` has made so far, and goes on."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ..._core import KeySet, Plan
     from ...presets import EngineName
+    from ..base import Order
     from .delivery import DeliveryReport
     from .event_producer import Sending
     from .formats import Format
@@ -252,20 +253,24 @@ class KafkaSink:
         parents: Callable[[str], list[KeySet]],
         workers: int,
         first_customer: int = 0,
+        *,
+        order: Order = "time",
     ) -> Sending:
         """Begins to make all events of ``plan`` by so many threads, and sends them on ``finish``.
 
         ``with sink.begin_plan(…) as sending``, then ``sending.finish(…)``. Every event is checked
         against the keys that ``parents`` gives for its stream, one set for each foreign key. Events
-        made before ``finish`` wait in the queue; those of earlier calls are waited for here. Only
-        the native engine can do this.
+        made before ``finish`` wait in the queue; those of earlier calls are waited for here. ``order``
+        is that of events in each partition. Only the native engine can do this.
         """
         names = [stream.name for stream in catalogue().streams]
         if unknown := [topic for topic in map(self.topic, names) if topic not in self._known]:
             self.require_topics(unknown)
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
-        return self._producer.begin_plan(plan, topics, parents, workers, first_customer)
+        return self._producer.begin_plan(
+            plan, topics, parents, workers, first_customer, order=order
+        )
 
     def report(self) -> DeliveryReport:
         """The delivery outcomes of the events so far, as far as acknowledgements have come in.

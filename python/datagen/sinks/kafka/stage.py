@@ -145,7 +145,11 @@ class _KafkaStage(Sink):
         if not window.fast or self._sink.engine != "native":
             return None
         return self._sink.begin_plan(
-            window.plan, window.parents, window.workers, window.first_customer
+            window.plan,
+            window.parents,
+            window.workers,
+            window.first_customer,
+            order=window.order,
         )
 
     def begin(self) -> None:

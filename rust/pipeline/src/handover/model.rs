@@ -8,14 +8,15 @@ use datagen_core::catalog::STREAMS;
 use shuttle::sync::Mutex;
 use shuttle::thread;
 
-use super::{Halt, Halted, Handover, Made};
+use super::{Halt, Halted, Handover, Made, Step};
 use crate::check::Violation;
 use crate::output::{Output, Piece, Size};
-use crate::window::Task;
+use crate::window::{Task, Tasks};
 
 const RANGES: u64 = 3;
 /// Pieces that are held one by one, and one that ends the task.
 const PIECES: u64 = 3;
+const PREPARATIONS: u64 = 3;
 const SCHEDULES: usize = 60;
 
 /// The number of a piece within its stream: a record of one byte.
@@ -87,6 +88,43 @@ impl Output for Queue {
     }
 }
 
+/// Lanes as a window has them: prepared in order, and then each at one part after the other.
+struct Lanes {
+    prepared: Mutex<u64>,
+    /// The next part of each lane, and whether it is being made.
+    at: Vec<Mutex<(u64, bool)>>,
+}
+
+impl Lanes {
+    fn new(lanes: usize) -> Self {
+        let at = (0..lanes).map(|_| Mutex::new((0, false))).collect();
+        Self { prepared: Mutex::new(0), at }
+    }
+
+    fn prepare(&self, part: u64) {
+        let mut prepared = self.prepared.lock().expect("no panic");
+        assert_eq!(*prepared, part, "prepared in order");
+        *prepared += 1;
+    }
+
+    fn begin(&self, task: Task) {
+        assert_eq!(*self.prepared.lock().expect("no panic"), PREPARATIONS);
+        let mut at = self.at[task.lane].lock().expect("no panic");
+        assert_eq!(*at, (task.part, false), "one part after the other");
+        at.1 = true;
+        drop(at);
+        for other in &self.at {
+            // No lane is more than a part before another.
+            let other = other.lock().expect("no panic").0;
+            assert!(task.part <= other + 1, "{} and {other}", task.part);
+        }
+    }
+
+    fn end(&self, task: Task) {
+        *self.at[task.lane].lock().expect("no panic") = (task.part + 1, false);
+    }
+}
+
 /// What happens to a pipeline.
 #[derive(Clone, Copy)]
 struct Scenario {
@@ -101,6 +139,8 @@ struct Scenario {
     orphan: Option<(u64, usize)>,
     /// The caller cancels, at any time.
     cancelled: bool,
+    /// As in order of time: lanes are prepared, and then each is at one part at a time.
+    one_by_one: bool,
 }
 
 const PLAIN: Scenario = Scenario {
@@ -111,7 +151,13 @@ const PLAIN: Scenario = Scenario {
     lifetime: usize::MAX,
     orphan: None,
     cancelled: false,
+    one_by_one: false,
 };
+
+fn tasks(streams: usize, one_by_one: bool) -> Tasks {
+    let preparations = if one_by_one { PREPARATIONS } else { 0 };
+    Tasks { preparations, streams: (0..streams).collect(), parts: RANGES, one_by_one }
+}
 
 fn violation() -> Halt {
     let (relation, id) = (STREAMS[0], [7; 16]);
@@ -119,33 +165,46 @@ fn violation() -> Halt {
 }
 
 impl Scenario {
-    fn run_task(self, handover: &Handover<Queue>, task: Task) -> Result<(), Halted> {
+    fn run_task(self, handover: &Handover<Queue>, lanes: &Lanes, task: Task) -> Result<(), Halted> {
         let mut made = Made::default();
+        if self.one_by_one {
+            lanes.begin(task);
+        }
         for piece in 0..PIECES - 1 {
-            if piece == 1 && self.orphan == Some((task.range, task.stream)) {
+            if piece == 1 && self.orphan == Some((task.part, task.lane)) {
                 handover.discard(&made);
                 return Err(handover.halt_at(task, violation()));
             }
-            made.pieces.push(Number(task.range * PIECES + piece));
+            made.pieces.push(Number(task.part * PIECES + piece));
             handover.hold(task, &mut made)?;
             // Held are the pieces of a full output, and one more of each worker.
             let held = handover.state.lock().held.records;
             assert!(held < self.capacity + self.workers, "{held} held");
         }
-        made.pieces.push(Number(task.range * PIECES + PIECES - 1));
+        made.pieces.push(Number(task.part * PIECES + PIECES - 1));
+        if self.one_by_one {
+            lanes.end(task);
+        }
+        handover.made(task);
         handover.hand_over(task, made, true)
     }
 
     /// Runs the scenario on one schedule; how it ended, and the pieces of each stream.
     fn run(self) -> (Result<(), Halt>, Vec<Vec<Number>>) {
         let output = Queue { lifetime: self.lifetime, ..Queue::new(self.streams, self.capacity) };
-        let handover = Arc::new(Handover::new(output, self.streams, RANGES, self.workers));
+        let tasks = tasks(self.streams, self.one_by_one);
+        let handover = Arc::new(Handover::new(output, tasks, self.workers));
+        let lanes = Arc::new(Lanes::new(self.streams));
         let mut threads = Vec::new();
         for _ in 0..self.workers {
-            let handover = Arc::clone(&handover);
+            let (handover, lanes) = (Arc::clone(&handover), Arc::clone(&lanes));
             threads.push(thread::spawn(move || {
-                while let Some(task) = handover.take_task() {
-                    if self.run_task(&handover, task).is_err() {
+                while let Some(step) = handover.take() {
+                    let done = match step {
+                        Step::Prepare(part) => handover.prepared(part, || lanes.prepare(part)),
+                        Step::Make(task) => self.run_task(&handover, &lanes, task),
+                    };
+                    if done.is_err() {
                         break;
                     }
                 }
@@ -178,7 +237,7 @@ impl Scenario {
         let most = self.capacity - 1 + self.streams * PIECES as usize;
         assert!(state.longest <= most, "{} waiting", state.longest);
         let taken = std::mem::take(&mut state.taken);
-        for (stream, progress) in taken.iter().zip(handover.streams()) {
+        for (stream, progress) in taken.iter().zip(handover.lanes()) {
             assert_eq!(progress.records, stream.len() as u64);
             let numbers: Vec<_> = stream.iter().map(|number| number.0).collect();
             assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "order");
@@ -214,6 +273,28 @@ fn everything_is_handed_over_in_order() {
 }
 
 #[test]
+fn lanes_are_prepared_and_then_each_is_at_one_part_at_a_time() {
+    for (workers, streams, capacity) in [(1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 4, 2), (2, 3, 100)] {
+        let scenario = Scenario { workers, streams, capacity, one_by_one: true, ..PLAIN };
+        scenario.check(|outcome, taken| {
+            assert_eq!(outcome, Ok(()));
+            assert!(taken.iter().all(|pieces| *pieces == ALL));
+        });
+    }
+    let cancelled = Scenario { cancelled: true, one_by_one: true, ..PLAIN };
+    cancelled.check(|outcome, taken| {
+        let complete = taken.iter().all(|pieces| *pieces == ALL);
+        assert_eq!(outcome, if complete { Ok(()) } else { Err(Halt::Cancelled) });
+    });
+    Scenario { orphan: Some((1, 0)), capacity: 100, one_by_one: true, ..PLAIN }.check(
+        |outcome, taken| {
+            assert_eq!(outcome, Err(violation()));
+            assert_eq!(taken[0], PIECES as usize);
+        },
+    );
+}
+
+#[test]
 fn an_orphan_halts_after_all_that_is_before_it_in_its_stream() {
     let scenario = Scenario { orphan: Some((1, 0)), ..PLAIN };
     Scenario { capacity: 100, ..scenario }.check(|outcome, taken| {
@@ -243,8 +324,9 @@ fn a_cancelled_pipeline_ends() {
 fn a_worker_of_a_halted_pipeline_makes_no_further_batch() {
     let once = || {
         // There is capacity for all of it.
-        let handover = Handover::new(Queue::new(1, 100), 1, RANGES, 1);
-        let (task, mut made) = (handover.take_task().expect("a task"), Made::default());
+        let handover = Handover::new(Queue::new(1, 100), tasks(1, false), 1);
+        let Some(Step::Make(task)) = handover.take() else { panic!("no task") };
+        let mut made = Made::default();
         made.pieces.push(Number(0));
         assert!(handover.hold(task, &mut made).is_ok());
         handover.halt(Halt::Cancelled);

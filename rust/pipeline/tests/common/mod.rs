@@ -12,7 +12,7 @@ use datagen_core::catalog::{self, Relation, STREAMS, TABLES};
 use datagen_core::column::Batch;
 use datagen_core::encode::{Format, encode};
 use datagen_core::plan::{DEFAULT_AS_OF, Plan};
-use datagen_pipeline::{Encode, KeyStore, Output, Piece, Size, Window};
+use datagen_pipeline::{Encode, KeyStore, Lane, Output, Piece, Size, Window};
 
 /// Rows that are made at a time.
 pub const BATCH: usize = 8_192;
@@ -49,7 +49,7 @@ pub fn masters(bank: &Arc<Bank>, customers: Range<u64>) -> KeyStore {
 /// A window of all streams.
 pub fn window(bank: &Arc<Bank>, customers: Range<u64>, store: &KeyStore) -> Window {
     let parents = STREAMS.map(|stream| store.parents(stream).clone());
-    Window::try_new(Arc::clone(bank), customers, parents.into()).expect("a window")
+    Window::by_entity(Arc::clone(bank), customers, parents.into()).expect("a window")
 }
 
 /// Rows as JSON.
@@ -89,7 +89,7 @@ impl Json {
 impl Encode for Json {
     type Piece = Lines;
 
-    fn begin(&mut self, _: usize, _: usize) {
+    fn begin(&mut self, _: Lane, _: usize) {
         assert!(self.begun.is_empty(), "a task leaves nothing");
     }
 

@@ -92,7 +92,11 @@ impl Packer {
     /// to `out`. Returns how many events each partition got.
     pub fn push(&mut self, events: &Events, out: &mut Vec<Packed>) -> Vec<usize> {
         let partitions = self.partitions();
-        let rows = rows_by_partition(&partition(events.keys(), partitions), partitions);
+        let rows = if partitions == 1 {
+            vec![(0..events.keys().len() as u32).collect()]
+        } else {
+            rows_by_partition(&partition(events.keys(), partitions), partitions)
+        };
         let records = events.records();
         for (number, rows) in (0..).zip(&rows) {
             self.fill(&records, number, rows, out);

@@ -25,7 +25,7 @@ __all__ = [
     "is_debug_build",
 ]
 
-Order = Literal["entity", "time"]
+_Order = Literal["entity", "time"]
 
 @final
 class Plan:
@@ -70,7 +70,7 @@ class Plan:
         stop: int | None = None,
         *,
         batch_rows: int = 16384,
-        order: Order = "entity",
+        order: _Order = "entity",
         since: datetime | str | None = None,
         until: datetime | str | None = None,
     ) -> Batches:
@@ -93,7 +93,7 @@ class Plan:
         *,
         since: datetime | str | None = None,
         until: datetime | str | None = None,
-        order: Order = "time",
+        order: _Order = "time",
         batch_rows: int = 8192,
     ) -> Window:
         """The events of streams, by default of all, that belong to customers ``start`` to ``stop``.
@@ -360,7 +360,7 @@ class Producer:
         start: int = 0,
         stop: int | None = None,
         *,
-        order: Order = "time",
+        order: _Order = "time",
     ) -> Sending:
         """Sends all events of streams by so many threads.
 

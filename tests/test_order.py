@@ -309,9 +309,9 @@ def test_bad_windows() -> None:
         plan.window(since="2026")
     with pytest.raises(OptionError, match=r"until: .*no instant before since"):
         plan.window(since="2026-06-02T00:00:00Z", until="2026-06-01T00:00:00Z")
-    for given in ({"order": "time"}, {"since": plan.as_of}, {"until": plan.as_of}):
+    for asked in ({"order": "time"}, {"since": plan.as_of}, {"until": plan.as_of}):
         with pytest.raises(OptionError, match=r"accounts, whose rows have no time"):
-            plan.batches("accounts", **given)
+            plan.batches("accounts", **asked)
     table = plan.batches("banking.trades", order="time").__arrow_c_schema__()
     assert table is not None
 
@@ -384,7 +384,8 @@ def test_a_load_is_in_order(clean_kafka: OwnTopics, engine: Engine, load: dict[s
 def test_a_load_by_entity_has_one_entity_after_the_other(
     clean_kafka: OwnTopics, engine: Engine
 ) -> None:
-    for number, load in enumerate(({}, {"fast": True}, {"fast": True, "workers": 3})):
+    loads: list[dict[str, Any]] = [{}, {"fast": True}, {"fast": True, "workers": 3}]
+    for number, load in enumerate(loads):
         found = sent(clean_kafka, engine, {"order": "entity", **load})
         expected = planned(PLAN)
         for name, stream in STREAMS.items():

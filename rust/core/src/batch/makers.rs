@@ -138,10 +138,11 @@ impl Rows for AccountColumns {
     fn push_client(&mut self, client: &Client<'_>) {
         let customer = client.customer();
         for (row, kind) in client.accounts() {
-            let account = client.account(row, kind, &customer);
-            let mut ledger = Ledger::new(client.history, account.clone());
+            let (account, opening) = client.account(row, kind, &customer);
+            let mut ledger = Ledger::new(client.history, account, opening.balance);
             ledger.drain(client.history);
-            self.push(client.context(), &account, &customer, ledger.balance());
+            let (account, balance) = (ledger.account(), ledger.balance());
+            self.push(client.context(), account, opening, &customer, balance);
         }
     }
 }
@@ -150,9 +151,9 @@ impl Rows for CreditCardColumns {
     const COUNT: Count = Count::Before(|block, customer| block.row(Product::Card, customer));
 
     fn push_client(&mut self, client: &Client<'_>) {
-        if let Some((card, holder)) = client.card() {
+        if let Some((card, issue, holder)) = client.card() {
             let available = card_transaction::available_limit(client.history, card);
-            self.push(client.context(), &card, &holder, available);
+            self.push(client.context(), &card, &issue, &holder, available);
         }
     }
 }
@@ -181,7 +182,8 @@ impl Events for TransactionColumns {
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Ledger> {
         let customer = client.customer();
         client.accounts().map(move |(row, kind)| {
-            Ledger::new(client.history, client.account(row, kind, &customer))
+            let (account, opening) = client.account(row, kind, &customer);
+            Ledger::new(client.history, account, opening.balance)
         })
     }
 }
@@ -195,7 +197,7 @@ impl Events for CardTransactionColumns {
     };
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Purchases> {
-        client.card().map(|(card, _)| Purchases::new(client.history, card)).into_iter()
+        client.card().map(|(card, ..)| Purchases::new(client.history, card)).into_iter()
     }
 }
 

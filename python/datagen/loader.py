@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ._memory import available
 from ._prefetch import Prefetch
-from .check import FinancialDataStore, MasterDataStore, memory_needed
+from .check import FinancialDataStore, MasterDataStore, memory_in_time, memory_needed
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
 from .settlement import Settlement, attach
 from .sinks.base import Order, Part, Stage, StageReport, Window, streams, tables
@@ -157,8 +157,7 @@ def load(run: Load, progress: Progress, *, prefetch: bool = True) -> RunReport:
     compared in the report, not raised, and so is that they could not be counted.
     """
     began = time.perf_counter()
-    if not run.fast:
-        _check_memory(run)
+    _check_memory(run)
     loading: _Run | None = None
     report: RunReport | None = None
     try:
@@ -196,19 +195,27 @@ def load(run: Load, progress: Progress, *, prefetch: bool = True) -> RunReport:
 
 
 def _check_memory(run: Load) -> None:
-    """Refuses a standard load that does not fit into the free memory, and warns of a large one."""
+    """Refuses a load that does not fit into the free memory, and warns of a large one."""
     if run.customers * run.plan.days <= _SMALL:
         return
-    names = [*tables(), *filter(run.takes, streams())]
-    needed = memory_needed(run.plan, run.from_customer, names=names)
+    sent = [*filter(run.takes, streams())]
+    if not run.fast:
+        needed = memory_needed(run.plan, run.from_customer, names=[*tables(), *sent])
+        kept, way_out, hint = "standard mode keeps every row", "--fast", "keeps none of the events"
+    elif sent and run.order == "time":
+        needed = memory_in_time(run.plan, run.from_customer)
+        kept = "order of time keeps the state of each account, card and loan"
+        way_out, hint = "--order entity", "keeps none"
+    else:
+        return
     free = available()
-    said = f"standard mode keeps every row in memory: {needed / 1e9:.1f} GB, of which"
+    said = f"{kept} in memory: {needed / 1e9:.1f} GB, of which"
     if needed > free:
         raise ConfigurationError(
-            f"{said} {free / 1e9:.1f} GB are free; use --fast, fewer --customers or fewer --days"
+            f"{said} {free / 1e9:.1f} GB are free; use {way_out}, fewer --customers or fewer --days"
         )
     if needed > free / 4:
-        _log.warning("%s %.1f GB are free; --fast keeps none of the events", said, free / 1e9)
+        _log.warning("%s %.1f GB are free; %s %s", said, free / 1e9, way_out, hint)
 
 
 def _sinks(run: Load, window: Window) -> list[Sink]:

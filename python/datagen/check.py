@@ -187,8 +187,9 @@ def memory_needed(
 
 
 def memory_in_time(plan: Plan, start: int = 0) -> int:
-    """Bytes that the state of each account, card, trader and loan takes, from which a fast load in order
-    of time makes the events of the customers from ``start`` on.
+    """Bytes that the states of accounts, cards, traders and loans take.
+
+    A fast load in order of time makes the events of the customers from ``start`` on by these.
     """
     return round((plan.customers - start) * (_STATES + plan.days * _STATES_A_DAY))
 

@@ -96,9 +96,9 @@ const LAST_MATCH: usize = 12;
 /// What is this short is neither a match by itself nor looked for.
 const SHORT: usize = 8;
 /// The search looks at every `STEP`th byte, ...
-const STEP: usize = 5;
+const STEP: usize = 4;
 /// ... and notes where these are that follow it, so that few are passed over, ...
-const ALSO: [usize; 2] = [1, 3];
+const ALSO: [usize; 2] = [1, 2];
 /// ... for as many bytes as this or more, ...
 const FOUND: usize = 6;
 /// ... in a table of where such bytes were seen last.

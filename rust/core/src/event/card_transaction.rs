@@ -272,7 +272,6 @@ pub struct Purchases {
     k: u32,
     /// Of event `k`.
     time: i64,
-    draws: [Word; 4],
     open: Cycle,
     dues: Dues,
 }
@@ -285,12 +284,12 @@ impl Purchases {
             n,
             k: 0,
             time: 0,
-            draws: draws(history, card.row, 0),
             open: Cycle { number: 0, spent: 0 },
             dues: subscriptions(history, &card, n),
             card,
         };
-        purchases.time = purchases.time_of_next(history);
+        let [when, ..] = draws(history, purchases.card.row, 0);
+        purchases.time = purchases.time_of_next(history, when);
         purchases
     }
 
@@ -299,20 +298,18 @@ impl Purchases {
         if self.n > 0 {
             self.k = history.purchases.parts(self.n).holding(instant);
             self.dues.pass_until(self.k);
-            self.draws = draws(history, self.card.row, self.k);
-            self.time = self.time_of_next(history);
+            let [when, ..] = draws(history, self.card.row, self.k);
+            self.time = self.time_of_next(history, when);
         }
     }
 
-    fn time_of_next(&self, history: &History) -> i64 {
+    /// The time of event `k`, which `when` places within its part.
+    fn time_of_next(&self, history: &History, when: Word) -> i64 {
         if self.k == self.n {
             return i64::MAX;
         }
         let due = self.dues.at(history, self.k);
-        due.map_or_else(
-            || history.purchases.parts(self.n).time(self.k, self.draws[0]),
-            |due| due.time,
-        )
+        due.map_or_else(|| history.purchases.parts(self.n).time(self.k, when), |due| due.time)
     }
 
     /// What is due in the place of the next event.
@@ -322,23 +319,22 @@ impl Purchases {
         Some(Subscription::new(history, &self.card, due.what))
     }
 
-    /// Makes the next purchase; `next` are the draws of the one after it.
+    /// Makes the next purchase by its draws; `when` places the one after it.
     #[inline]
     fn step(
         &mut self,
         history: &History,
         subscription: Option<&Subscription>,
-        next: [Word; 4],
+        draws: [Word; 4],
+        when: Word,
     ) -> Purchase {
-        let Self { time, draws, .. } = *self;
-        let purchase =
-            Purchase::new(history, &self.card, subscription, time, draws, &mut self.open);
+        let (card, time) = (&self.card, self.time);
+        let purchase = Purchase::new(history, card, subscription, time, draws, &mut self.open);
         if subscription.is_some() {
             self.dues.pass();
         }
         self.k += 1;
-        self.draws = next;
-        self.time = self.time_of_next(history);
+        self.time = self.time_of_next(history, when);
         purchase
     }
 }
@@ -361,17 +357,20 @@ impl Cursor for Purchases {
 
     fn skip(&mut self, history: &History) {
         let subscription = self.subscription(history);
-        self.step(history, subscription.as_ref(), draws(history, self.card.row, self.k + 1));
+        let places = [(u64::from(self.k), 0), (u64::from(self.k) + 1, 0)];
+        let [draws, [when, ..]] =
+            history.context.rng.fours_at(Domain::CardTransaction, self.card.row, places);
+        self.step(history, subscription.as_ref(), draws, when);
     }
 
     #[inline]
     fn next(&mut self, history: &History, columns: &mut CardTransactionColumns) {
         let (k, row) = (self.k, self.card.row);
-        let places = [(u64::from(k) + 1, 0), (u64::from(k), 1)];
-        let [next, [place, rest, code, _]] =
+        let places = [(u64::from(k), 0), (u64::from(k) + 1, 0), (u64::from(k), 1)];
+        let [draws, [when, ..], [place, rest, code, _]] =
             history.context.rng.fours_at(Domain::CardTransaction, row, places);
         let subscription = self.subscription(history);
-        let purchase = self.step(history, subscription.as_ref(), next);
+        let purchase = self.step(history, subscription.as_ref(), draws, when);
         let Purchase { category, amount, approved, .. } = purchase;
         let (parcels, away) = rest.halves();
         // No card is shown for a recurring purchase.

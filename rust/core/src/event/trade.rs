@@ -60,7 +60,6 @@ pub struct Trader {
     k: u32,
     /// Of event `k`.
     time: i64,
-    draws: [Word; 4],
     /// Stocks by their positions in the reference data, and the shares that are held of each.
     portfolio: [u8; PORTFOLIO],
     shares: [i32; PORTFOLIO],
@@ -78,25 +77,28 @@ impl Trader {
             n: count(history, row),
             k: 0,
             time: 0,
-            draws: draws(history, row, 0),
             portfolio: array::from_fn(|i| stocks.pick_position(picks[i / 4][i % 4]) as u8),
             shares: [0; PORTFOLIO],
         };
-        trader.time = trader.time_of_next(history);
+        let [when, ..] = draws(history, row, 0);
+        trader.time = trader.time_of_next(history, when);
         trader
     }
 
-    fn time_of_next(&self, history: &History) -> i64 {
+    /// The time of event `k`, which `when` places within its part.
+    fn time_of_next(&self, history: &History, when: Word) -> i64 {
         if self.k == self.n {
             return i64::MAX;
         }
-        history.session.parts(self.n).time(self.k, self.draws[0])
+        history.session.parts(self.n).time(self.k, when)
     }
 
-    /// Makes the next trade; `next` are the draws of the one after it.
+    /// Makes the next trade.
     #[inline]
-    fn step(&mut self, history: &History, next: [Word; 4]) -> Trade {
-        let [_, what, size, how] = self.draws;
+    fn step(&mut self, history: &History) -> Trade {
+        let places = [(u64::from(self.k), 0), (u64::from(self.k) + 1, 0)];
+        let [[_, what, size, how], [when, ..]] =
+            history.context.rng.fours_at(Domain::Trade, self.row, places);
         let time = self.time;
         let (which, side) = what.halves();
         let (lot, size) = size.halves();
@@ -116,8 +118,7 @@ impl Trader {
         };
         self.shares[place] += if selling { -quantity } else { quantity };
         self.k += 1;
-        self.draws = next;
-        self.time = self.time_of_next(history);
+        self.time = self.time_of_next(history, when);
         Trade { time, stock: stock.into(), selling, round, quantity, how: how.halves().0 }
     }
 }
@@ -155,14 +156,13 @@ impl Cursor for Trader {
     }
 
     fn skip(&mut self, history: &History) {
-        self.step(history, draws(history, self.row, self.k + 1));
+        self.step(history);
     }
 
     #[inline]
     fn next(&mut self, history: &History, columns: &mut TradeColumns) {
         let (k, row) = (self.k, self.row);
-        let Trade { time, stock, selling, round, quantity, how } =
-            self.step(history, draws(history, row, k + 1));
+        let Trade { time, stock, selling, round, quantity, how } = self.step(history);
         let price = history.prices.at(stock, time);
         let gross = price * i64::from(quantity);
         columns.trade_id.push(history.context.event_id(Domain::Trade, row, k));

@@ -238,7 +238,6 @@ pub struct Ledger {
     k: u32,
     /// Of event `k`.
     time: i64,
-    draws: [Word; 4],
     balance: i64,
     dues: Dues,
     /// Chooses which movements are with whom the account knows.
@@ -257,14 +256,14 @@ impl Ledger {
             n,
             k: 0,
             time: 0,
-            draws: draws(history, account.row, 0),
             balance,
             dues,
             habits: routine.habits,
             salaried: routine.is_paid(),
             account,
         };
-        ledger.time = ledger.time_of_next(history);
+        let [when, ..] = draws(history, ledger.account.row, 0);
+        ledger.time = ledger.time_of_next(history, when);
         ledger
     }
 
@@ -278,15 +277,13 @@ impl Ledger {
         self.balance
     }
 
-    fn time_of_next(&self, history: &History) -> i64 {
+    /// The time of event `k`, which `when` places within its part.
+    fn time_of_next(&self, history: &History, when: Word) -> i64 {
         if self.k == self.n {
             return i64::MAX;
         }
         let due = self.dues.at(history, self.k);
-        due.map_or_else(
-            || history.movements.parts(self.n).time(self.k, self.draws[0]),
-            |due| due.time,
-        )
+        due.map_or_else(|| history.movements.parts(self.n).time(self.k, when), |due| due.time)
     }
 
     /// Where the draws of the other side are: for what comes back, and for every second of the other
@@ -313,21 +310,26 @@ impl Ledger {
         )
     }
 
-    /// Makes the next movement; `next` are the draws of the one after it.
+    /// Makes the next movement by its draws; `when` places the one after it.
     #[inline]
-    fn step(&mut self, history: &History, due: Option<Due>, next: [Word; 4]) -> Movement {
+    fn step(
+        &mut self,
+        history: &History,
+        due: Option<Due>,
+        draws: [Word; 4],
+        when: Word,
+    ) -> Movement {
         let movement = if let Some(due) = due {
             self.dues.pass();
             let routine = Routine::new(history, &self.account);
-            Movement::of_bill(&self.account, &routine, due, self.draws, self.balance)
+            Movement::of_bill(&self.account, &routine, due, draws, self.balance)
         } else {
-            let Self { time, salaried, draws, balance, .. } = *self;
+            let Self { time, salaried, balance, .. } = *self;
             Movement::new(history, &self.account, salaried, time, draws, balance)
         };
         self.balance = movement.balance;
         self.k += 1;
-        self.draws = next;
-        self.time = self.time_of_next(history);
+        self.time = self.time_of_next(history, when);
         movement
     }
 }
@@ -355,7 +357,10 @@ impl Cursor for Ledger {
 
     fn skip(&mut self, history: &History) {
         let due = self.dues.at(history, self.k);
-        self.step(history, due, draws(history, self.account.row, self.k + 1));
+        let places = [(u64::from(self.k), 0), (u64::from(self.k) + 1, 0)];
+        let [draws, [when, ..]] =
+            history.context.rng.fours_at(Domain::Transaction, self.account.row, places);
+        self.step(history, due, draws, when);
     }
 
     #[inline]
@@ -363,10 +368,9 @@ impl Cursor for Ledger {
         let (k, row, rng) = (self.k, self.account.row, &history.context.rng);
         let due = self.dues.at(history, k);
         let place = self.place_of_other(due);
-        let places = [(u64::from(k) + 1, 0), (place, 0)];
-        let [next, who] = rng.fours_at(Domain::Transaction, row, places);
-        let end_to_end = self.draws[0];
-        let movement = self.step(history, due, next);
+        let places = [(u64::from(k), 0), (u64::from(k) + 1, 0), (place, 0)];
+        let [draws, [when, ..], who] = rng.fours_at(Domain::Transaction, row, places);
+        let movement = self.step(history, due, draws, when);
         let account = &self.account;
         columns.transaction_id.push(history.context.event_id(Domain::Transaction, row, k));
         columns.account_id.push(account.id);
@@ -394,7 +398,7 @@ impl Cursor for Ledger {
                 columns.pix_key_type.push(account.pix_key.map(paid_to));
                 columns.pix_key.push(account.pix_key(&history.context).as_deref());
             }
-            columns.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, end_to_end));
+            columns.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, draws[0]));
         } else {
             columns.push_no_pix();
         }

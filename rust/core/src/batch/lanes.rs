@@ -226,6 +226,11 @@ impl Slices {
         Self { origin, by_hour, starts }
     }
 
+    /// Whether an instant is behind the last hour.
+    fn ends_before(&self, instant: i64) -> bool {
+        instant - self.origin >= self.by_hour.len() as i64 * SLICE_MILLIS
+    }
+
     /// The slice of an instant of the span.
     #[inline]
     fn at(&self, instant: i64) -> usize {
@@ -256,13 +261,36 @@ impl Lane {
     /// The next events of a slice, `batch_rows` at the most; none when the slice is at its end. Each
     /// slice is made once, from the first to the last.
     pub fn next_batch(&mut self, bank: &Bank, slice: usize, batch_rows: usize) -> Option<Batch> {
-        self.rest.next_batch(&bank.history, slice, batch_rows.min(MAX_BATCH_ROWS))
+        self.next_before(bank, slice, i64::MAX, batch_rows)
+    }
+
+    /// As `next_batch`, and only events before an instant; the others of the slice come later.
+    pub fn next_before(
+        &mut self,
+        bank: &Bank,
+        slice: usize,
+        limit: i64,
+        batch_rows: usize,
+    ) -> Option<Batch> {
+        self.rest.next_before(&bank.history, slice, limit, batch_rows.min(MAX_BATCH_ROWS))
+    }
+
+    /// When the next event of a slice happens; nothing when the slice is at its end.
+    pub fn peek(&mut self, slice: usize) -> Option<i64> {
+        self.rest.peek(slice)
     }
 }
 
 trait AnyLane: Send {
     fn add(&mut self, entities: Entities);
-    fn next_batch(&mut self, history: &History, slice: usize, batch_rows: usize) -> Option<Batch>;
+    fn peek(&mut self, slice: usize) -> Option<i64>;
+    fn next_before(
+        &mut self,
+        history: &History,
+        slice: usize,
+        limit: i64,
+        batch_rows: usize,
+    ) -> Option<Batch>;
 }
 
 /// An entity and when it comes next: milliseconds since the first hour, then its position in the lane.
@@ -270,8 +298,16 @@ trait AnyLane: Send {
 struct Note(u64);
 
 impl Note {
+    /// After all that can be noted.
+    const LAST: Self = Self(u64::MAX);
+
     const fn entity(self) -> usize {
         self.0 as usize & ((1 << ENTITY_BITS) - 1)
+    }
+
+    /// Milliseconds since the first hour.
+    const fn time(self) -> i64 {
+        (self.0 >> ENTITY_BITS) as i64
     }
 }
 
@@ -306,15 +342,36 @@ impl<R: Events> Calendar<R> {
         Note(((time - self.slices.origin) as u64) << ENTITY_BITS | entity as u64)
     }
 
-    /// The entity whose event is the next of the slice.
+    /// Sorts what is noted for a slice, unless it is the one that is being made.
+    fn open(&mut self, slice: usize) {
+        if self.slice != slice {
+            let mut noted = std::mem::take(&mut self.notes[slice]);
+            noted.sort_unstable();
+            (self.slice, self.noted) = (slice, noted.into_iter());
+        }
+    }
+
+    /// The first note that is before `limit`, and whether it has come again.
     #[inline]
-    fn next_entity(&mut self) -> Option<usize> {
-        let noted = self.noted.as_slice().first();
-        let note = match (noted, self.again.peek()) {
-            (Some(noted), Some(Reverse(again))) if again < noted => self.again.pop()?.0,
-            (None, _) => self.again.pop()?.0,
-            _ => self.noted.next()?,
+    fn first(&self, limit: Note) -> Option<(Note, bool)> {
+        let noted = self.noted.as_slice().first().map(|note| (*note, false));
+        let again = self.again.peek().map(|Reverse(note)| (*note, true));
+        let first = match (noted, again) {
+            (Some(noted), Some(again)) => noted.min(again),
+            (noted, again) => noted.or(again)?,
         };
+        (first.0 < limit).then_some(first)
+    }
+
+    /// The entity whose event is the next of the slice, if that is before `limit`.
+    #[inline]
+    fn next_entity(&mut self, limit: Note) -> Option<usize> {
+        let (note, again) = self.first(limit)?;
+        if again {
+            self.again.pop();
+        } else {
+            self.noted.next();
+        }
         Some(note.entity())
     }
 }
@@ -331,19 +388,36 @@ impl<R: Events> AnyLane for Calendar<R> {
         }
     }
 
-    fn next_batch(&mut self, history: &History, slice: usize, batch_rows: usize) -> Option<Batch> {
-        if self.slice != slice {
-            let mut noted = std::mem::take(&mut self.notes[slice]);
-            noted.sort_unstable();
-            (self.slice, self.noted) = (slice, noted.into_iter());
-        }
-        let left = self.noted.len() + self.again.len();
-        if left == 0 {
+    fn peek(&mut self, slice: usize) -> Option<i64> {
+        self.open(slice);
+        self.first(Note::LAST).map(|(note, _)| self.slices.origin + note.time())
+    }
+
+    fn next_before(
+        &mut self,
+        history: &History,
+        slice: usize,
+        limit: i64,
+        batch_rows: usize,
+    ) -> Option<Batch> {
+        self.open(slice);
+        let limit = if limit <= self.slices.origin {
             return None;
-        }
-        let mut rows = R::with_capacity((left + left / 4).min(batch_rows));
+        } else if limit >= self.end || self.slices.ends_before(limit) {
+            Note::LAST
+        } else {
+            self.note(limit, 0)
+        };
+        self.first(limit)?;
+        let (noted, again) = (self.noted.as_slice(), self.again.len());
+        let due = if limit == Note::LAST {
+            noted.len() + again
+        } else {
+            noted.partition_point(|note| *note < limit) + again
+        };
+        let mut rows = R::with_capacity((due + due / 4).min(batch_rows));
         while rows.rows() < batch_rows {
-            let Some(entity) = self.next_entity() else { break };
+            let Some(entity) = self.next_entity(limit) else { break };
             let cursor = &mut self.cursors[entity];
             cursor.next(history, &mut rows);
             let Some(time) = cursor.peek().filter(|time| *time < self.end) else { continue };
@@ -390,25 +464,47 @@ impl InTime {
         self.left.start = end;
         !self.left.is_empty()
     }
+
+    /// The next events before an instant; none once all of them have come. The next call goes on there, with
+    /// any instant.
+    pub fn next_before(&mut self, limit: i64) -> Option<Batch> {
+        // It passes slices that are at their end.
+        while self.peek().is_some_and(|time| time < limit) {
+            while let Some(lane) = self.made.get_mut(self.lane) {
+                let batch =
+                    lane.next_before(&self.lanes.bank, self.slice, limit, self.batch_rows);
+                if batch.is_some() {
+                    return batch;
+                }
+                self.lane += 1;
+            }
+            self.lane = 0;
+        }
+        self.lane = 0;
+        None
+    }
+
+    /// When the next event happens; nothing after the last.
+    pub fn peek(&mut self) -> Option<i64> {
+        while !self.left.is_empty() {
+            self.prepare_some();
+        }
+        while self.slice < self.lanes.slices() {
+            let slice = self.slice;
+            let first = self.made.iter_mut().filter_map(|lane| lane.peek(slice)).min();
+            if first.is_some() {
+                return first;
+            }
+            (self.slice, self.lane) = (slice + 1, 0);
+        }
+        None
+    }
 }
 
 impl Iterator for InTime {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        while !self.left.is_empty() {
-            self.prepare_some();
-        }
-        while self.slice < self.lanes.slices() {
-            while let Some(lane) = self.made.get_mut(self.lane) {
-                let batch = lane.next_batch(&self.lanes.bank, self.slice, self.batch_rows);
-                if batch.is_some() {
-                    return batch;
-                }
-                self.lane += 1;
-            }
-            (self.slice, self.lane) = (self.slice + 1, 0);
-        }
-        None
+        self.next_before(i64::MAX)
     }
 }

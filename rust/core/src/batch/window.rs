@@ -75,6 +75,14 @@ impl Window {
             Inner::Time(events) => events.prepare_some(),
         }
     }
+
+    /// The events, if they are in order of time.
+    pub fn in_time(&mut self) -> Option<&mut InTime> {
+        match &mut self.0 {
+            Inner::Entity(_) => None,
+            Inner::Time(events) => Some(events),
+        }
+    }
 }
 
 impl Order {

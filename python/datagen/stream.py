@@ -8,7 +8,7 @@ was sent is there for good; what a process sent after its last position is found
 from __future__ import annotations
 
 import math
-import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -97,7 +97,7 @@ class Delays:
 class Status:
     """How a stream goes.
 
-    ``time`` is the event time up to which all was sent, ``lag`` the seconds by which that is late, ``rate``
+    ``time`` is the event time up to which all was sent, ``lag`` the seconds by which the next event is late, ``rate``
     the events and ``speed`` the seconds of event time for each second since the status before. ``waiting``
     says for how long a sink has not answered, and what it said last.
     """
@@ -247,9 +247,13 @@ class _Sending:
         }
         self._open()
         self._keep()
+        self._sending_since = self._clock.now()
         self._told = (self._clock.now(), self._total(), self._now())
-        while self._goes_on():
-            self._step()
+        with ExitStack() as stack:
+            for sink in self._senders:
+                stack.enter_context(self._running.timed(sink.stage))
+            while self._goes_on():
+                self._step()
         return self._finish()
 
     def _check(self, sink: Sink) -> None:
@@ -425,7 +429,10 @@ class _Sending:
     def _status(self, waiting: str = "") -> Status:
         now, total, instant = self._clock.now(), self._total(), self._now()
         seconds = max(now - self._told[0], 1e-6)
-        lag = 0.0 if self._pace is None else self._pace.lag(now, instant)
+        next_event = self._peek()
+        lag = 0.0
+        if self._pace is not None and next_event is not None:
+            lag = self._pace.lag(now, next_event)
         return Status(
             self._pace is not None,
             moment(instant),
@@ -449,10 +456,9 @@ class _Sending:
         if self._clock.ended:
             assert self._position is not None
             return Outcome(None, status, self._position, settled, self._running.settlement())
+        seconds = self._clock.now() - self._sending_since
         for sink in self._senders:
             self._running.commit(sink)
-        seconds = time.perf_counter() - self._running.began
-        for sink in self._senders:
             for name in streams():
                 self._running.finish(sink.stage, Part(name, self._sent[name], seconds))
         assert self._position is not None
@@ -476,8 +482,9 @@ class _Speed:
         """The moment of an event time."""
         return self._began + (instant - self._start) / 1000 / self._speed
 
-    def lag(self, now: float, sent: int) -> float:
-        return max(now - self.when(sent), 0.0)
+    def lag(self, now: float, next_event: int) -> float:
+        """How late the next event is."""
+        return max(now - self.when(next_event), 0.0)
 
 
 class _Rate:
@@ -499,7 +506,7 @@ class _Rate:
         self._events += events
         return self._began + self._events / self._rate
 
-    def lag(self, now: float, sent: int) -> float:  # noqa: ARG002
+    def lag(self, now: float, next_event: int) -> float:  # noqa: ARG002
         return max(now - self._began - self._events / self._rate, 0.0)
 
 

@@ -27,7 +27,7 @@ from datagen.types import catalogue
 from records import read_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from datagen import Batch
@@ -180,7 +180,9 @@ def test_history_comes_at_once_and_each_event_after_it_when_its_time_comes(speed
     assert dict(zip(kept.ids, (when for _, when, _ in kept.events), strict=True)) == planned()
     start = millis_of(START)
     assert {at for at, when, _ in kept.events if when < start} == {1_000.0}
-    late = [at - 1_000 - (when - start) / 1000 / speed for at, when, _ in kept.events if when >= start]
+    late = [
+        at - 1_000 - (when - start) / 1000 / speed for at, when, _ in kept.events if when >= start
+    ]
     assert len(late) > 300
     assert min(late) > -1e-6, "before its time"
     assert max(late) < 0.06
@@ -209,8 +211,9 @@ def test_events_leave_at_a_rate_whatever_their_times() -> None:
     assert len(kept.ids) == len(planned())
     for number, at in enumerate(live, 1):
         assert -0.06 <= at - number / 50 <= 0.06
-    assert progress.statuses[0].rate == pytest.approx(50, rel=0.02)
-    assert progress.statuses[0].speed > 100
+    assert progress.statuses[0].total > 1_000, "that the history is sent"
+    assert progress.statuses[1].rate == pytest.approx(50, abs=2)
+    assert progress.statuses[1].speed > 100
     assert outcome.status.lag == 0
 
 
@@ -219,8 +222,8 @@ def test_a_rate_that_is_too_much_leaves_no_event_out() -> None:
     kept = Keeping(clock, cost=0.01)
     outcome, progress = streamed(clock, kept, rate=1_000.0)
     assert {*kept.ids} == {*planned()}
-    assert progress.statuses[-1].rate == pytest.approx(100, rel=0.1)
-    assert progress.statuses[-1].lag > 1
+    assert progress.statuses[-1].rate == pytest.approx(100, rel=0.2)
+    assert max(status.lag for status in progress.statuses) > 1
     assert outcome.status.delays.quantile(0.99) > 1
 
 
@@ -565,7 +568,7 @@ def test_kafka_has_every_event_once_whatever_ends_the_stream(
     common = (*STREAM, *topics.options, "--skip-postgres", "--position", file)
     first = (
         *("--customers", "400", "--as-of", "2026-07-01T00:00:00Z", "--days", "20", "--no-avro"),
-        *("--start", "2026-06-12T00:00:00Z", "--rate", "1500", "--engine", engine_name),
+        *("--start", "2026-06-12T00:00:00Z", "--rate", "400", "--engine", engine_name),
     )
     for number in range(3):
         with started(*common, *(("--resume",) if number else first)) as process:
@@ -588,9 +591,7 @@ def test_kafka_has_every_event_once_whatever_ends_the_stream(
     assert_exact(topics, plan)
 
 
-def test_a_topic_that_was_made_anew_is_no_place_to_go_on(
-    topics: OwnTopics, tmp_path: Path
-) -> None:
+def test_a_topic_that_was_made_anew_is_no_place_to_go_on(topics: OwnTopics, tmp_path: Path) -> None:
     file = tmp_path / "position.json"
     common = (*STREAM, *topics.options, "--skip-postgres", "--position", file)
     times = ("--start", "2026-06-12T00:00:00Z", "--until", "2026-06-12T00:00:00Z", "--no-avro")

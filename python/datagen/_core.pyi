@@ -20,6 +20,7 @@ __all__ = [
     "Relation",
     "Sending",
     "TimeOrder",
+    "Until",
     "Window",
     "catalogue",
     "is_debug_build",
@@ -127,6 +128,22 @@ class Window:
     """Iterates the batches of several streams, once."""
 
     def __iter__(self) -> Window: ...
+    def __next__(self) -> Batch: ...
+    def until(self, instant: datetime | str) -> Until:
+        """Iterates the events before an instant that have not come yet, streams side by side.
+
+        To ask for one instant after the other gives each event once, and those of a stream in the same
+        order as iteration does, which goes on with the rest. Raises ``OptionError`` for
+        ``order="entity"``.
+        """
+    def peek(self) -> datetime | None:
+        """When the next event happens; aware, in UTC. None after the last."""
+
+@final
+class Until:
+    """Iterates the events of a window before an instant."""
+
+    def __iter__(self) -> Until: ...
     def __next__(self) -> Batch: ...
 
 @final

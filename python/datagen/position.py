@@ -78,7 +78,9 @@ class Position:
         try:
             write_whole(path, text.encode() + b"\n")
         except OSError as error:
-            raise ConfigurationError(f"{path}: the position cannot be written ({reason(error)})") from None
+            raise ConfigurationError(
+                f"{path}: the position cannot be written ({reason(error)})"
+            ) from None
 
     @classmethod
     def read(cls, path: Path) -> Position:

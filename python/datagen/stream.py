@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ._core import Plan
     from .loader import Load, Running, RunReport
     from .settlement import Settlement
-    from .sinks.base import Progress, Sink
+    from .sinks.base import Sink
 
 __all__ = ["MAX_RATE", "MAX_SPEED", "Clock", "Delays", "Outcome", "Status", "Stream", "stream"]
 
@@ -44,8 +44,11 @@ _SETTLED_EVERY: Final = 1.0
 _IDLE: Final = 10.0
 #: Events that are asked for at once: some hundredths of a second of work.
 _AT_ONCE: Final = 25_000
+_DAY: Final = 86_400_000
 #: Milliseconds of event time that are asked for first.
 _FIRST_STRIDE: Final = 3_600_000
+#: The same at a rate, so that what is sent at once begins small.
+_FIRST_AT_A_RATE: Final = 1_000
 #: Rows of a batch.
 _BATCH_ROWS: Final = 8192
 #: Seconds without an answer after which it is said, and those for a stream that ends.
@@ -199,56 +202,87 @@ def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
     is at its end, or ``clock`` says so. Raises as ``load`` does.
     """
     began = clock.now()
-    return loader.carry_out(
-        asked.run,
-        progress,
-        lambda running: _Sending(asked, running, progress, clock, began).outcome(),
-        open_ended=True,
-    )
+
+    def work(running: Running) -> Outcome:
+        senders = running.load_tables(lambda sink: _check(asked, sink))
+        clock.begin()
+        return _Sending(asked, running, senders, progress, clock, began).outcome()
+
+    return loader.carry_out(asked.run, progress, work, open_ended=True)
+
+
+def _check(asked: Stream, sink: Sink) -> None:
+    """Refuses a position of a sink that does not say what has arrived."""
+    if asked.file is not None and not sink.confirmed:
+        raise ConfigurationError(
+            f"{sink.stage.title} confirms nothing with these settings, so that no position can be kept"
+        )
 
 
 class _Sending:
     """The events of one stream, on their way."""
 
     def __init__(
-        self, asked: Stream, running: Running, progress: Any, clock: Clock, began: float
+        self,
+        asked: Stream,
+        running: Running,
+        senders: list[Sink],
+        progress: Any,
+        clock: Clock,
+        began: float,
     ) -> None:
         self._asked = asked
         self._running = running
-        self._progress: Progress = progress
-        self._stream_progress: StreamProgress = progress
+        self._senders = senders
+        self._progress: StreamProgress = progress
         self._clock = clock
         self._began = began
-        self._start = millis_of(asked.start)
-        self._end = millis_of(asked.end)
+        plan, before = asked.plan, asked.from_position
+        self._start, self._end = millis_of(asked.start), millis_of(asked.end)
+        #: Where the history of accounts begins; contracts are older.
+        self._opening = millis_of(plan.as_of) - plan.days * _DAY
+        #: All events before are sent.
+        self._time = self._first()
+        self._window = plan.window(
+            None,
+            asked.run.from_customer,
+            since=moment(self._time),
+            until=asked.end,
+            batch_rows=_BATCH_ROWS if asked.rate is None else self._at_once(_BATCH_ROWS),
+        )
         self._pace: _Speed | _Rate | None = None
         self._stride = float(_FIRST_STRIDE)
-        before = asked.from_position
         self._events = dict.fromkeys(streams(), 0) | dict(before.events if before else {})
         self._sent = dict.fromkeys(streams(), 0)
         self._delays = Delays()
-        #: All events before are sent.
-        self._time = millis_of(before.time) if before else None
-        self._position: Position | None = before
-        self._dirty = True
-        self._told = (began, 0, 0)
-        self._settled_at = began
-
-    def outcome(self) -> Outcome:
-        self._senders = self._running.load_tables(self._check)
-        self._clock.begin()
-        before = self._asked.from_position
         marks = before.marks if before else {}
         #: Ids of events that an earlier process has sent, by sink.
         self._there = {
             sink.stage: sink.written_since(marks[sink.stage.name])
-            for sink in self._senders
+            for sink in senders
             if marks.get(sink.stage.name)
         }
-        self._open()
+        self._position = self._place()
+        #: Whether anything was sent since it was last known to be there.
+        self._dirty = True
+        self._sending_since = self._live_since = self._settled_at = clock.now()
+        self._told = self._settled_at, self._total(), self._time
+
+    def _first(self) -> int:
+        """An instant that no event to be sent is before."""
+        asked = self._asked
+        if asked.from_position is not None:
+            return millis_of(asked.from_position.time)
+        days = max(catalogue()[name].history_days or asked.plan.days for name in streams())
+        first = millis_of(asked.plan.as_of) - days * _DAY
+        return min(first, self._start) if asked.backfill else self._start
+
+    def _at_once(self, most: int) -> int:
+        """Events that are sent at once at a rate."""
+        return min(max(int((self._asked.rate or 0) * _TICK), 1), most)
+
+    def outcome(self) -> Outcome:
         self._keep()
-        self._sending_since = self._clock.now()
-        self._told = (self._clock.now(), self._total(), self._now())
         with ExitStack() as stack:
             for sink in self._senders:
                 stack.enter_context(self._running.timed(sink.stage))
@@ -256,42 +290,16 @@ class _Sending:
                 self._step()
         return self._finish()
 
-    def _check(self, sink: Sink) -> None:
-        if self._asked.file is not None and not sink.confirmed:
-            raise ConfigurationError(
-                f"{sink.stage.title} confirms nothing with these settings, so that no position can be kept"
-            )
-
-    def _open(self) -> None:
-        asked = self._asked
-        since = moment(self._time) if self._time is not None else None
-        if since is None and not asked.backfill:
-            since = asked.start
-        rows = _BATCH_ROWS
-        if asked.rate is not None:
-            rows = min(max(int(asked.rate * _TICK), 1), _BATCH_ROWS)
-        first = asked.run.from_customer
-        self._window = asked.plan.window(None, first, since=since, until=asked.end, batch_rows=rows)
-        if self._time is None:
-            first_event = self._peek()
-            begin = self._start if not asked.backfill or first_event is None else first_event
-            self._time = min(begin, self._start)
-
     def _peek(self) -> int | None:
         """When the next event happens."""
         found = self._window.peek()
         return None if found is None else millis_of(found)
 
-    def _now(self) -> int:
-        """The event time before which all is sent."""
-        assert self._time is not None
-        return self._time
-
     def _total(self) -> int:
         return sum(self._events.values())
 
     def _goes_on(self) -> bool:
-        if self._clock.ended or self._now() >= self._end:
+        if self._clock.ended or self._time >= self._end:
             return False
         asked = self._asked
         if asked.duration is None or self._pace is None:
@@ -300,17 +308,16 @@ class _Sending:
 
     def _step(self) -> None:
         """Sends what is due, some of it where it is much, and waits for what comes next."""
-        if self._pace is None and self._now() >= self._start:
+        if self._pace is None and self._time >= self._start:
             self._go_live()
         now = self._clock.now()
         due = self._start if self._pace is None else self._pace.due(now)
-        limit = min(due, self._end, self._now() + max(int(self._stride), 1))
-        # Volumes change where the history of accounts begins.
-        opening = millis_of(self._asked.plan.as_of) - self._asked.plan.days * 86_400_000
-        if self._now() < opening:
-            limit = min(limit, opening)
-        if limit > self._now():
-            self._adapt(self._send(limit), limit - self._now())
+        limit = min(due, self._end, self._time + max(int(self._stride), 1))
+        if self._time < self._opening:
+            # There are many more events from there on.
+            limit = min(limit, self._opening)
+        if limit > self._time:
+            self._adapt(self._send(limit), limit - self._time)
             self._time = limit
         self._look_after()
         if self._pace is None:
@@ -318,7 +325,7 @@ class _Sending:
         next_event = self._peek()
         if next_event is None or next_event >= self._end:
             self._time = self._end
-        elif due - self._now() <= 0:
+        elif due - self._time <= 0:
             self._sleep(self._pace.when(next_event) - self._clock.now())
 
     def _sleep(self, seconds: float) -> None:
@@ -333,19 +340,20 @@ class _Sending:
         self._live_since = now
         if asked.rate is not None:
             self._pace = _Rate(now, asked.rate)
+            self._stride = float(_FIRST_AT_A_RATE)
         elif asked.behind is not None:
             self._pace = _Speed(self._began - asked.behind / asked.speed, self._start, asked.speed)
         else:
-            self._pace = _Speed(now, self._now(), asked.speed)
-        self._delays.counts[:] = [0] * len(self._delays.counts)
+            self._pace = _Speed(now, self._time, asked.speed)
+        if self._total():
+            # The history is sent.
+            self._tell()
 
     def _adapt(self, events: int, span: int) -> None:
         """Asks for as much event time next as some thousands of events take."""
-        aim = _AT_ONCE
-        if self._pace is not None and self._asked.rate is not None:
-            aim = max(int(self._asked.rate * _TICK), 1)
+        aim = self._at_once(_AT_ONCE) if isinstance(self._pace, _Rate) else _AT_ONCE
         stride = span * aim / events if events else math.inf
-        self._stride = max(min(stride, 2 * max(span, 1.0), 10 * 365 * 86_400_000.0), 1.0)
+        self._stride = min(stride, 2.0 * span)
 
     def _send(self, limit: int) -> int:
         """Sends all events before an instant; how many there were."""
@@ -353,19 +361,18 @@ class _Sending:
         for batch in self._window.until(moment(limit)):
             self._running.store.add_batch(batch)
             if self._pace is not None:
-                self._delays.add(self._hold_back(batch), len(batch))
+                self._delays.add(self._hold_back(batch, self._pace), len(batch))
             self._write(batch)
             self._events[batch.name] += len(batch)
             count += len(batch)
         return count
 
-    def _hold_back(self, batch: Batch) -> float:
+    def _hold_back(self, batch: Batch, pace: _Speed | _Rate) -> float:
         """Waits until a batch is due; the seconds by which its first event is late."""
-        if isinstance(self._pace, _Speed):
+        if isinstance(pace, _Speed):
             first = memoryview(batch.column(catalogue()[batch.name].time or ""))[0]
-            return self._clock.now() - self._pace.when(first)
-        assert self._pace is not None
-        due = self._pace.next(len(batch))
+            return self._clock.now() - pace.when(first)
+        due = pace.next(len(batch))
         while (left := due - self._clock.now()) > 0 and not self._clock.ended:
             self._clock.sleep(min(left, _NAP))
             self._look_after(settle=False)
@@ -388,7 +395,7 @@ class _Sending:
             self._keep()
             now = self._settled_at = self._clock.now()
             self._dirty = False
-        if now - self._told[0] >= self._stream_progress.every:
+        if now - self._told[0] >= self._progress.every:
             self._tell()
 
     def _settle(self) -> bool:
@@ -407,6 +414,11 @@ class _Sending:
 
     def _keep(self) -> None:
         """Writes the position; all that was sent is there."""
+        self._position = self._place()
+        if self._asked.file is not None:
+            self._position.write(self._asked.file)
+
+    def _place(self) -> Position:
         asked = self._asked
         marks: dict[str, Mapping[str, Any]] = {}
         before = asked.from_position.marks if asked.from_position else {}
@@ -414,20 +426,18 @@ class _Sending:
             # As long as there may be events of an earlier process, they are looked for from where it was.
             kept = self._there.get(sink.stage)
             marks[sink.stage.name] = before[sink.stage.name] if kept else sink.mark()
-        self._position = Position(
+        return Position(
             plan=asked.plan,
             from_customer=asked.run.from_customer,
-            time=moment(self._now()),
+            time=moment(self._time),
             start=asked.start,
             marks=marks,
             events=dict(self._events),
             options=asked.options,
         )
-        if asked.file is not None:
-            self._position.write(asked.file)
 
     def _status(self, waiting: str = "") -> Status:
-        now, total, instant = self._clock.now(), self._total(), self._now()
+        now, total, instant = self._clock.now(), self._total(), self._time
         seconds = max(now - self._told[0], 1e-6)
         next_event = self._peek()
         lag = 0.0
@@ -445,8 +455,8 @@ class _Sending:
         )
 
     def _tell(self, waiting: str = "") -> None:
-        self._stream_progress.goes(self._status(waiting))
-        self._told = (self._clock.now(), self._total(), self._now())
+        self._progress.goes(self._status(waiting))
+        self._told = (self._clock.now(), self._total(), self._time)
 
     def _finish(self) -> Outcome:
         settled = self._settle()
@@ -454,14 +464,12 @@ class _Sending:
             self._keep()
         status = self._status()
         if self._clock.ended:
-            assert self._position is not None
             return Outcome(None, status, self._position, settled, self._running.settlement())
         seconds = self._clock.now() - self._sending_since
         for sink in self._senders:
             self._running.commit(sink)
             for name in streams():
                 self._running.finish(sink.stage, Part(name, self._sent[name], seconds))
-        assert self._position is not None
         report = self._running.report()
         return Outcome(report, status, self._position, settled, report.settlement)
 

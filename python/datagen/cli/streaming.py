@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 import cloup
@@ -251,7 +251,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
     now = moment(millis_of(datetime.now(UTC)))
     start = before.start if before else options["start"] or now
     if before is None:
-        _choose_plan(context, options, start)
+        _choose_plan(options, start)
     run = run_from(context, options, fast=False)
     targets = dict(run.targets)
     if options["stdout"]:
@@ -260,16 +260,16 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
         # Tables were committed before the first event.
         targets = {name: one for name, one in targets.items() if {*one.relations} & {*streams()}}
     if not any({*one.relations} & {*streams()} for one in targets.values()):
-        raise click.UsageError("No events are sent anywhere: leave out --skip-kafka, or add --stdout.")
+        raise click.UsageError(
+            "No events are sent anywhere: leave out --skip-kafka, or add --stdout."
+        )
     # Where the clock is the wall's, it goes on meanwhile.
     follows = options["start"] is None and options["rate"] is None
     behind = (now - start).total_seconds() if follows and options["speed"] == 1 else None
     if follows and before is None:
         behind = 0.0
     return Stream(
-        run=loader.Load(
-            plan=run.plan, from_customer=run.from_customer, targets=targets, fast=True
-        ),
+        run=loader.Load(plan=run.plan, from_customer=run.from_customer, targets=targets, fast=True),
         start=start,
         until=options["until"],
         speed=options["speed"],
@@ -283,7 +283,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
     )
 
 
-def _choose_plan(context: click.Context, options: dict[str, Any], start: datetime) -> None:
+def _choose_plan(options: dict[str, Any], start: datetime) -> None:
     """Says where the plan ends if the user has not: values depend on it, and on nothing else."""
     if options["as_of"] is not None:
         return
@@ -383,7 +383,11 @@ class _Console(Console):
         self._shows_speed = asked.rate is not None or asked.speed != 1
         plan, before = asked.plan, asked.from_position
         pace = f"{asked.rate:,g} events/s" if asked.rate is not None else f"speed {asked.speed:,g}"
-        begin = f"resumed at {instant_text(before.time)}" if before else f"live from {instant_text(asked.start)}"
+        begin = (
+            f"resumed at {instant_text(before.time)}"
+            if before
+            else f"live from {instant_text(asked.start)}"
+        )
         self.say(
             f"Streaming {asked.run.customers} customers (seed {plan.seed}, {plan.days} days up to "
             f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}), {begin}, {pace}"
@@ -425,7 +429,9 @@ class _Console(Console):
         status = outcome.status
         self.say(f"Ended at {instant_text(status.time)}: {status.total:,} events.")
         if not outcome.settled:
-            self.say(f"Not all that was sent since {instant_text(outcome.position.time)} was acknowledged.")
+            self.say(
+                f"Not all that was sent since {instant_text(outcome.position.time)} was acknowledged."
+            )
         if file is not None:
             self.say(_way_on(file))
 

@@ -336,6 +336,9 @@ class _Sending:
         self._clock.sleep(max(min(max(seconds, _TICK), end), 0.0))
 
     def _go_live(self) -> None:
+        if self._total():
+            # The history is sent.
+            self._tell()
         asked, now = self._asked, self._clock.now()
         self._live_since = now
         if asked.rate is not None:
@@ -345,9 +348,6 @@ class _Sending:
             self._pace = _Speed(self._began - asked.behind / asked.speed, self._start, asked.speed)
         else:
             self._pace = _Speed(now, self._time, asked.speed)
-        if self._total():
-            # The history is sent.
-            self._tell()
 
     def _adapt(self, events: int, span: int) -> None:
         """Asks for as much event time next as some thousands of events take."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,7 +112,7 @@ def _options() -> list[click.Parameter]:
             "then take part only where their address is given.",
         )
     )
-    time = [
+    moments = [
         Option(
             "--start",
             type=_Instant(),
@@ -158,7 +159,7 @@ def _options() -> list[click.Parameter]:
             help="Show figures for Prometheus on 127.0.0.1.",
         ),
     ]
-    return grouped({**groups, "Time": time, "Position": position})
+    return grouped({**groups, "Time": moments, "Position": position})
 
 
 @click.command(
@@ -371,12 +372,13 @@ class _Console(Console):
         self._metrics: Any = None
         self._shows_speed = False
         self._line = False
+        self._said: tuple[bool, bool] | None = None
         #: Whether it was said how the stream ended.
         self.ended = False
 
-    @property
-    def every(self) -> float:
-        return 1.0 if self._stream().isatty() else 10.0
+    #: Seconds between two statuses, and between two lines of a log.
+    every: Final = 1.0
+    _IN_A_LOG: Final = 10.0
 
     def begin(self, asked: Stream, metrics: Any) -> None:
         self._metrics = metrics
@@ -405,7 +407,10 @@ class _Console(Console):
         text = _line(status, speed=self._shows_speed)
         stream = self._stream()
         if not stream.isatty():
-            self.say(text)
+            now, said = time.monotonic(), (status.live, bool(status.waiting))
+            if said != self._said or now - self._spoke >= self._IN_A_LOG:
+                self._spoke, self._said = now, said
+                self.say(text)
             return
         self._line = True
         stream.write(f"\r\x1b[2K{text}")

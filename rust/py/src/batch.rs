@@ -142,8 +142,7 @@ impl PyWindow {
     /// The events before an instant that have not come yet.
     fn until(slf: Py<Self>, py: Python<'_>, instant: &Bound<'_, PyAny>) -> PyResult<PyUntil> {
         let found = values::instant_from_python(instant)?;
-        let limit =
-            found.ok_or_else(|| option_error(py, "instant", instant, values::INSTANT))?;
+        let limit = found.ok_or_else(|| option_error(py, "instant", instant, values::INSTANT))?;
         slf.get().in_time(py, |_| ())?;
         Ok(PyUntil { window: slf, limit })
     }
@@ -168,7 +167,8 @@ impl PyWindow {
         get: impl FnOnce(&mut InTime) -> T + Send,
     ) -> PyResult<T> {
         let found = detached(py, || Ok(self.rest().in_time().map(get)))?;
-        found.ok_or_else(|| option_error(py, "order", "entity", "time, for events until an instant"))
+        found
+            .ok_or_else(|| option_error(py, "order", "entity", "time, for events until an instant"))
     }
 }
 

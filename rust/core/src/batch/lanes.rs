@@ -471,8 +471,7 @@ impl InTime {
         // It passes slices that are at their end.
         while self.peek().is_some_and(|time| time < limit) {
             while let Some(lane) = self.made.get_mut(self.lane) {
-                let batch =
-                    lane.next_before(&self.lanes.bank, self.slice, limit, self.batch_rows);
+                let batch = lane.next_before(&self.lanes.bank, self.slice, limit, self.batch_rows);
                 if batch.is_some() {
                     return batch;
                 }

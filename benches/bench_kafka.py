@@ -103,6 +103,17 @@ def test_contest_with_confluent(contest: Contest, stack: Stack, sizes: Sizes) ->
     )
 
 
+def test_orders(contest: Contest, stack: Stack, sizes: Sizes) -> None:
+    """What order in time costs, beside one account, card or loan after the other."""
+    contest(
+        f"orders, events of {sizes.plan.customers:,} customers",
+        _ours(stack, sizes),
+        _kafka_alone("datagen load-parallel, --order entity", stack, sizes, "--order", "entity"),
+        rounds=sizes.rounds,
+        warm_up=WARM_UP,
+    )
+
+
 def test_presets(contest: Contest, stack: Stack, sizes: Sizes) -> None:
     """What it costs to be sure of every event: alone, in batches of the preset's size, in its snappy."""
     contest(

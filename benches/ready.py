@@ -1,7 +1,7 @@
 """Kafka clients that get their records ready-made: nothing is left to do but to send them.
 
 A record has its key, its value in Avro with the frame of a schema registry, and the six CloudEvents
-headers that datagen sends. Making them is not timed.
+headers that datagen sends. Records are in order of time, as datagen sends them. Making them is not timed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def records(plan: Plan, stop: int) -> list[Record]:
     with kept_apart():
         return [
             (stream.name, value, key, [*same, *zip(OWN, own, strict=True)])
-            for stream in catalogue().streams
+            for batch in plan.window(stop=stop)
+            for stream in [catalogue()[batch.name]]
             for same in [list(zip(SAME, _same(stream), strict=True))]
-            for batch in plan.batches(stream.name, 0, stop)
             for key, value, *own in _columns(stream, batch)
         ]
 
@@ -122,11 +122,12 @@ def _write(path: Path, plan: Plan, stop: int) -> int:
                 file.write(_short(name.encode()) + b"\1" + _short(value))
             for name in OWN:
                 file.write(_short(name.encode()) + b"\0")
-        for number, stream in enumerate(streams):
-            for batch in plan.batches(stream.name, 0, stop):
-                for parts in _columns(stream, batch):
-                    file.write(bytes([number]) + b"".join(map(_short, parts)))
-                count += len(batch)
+        numbers = {stream.name: number for number, stream in enumerate(streams)}
+        for batch in plan.window(stop=stop):
+            number = bytes([numbers[batch.name]])
+            for parts in _columns(catalogue()[batch.name], batch):
+                file.write(number + b"".join(map(_short, parts)))
+            count += len(batch)
         # Now, since later the disk would write it while somebody is timed.
         file.flush()
         os.fsync(file)

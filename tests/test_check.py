@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from datagen._core import Batch, Plan
-from datagen.check import FinancialDataStore, MasterDataStore, memory_needed
+from datagen.check import FinancialDataStore, MasterDataStore, memory_in_time, memory_needed
 from datagen.errors import OptionError, ReferentialIntegrityError, RejectedError
 from datagen.types import catalogue
 
@@ -324,6 +324,33 @@ def test_memory_is_told_before(customers: int, days: int, start: int, stop: int)
         timeout=60,
     )
     told = memory_needed(Plan(customers=customers, days=days), start, stop)
+    assert 0.75 < told / int(run.stdout) < 1.25
+
+
+@pytest.mark.parametrize(("customers", "days"), [(100_000, 90), (20_000, 2_000)])
+def test_memory_in_time_is_told_before(customers: int, days: int) -> None:
+    script = """
+import sys
+from pathlib import Path
+from datagen import Plan
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+plan = Plan(customers=int(sys.argv[1]), days=int(sys.argv[2]))
+before = resident()
+window = plan.window(batch_rows=1)
+next(window)
+print(resident() - before)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(customers), str(days)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    told = memory_in_time(Plan(customers=customers, days=days))
     assert 0.75 < told / int(run.stdout) < 1.25
 
 

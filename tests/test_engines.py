@@ -7,7 +7,7 @@ import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -22,6 +22,7 @@ from datagen.errors import (
     UnreachableError,
 )
 from datagen.presets import BULK, EVENT_BY_EVENT, PRESETS, RELIABLE, ProducerConfig
+from datagen.sinks.base import Order
 from datagen.sinks.kafka import DeliveryReport, KafkaSink
 from datagen.sinks.kafka.cluster import Cluster
 from datagen.sinks.kafka.event_producer import choose_engine
@@ -63,20 +64,21 @@ def config_of(broker: KafkaBroker, base: ProducerConfig = BULK, **changes: Any) 
     return replace(base, bootstrap_servers=broker.bootstrap, **(usual | changes))
 
 
-def send(config: ProducerConfig, plan: Plan, partitions: int = 3) -> None:
+def send(config: ProducerConfig, plan: Plan, partitions: int = 3, order: Order = "entity") -> None:
     with KafkaSink(config) as sink:
         sink.create_topics({sink.topic(name): partitions for name in STREAMS}, 876_000)
-        for name in STREAMS:
-            for batch in plan.batches(name, batch_rows=500):
-                sink.send_batch(batch)
+        for batch in plan.window(order=order, batch_rows=500):
+            sink.send_batch(batch)
 
 
-def send_by_threads(config: ProducerConfig, plan: Plan, workers: int) -> list[int]:
+def send_by_threads(
+    config: ProducerConfig, plan: Plan, workers: int, order: Order = "time"
+) -> list[int]:
     store = filled(plan)
     told: list[int] = []
     with KafkaSink(config) as sink:
         sink.create_topics({sink.topic(name): 3 for name in STREAMS}, 876_000)
-        with sink.begin_plan(plan, store.parents, workers) as sending:
+        with sink.begin_plan(plan, store.parents, workers, order=order) as sending:
             sent = sending.finish(told.append)
         assert {name: count for name, (count, _) in sent.items()} == {
             name: plan.rows(name) for name in STREAMS
@@ -143,9 +145,12 @@ def test_both_engines_send_the_same_records(
         assert sum(map(len, found.values())) == FEW.rows(stream)
 
 
-def test_threads_send_the_same_records_as_one_after_the_other(where: KafkaBroker) -> None:
-    send(config_of(where, topic_prefix="one."), PLAN)
-    send_by_threads(config_of(where, topic_prefix="three."), PLAN, 3)
+@pytest.mark.parametrize("order", get_args(Order))
+def test_threads_send_the_same_records_as_one_after_the_other(
+    where: KafkaBroker, order: Order
+) -> None:
+    send(config_of(where, topic_prefix="one."), PLAN, order=order)
+    send_by_threads(config_of(where, topic_prefix="three."), PLAN, 3, order)
     for stream in STREAMS:
         found, expected = (
             by_partition(read_topic(where.bootstrap, f"{prefix}.{stream}"))
@@ -155,14 +160,16 @@ def test_threads_send_the_same_records_as_one_after_the_other(where: KafkaBroker
         assert sum(map(len, found.values())) == PLAN.rows(stream)
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_threads(where: KafkaBroker) -> None:
+@pytest.mark.parametrize("order", get_args(Order))
+def test_the_bytes_do_not_depend_on_the_number_of_threads(where: KafkaBroker, order: Order) -> None:
     for workers in (1, 2, 5):
-        send_by_threads(config_of(where, topic_prefix=f"by{workers}."), PLAN, workers)
-    alone = segments(where, "by1.")
+        prefix = f"{order}{workers}."
+        send_by_threads(config_of(where, topic_prefix=prefix), PLAN, workers, order)
+    alone = segments(where, f"{order}1.")
     assert len(alone) == 12
     assert all(alone.values())
-    assert segments(where, "by2.") == alone
-    assert segments(where, "by5.") == alone
+    assert segments(where, f"{order}2.") == alone
+    assert segments(where, f"{order}5.") == alone
 
 
 def test_a_range_of_customers_is_sent_alone(where: KafkaBroker) -> None:
@@ -215,6 +222,12 @@ def test_batches_are_split_where_nobody_tells_the_limit(
             assert found == expected, f"{way}.{name}"
 
 
+def keys_of_customers(plan: Plan, name: str, stop: int) -> set[bytes]:
+    """The keys of the events of the first customers."""
+    key = catalogue()[name].key or ""
+    return {one for batch in plan.batches(name, 0, stop) for one in batch.text(key)}
+
+
 def by_key(plan: Plan, name: str) -> dict[bytes, list[bytes]]:
     """The ids of each key's events, in their order."""
     relation = catalogue()[name]
@@ -262,7 +275,8 @@ def test_a_run_that_breaks_off_before_it_is_told_to_sends_nothing(where: KafkaBr
     assert {end for partitions in ends.values() for end in partitions.values()} == {0}
 
 
-def test_an_event_without_its_parent_ends_the_run(where: KafkaBroker) -> None:
+@pytest.mark.parametrize("order", get_args(Order))
+def test_an_event_without_its_parent_ends_the_run(where: KafkaBroker, order: Order) -> None:
     """The accounts of the last customers were never handed over."""
     store = MasterDataStore()
     for table in catalogue().tables:
@@ -273,15 +287,18 @@ def test_an_event_without_its_parent_ends_the_run(where: KafkaBroker) -> None:
     with (
         pytest.raises(ReferentialIntegrityError) as raised,
         sink,
-        sink.begin_plan(PLAN, store.parents, 3) as sending,
+        sink.begin_plan(PLAN, store.parents, 3, order=order) as sending,
     ):
         sending.finish(lambda _: None)
     assert raised.value.stream in STREAMS
     assert raised.value.field in {"account_id", "card_id", "loan_id"}
     assert raised.value.parent in {"account", "credit card", "loan", "INVESTIMENTOS account"}
-    # Only whole ranges of customers before it were sent.
     sent = read_topic(where.bootstrap, raised.value.stream)
-    assert len(sent) <= PLAN.rows(raised.value.stream, 0, 2_000)
+    if order == "entity":
+        # Only whole ranges of customers before it were sent.
+        assert len(sent) <= PLAN.rows(raised.value.stream, 0, 2_000)
+    known = keys_of_customers(PLAN, raised.value.stream, 2_500)
+    assert {one.key for one in sent} <= known
 
 
 def test_threads_and_key_sets_are_checked(where: KafkaBroker) -> None:

@@ -275,6 +275,24 @@ def test_a_standard_load_that_the_memory_has_no_room_for_is_refused(
     assert "standard mode keeps every row in memory" in caplog.text
 
 
+def test_a_load_in_time_that_the_memory_has_no_room_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Since it keeps a state of each account, card and loan, which a load by entity does not."""
+    plan = Plan(customers=2_000_000)
+    nowhere = to_postgres(f"postgresql://127.0.0.1:{free_port()}/nowhere")
+    run = Load(plan=plan, targets=nowhere | to_kafka(BULK), fast=True)
+    monkeypatch.setattr(loader, "available", lambda: 1 << 30)
+    monkeypatch.setattr(loader, "_open", lambda *_: pytest.fail("far enough"))
+    with pytest.raises(
+        ConfigurationError, match=r"1\.\d GB, of which 1\.1 GB are free; use --order entity"
+    ):
+        loader.load(run, Silent())
+    for other in (replace(run, order="entity"), replace(run, targets=nowhere)):
+        with pytest.raises(pytest.fail.Exception, match="far enough"):
+            loader.load(other, Silent())
+
+
 def test_a_load_shows_no_password() -> None:
     run = Load(plan=Plan(), targets=to_postgres("postgresql://user:Senha@host/bank"))
     assert "Senha" not in repr(run)

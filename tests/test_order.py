@@ -255,6 +255,67 @@ def test_some_streams() -> None:
             TimeOrder([], batch_rows=size)
 
 
+# --- made in order -------------------------------------------------------------------------------
+
+
+def test_windows_are_in_order_and_side_by_side() -> None:
+    plan = Plan(7, 4_000, days=30)
+    expected = planned(plan)
+    assert events(plan.window(batch_rows=1_000)) == in_order(expected)
+    # What has not come is at most a slice older: an hour, or 100 000 events.
+    left = sorted(event[0] for those in expected.values() for event in those)
+    newest, missing, slices_seen = left[0], Counter(left), 0
+    for batch in plan.window():
+        times = times_of(batch)
+        slices_seen += times[0] > newest
+        newest = max(newest, times[-1])
+        missing.subtract(times)
+        older = sum(count for when, count in missing.items() if count and when < newest - HOUR)
+        assert older <= 100_000
+    assert slices_seen > 1
+    assert not any(missing.values())
+    for name in STREAMS:
+        one = events(plan.batches(name, order="time", batch_rows=700))
+        assert one[name] == in_order(expected)[name]
+    assert events(plan.window(order="entity")) == expected
+    assert events(plan.window(["banking.trades"])) == {
+        name: in_order(expected)[name] if name == "banking.trades" else [] for name in STREAMS
+    }
+    assert [*plan.window([])] == []
+
+
+def test_windows_follow_one_another_in_time() -> None:
+    plan = Plan(7, 200, days=30)
+    day = plan.as_of - timedelta(days=25)
+    cuts = [None, day, day, "2026-06-20T12:34:56.789Z", None]
+    for order in ("time", "entity"):
+        parts = [
+            events(plan.window(since=since, until=until, order=order))
+            for since, until in itertools.pairwise(cuts)
+        ]
+        for name in STREAMS:
+            found = [event for part in parts for event in part[name]]
+            assert sorted(found) == sorted(planned(plan)[name])
+            assert order == "entity" or found == in_order(planned(plan))[name]
+
+
+def test_bad_windows() -> None:
+    plan = Plan(7, 20)
+    with pytest.raises(OptionError, match=r"streams: 'accounts' .*banking\.transactions"):
+        plan.window(["accounts"])
+    with pytest.raises(OptionError, match=r"order: 'random' .*entity or time"):
+        plan.window(order="random")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"since: '2026' .*"):
+        plan.window(since="2026")
+    with pytest.raises(OptionError, match=r"until: .*no instant before since"):
+        plan.window(since="2026-06-02T00:00:00Z", until="2026-06-01T00:00:00Z")
+    for asked in ({"order": "time"}, {"since": plan.as_of}):
+        with pytest.raises(OptionError, match=r"accounts, whose rows have no time"):
+            plan.batches("accounts", **asked)
+    table = plan.batches("banking.trades", order="time").__arrow_c_schema__()
+    assert table is not None
+
+
 # --- in the topics -------------------------------------------------------------------------------
 
 PLAN = Plan(seed=11, customers=300)
@@ -271,22 +332,28 @@ def headers(stream: Relation, event: dict[str, Any], key: bytes) -> tuple[tuple[
     )
 
 
-def sent(topics: OwnTopics, engine: Engine, **changes: Any) -> dict[str, list[Record]]:
-    """All records of a standard load."""
+def sent(
+    topics: OwnTopics, engine: Engine, load: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, list[Record]]:
+    """All records of a load, a standard one by default."""
     producer = topics.config(**engine.fields, **changes)
-    report = loader.load(Load(plan=PLAN, targets=to_kafka(producer)), Silent())
+    run = Load(plan=PLAN, targets=to_kafka(producer), **(load or {}))
+    report = loader.load(run, Silent())
     assert report.ok
     assert {part.name: part.rows for part in report["kafka"].parts if part.rows} == {
         name: PLAN.rows(name) for name in TOPICS
     }
-    stage = report["kafka"].seconds
-    assert all(0 < part.seconds <= stage for part in report["kafka"].parts if part.rows)
+    if not run.fast:
+        # In a fast one so few events may be made before any is sent.
+        stage = report["kafka"].seconds
+        assert all(0 < part.seconds <= stage for part in report["kafka"].parts if part.rows)
     return topics.read()
 
 
-def test_a_standard_load_is_in_order(clean_kafka: OwnTopics, engine: Engine) -> None:
+@pytest.mark.parametrize("load", [{}, {"fast": True}, {"fast": True, "workers": 3}])
+def test_a_load_is_in_order(clean_kafka: OwnTopics, engine: Engine, load: dict[str, Any]) -> None:
     began = int(time.time() * 1_000)
-    found = sent(clean_kafka, engine)
+    found = sent(clean_kafka, engine, load)
     expected = planned(PLAN)
     for name, stream in STREAMS.items():
         # Records of the plan, and no other.
@@ -309,7 +376,32 @@ def test_a_standard_load_is_in_order(clean_kafka: OwnTopics, engine: Engine) -> 
         for key, event, _ in rows:
             planned_keys[key].append(event[stream.primary_key].encode())
         assert keys == planned_keys
-    in_step(found, expected, began)
+    if not load:
+        # In a fast load all of so few events are one slice.
+        in_step(found, expected, began)
+
+
+def test_a_load_by_entity_has_one_entity_after_the_other(
+    clean_kafka: OwnTopics, engine: Engine
+) -> None:
+    loads: list[dict[str, Any]] = [{}, {"fast": True}, {"fast": True, "workers": 3}]
+    for number, load in enumerate(loads):
+        found = sent(clean_kafka, engine, {"order": "entity", **load})
+        expected = planned(PLAN)
+        for name, stream in STREAMS.items():
+            # What this load has added to each partition.
+            parts: dict[int, list[bytes]] = defaultdict(list)
+            for record in found[name]:
+                parts[record.partition].append(record.header("ce_id"))
+            wanted: dict[int, list[bytes]] = defaultdict(list)
+            for _, key, text in expected[name]:
+                wanted[partition(key, 3)].append(json.loads(text)[stream.primary_key].encode())
+            assert {one: ids[number * len(wanted[one]) :] for one, ids in parts.items()} == wanted
+
+
+def test_orders_are_checked() -> None:
+    with pytest.raises(OptionError, match=r"order: 'random' .*time or entity"):
+        Load(plan=PLAN, order="random")  # type: ignore[arg-type]
 
 
 def in_step(found: dict[str, list[Record]], expected: dict[str, list[Event]], began: int) -> None:

@@ -308,6 +308,58 @@ def test_delays_have_quantiles() -> None:
     assert delays.quantile(1.0) == float("inf")
 
 
+# --- what the core gives
+
+
+def test_a_window_asked_for_instants_is_the_window() -> None:
+    whole = [event for batch in PLAN.window() for event in events_of(batch)]
+    window = PLAN.window()
+    found: list[tuple[int, str]] = []
+    for day in range(40):
+        instant = PLAN.as_of + timedelta(days=day - 35, seconds=day)
+        found += [event for batch in window.until(instant) for event in events_of(batch)]
+        assert all(when < millis_of(instant) for when, _ in found)
+        following = [when for when, _ in whole if when >= millis_of(instant)]
+        assert window.peek() == (moment(min(following)) if following else None)
+    assert sorted(found) == sorted(whole)
+    assert [*window] == []
+    with pytest.raises(OptionError, match="order"):
+        PLAN.window(order="entity").until(PLAN.as_of)
+    with pytest.raises(OptionError, match="instant"):
+        PLAN.window().until("2026-07-01")
+
+
+def rows(plan: Plan, name: str, **part: Any) -> list[dict[str, Any]]:
+    return [batch.row(row) for batch in plan.batches(name, **part) for row in range(len(batch))]
+
+
+def test_tables_at_an_instant_have_what_the_events_before_it_come_to() -> None:
+    plan = Plan(11, 300, days=60)
+    until = datetime(2026, 6, 3, 12, 34, tzinfo=UTC)
+    moved = {
+        row["account_id"]: row["balance_after"]
+        for row in rows(plan, "banking.transactions", until=until, order="time")
+    }
+    accounts = rows(plan, "accounts", until=until)
+    for row in accounts:
+        assert row["balance"] == moved.get(row["account_id"], row["opening_balance"])
+    at_the_end = {row["account_id"]: row["balance"] for row in rows(plan, "accounts")}
+    assert sum(at_the_end[row["account_id"]] != row["balance"] for row in accounts) > 200
+    paid: dict[Any, Any] = {}
+    for row in rows(plan, "banking.installments", until=until, order="time"):
+        if row["payment_status"] == "PAID":
+            paid[row["loan_id"]] = row["remaining_balance"]
+    loans = rows(plan, "loans", until=until)
+    assert len(paid) > 50
+    for row in loans:
+        if row["loan_id"] in paid:
+            assert row["outstanding_balance"] == paid[row["loan_id"]]
+    # Before the first event nothing is spent.
+    for row in rows(plan, "credit_cards", until="2026-05-01T00:00:00Z"):
+        assert row["available_limit"] == row["credit_limit"]
+    assert rows(plan, "credit_cards", until=plan.as_of) == rows(plan, "credit_cards")
+
+
 # --- what cannot be
 
 

@@ -84,7 +84,8 @@ class Plan:
         ``order="time"`` sorts the events of a stream by (time, row of the account, card or loan, place
         among its events); ``since`` and ``until`` leave out those before one instant and from another
         on. A stream is kept in memory as a state for each account, card or loan, some 150 bytes each.
-        Raises ``OptionError`` for these with a table, whose rows have no time.
+        Rows of tables have no time: with ``until`` balances, limits and debts are those after all events
+        before, not those of the plan's end, and the order and ``since`` raise ``OptionError``.
         """
     def window(
         self,

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from ._memory import available
 from ._prefetch import Prefetch
-from .check import FinancialDataStore, MasterDataStore, memory_needed
+from .check import FinancialDataStore, MasterDataStore, memory_in_time, memory_needed
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
 from .settlement import Settlement, attach
 from .sinks.base import Order, Part, Stage, StageReport, Window, streams, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from ._core import Batch, Plan
     from .sinks.base import Check, Progress, Sink, Target, Transfer
@@ -166,8 +167,6 @@ def load(run: Load, progress: Progress, *, prefetch: bool = True) -> RunReport:
     (also Ctrl-C) carries its settlement: see ``settlement_of``. What the sinks hold in the end is
     compared in the report, not raised, and so is that they could not be counted.
     """
-    if not run.fast:
-        _check_memory(run)
     return carry_out(run, progress, Running.load, prefetch=prefetch)
 
 
@@ -177,13 +176,15 @@ def carry_out(
     work: Callable[[Running], Result],
     *,
     prefetch: bool = True,
-    open_ended: bool = False,
+    tables_at: datetime | None = None,
 ) -> Result:
     """Opens the sinks of a run, has the work done, and closes them; raises as ``load`` does.
 
-    ``open_ended`` says that what is sent to streams is only known once it is.
+    With ``tables_at`` tables have the balances of that instant, not of the plan's end, and what is sent to
+    streams is only known once it is.
     """
     began = time.perf_counter()
+    _check_memory(run)
     running: Running | None = None
     done: list[Result] = []
     try:
@@ -197,7 +198,7 @@ def carry_out(
                 workers,
                 run.order,
                 store.parents,
-                open_ended,
+                tables_at,
             )
             master = None
             if run.fast:
@@ -227,19 +228,27 @@ def carry_out(
 
 
 def _check_memory(run: Load) -> None:
-    """Refuses a standard load that does not fit into the free memory, and warns of a large one."""
+    """Refuses a load that does not fit into the free memory, and warns of a large one."""
     if run.customers * run.plan.days <= _SMALL:
         return
-    names = [*tables(), *filter(run.takes, streams())]
-    needed = memory_needed(run.plan, run.from_customer, names=names)
+    sent = [*filter(run.takes, streams())]
+    if not run.fast:
+        needed = memory_needed(run.plan, run.from_customer, names=[*tables(), *sent])
+        kept, way_out, hint = "standard mode keeps every row", "--fast", "keeps none of the events"
+    elif sent and run.order == "time":
+        needed = memory_in_time(run.plan, run.from_customer)
+        kept = "order of time keeps the state of each account, card and loan"
+        way_out, hint = "--order entity", "keeps none"
+    else:
+        return
     free = available()
-    said = f"standard mode keeps every row in memory: {needed / 1e9:.1f} GB, of which"
+    said = f"{kept} in memory: {needed / 1e9:.1f} GB, of which"
     if needed > free:
         raise ConfigurationError(
-            f"{said} {free / 1e9:.1f} GB are free; use --fast, fewer --customers or fewer --days"
+            f"{said} {free / 1e9:.1f} GB are free; use {way_out}, fewer --customers or fewer --days"
         )
     if needed > free / 4:
-        _log.warning("%s %.1f GB are free; --fast keeps none of the events", said, free / 1e9)
+        _log.warning("%s %.1f GB are free; %s %s", said, free / 1e9, way_out, hint)
 
 
 def _sinks(run: Load, window: Window) -> list[Sink]:
@@ -307,7 +316,9 @@ def _rows(batch: Batch | None) -> int | None:
 
 
 def _batches(window: Window, name: str) -> Iterator[Batch]:
-    return iter(window.plan.batches(name, window.first(name), batch_rows=_BATCH_ROWS))
+    until = window.tables_at if name in tables() else None
+    first = window.first(name)
+    return iter(window.plan.batches(name, first, batch_rows=_BATCH_ROWS, until=until))
 
 
 def _cores() -> int:

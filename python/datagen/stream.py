@@ -196,7 +196,7 @@ class Outcome:
 
 
 def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
-    """Loads the tables, sends the history, and goes on as time passes.
+    """Loads the tables as they are at the start, sends the history, and goes on as time passes.
 
     ``progress`` is a ``Progress`` and a ``StreamProgress``. Returns once the plan, ``until`` or ``duration``
     is at its end, or ``clock`` says so. Raises as ``load`` does.
@@ -208,7 +208,7 @@ def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
         clock.begin()
         return _Sending(asked, running, senders, progress, clock, began).outcome()
 
-    return loader.carry_out(asked.run, progress, work, open_ended=True)
+    return loader.carry_out(asked.run, progress, work, tables_at=asked.start)
 
 
 def _check(asked: Stream, sink: Sink) -> None:

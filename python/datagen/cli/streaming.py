@@ -174,6 +174,8 @@ def _options() -> list[click.Parameter]:
 def stream(context: click.Context, /, **options: Any) -> None:
     """Load the tables, send the history at full speed, then each event when its time comes.
 
+    Tables have the balances, limits and debts of the start; they do not follow the events.
+
     It ends with the plan (exit code 0), at --until or after --duration, and at Ctrl-C or SIGTERM once what
     was sent has arrived; a second one ends it at once. At speed 1 a stream that started now stays with the
     clock: resumed, it first sends what it has missed. Any other goes on at the time where it stopped.
@@ -397,8 +399,8 @@ class _Console(Console):
         for target in asked.run.targets.values():
             if {*target.relations} & {*tables()}:
                 self.say(
-                    "Tables have the balances, limits and debts of the plan's end "
-                    f"({plan.as_of:%Y-%m-%dT%H:%M:%SZ}); they do not follow the events."
+                    "Tables have the balances, limits and debts of "
+                    f"{instant_text(asked.start)}; they do not follow the events."
                 )
 
     def goes(self, status: Status) -> None:

@@ -17,6 +17,7 @@ from ..types import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
     from types import TracebackType
 
     from .._core import Batch, KeySet, Plan
@@ -137,8 +138,13 @@ class Window:
     workers: int
     order: Order
     parents: Callable[[str], list[KeySet]]
-    open_ended: bool = False
+    tables_at: datetime | None = None
     _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether only a part of the streams is sent, as much as is written."""
+        return self.tables_at is not None
 
     def first(self, name: str) -> int:
         """The first customer whose rows are loaded; reference rows are loaded whole."""

@@ -45,7 +45,9 @@ fn expected(
             lanes[partition as usize].push(event);
         }
     }
-    lanes.iter_mut().for_each(|lane| lane.sort_by_key(|event| event.0));
+    for lane in &mut lanes {
+        lane.sort_by_key(|event| event.0);
+    }
     lanes
 }
 

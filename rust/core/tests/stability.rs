@@ -307,7 +307,7 @@ impl Explained {
         match stream {
             "banking.card-transactions" => {
                 let owner = customer_of(rng, Product::Card, row);
-                let card = CreditCard::new(context, row, &Customer::new(context, owner));
+                let (card, _) = CreditCard::new(context, row, &Customer::new(context, owner));
                 let n = card_transaction::count(history, &card);
                 (0..n).map(|k| card_transaction::time(history, &card, k, n)).collect()
             }
@@ -329,7 +329,8 @@ impl Explained {
                     row if Some(row) == accounts.savings => AccountType::Savings,
                     _ => AccountType::Investments,
                 };
-                let account = Account::new(context, row, kind, &Customer::new(context, owner));
+                let holder = Customer::new(context, owner);
+                let (account, _) = Account::new(context, row, kind, &holder);
                 if stream == "banking.trades" {
                     let n = trade::count(history, row);
                     (0..n).map(|k| trade::time(history, &account, k, n)).collect()

@@ -82,7 +82,9 @@ impl RecordBatches {
     /// Says of pieces of which partition they are, where the packer knew of one alone.
     fn place(&self, pieces: &mut [Packed]) {
         if let Some(partition) = self.partition {
-            pieces.iter_mut().for_each(|piece| piece.partition = partition);
+            for piece in pieces {
+                piece.partition = partition;
+            }
         }
     }
 }

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::catalog::AccountType;
 use crate::entity::Context;
-use crate::entity::account::Account;
-use crate::entity::card::CreditCard;
+use crate::entity::account::{Account, Opening};
+use crate::entity::card::{CreditCard, Issue};
 use crate::entity::customer::Customer;
 use crate::entity::layout::{Block, Product};
 use crate::entity::loan::Loan;
@@ -17,7 +17,7 @@ pub(super) struct Client<'a> {
     pub history: &'a History,
     pub block: &'a Block,
     pub row: u64,
-    /// The instants of which events are wanted.
+    /// The instants of which events are wanted, and at whose end balances are.
     pub span: Range<i64>,
 }
 
@@ -54,14 +54,20 @@ impl<'a> Client<'a> {
         .filter_map(|(row, kind)| Some((row?, kind)))
     }
 
-    pub(super) fn account(&self, row: u64, kind: AccountType, customer: &Customer) -> Account {
+    pub(super) fn account(
+        &self,
+        row: u64,
+        kind: AccountType,
+        customer: &Customer,
+    ) -> (Account, Opening) {
         Account::new(self.context(), row, kind, customer)
     }
 
-    pub(super) fn card(&self) -> Option<(CreditCard, Customer)> {
+    pub(super) fn card(&self) -> Option<(CreditCard, Issue, Customer)> {
         let row = self.block.row_of(Product::Card, self.row)?;
         let holder = self.customer();
-        Some((CreditCard::new(self.context(), row, &holder), holder))
+        let (card, issue) = CreditCard::new(self.context(), row, &holder);
+        Some((card, issue, holder))
     }
 
     pub(super) fn property(&self) -> Option<(Property, Customer)> {

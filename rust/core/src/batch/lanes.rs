@@ -1,9 +1,9 @@
 //! Events in order of time.
 //!
 //! A *lane* is a stream, or one partition of its topic: the unit of state and of order. It has a
-//! cursor for each of its entities, and a calendar in which each cursor is noted once, in the slice of its
-//! next event. To make a slice, a lane sorts what is noted for it and takes the events one by one; an
-//! entity that comes again within the slice waits in a small heap. No event is made twice, moved or
+//! cursor for each of its entities, and a calendar in which each cursor is noted once, in the step of its
+//! next event. To make a slice, a lane sorts what is noted for each of its steps and takes the events one
+//! by one; an entity that comes again within the step waits in a small heap. No event is made twice, moved or
 //! merged, and a lane needs no other, so that threads can make lanes side by side.
 
 use std::any::Any;
@@ -27,6 +27,8 @@ use crate::order::SLICE_MILLIS;
 /// Events of all streams in a slice of time, as far as a sample tells: below the 100 000 that readers who
 /// take partitions in step are promised, by more than the sample errs.
 const SLICE_EVENTS: u64 = 80_000;
+/// Events of all streams in a step, of which a slice has several: so few that hardly an entity comes twice.
+const STEP_EVENTS: u64 = 8_192;
 /// Customers of which events are counted to cut the slices: enough to be right within a tenth.
 const SAMPLE: u64 = 2_000;
 /// Bits of an entity's position in its lane; the rest are milliseconds, enough for 34 years.
@@ -82,7 +84,7 @@ impl Lanes {
 
     /// Number of slices.
     pub fn slices(&self) -> usize {
-        self.slices.starts.len()
+        self.slices.len()
     }
 
     /// The lanes, without entities: those of the first stream first, and of each by partition.
@@ -107,7 +109,9 @@ impl Lanes {
             self.streams.iter().map(|(maker, count)| (maker.stream().sorted)(*count)).collect();
         for row in customers {
             let client = Client::new(history, &mut block, row, self.span.clone());
-            streams.iter_mut().for_each(|stream| stream.add(&client));
+            for stream in &mut streams {
+                stream.add(&client);
+            }
         }
         streams.into_iter().flat_map(Sorted::lanes).collect()
     }
@@ -179,14 +183,16 @@ impl StreamMaker {
     }
 }
 
-/// The slices of a span of time: whole hours, and as many of them as have some ten thousands of events.
+/// The slices of a span of time: whole hours, and as many of them as have some ten thousands of events. A
+/// slice is made in steps of fewer hours.
 #[derive(Debug)]
 pub(super) struct Slices {
     /// Where the first hour begins.
     origin: i64,
-    /// The slice of each hour.
+    /// The step of each hour.
     by_hour: Vec<u32>,
-    starts: Vec<i64>,
+    /// The first step of each slice, and the number of steps.
+    first_steps: Vec<usize>,
 }
 
 impl Slices {
@@ -214,16 +220,23 @@ impl Slices {
                 });
             }
         }
-        let (mut starts, mut by_hour, mut events) = (vec![origin], Vec::new(), 0);
-        for (hour, count) in hours.into_iter().enumerate() {
-            if events > 0 && events + count > SLICE_EVENTS {
-                starts.push(origin + hour as i64 * SLICE_MILLIS);
-                events = 0;
+        let (mut by_hour, mut first_steps) = (Vec::with_capacity(hours.len()), vec![0]);
+        let (mut step, mut of_step, mut of_slice) = (0, 0, 0);
+        for count in hours {
+            if of_slice > 0 && of_slice + count > SLICE_EVENTS {
+                step += 1;
+                first_steps.push(step);
+                (of_step, of_slice) = (0, 0);
+            } else if of_step > 0 && of_step + count > STEP_EVENTS {
+                step += 1;
+                of_step = 0;
             }
-            events += count;
-            by_hour.push(starts.len() as u32 - 1);
+            of_step += count;
+            of_slice += count;
+            by_hour.push(step as u32);
         }
-        Self { origin, by_hour, starts }
+        first_steps.push(step + 1);
+        Self { origin, by_hour, first_steps }
     }
 
     /// Whether an instant is behind the last hour.
@@ -231,9 +244,17 @@ impl Slices {
         instant - self.origin >= self.by_hour.len() as i64 * SLICE_MILLIS
     }
 
-    /// The slice of an instant of the span.
+    fn len(&self) -> usize {
+        self.first_steps.len() - 1
+    }
+
+    fn steps(&self) -> usize {
+        self.first_steps[self.len()]
+    }
+
+    /// The step of an instant of the span.
     #[inline]
-    fn at(&self, instant: i64) -> usize {
+    fn step(&self, instant: i64) -> usize {
         self.by_hour[hour(instant - self.origin)] as usize
     }
 }
@@ -316,23 +337,24 @@ struct Calendar<R: Events> {
     slices: Arc<Slices>,
     end: i64,
     cursors: Vec<R::Cursor>,
-    /// By slice, in no order.
+    /// By step, in no order.
     notes: Vec<Vec<Note>>,
-    /// The slice that is being made: what was noted for it, in order, and what has come again.
-    slice: usize,
+    /// The step after that which is being made. Of that: what was noted for it, in order, and what has
+    /// come again.
+    next_step: usize,
     noted: vec::IntoIter<Note>,
     again: BinaryHeap<Reverse<Note>>,
 }
 
 impl<R: Events> Calendar<R> {
     fn new(slices: Arc<Slices>, end: i64) -> Self {
-        let notes = (0..slices.starts.len()).map(|_| Vec::new()).collect();
+        let notes = (0..slices.steps()).map(|_| Vec::new()).collect();
         Self {
             slices,
             end,
             cursors: Vec::new(),
             notes,
-            slice: usize::MAX,
+            next_step: 0,
             noted: Vec::new().into_iter(),
             again: BinaryHeap::new(),
         }
@@ -342,16 +364,29 @@ impl<R: Events> Calendar<R> {
         Note(((time - self.slices.origin) as u64) << ENTITY_BITS | entity as u64)
     }
 
-    /// Sorts what is noted for a slice, unless it is the one that is being made.
-    fn open(&mut self, slice: usize) {
-        if self.slice != slice {
-            let mut noted = std::mem::take(&mut self.notes[slice]);
-            noted.sort_unstable();
-            (self.slice, self.noted) = (slice, noted.into_iter());
+    /// What is noted for an instant, or for a later one, is not less.
+    fn limit(&self, instant: i64) -> Note {
+        if instant >= self.end || self.slices.ends_before(instant) {
+            return Note::LAST;
         }
+        self.note(instant.max(self.slices.origin), 0)
     }
 
-    /// The first note that is before `limit`, and whether it has come again.
+    /// Whether there are events in this step, or in one before `end`, which is begun then.
+    fn begin_step(&mut self, end: usize) -> bool {
+        while self.noted.as_slice().is_empty() && self.again.is_empty() {
+            if self.next_step == end {
+                return false;
+            }
+            let mut noted = std::mem::take(&mut self.notes[self.next_step]);
+            noted.sort_unstable();
+            self.noted = noted.into_iter();
+            self.next_step += 1;
+        }
+        true
+    }
+
+    /// The first note of the step that is before `limit`, and whether it has come again.
     #[inline]
     fn first(&self, limit: Note) -> Option<(Note, bool)> {
         let noted = self.noted.as_slice().first().map(|note| (*note, false));
@@ -363,7 +398,7 @@ impl<R: Events> Calendar<R> {
         (first.0 < limit).then_some(first)
     }
 
-    /// The entity whose event is the next of the slice, if that is before `limit`.
+    /// The entity whose event is the next of the step, if that is before `limit`.
     #[inline]
     fn next_entity(&mut self, limit: Note) -> Option<usize> {
         let (note, again) = self.first(limit)?;
@@ -383,13 +418,13 @@ impl<R: Events> AnyLane for Calendar<R> {
         for cursor in *cursors {
             let time = cursor.peek().expect("an entity with an event");
             let note = self.note(time, self.cursors.len());
-            self.notes[self.slices.at(time)].push(note);
+            self.notes[self.slices.step(time)].push(note);
             self.cursors.push(cursor);
         }
     }
 
     fn peek(&mut self, slice: usize) -> Option<i64> {
-        self.open(slice);
+        self.begin_step(self.slices.first_steps[slice + 1]);
         self.first(Note::LAST).map(|(note, _)| self.slices.origin + note.time())
     }
 
@@ -400,36 +435,56 @@ impl<R: Events> AnyLane for Calendar<R> {
         limit: i64,
         batch_rows: usize,
     ) -> Option<Batch> {
-        self.open(slice);
-        let limit = if limit <= self.slices.origin {
-            return None;
-        } else if limit >= self.end || self.slices.ends_before(limit) {
-            Note::LAST
-        } else {
-            self.note(limit, 0)
-        };
+        let limit = self.limit(limit);
+        let end = self.slices.first_steps[slice + 1];
+        self.begin_step(end);
         self.first(limit)?;
-        let (noted, again) = (self.noted.as_slice(), self.again.len());
-        let due = if limit == Note::LAST {
-            noted.len() + again
+        let left = if limit == Note::LAST {
+            let noted: usize = self.notes[self.next_step..end].iter().map(Vec::len).sum();
+            noted + self.noted.len()
         } else {
-            noted.partition_point(|note| *note < limit) + again
-        };
-        let mut rows = R::with_capacity((due + due / 4).min(batch_rows));
+            self.noted.as_slice().partition_point(|note| *note < limit)
+        } + self.again.len();
+        let mut rows = R::with_capacity((left + left / 4).min(batch_rows));
         while rows.rows() < batch_rows {
-            let Some(entity) = self.next_entity(limit) else { break };
+            if let Some(note) = self.noted.as_slice().get(AHEAD) {
+                prefetch(&self.cursors[note.entity()]);
+            }
+            let Some(entity) = self.next_entity(limit) else {
+                // At the end of the step, or of what is before the limit.
+                if self.first(Note::LAST).is_none() && self.begin_step(end) {
+                    continue;
+                }
+                break;
+            };
             let cursor = &mut self.cursors[entity];
             cursor.next(history, &mut rows);
             let Some(time) = cursor.peek().filter(|time| *time < self.end) else { continue };
-            let (note, at) = (self.note(time, entity), self.slices.at(time));
-            if at == slice {
+            let (note, step) = (self.note(time, entity), self.slices.step(time));
+            if step < self.next_step {
                 self.again.push(Reverse(note));
             } else {
-                self.notes[at].push(note);
+                self.notes[step].push(note);
             }
         }
         Some(rows.finish())
     }
+}
+
+/// How many events before its own a cursor is asked for: about as long as memory takes.
+const AHEAD: usize = 10;
+
+/// Asks for the memory of a value that is read soon.
+#[inline]
+fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..size_of::<T>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the address is within the value, and nothing is read that the program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast::<i8>().add(line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
 }
 
 /// Iterates the events of lanes slice by slice, and in each stream by stream.

@@ -138,10 +138,11 @@ impl Rows for AccountColumns {
     fn push_client(&mut self, client: &Client<'_>) {
         let customer = client.customer();
         for (row, kind) in client.accounts() {
-            let account = client.account(row, kind, &customer);
-            let mut ledger = Ledger::new(client.history, account.clone());
-            ledger.drain(client.history);
-            self.push(client.context(), &account, &customer, ledger.balance());
+            let (account, opening) = client.account(row, kind, &customer);
+            let mut ledger = Ledger::new(client.history, account, opening.balance);
+            ledger.skip_until(client.history, client.span.end);
+            let (account, balance) = (ledger.account(), ledger.balance());
+            self.push(client.context(), account, opening, &customer, balance);
         }
     }
 }
@@ -150,9 +151,10 @@ impl Rows for CreditCardColumns {
     const COUNT: Count = Count::Before(|block, customer| block.row(Product::Card, customer));
 
     fn push_client(&mut self, client: &Client<'_>) {
-        if let Some((card, holder)) = client.card() {
-            let available = card_transaction::available_limit(client.history, card);
-            self.push(client.context(), &card, &holder, available);
+        if let Some((card, issue, holder)) = client.card() {
+            let (history, at) = (client.history, client.span.end);
+            let available = card_transaction::available_limit(history, card, at);
+            self.push(client.context(), &card, &issue, &holder, available);
         }
     }
 }
@@ -163,7 +165,7 @@ impl Rows for LoanColumns {
     fn push_client(&mut self, client: &Client<'_>) {
         if let Some((loan, borrower)) = client.loan() {
             let mut repayment = Repayment::new(client.history, loan);
-            repayment.drain(client.history);
+            repayment.skip_until(client.history, client.span.end);
             let (outstanding, status) = repayment.standing();
             self.push(client.context(), &loan, &borrower, outstanding, status);
         }
@@ -181,7 +183,8 @@ impl Events for TransactionColumns {
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Ledger> {
         let customer = client.customer();
         client.accounts().map(move |(row, kind)| {
-            Ledger::new(client.history, client.account(row, kind, &customer))
+            let (account, opening) = client.account(row, kind, &customer);
+            Ledger::new(client.history, account, opening.balance)
         })
     }
 }
@@ -195,7 +198,7 @@ impl Events for CardTransactionColumns {
     };
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Purchases> {
-        client.card().map(|(card, _)| Purchases::new(client.history, card)).into_iter()
+        client.card().map(|(card, ..)| Purchases::new(client.history, card)).into_iter()
     }
 }
 

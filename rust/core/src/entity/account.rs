@@ -27,30 +27,35 @@ columns! {
     }
 }
 
-/// An account: what its events depend on.
+/// An account: what its events depend on. There are many in memory at a time.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// Row in the table.
     pub row: u64,
     /// Id.
     pub id: [u8; 16],
-    /// Kind.
-    pub kind: AccountType,
-    status: AccountStatus,
     /// Income of its customer, in centavos a month.
     pub income: i64,
-    /// Who pays that income.
-    pub payer: Payer,
-    /// Centavos.
-    pub opening_balance: i64,
     /// Centavos.
     pub overdraft_limit: i64,
-    /// Kind of the registered key.
-    pub pix_key: Option<AccountPixKeyType>,
     /// Row of its customer.
     pub holder: u64,
     /// Where the customer lives.
     home: &'static City,
+    /// Kind.
+    pub kind: AccountType,
+    /// Who pays the income.
+    pub payer: Payer,
+    /// Kind of the registered key.
+    pub pix_key: Option<AccountPixKeyType>,
+}
+
+/// What an account has besides.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    status: AccountStatus,
+    /// Balance before the first event, in centavos.
+    pub balance: i64,
     opened_at: i64,
 }
 
@@ -92,7 +97,12 @@ pub fn is_closed(context: &Context, row: u64, kind: AccountType) -> bool {
 
 impl Account {
     /// The account of a row.
-    pub fn new(context: &Context, row: u64, kind: AccountType, customer: &Customer) -> Self {
+    pub fn new(
+        context: &Context,
+        row: u64,
+        kind: AccountType,
+        customer: &Customer,
+    ) -> (Self, Opening) {
         let [state, money, key, opened] = context.rng.four(Domain::Account, row, 0, 0);
         let (state, overdraft) = state.halves();
         let income = customer.income;
@@ -110,27 +120,25 @@ impl Account {
         let overdraft_limit = income * percent as u64 / 100;
         let opening_balance = log_normal(money.halves().0, median, sigma) as i64;
         let days = ((context.plan.start() - customer.created_at) / DAY - 1).max(1) as u64;
-        Self {
+        let account = Self {
             row,
             id: context.id(Domain::Account, row),
-            kind,
-            status,
             income: income as i64,
-            payer: customer.payer(),
-            opening_balance: if status == AccountStatus::Closed { 0 } else { opening_balance },
             // Limits are rounded to R$ 100.
             overdraft_limit: if checking { (overdraft_limit / 10_000 * 10_000) as i64 } else { 0 },
-            pix_key: (checking && key.halves().1.chance(8_500)).then(|| pix_key_type(key)),
             holder: customer.row,
             home: customer.city,
-            opened_at: if checking {
-                customer.created_at + (opened.0 & 0xF_FFFF) as i64
-            } else {
-                customer.created_at
-                    + DAY * opened.below(days) as i64
-                    + (opened.0 & 0xFF_FFFF) as i64
-            },
-        }
+            kind,
+            payer: customer.payer(),
+            pix_key: (checking && key.halves().1.chance(8_500)).then(|| pix_key_type(key)),
+        };
+        let opened_at = if checking {
+            customer.created_at + (opened.0 & 0xF_FFFF) as i64
+        } else {
+            customer.created_at + DAY * opened.below(days) as i64 + (opened.0 & 0xFF_FFFF) as i64
+        };
+        let balance = if status == AccountStatus::Closed { 0 } else { opening_balance };
+        (account, Opening { status, balance, opened_at })
     }
 }
 
@@ -152,6 +160,7 @@ impl AccountColumns {
         &mut self,
         context: &Context,
         account: &Account,
+        opening: Opening,
         customer: &Customer,
         balance: i64,
     ) {
@@ -167,12 +176,12 @@ impl AccountColumns {
         self.account_type.push(account.kind);
         self.branch.push_ascii(&branch);
         self.account_number.push_ascii(&number);
-        self.status.push(account.status);
-        self.opening_balance.push(account.opening_balance);
+        self.status.push(opening.status);
+        self.opening_balance.push(opening.balance);
         self.balance.push(balance);
         self.overdraft_limit.push(account.overdraft_limit);
         self.pix_key_type.push(account.pix_key);
         self.pix_key.push(account.pix_key(context).as_deref());
-        self.opened_at.push(account.opened_at);
+        self.opened_at.push(opening.opened_at);
     }
 }

@@ -32,21 +32,26 @@ columns! {
 /// Characters that fit on a card (ISO/IEC 7813).
 const EMBOSSED: usize = 26;
 
-/// A credit card: what its events depend on.
+/// A credit card: what its events depend on. There are many in memory at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct CreditCard {
     /// Row in the table.
     pub row: u64,
     /// Id.
     pub id: [u8; 16],
-    brand: Brand,
-    number: [u8; 16],
     /// Centavos.
     pub limit: i64,
-    /// Day of the month on which the bill closes, 1 to 28.
-    pub closing_day: u32,
     /// Where its holder lives.
     pub(crate) home: &'static City,
+    /// Day of the month on which the bill closes, 1 to 28.
+    pub closing_day: u32,
+}
+
+/// What a card has besides.
+#[derive(Debug, Clone, Copy)]
+pub struct Issue {
+    brand: Brand,
+    number: [u8; 16],
     status: CardStatus,
     /// Months from issue to expiry.
     validity: i32,
@@ -69,7 +74,7 @@ pub fn is_cancelled(context: &Context, row: u64) -> bool {
 
 impl CreditCard {
     /// The card of a row.
-    pub fn new(context: &Context, row: u64, holder: &Customer) -> Self {
+    pub fn new(context: &Context, row: u64, holder: &Customer) -> (Self, Issue) {
         let [[brand, prefix, money, dates], [issued, state, ..]] =
             context.rng.fours(Domain::CreditCard, row, 0);
         let brand = match brand.below(1000) {
@@ -97,21 +102,26 @@ impl CreditCard {
         let days = ((context.plan.start() - holder.created_at) / DAY - 1).max(1);
         let latest_days = days.min(4 * 365);
         let ago = 1 + issued.below(latest_days as u64) as i64;
-        Self {
+        let card = Self {
             row,
             id: context.id(Domain::CreditCard, row),
+            limit: limit as i64,
+            home: holder.city,
+            closing_day: 1 + closing.below(28),
+        };
+        let issue = Issue {
             brand,
             number,
-            limit: limit as i64,
-            closing_day: 1 + closing.below(28),
-            home: holder.city,
             status: status(state),
             // Valid for five to eight years.
             validity: 12 * (5 + years.below(4) as i32),
             issued_at: context.plan.start() - ago * DAY + (issued.0 & 0x1FF_FFFF) as i64,
-        }
+        };
+        (card, issue)
     }
+}
 
+impl Issue {
     fn number(&self) -> &[u8] {
         &self.number[..if self.brand == Brand::Amex { 15 } else { 16 }]
     }
@@ -154,6 +164,7 @@ impl CreditCardColumns {
         &mut self,
         context: &Context,
         card: &CreditCard,
+        issue: &Issue,
         holder: &Customer,
         available: i64,
     ) {
@@ -161,14 +172,14 @@ impl CreditCardColumns {
             let (year, month, _) = from_days(local_day(instant));
             year * 12 + month as i32 - 1
         };
-        let issued = month(card.issued_at);
+        let issued = month(issue.issued_at);
         // A card that would have expired has been renewed under its number.
-        let renewals = (month(context.plan.as_of()) - issued) / card.validity;
-        let expiry = issued + card.validity * (1 + renewals);
+        let renewals = (month(context.plan.as_of()) - issued) / issue.validity;
+        let expiry = issued + issue.validity * (1 + renewals);
         self.card_id.push(card.id);
         self.customer_id.push(context.id(Domain::Customer, holder.row));
-        self.brand.push(card.brand);
-        self.card_number.push_ascii(card.number());
+        self.brand.push(issue.brand);
+        self.card_number.push_ascii(issue.number());
         self.holder_name.push_ascii(&embossed(holder));
         self.expiry_month.push((expiry.rem_euclid(12) + 1) as i16);
         self.expiry_year.push(expiry.div_euclid(12) as i16);
@@ -177,7 +188,7 @@ impl CreditCardColumns {
         self.closing_day.push(card.closing_day as i16);
         // The bill is due ten days after it closes.
         self.due_day.push(((card.closing_day + 9) % 28 + 1) as i16);
-        self.status.push(card.status);
-        self.issued_at.push(card.issued_at);
+        self.status.push(issue.status);
+        self.issued_at.push(issue.issued_at);
     }
 }

@@ -20,8 +20,9 @@ pub(super) struct Due {
 #[derive(Debug, Clone)]
 pub(super) struct Dues {
     all: Box<[Packed]>,
-    /// The first that has not been passed.
-    next: u32,
+    /// How many have been passed, and the next, which is looked at for every event.
+    passed: u32,
+    next: Packed,
 }
 
 /// The number of the event in 16 bits (an entity has 5 084 at the most), which of the things it is in 8,
@@ -30,6 +31,9 @@ pub(super) struct Dues {
 struct Packed(u64);
 
 impl Packed {
+    /// Of no event.
+    const NONE: Self = Self(u64::MAX);
+
     fn new(k: u32, what: usize, since_start: i64) -> Self {
         debug_assert!(k < 1 << 16 && what < 1 << 8 && since_start < 1 << 40);
         Self(u64::from(k) << 48 | (what as u64) << 40 | since_start as u64)
@@ -66,24 +70,27 @@ impl Dues {
         }
         dues.sort_unstable();
         dues.dedup_by_key(|due| due.k());
-        Self { all: dues.into_boxed_slice(), next: 0 }
+        let mut dues = Self { all: dues.into_boxed_slice(), passed: 0, next: Packed::NONE };
+        dues.pass_until(0);
+        dues
     }
 
     /// What is due in the place of event `k`, where all before it were passed.
     #[inline]
     pub(super) fn at(&self, history: &History, k: u32) -> Option<Due> {
-        let next = self.all.get(self.next as usize)?;
-        (next.k() == k).then(|| next.due(history.context.plan.start()))
+        (self.next.k() == k).then(|| self.next.due(history.context.plan.start()))
     }
 
     /// Passes what is due next.
     #[inline]
-    pub(super) const fn pass(&mut self) {
-        self.next += 1;
+    pub(super) fn pass(&mut self) {
+        self.passed += 1;
+        self.next = self.all.get(self.passed as usize).copied().unwrap_or(Packed::NONE);
     }
 
     /// Passes, or comes back to, all before event `k`.
     pub(super) fn pass_until(&mut self, k: u32) {
-        self.next = self.all.partition_point(|due| due.k() < k) as u32;
+        self.passed = self.all.partition_point(|due| due.k() < k) as u32;
+        self.next = self.all.get(self.passed as usize).copied().unwrap_or(Packed::NONE);
     }
 }

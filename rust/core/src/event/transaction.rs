@@ -248,8 +248,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// All movements of an account of this history.
-    pub fn new(history: &History, account: Account) -> Self {
+    /// All movements in this history of an account with a balance, in centavos.
+    pub fn new(history: &History, account: Account, balance: i64) -> Self {
         let n = count(history, &account);
         let routine = Routine::new(history, &account);
         let dues = routine.dues(history, &history.movements.parts(n), n);
@@ -258,7 +258,7 @@ impl Ledger {
             k: 0,
             time: 0,
             draws: draws(history, account.row, 0),
-            balance: account.opening_balance,
+            balance,
             dues,
             habits: routine.habits,
             salaried: routine.is_paid(),
@@ -266,6 +266,11 @@ impl Ledger {
         };
         ledger.time = ledger.time_of_next(history);
         ledger
+    }
+
+    /// The account.
+    pub const fn account(&self) -> &Account {
+        &self.account
     }
 
     /// The balance after the events so far.

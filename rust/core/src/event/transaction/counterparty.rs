@@ -32,6 +32,7 @@ pub(super) struct Counterparty {
 
 impl Counterparty {
     /// Someone drawn.
+    #[inline]
     fn new([who, given, last, document]: [Word; 4]) -> Self {
         let reference = reference();
         let (firm, kind) = who.halves();
@@ -49,6 +50,7 @@ impl Counterparty {
         Self { other, ispb: reference.banks.pick(document).ispb }
     }
 
+    #[inline]
     fn person(given: Word, last: Word, document: Word) -> Other {
         let reference = reference();
         // Adults younger than most: born since the sixties.
@@ -84,6 +86,8 @@ impl Counterparty {
 }
 
 /// The other side of a movement, if it has one.
+#[expect(clippy::inline_always, reason = "what comes back through memory is waited for")]
+#[inline(always)]
 pub(super) fn counterparty(
     account: &Account,
     movement: &Movement,

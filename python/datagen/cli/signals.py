@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Postponed", "Terminated", "ignore", "last_words", "listen"]
 
 _NAMES: Final = ("SIGTERM", "SIGHUP")
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 #: Seconds for which a run that is ending is not broken off.
 _LAST_WORDS: Final = 2.0
 
@@ -83,8 +84,8 @@ class Postponed:
         return KeyboardInterrupt() if self._number == signal.SIGINT else Terminated(self._number)
 
     def now(self) -> float:
-        """By a clock that does not jump."""
-        return time.monotonic()
+        """By a clock that does not jump, and goes on while the machine sleeps where there is one."""
+        return time.clock_gettime(_CLOCK)
 
     def sleep(self, seconds: float) -> None:
         try:

@@ -282,6 +282,23 @@ def test_a_stream_goes_on_exactly_where_it_ended(end: float, tmp_path: Path) -> 
     assert sum(Position.read(file).events.values()) == len(planned())
 
 
+def test_a_stream_that_ends_without_an_answer_keeps_the_position_before(tmp_path: Path) -> None:
+    file = tmp_path / "position.json"
+    clock = FakeClock(ends_at=1_012.0)
+    kept = Keeping(clock, silent=range(1_010, 1_000_000))
+    outcome, _ = streamed(clock, kept, speed=3_600.0, file=file)
+    assert not outcome.settled
+    assert 1_020 <= clock.time < 1_024
+    before = Position.read(file)
+    assert before.time <= START + timedelta(hours=10)
+    assert max(when for _, when, _ in kept.events) >= millis_of(before.time)
+    later = FakeClock()
+    more = replace(kept, clock=later)
+    streamed(later, more, speed=1e6, from_position=before)
+    assert len(more.ids) == len(planned())
+    assert {*more.ids} == {*planned()}
+
+
 def test_events_that_a_lost_process_has_sent_are_not_sent_again(tmp_path: Path) -> None:
     file = tmp_path / "position.json"
     clock = FakeClock(ends_at=1_007.0)

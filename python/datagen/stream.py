@@ -263,6 +263,8 @@ class _Sending:
             if marks.get(sink.stage.name)
         }
         self._position = self._place()
+        #: Whether a stream that ends has waited for answers in vain.
+        self._lost = False
         #: Whether anything was sent since it was last known to be there.
         self._dirty = True
         self._sending_since = self._live_since = self._settled_at = clock.now()
@@ -391,7 +393,8 @@ class _Sending:
         """Now and then waits for what was sent, keeps the position, and says how it goes."""
         now = self._clock.now()
         if settle and now - self._settled_at >= (_SETTLED_EVERY if self._dirty else _IDLE):
-            self._settle()
+            if not self._settle():
+                return
             self._keep()
             now = self._settled_at = self._clock.now()
             self._dirty = False
@@ -405,6 +408,7 @@ class _Sending:
             while not sink.settle(0.1):
                 waited = self._clock.now() - began
                 if self._clock.ended and waited >= _LAST_ANSWERS:
+                    self._lost = True
                     return False
                 if waited >= _SILENT and self._clock.now() - self._told[0] >= 1.0:
                     trouble = sink.trouble()
@@ -459,7 +463,7 @@ class _Sending:
         self._told = (self._clock.now(), self._total(), self._time)
 
     def _finish(self) -> Outcome:
-        settled = self._settle()
+        settled = not self._lost and self._settle()
         if settled:
             self._keep()
         status = self._status()

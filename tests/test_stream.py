@@ -460,6 +460,23 @@ def test_stdout_has_the_events_of_the_plan_and_nothing_else() -> None:
     assert "the plan is at its end" in done.err
 
 
+def test_stdout_alone_needs_no_service_whatever_the_environment_says(tmp_path: Path) -> None:
+    file = tmp_path / "position.json"
+    nowhere = {
+        "DATAGEN_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "DATAGEN_POSTGRES_URL": "postgresql://127.0.0.1:1/x",
+    }
+    times = ("--start", "2026-06-20T00:00:00Z", "--speed", "1e7", "--until")
+    first = (*times, "2026-06-21T00:00:00Z", "--position", file)
+    done = run(*STREAM, "--stdout", *SMALL, *first, timeout=60, **nowhere)
+    assert done.code == 0, done
+    more = ("--resume", "--position", file, "--until", "2026-07-01T00:00:00Z")
+    later = run(*STREAM, *more, timeout=60, **nowhere)
+    assert later.code == 0, later
+    found = idents(lines_of(done.out + later.out))
+    assert sorted(found) == sorted(planned(SMALL_PLAN))
+
+
 def test_a_reader_of_stdout_may_go() -> None:
     with started(*STREAM, "--stdout", *SMALL, "--start", "2026-06-25T12:00:00Z") as process:
         assert process.stdout is not None

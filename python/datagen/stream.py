@@ -338,7 +338,7 @@ class _Sending:
         self._clock.sleep(max(min(max(seconds, _TICK), end), 0.0))
 
     def _go_live(self) -> None:
-        if self._total():
+        if any(self._sent.values()):
             # The history is sent.
             self._tell()
         asked, now = self._asked, self._clock.now()

@@ -109,7 +109,7 @@ def _options() -> list[click.Parameter]:
             "--stdout",
             is_flag=True,
             help="Print events, a JSON object a line; all else goes to stderr. PostgreSQL and Kafka "
-            "then take part only where their address is given.",
+            "then take part only where the command names their address.",
         )
     )
     moments = [
@@ -300,14 +300,17 @@ def _choose_plan(options: dict[str, Any], start: datetime) -> None:
 
 
 def _leave_out_unnamed(context: click.Context, options: dict[str, Any]) -> None:
-    """With ``--stdout``, sinks take part only where the user has named their address."""
+    """With ``--stdout``, sinks take part only where their address was typed."""
     if options["local"]:
         return
+    typed = click.core.ParameterSource.COMMANDLINE
     for name in SINKS:
         sink = options_of(name)
         skip = sink.skip.removeprefix("--").replace("-", "_")
-        if skip in options and not any(is_given(context, one) for one in sink.addresses):
+        named = any(context.get_parameter_source(one) is typed for one in sink.addresses)
+        if skip in options and not named:
             options[skip] = True
+            context.set_parameter_source(skip, typed)
 
 
 def _kept(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:

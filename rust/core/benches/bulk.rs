@@ -13,12 +13,14 @@ use datagen_core::batch::Bank;
 use datagen_core::catalog::{Relation, STREAMS, Topic, relation};
 use datagen_core::column::Batch;
 use datagen_core::encode::kafka::{
-    BatchBuilder, Codec, Compressor, Header, Limits, Producer, Records, Timestamps, partition,
-    rows_by_partition, set_producer,
+    BatchBuilder, Codec, Compressor, EventFormat, Events, Header, Limits, Packed, Packer, Producer,
+    Records, Timestamps, partition, rows_by_partition, set_producer,
 };
 use datagen_core::encode::{Encoded, Format, encode, text};
 use datagen_core::keys::KeySet;
+use datagen_core::order::TimeOrder;
 use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
 const CUSTOMERS: u64 = 10_000;
 /// Columns of so many rows stay in a processor's second-level cache, or nearly.
@@ -51,6 +53,7 @@ fn main() {
     chains(&mut group, &bank, &streams);
     group.finish();
     codecs(&mut criterion, &bank, &streams[0]);
+    lz4(&mut criterion, &bank);
     criterion.final_summary();
 }
 
@@ -268,4 +271,68 @@ fn codecs(criterion: &mut Criterion, bank: &Arc<Bank>, stream: &Stream) {
         });
     }
     group.finish();
+}
+
+/// LZ4 of the record batches of all streams in their natural mix, beside a search of all their bytes by
+/// `lz4_flex`; in the order of the entities and in that of time. Bytes go to standard output.
+fn lz4(criterion: &mut Criterion, bank: &Arc<Bank>) {
+    /// Few enough that what is compressed was written a moment ago, as in a producer.
+    const ENTITIES: u64 = 2_000;
+    const HEADER: usize = 61;
+    const BLOCK: usize = 64 * 1024;
+    const FORMAT: EventFormat = EventFormat {
+        value: Format::Avro { schema_id: Some(1) },
+        cloudevents: true,
+        content_type: true,
+        timestamp: None,
+    };
+    let made =
+        |stream| bank.batches(stream, 0..ENTITIES, ROWS).expect("a valid range").map(Arc::new);
+    let by_entity: Vec<Arc<Batch>> = STREAMS.into_iter().flat_map(made).collect();
+    let in_time: Vec<Arc<Batch>> = TimeOrder::new(by_entity.clone(), ROWS).map(Arc::new).collect();
+    for (order, batches) in [("by entity", by_entity), ("in time", in_time)] {
+        let count: u64 = batches.iter().map(|batch| batch.rows() as u64).sum();
+        let events: Vec<Vec<Events>> = STREAMS
+            .iter()
+            .map(|stream| {
+                let of_stream = |batch: &&Arc<Batch>| batch.relation().name == stream.name;
+                batches.iter().filter(of_stream).map(|batch| Events::new(batch, FORMAT)).collect()
+            })
+            .collect();
+        // Batches of equal length before compression, so that records and blocks are the same.
+        let pack = |codec| -> Vec<Packed> {
+            let size = if codec == Codec::None { HALF_MIB } else { HALF_MIB / 3 };
+            let mut out = Vec::new();
+            for events in &events {
+                let mut packer = Packer::new(PARTITIONS, size, codec);
+                for events in events {
+                    packer.push(events, &mut out);
+                }
+                (0..PARTITIONS).for_each(|number| packer.finish(number, &mut out));
+            }
+            out
+        };
+        let plain = pack(Codec::None);
+        let mut table = CompressTable::large();
+        let mut room = vec![0; get_maximum_output_size(BLOCK)];
+        let mut search = |plain: &Packed| -> usize {
+            let blocks = plain.bytes[HEADER..].chunks(BLOCK);
+            let len = |block| compress_into_with_table(block, &mut room, &mut table);
+            blocks.map(len).map(|len| 4 + len.expect("room for a block")).sum()
+        };
+        let searched: usize = plain.iter().map(&mut search).sum();
+        let guided: usize = pack(Codec::Lz4).iter().map(|one| one.bytes.len() - HEADER).sum();
+        let [searched, guided] = [searched, guided].map(|bytes| bytes as u64 * 1_000 / count);
+        println!("{order}, bytes of 1 000 events: {searched} by lz4_flex, {guided} by ours");
+
+        let mut group = criterion.benchmark_group(format!("lz4, {order}"));
+        group.throughput(Throughput::Elements(count));
+        // The second less the first is what compression takes.
+        group.bench_function("records and CRC", |bencher| bencher.iter(|| pack(Codec::None)));
+        group.bench_function("records, lz4 and CRC", |bencher| bencher.iter(|| pack(Codec::Lz4)));
+        group.bench_function("lz4_flex", |bencher| {
+            bencher.iter(|| plain.iter().map(&mut search).sum::<usize>());
+        });
+        group.finish();
+    }
 }

@@ -26,6 +26,7 @@
 mod batch;
 mod codec;
 mod event;
+mod lz4;
 mod pack;
 mod partition;
 mod record;

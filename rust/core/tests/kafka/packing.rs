@@ -9,6 +9,7 @@ use datagen_core::catalog::STREAMS;
 use datagen_core::column::Batch;
 use datagen_core::encode::Format;
 use datagen_core::encode::kafka::{Codec, EventFormat, Events, Packed, Packer, partition};
+use datagen_core::order::TimeOrder;
 use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
 
 use super::model::read;
@@ -158,4 +159,55 @@ fn a_fresh_start_makes_the_same_batches_whatever_came_before() {
     pack(&mut packer, &batches(3), FORMAT);
     packer.restart();
     assert_eq!(bytes(pack(&mut packer, &batches(1), FORMAT)), alone);
+}
+
+/// Batches of a stream in order of time.
+fn in_time(batches: Vec<Batch>) -> Vec<Batch> {
+    TimeOrder::new(batches.into_iter().map(Arc::new).collect(), 500).collect()
+}
+
+/// The compressor for LZ4 knows our records: a reader gets them as they are, whatever their parts.
+#[test]
+fn lz4_of_our_records_reads_back() {
+    // Where a batch ends depends on the codec: records are compared from the first to the last.
+    let read_all = |codec, batches: &[Batch], format| -> Vec<_> {
+        let packed = pack(&mut Packer::new(1, 100_000, codec), batches, format);
+        let records = packed.into_iter().flat_map(|one| read(&Bytes::from(one.bytes)));
+        records.map(|one| (one.timestamp, one.key, one.value, one.headers)).collect()
+    };
+    for stream in 0..STREAMS.len() {
+        for batches in [batches(stream), in_time(batches(stream))] {
+            for value in [FORMAT.value, Format::Json] {
+                for cloudevents in [true, false] {
+                    let timestamp = (!cloudevents).then_some(7);
+                    let content_type = cloudevents;
+                    let format = EventFormat { value, cloudevents, content_type, timestamp };
+                    let records = read_all(Codec::Lz4, &batches, format);
+                    assert!(records == read_all(Codec::None, &batches, format), "{format:?}");
+                }
+            }
+        }
+    }
+}
+
+/// What is gained in time is not lost in bytes: the same records by `lz4_flex`, which searches them all.
+#[test]
+fn lz4_is_nearly_as_short_as_by_a_search() {
+    const HEADER: usize = 61;
+    let format = EventFormat { content_type: true, timestamp: None, ..FORMAT };
+    for (time, most) in [(false, 110), (true, 106)] {
+        let (mut ours, mut searched) = (0, 0);
+        for stream in 0..STREAMS.len() {
+            let batches = if time { in_time(batches(stream)) } else { batches(stream) };
+            let len = |codec, compressed: fn(&[u8]) -> usize| -> usize {
+                let packed = pack(&mut Packer::new(1, 400_000, codec), &batches, format);
+                packed.iter().map(|one| compressed(&one.bytes[HEADER..])).sum()
+            };
+            ours += len(Codec::Lz4, <[u8]>::len);
+            searched += len(Codec::None, |plain| {
+                plain.chunks(65_536).map(|block| 4 + lz4_flex::block::compress(block).len()).sum()
+            });
+        }
+        assert!(ours * 100 <= searched * most, "{ours} bytes for {searched}, in time: {time}");
+    }
 }

@@ -1,10 +1,9 @@
 //! Compression of the records of a batch, at the levels that are Kafka's defaults.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use lz4_flex::block::{
-    CompressTable, compress_into_with_table, decompress, get_maximum_output_size,
-};
 use snap::raw::{Decoder, Encoder, max_compress_len};
+
+use super::lz4::{self, Lz4};
 
 /// How records are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,23 +60,7 @@ impl Codec {
                     left = rest;
                 }
             }
-            Self::Lz4 => {
-                let mut left = bytes.strip_prefix(&LZ4_DESCRIPTOR)?;
-                loop {
-                    let (len, rest) = left.split_first_chunk()?;
-                    let len = u32::from_le_bytes(*len);
-                    if len == LZ4_END {
-                        break;
-                    }
-                    let (block, rest) = rest.split_at_checked((len & !LZ4_PLAIN) as usize)?;
-                    if len & LZ4_PLAIN == 0 {
-                        out.extend(decompress(block, BLOCK).ok()?);
-                    } else {
-                        out.extend_from_slice(block);
-                    }
-                    left = rest;
-                }
-            }
+            Self::Lz4 => lz4::decompress(bytes, &mut out)?,
             Self::Zstd => out = zstd::stream::decode_all(bytes).ok()?,
         }
         Some(out)
@@ -95,7 +78,7 @@ enum State {
     None,
     Gzip(Compress),
     Snappy(Box<Encoder>),
-    Lz4(CompressTable),
+    Lz4(Lz4),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
@@ -108,7 +91,7 @@ impl Compressor {
             Codec::None => State::None,
             Codec::Gzip => State::Gzip(Compress::new_gzip(GZIP_LEVEL, GZIP_WINDOW_BITS)),
             Codec::Snappy => State::Snappy(Box::new(Encoder::new())),
-            Codec::Lz4 => State::Lz4(CompressTable::large()),
+            Codec::Lz4 => State::Lz4(Lz4::new()),
             Codec::Zstd => {
                 State::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL).expect("a level of zstd"))
             }
@@ -134,7 +117,7 @@ impl Compressor {
             State::None => out.extend_from_slice(bytes),
             State::Gzip(state) => gzip(state, bytes, out),
             State::Snappy(state) => snappy(state, bytes, room, out),
-            State::Lz4(table) => lz4(table, bytes, room, out),
+            State::Lz4(state) => state.compress(bytes, out),
             State::Zstd(state) => {
                 let room = at_least(room, zstd::zstd_safe::compress_bound(bytes.len()));
                 let len = state.compress_to_buffer(bytes, room).expect(ROOM);
@@ -148,15 +131,8 @@ impl Compressor {
 const GZIP_WINDOW_BITS: u8 = 15;
 /// snappy-java: a name, the version of the format, and the least version that reads it.
 const SNAPPY_HEADER: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
-/// LZ4: a magic number; version 1, independent blocks without checksums, neither the length nor a
-/// checksum of the content; blocks of up to 64 KiB; and the second byte of the xxHash-32 of both.
-const LZ4_DESCRIPTOR: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
-/// Marks a block of LZ4 as it was, because it would not get shorter.
-const LZ4_PLAIN: u32 = 1 << 31;
-/// Where the next block of LZ4 would have its length.
-const LZ4_END: u32 = 0;
-/// The longest block of LZ4 by its descriptor. Readers of Snappy take blocks of any length (Kafka writes
-/// 32 KiB): in these, which are as far as Snappy looks back, our events come to a twentieth less.
+/// Readers of Snappy take blocks of any length (Kafka writes 32 KiB): in these, which are as far as Snappy
+/// looks back, our events come to a twentieth less.
 const BLOCK: usize = 64 * 1024;
 
 const ROOM: &str = "room for bytes that do not compress";
@@ -206,22 +182,4 @@ fn snappy(state: &mut Encoder, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u
         out.extend_from_slice(&(len as u32).to_be_bytes());
         out.extend_from_slice(&room[..len]);
     }
-}
-
-/// LZ4 Frame Format 1.6, as Kafka's `Lz4BlockOutputStream` writes it: a descriptor, blocks with
-/// their length before them, and a length of 0. Kafka reads blocks that are independent, and no other.
-fn lz4(table: &mut CompressTable, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&LZ4_DESCRIPTOR);
-    for block in bytes.chunks(BLOCK) {
-        let room = at_least(room, get_maximum_output_size(BLOCK));
-        let len = compress_into_with_table(block, room, table).expect(ROOM);
-        if len < block.len() {
-            out.extend_from_slice(&(len as u32).to_le_bytes());
-            out.extend_from_slice(&room[..len]);
-        } else {
-            out.extend_from_slice(&(block.len() as u32 | LZ4_PLAIN).to_le_bytes());
-            out.extend_from_slice(block);
-        }
-    }
-    out.extend_from_slice(&LZ4_END.to_le_bytes());
 }

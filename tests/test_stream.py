@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import re
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
@@ -25,6 +29,7 @@ from datagen.sinks.base import Check, Sink, Stage, streams
 from datagen.stream import Delays, Stream, stream
 from datagen.types import catalogue
 from records import read_topics
+from services._net import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -618,6 +623,26 @@ def test_metrics_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'datagen[metrics]'" in str(done.exception)
 
 
+def test_metrics_are_served_on_this_machine() -> None:
+    pytest.importorskip("prometheus_client")
+    port = free_port()
+    options = ("--stdout", *SMALL, "--start", "2026-06-20T12:00:00Z", "--metrics", port)
+    with started(*STREAM, *options) as process:
+        assert process.stdout is not None
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        deadline, text = time.monotonic() + 20, ""
+        while "datagen_live 1.0" not in text:
+            assert process.poll() is None
+            assert time.monotonic() < deadline, text
+            time.sleep(0.1)
+            with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+                text = page.read().decode()
+        process.terminate()
+        assert process.wait(timeout=10) == 143
+    sent = re.findall(r'^datagen_events_total\{stream="[a-z.-]+"\} ([0-9.]+)$', text, re.MULTILINE)
+    assert sum(map(float, sent)) == len(planned(SMALL_PLAN, until="2026-06-20T12:00:00Z"))
+
+
 # --- with a broker
 
 
@@ -689,10 +714,10 @@ def test_tables_are_committed_first_and_as_of_the_start(
     assert done.code == 0, done
     assert "they do not follow the events" in done.out
     with psycopg.connect(pg_dsn) as connection:
-        found = dict(connection.execute("SELECT account_id, balance FROM accounts").fetchall())
-    assert found == {
-        row["account_id"]: row["balance"] for row in rows(SMALL_PLAN, "accounts", until=start)
-    }
+        query = "SELECT account_id, balance FROM accounts"
+        found: list[Any] = connection.execute(query).fetchall()
+    accounts = rows(SMALL_PLAN, "accounts", until=start)
+    assert dict(found) == {row["account_id"]: row["balance"] for row in accounts}
     # The tables are there: to go on it needs no PostgreSQL.
     more = (*topics.options, "--postgres-url", "postgresql://127.0.0.1:1/x", "--until")
     done = run(*STREAM, *more, SMALL_PLAN.as_of.isoformat(), "--resume", "--position", file)

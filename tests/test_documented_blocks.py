@@ -118,7 +118,8 @@ def execute(block: Block, folder: Path, places: Mapping[str, str], **environment
     )
     outcome = Outcome(done.returncode, done.stdout, done.stderr)
     assert outcome.code == 0, str(outcome)
-    loads = re.findall(r"^(?:datagen load|python scripts/load)", commands, re.MULTILINE)
+    ends = r"^(?:datagen (?:load|stream(?!.*--stdout))|python scripts/load)"
+    loads = re.findall(ends, commands, re.MULTILINE)
     assert outcome.lines.count("Validation: ALL OK") == len(loads), str(outcome)
     return outcome
 

@@ -20,6 +20,7 @@ __all__ = [
     "Relation",
     "Sending",
     "TimeOrder",
+    "Until",
     "Window",
     "catalogue",
     "is_debug_build",
@@ -83,7 +84,8 @@ class Plan:
         ``order="time"`` sorts the events of a stream by (time, row of the account, card or loan, place
         among its events); ``since`` and ``until`` leave out those before one instant and from another
         on. A stream is kept in memory as a state for each account, card or loan, some 150 bytes each.
-        Raises ``OptionError`` for these with a table, whose rows have no time.
+        Rows of tables have no time: with ``until`` balances, limits and debts are those after all events
+        before, not those of the plan's end, and the order and ``since`` raise ``OptionError``.
         """
     def window(
         self,
@@ -127,6 +129,22 @@ class Window:
     """Iterates the batches of several streams, once."""
 
     def __iter__(self) -> Window: ...
+    def __next__(self) -> Batch: ...
+    def until(self, instant: datetime | str) -> Until:
+        """Iterates the events before an instant that have not come yet, streams side by side.
+
+        To ask for one instant after the other gives each event once, and those of a stream in the same
+        order as iteration does, which goes on with the rest. Raises ``OptionError`` for
+        ``order="entity"``.
+        """
+    def peek(self) -> datetime | None:
+        """When the next event happens; aware, in UTC. None after the last."""
+
+@final
+class Until:
+    """Iterates the events of a window before an instant."""
+
+    def __iter__(self) -> Until: ...
     def __next__(self) -> Batch: ...
 
 @final

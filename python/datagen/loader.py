@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from ._memory import available
 from ._prefetch import Prefetch
@@ -23,12 +23,23 @@ from .settlement import Settlement, attach
 from .sinks.base import Order, Part, Stage, StageReport, Window, streams, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from ._core import Batch, Plan
     from .sinks.base import Check, Progress, Sink, Target, Transfer
 
-__all__ = ["FAST_CUSTOMERS", "MAX_WORKERS", "Load", "RunReport", "load"]
+__all__ = [
+    "FAST_CUSTOMERS",
+    "MAX_WORKERS",
+    "Load",
+    "RunReport",
+    "Running",
+    "carry_out",
+    "load",
+]
+
+Result = TypeVar("Result")
 
 #: From so many customers on, a load is fast without being asked.
 FAST_CUSTOMERS: Final = 10_000
@@ -156,16 +167,38 @@ def load(run: Load, progress: Progress, *, prefetch: bool = True) -> RunReport:
     (also Ctrl-C) carries its settlement: see ``settlement_of``. What the sinks hold in the end is
     compared in the report, not raised, and so is that they could not be counted.
     """
+    return carry_out(run, progress, Running.load, prefetch=prefetch)
+
+
+def carry_out(
+    run: Load,
+    progress: Progress,
+    work: Callable[[Running], Result],
+    *,
+    prefetch: bool = True,
+    tables_at: datetime | None = None,
+) -> Result:
+    """Opens the sinks of a run, has the work done, and closes them; raises as ``load`` does.
+
+    With ``tables_at`` tables have the balances of that instant, not of the plan's end, and what is sent to
+    streams is only known once it is.
+    """
     began = time.perf_counter()
     _check_memory(run)
-    loading: _Run | None = None
-    report: RunReport | None = None
+    running: Running | None = None
+    done: list[Result] = []
     try:
         with ExitStack() as stack:
             store = MasterDataStore() if run.fast else FinancialDataStore()
             workers = run.workers or _cores()
             window = Window(
-                run.plan, run.from_customer, run.fast, workers, run.order, store.parents
+                run.plan,
+                run.from_customer,
+                run.fast,
+                workers,
+                run.order,
+                store.parents,
+                tables_at,
             )
             master = None
             if run.fast:
@@ -177,21 +210,21 @@ def load(run: Load, progress: Progress, *, prefetch: bool = True) -> RunReport:
             _open(stack, sinks)
             for sink in sinks:
                 sink.prepare()
-            loading = _Run(run, window, store, master, sinks, progress)
-            report = loading.report(began)
+            running = Running(run, window, store, master, sinks, progress, began)
+            done.append(work(running))
     except BaseException as error:
-        if report is not None and isinstance(error, DatagenError):
+        if done and isinstance(error, DatagenError):
             # Everything is there and counted: a farewell that fails is no failure of the run.
             _log.warning("%s", error)
-            return report
+            return done[0]
         # The sinks are closed by now, and what they say is final.
-        if loading is not None:
-            settled = loading.settlement()
+        if running is not None:
+            settled = running.settlement()
             if isinstance(error, DatagenError) and not isinstance(error, UnreachableError):
                 settled = replace(settled, objection=True)
             attach(error, settled)
         raise
-    return report
+    return done[0]
 
 
 def _check_memory(run: Load) -> None:
@@ -283,7 +316,9 @@ def _rows(batch: Batch | None) -> int | None:
 
 
 def _batches(window: Window, name: str) -> Iterator[Batch]:
-    return iter(window.plan.batches(name, window.first(name), batch_rows=_BATCH_ROWS))
+    until = window.tables_at if name in tables() else None
+    first = window.first(name)
+    return iter(window.plan.batches(name, first, batch_rows=_BATCH_ROWS, until=until))
 
 
 def _cores() -> int:
@@ -292,7 +327,7 @@ def _cores() -> int:
     return len(mine(0)) if mine else os.cpu_count() or 1
 
 
-class _Run:
+class Running:
     """The stages of one run, in order."""
 
     def __init__(
@@ -303,39 +338,66 @@ class _Run:
         master: _Master | None,
         sinks: Sequence[Sink],
         progress: Progress,
+        began: float,
     ) -> None:
         self._run = run
         self._window = window
         self._store = store
+        self.began = began
         self._master = master
         self._sinks = sinks
         self._progress = progress
         self._parts: dict[Stage, list[Part]] = {}
         self._seconds: dict[Stage, float] = {}
 
-    def report(self, began: float) -> RunReport:
+    @property
+    def store(self) -> MasterDataStore:
+        """The check of every row."""
+        return self._store
+
+    def load(self) -> RunReport:
+        """Loads all tables, then all streams."""
         if isinstance(self._store, FinancialDataStore):
             for name in (*tables(), *filter(self._run.takes, streams())):
                 self._move(name, self._checked(name), ())
-        holders, senders = self._taking(tables()), self._taking(streams())
-        self._load_tables(holders)
         with ExitStack() as stack:
             # Events are made while tables get their keys, and sent once these are committed.
-            transfers = {sink.stage: self._transfer(sink, stack) for sink in senders}
-            # Where a sink cannot begin, nothing is committed and nothing is sent.
-            for sink in senders:
-                if sink not in holders:
-                    sink.begin()
-            for sink in holders:
-                self._commit(sink)
-            for sink in senders:
+            transfers: dict[Stage, Transfer | None] = {}
+
+            def prepare(sink: Sink) -> None:
+                transfers[sink.stage] = self._transfer(sink, stack)
+
+            for sink in self.load_tables(prepare):
                 self._load_streams(sink, transfers[sink.stage])
-        # Everything has arrived: from here on nothing is raised that could be taken for a failure.
+        return self.report()
+
+    def load_tables(self, prepare: Callable[[Sink], None] = lambda _: None) -> list[Sink]:
+        """Loads and commits all tables; returns the sinks that take streams, which have begun.
+
+        Each of these is prepared before tables are committed.
+        """
+        holders, senders = self._taking(tables()), self._taking(streams())
+        self._load_tables(holders)
+        for sink in senders:
+            prepare(sink)
+        # Where a sink cannot begin, nothing is committed and nothing is sent.
+        for sink in senders:
+            if sink not in holders:
+                sink.begin()
+        for sink in holders:
+            self.commit(sink)
+        return senders
+
+    def report(self) -> RunReport:
+        """What the sinks hold, once everything has arrived.
+
+        From here on nothing is raised that could be taken for a failure.
+        """
         verified = {sink.stage: self._verified(sink) for sink in reversed(self._sinks)}
         return RunReport(
             tuple(self._stage_report(stage, verified.get(stage)) for stage in self._parts),
             self.settlement(),
-            time.perf_counter() - began,
+            time.perf_counter() - self.began,
         )
 
     def settlement(self) -> Settlement:
@@ -349,7 +411,7 @@ class _Run:
 
     def _load_tables(self, sinks: list[Sink]) -> None:
         for sink in sinks:
-            with self._timed(sink.stage):
+            with self.timed(sink.stage):
                 sink.begin()
         for name in tables():
             takers = [sink for sink in sinks if name in sink.relations]
@@ -360,7 +422,7 @@ class _Run:
                 # Events are checked against master rows, so these are made and checked all the same.
                 self._skip(name, self._master)
             for sink in takers:
-                with self._timed(sink.stage):
+                with self.timed(sink.stage):
                     sink.finish(name)
 
     def _transfer(self, sink: Sink, stack: ExitStack) -> Transfer | None:
@@ -370,18 +432,18 @@ class _Run:
     def _load_streams(self, sink: Sink, transfer: Transfer | None) -> None:
         names = [name for name in streams() if name in sink.relations]
         if transfer is not None:
-            with self._timed(sink.stage):
+            with self.timed(sink.stage):
                 self._progress.start(sink.stage, "events", sum(map(self._window.rows, names)))
                 for name, (count, seconds) in transfer.finish(self._progress.advance).items():
                     self._store.count(name, count)
-                    self._finish(sink.stage, Part(name, count, seconds))
+                    self.finish(sink.stage, Part(name, count, seconds))
         elif self._run.order == "time":
-            with self._timed(sink.stage):
+            with self.timed(sink.stage):
                 self._send_in_time(names, sink)
         else:
             for name in names:
                 self._move(name, self._source(name), [sink])
-        self._commit(sink)
+        self.commit(sink)
 
     def _send_in_time(self, names: list[str], sink: Sink) -> None:
         """Sends all topics side by side, in order of time: each one's seconds are to its end."""
@@ -394,14 +456,15 @@ class _Run:
             seconds[batch.name] = time.perf_counter() - began
             self._progress.advance(len(batch))
         for name in names:
-            self._finish(sink.stage, Part(name, rows[name], seconds[name]))
+            self.finish(sink.stage, Part(name, rows[name], seconds[name]))
 
-    def _commit(self, sink: Sink) -> None:
-        with self._timed(sink.stage):
+    def commit(self, sink: Sink) -> None:
+        """Has a sink commit what it was given."""
+        with self.timed(sink.stage):
             began = time.perf_counter()
             self._progress.start(sink.stage, sink.commit_part, 0)
             sink.commit()
-            self._finish(sink.stage, Part(sink.commit_part, 0, time.perf_counter() - began))
+            self.finish(sink.stage, Part(sink.commit_part, 0, time.perf_counter() - began))
 
     def _source(self, name: str) -> Iterator[Batch]:
         """Batches to hand to a sink: every one has been through the store."""
@@ -427,7 +490,7 @@ class _Run:
             rows += made
             self._progress.advance(made)
         self._add_seconds(GENERATE, master.seconds[name])
-        self._finish(GENERATE, Part(name, rows, master.seconds[name]))
+        self.finish(GENERATE, Part(name, rows, master.seconds[name]))
 
     def _move(self, name: str, batches: Iterator[Batch], sinks: Sequence[Sink]) -> None:
         """Writes batches to all of the sinks; without any they are made and kept."""
@@ -445,10 +508,11 @@ class _Run:
         making = time.perf_counter() - began - sum(writing.values())
         for stage, seconds in writing.items():
             self._add_seconds(stage, making + seconds)
-            self._finish(stage, Part(name, rows, making + seconds))
+            self.finish(stage, Part(name, rows, making + seconds))
 
     @contextmanager
-    def _timed(self, stage: Stage) -> Iterator[None]:
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Counts the seconds of a stage."""
         began = time.perf_counter()
         yield
         self._add_seconds(stage, time.perf_counter() - began)
@@ -456,7 +520,8 @@ class _Run:
     def _add_seconds(self, stage: Stage, seconds: float) -> None:
         self._seconds[stage] = self._seconds.get(stage, 0) + seconds
 
-    def _finish(self, stage: Stage, part: Part) -> None:
+    def finish(self, stage: Stage, part: Part) -> None:
+        """Takes note that a part is done."""
         self._parts.setdefault(stage, []).append(part)
         self._progress.finish(stage, part)
 

@@ -22,6 +22,7 @@ from .endings import explain
 from .loading import load, load_parallel
 from .reporting import report
 from .sandbox import local
+from .streaming import stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,5 +89,5 @@ def group() -> None:
     """
 
 
-for _command in (load, load_parallel, benchmark, report, local):
+for _command in (load, load_parallel, stream, benchmark, report, local):
     group.add_command(_command)

@@ -18,14 +18,27 @@ from ..sinks.base import Order
 from ..sinks.command_line import Option, is_given
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["check_target", "load_options", "on_local_stack", "options_named", "run_from"]
+__all__ = [
+    "check_target",
+    "grouped",
+    "load_options",
+    "on_local_stack",
+    "option_groups",
+    "options_named",
+    "run_from",
+]
 
 
-def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
-    """The options of a command that loads, in groups; those of the sinks stand in the middle."""
+def option_groups(
+    *, customers: int, parallel: bool, history: Sequence[Option] = ()
+) -> dict[str, list[Option]]:
+    """What is loaded and where to, by the titles of groups; those of the sinks come last.
+
+    ``history`` are options that replace those of the same name.
+    """
     groups: dict[str, list[Option]] = {
         "What": [
             Option(
@@ -69,6 +82,24 @@ def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
     groups["Where to"].append(
         Option("--local", is_flag=True, help="Use the local stack; start it if need be.")
     )
+    others = {option.name: option for option in history}
+    groups["What"] = [others.get(option.name, option) for option in groups["What"]]
+    return groups
+
+
+def grouped(groups: Mapping[str, Sequence[Option]]) -> list[click.Parameter]:
+    """All options, each of which knows its group."""
+    for title, options in groups.items():
+        group = cloup.OptionGroup(title)
+        group.options = options
+        for option in options:
+            option.group = group
+    return [option for options in groups.values() for option in options]
+
+
+def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
+    """The options of a command that loads, in groups."""
+    groups = option_groups(customers=customers, parallel=parallel)
     workers = Option(
         "--workers",
         type=int,
@@ -97,12 +128,7 @@ def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
         "of one account, card or loan, then those of the next.",
     )
     groups["How it runs"] = [workers if parallel else fast, order, as_json]
-    for title, grouped in groups.items():
-        group = cloup.OptionGroup(title)
-        group.options = grouped
-        for option in grouped:
-            option.group = group
-    return [option for grouped in groups.values() for option in grouped]
+    return grouped(groups)
 
 
 @contextmanager
@@ -140,7 +166,7 @@ def run_from(
         targets=targets,
         fast=fast,
         workers=workers,
-        order=options["order"],
+        order=options.get("order", "time"),
     )
 
 

@@ -20,7 +20,7 @@ from .load_options import load_options, on_local_stack, options_named, run_from
 if TYPE_CHECKING:
     from ..settlement import Settlement
 
-__all__ = ["PARALLEL", "as_in_load", "load", "load_parallel"]
+__all__ = ["PARALLEL", "as_in_load", "judge", "load", "load_parallel"]
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _load_and_judge(
     said.update(_settled(report.settlement), **report.as_json(_unused_facts(run)))
     try:
         console.tail(report)
-        _judge(report)
+        judge(report)
     except BaseException as error:
         # A signal while the summary waits for its reader; or something is not as it should be.
         if not isinstance(error, CountingError):
@@ -111,7 +111,7 @@ def _load_and_judge(
         raise
 
 
-def _judge(report: loader.RunReport) -> None:
+def judge(report: loader.RunReport) -> None:
     """Raises ``VerificationError`` where the outcome is not what was planned."""
     if report.uncounted:
         done = [one.stage.committed for one in report.stages if one.stage.committed]

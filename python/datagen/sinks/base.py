@@ -3,7 +3,8 @@
 A load makes its sinks (which checks every option), opens them, has each prepare its tables or topics,
 and begins. Tables are written, finished and committed before the first event is written; events are
 committed last. Then each sink verifies what it holds, and is closed. A sink takes tables, streams or
-both, and the load calls it from one thread.
+both, and the load calls it from one thread. A stream has no end while it is written: it is settled now
+and then, and a mark says from where on to look for what was written after that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..types import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
     from types import TracebackType
 
     from .._core import Batch, KeySet, Plan
@@ -136,7 +138,13 @@ class Window:
     workers: int
     order: Order
     parents: Callable[[str], list[KeySet]]
+    tables_at: datetime | None = None
     _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether only a part of the streams is sent, as much as is written."""
+        return self.tables_at is not None
 
     def first(self, name: str) -> int:
         """The first customer whose rows are loaded; reference rows are loaded whole."""
@@ -221,6 +229,37 @@ class Sink(ABC):
 
         Called after the last table, and after the last event.
         """
+
+    def settle(self, seconds: float) -> bool:  # noqa: ARG002
+        """Whether all that was written is there for good, after so many seconds at most.
+
+        More may be written after it. Raises as ``commit`` does if some of it cannot arrive any more.
+        """
+        self.commit()
+        return True
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the service says that rows are there."""
+        return True
+
+    def trouble(self) -> str:
+        """Why the service does not take rows at present, as far as it is known."""
+        return ""
+
+    def mark(self) -> Mapping[str, Any]:
+        """A place, as values that JSON has, behind which all lies that is written from now on.
+
+        Called while all that was written is there.
+        """
+        return {}
+
+    def written_since(self, mark: Mapping[str, Any]) -> set[bytes]:  # noqa: ARG002
+        """The ids of events, as text, that lie behind a mark of an earlier run.
+
+        Called once the sink has begun. Raises ``ConfigurationError`` for a mark of another place.
+        """
+        return set()
 
     @abstractmethod
     def verify(self) -> Iterable[Check]:

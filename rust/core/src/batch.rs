@@ -115,7 +115,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Only events of these instants; rows of tables have no time.
+    /// Only events of these instants; rows of tables as they are at the end of these.
     #[must_use]
     pub fn within(self, span: Range<i64>) -> Self {
         Self { span, ..self }

@@ -157,6 +157,61 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn events_until_one_instant_after_the_other_are_all_events(
+        plan in plans(),
+        cuts in prop::collection::vec((0_usize..1_100, -2_i64..3), 0..40),
+        batch_rows in 1_usize..3_000,
+        left_early in prop::collection::vec(any::<bool>(), 40),
+    ) {
+        let bank = bank_of(plan);
+        let open = || {
+            let streams = STREAMS.map(|stream| (stream, 1));
+            let lanes = Lanes::new(&bank, &streams, 0..plan.customers(), EVER).expect("lanes");
+            InTime::new(lanes, batch_rows)
+        };
+        let whole: Vec<_> = open().collect();
+        let mut times: Vec<i64> = whole.iter().flat_map(events).map(|event| event.0).collect();
+        times.sort_unstable();
+        // At an event or beside it, before all and after all.
+        let mut cuts: Vec<i64> = cuts
+            .iter()
+            .map(|(place, beside)| {
+                times.get(place * times.len() / 1_000).copied().unwrap_or(plan.as_of()) + beside
+            })
+            .collect();
+        cuts.sort_unstable();
+        let mut found = Vec::new();
+        let mut rest = open();
+        for (limit, early) in cuts.into_iter().zip(left_early) {
+            let passed = found.iter().map(Batch::rows).sum::<usize>();
+            prop_assert_eq!(rest.peek(), times.get(passed).copied());
+            if early {
+                // A caller that asks once, and then for another instant.
+                found.extend(rest.next_before(limit));
+            }
+            while let Some(batch) = rest.next_before(limit) {
+                prop_assert!((1..=batch_rows).contains(&batch.rows()));
+                found.push(batch);
+            }
+            let passed = found.iter().map(Batch::rows).sum::<usize>();
+            prop_assert_eq!(passed, times.partition_point(|time| *time < limit));
+        }
+        found.extend(&mut rest);
+        prop_assert_eq!(rest.peek(), None);
+        for stream in STREAMS {
+            let of = |batches: &[Batch]| {
+                let those = batches.iter().filter(|batch| batch.relation() == stream);
+                events(&concat(stream, those.cloned()))
+            };
+            prop_assert_eq!(of(&found), of(&whole));
+        }
+    }
+}
+
 /// A slice is an hour, or at most 100 000 events.
 #[test]
 fn slices_are_short() {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use datagen_core::batch::{MAX_BATCH_ROWS, Window};
+use datagen_core::batch::{InTime, MAX_BATCH_ROWS, Window};
 use datagen_core::catalog::Relation;
 use datagen_core::column::Batch;
 use datagen_core::encode::{self, Format};
@@ -16,7 +16,7 @@ use crate::arrow::{self, Reader};
 use crate::border::{Number, detached, position};
 use crate::buffer::{PyColumn, PyEncodedRows, is_numeric};
 use crate::error::{field_position, option_error, relation};
-use crate::rows;
+use crate::{rows, values};
 
 /// Iterates batches, or is an Arrow stream: once.
 #[pyclass(frozen, name = "Batches", module = "datagen._core")]
@@ -137,6 +137,58 @@ impl PyWindow {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
         Ok(next(py, &self.rest)?.map(PyBatch::from))
+    }
+
+    /// The events before an instant that have not come yet.
+    fn until(slf: Py<Self>, py: Python<'_>, instant: &Bound<'_, PyAny>) -> PyResult<PyUntil> {
+        let found = values::instant_from_python(instant)?;
+        let limit = found.ok_or_else(|| option_error(py, "instant", instant, values::INSTANT))?;
+        slf.get().in_time(py, |_| ())?;
+        Ok(PyUntil { window: slf, limit })
+    }
+
+    /// When the next event happens; aware, in UTC. None after the last.
+    fn peek<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        while detached(py, || Ok(self.rest().prepare_some()))? {}
+        let time = self.in_time(py, InTime::peek)?;
+        time.map(|time| values::instant_to_python(py, time)).transpose()
+    }
+}
+
+impl PyWindow {
+    fn rest(&self) -> MutexGuard<'_, Window> {
+        self.rest.lock().expect("no batch has failed before")
+    }
+
+    /// What the events give, which have to be in order of time.
+    fn in_time<T: Send>(
+        &self,
+        py: Python<'_>,
+        get: impl FnOnce(&mut InTime) -> T + Send,
+    ) -> PyResult<T> {
+        let found = detached(py, || Ok(self.rest().in_time().map(get)))?;
+        found
+            .ok_or_else(|| option_error(py, "order", "entity", "time, for events until an instant"))
+    }
+}
+
+/// Iterates the events of a window before an instant.
+#[pyclass(frozen, name = "Until", module = "datagen._core")]
+pub struct PyUntil {
+    window: Py<PyWindow>,
+    limit: i64,
+}
+
+#[pymethods]
+impl PyUntil {
+    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
+        let window = self.window.get();
+        while detached(py, || Ok(window.rest().prepare_some()))? {}
+        Ok(window.in_time(py, |events| events.next_before(self.limit))?.map(PyBatch::from))
     }
 }
 

@@ -147,6 +147,17 @@ class EventProducer:
             raise self.incomplete()
         return report
 
+    def settle(self, seconds: float) -> bool:
+        """Whether every event is acknowledged, after so many seconds at most; raises for a failed one."""
+        self._stop_on_failure()
+        with self._counting():
+            if not self._flushed(seconds):
+                self._stop_on_failure()
+                return False
+        if not self._delivered().complete:
+            raise self.incomplete()
+        return True
+
     def abandon(self) -> None:
         """Drops the queue, and gives the brokers a moment to answer requests in flight."""
         _log.info("Kafka: dropping the queue; %g s for the last answers", _GRACE)

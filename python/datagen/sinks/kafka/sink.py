@@ -17,6 +17,7 @@ from ...types import Relation, catalogue
 from . import formats, schemas
 from .cluster import TIMEOUT, Cluster
 from .end_offsets import EndOffsets
+from .event_ids import ids_behind
 from .event_producer import EventProducer
 from .topics import Topic, Topics, check_name
 
@@ -287,6 +288,28 @@ class KafkaSink:
         default ``flush_timeout`` of what was sent.
         """
         return self._producer.flush(timeout)
+
+    def settle(self, seconds: float) -> bool:
+        """Whether every event is acknowledged, after so many seconds at most.
+
+        Does not give up, as ``flush`` does, while no acknowledgement comes; raises once an event has
+        failed.
+        """
+        return self._producer.settle(seconds)
+
+    @property
+    def last_error(self) -> str:
+        """The last error of a broker, or an empty text."""
+        return self._producer.engine.last_error
+
+    def ids_behind(self, offsets: Mapping[str, Mapping[int, int]]) -> set[bytes]:
+        """The ids, as text, of the events at and behind these offsets, by topic and partition.
+
+        Raises ``ConfigurationError`` where a partition has fewer records than that.
+        """
+        streams = {self.topic(one.name): one.name for one in catalogue().streams}
+        primary = {topic: catalogue()[streams[topic]].primary_key for topic in offsets}
+        return ids_behind(self._cluster, offsets, self.end_offsets(offsets), primary)
 
     def close(self) -> DeliveryReport:
         """Flushes and disconnects; does nothing the second time."""

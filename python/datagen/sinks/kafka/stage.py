@@ -108,7 +108,9 @@ class _KafkaStage(Sink):
         self._window = window
         self._sink = KafkaSink(target.producer)
         self._topics = {stream: self._sink.topic(stream) for stream in streams()}
-        self._ends_before: dict[str, int] = {}
+        #: By topic and partition, where there is one.
+        self._ends_before: dict[str, dict[int, int]] = {}
+        self._written = dict.fromkeys(streams(), 0)
         #: None before they were made; empty where they could not be.
         self._checks: tuple[Check, ...] | None = None
 
@@ -153,13 +155,47 @@ class _KafkaStage(Sink):
         )
 
     def begin(self) -> None:
-        self._ends_before = self._ends()
+        self._ends_before = self._sink.end_offsets(self._topics.values())
 
     def write(self, batch: Batch) -> None:
-        self._sink.write(batch)
+        self._written[batch.name] += self._sink.write(batch)
 
     def commit(self) -> None:
         self._sink.flush()
+
+    def settle(self, seconds: float) -> bool:
+        return self._sink.settle(seconds)
+
+    @property
+    def confirmed(self) -> bool:
+        return self._sink.confirmed
+
+    def trouble(self) -> str:
+        return self._sink.last_error
+
+    def mark(self) -> dict[str, Any]:
+        """The ends before the run, and what was acknowledged since.
+
+        Records of other producers are not counted, so that the end may be further: to read from here finds
+        all that is written from now on.
+        """
+        acknowledged = self._sink.report().topics
+        ends: dict[str, dict[str, int]] = {}
+        for topic, partitions in self._ends_before.items():
+            sent = acknowledged[topic].partitions if topic in acknowledged else {}
+            ends[topic] = {
+                str(number): end + (sent[number].acknowledged if number in sent else 0)
+                for number, end in partitions.items()
+            }
+        return {"topics": ends}
+
+    def written_since(self, mark: Mapping[str, Any]) -> set[bytes]:
+        return self._sink.ids_behind(
+            {
+                topic: {int(number): offset for number, offset in partitions.items()}
+                for topic, partitions in mark["topics"].items()
+            }
+        )
 
     def verify(self) -> tuple[Check, ...]:
         try:
@@ -190,7 +226,7 @@ class _KafkaStage(Sink):
             note = f"offsets moved by {by}" if by != count else ""
             if stream not in moved:
                 note = "the topic is gone, deleted while the run went on"
-            yield Check(self._topics[stream], self._window.rows(stream), found, note)
+            yield Check(self._topics[stream], self._planned(stream), found, note)
 
     def facts(self) -> Mapping[str, Any]:
         return {
@@ -213,7 +249,7 @@ class _KafkaStage(Sink):
 
     def settlement(self) -> Delivered:
         topics = tuple(
-            settled(topic, self._window.rows(stream), self._delivery(topic))
+            settled(topic, self._planned(stream), self._delivery(topic))
             for stream, topic in self._topics.items()
         )
         if self._checks is not None and not self._sink.confirmed:
@@ -228,6 +264,10 @@ class _KafkaStage(Sink):
                 for one in topics
             )
         return Delivered(KAFKA.name, KAFKA.title, topics)
+
+    def _planned(self, stream: str) -> int:
+        window = self._window
+        return self._written[stream] if window.open_ended else window.rows(stream)
 
     def _doubled(self) -> int:
         """Events that may be there twice, in topics that have more than was acknowledged."""
@@ -253,7 +293,11 @@ class _KafkaStage(Sink):
 
     def _moved(self) -> dict[str, int]:
         """By how much the end of each stream's topic has moved."""
-        return {name: end - self._ends_before.get(name, 0) for name, end in self._ends().items()}
+        before = self._ends_before
+        return {
+            name: end - sum(before.get(self._topics[name], {}).values())
+            for name, end in self._ends().items()
+        }
 
 
 def settled(topic: str, planned: int, delivery: TopicDelivery | None) -> TopicSettlement:

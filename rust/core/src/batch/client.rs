@@ -17,7 +17,7 @@ pub(super) struct Client<'a> {
     pub history: &'a History,
     pub block: &'a Block,
     pub row: u64,
-    /// The instants of which events are wanted.
+    /// The instants of which events are wanted, and at whose end balances are.
     pub span: Range<i64>,
 }
 

@@ -239,6 +239,11 @@ impl Slices {
         Self { origin, by_hour, first_steps }
     }
 
+    /// Whether an instant is behind the last hour.
+    fn ends_before(&self, instant: i64) -> bool {
+        instant - self.origin >= self.by_hour.len() as i64 * SLICE_MILLIS
+    }
+
     fn len(&self) -> usize {
         self.first_steps.len() - 1
     }
@@ -277,13 +282,36 @@ impl Lane {
     /// The next events of a slice, `batch_rows` at the most; none when the slice is at its end. Each
     /// slice is made once, from the first to the last.
     pub fn next_batch(&mut self, bank: &Bank, slice: usize, batch_rows: usize) -> Option<Batch> {
-        self.rest.next_batch(&bank.history, slice, batch_rows.min(MAX_BATCH_ROWS))
+        self.next_before(bank, slice, i64::MAX, batch_rows)
+    }
+
+    /// As `next_batch`, and only events before an instant; the others of the slice come later.
+    pub fn next_before(
+        &mut self,
+        bank: &Bank,
+        slice: usize,
+        limit: i64,
+        batch_rows: usize,
+    ) -> Option<Batch> {
+        self.rest.next_before(&bank.history, slice, limit, batch_rows.min(MAX_BATCH_ROWS))
+    }
+
+    /// When the next event of a slice happens; nothing when the slice is at its end.
+    pub fn peek(&mut self, slice: usize) -> Option<i64> {
+        self.rest.peek(slice)
     }
 }
 
 trait AnyLane: Send {
     fn add(&mut self, entities: Entities);
-    fn next_batch(&mut self, history: &History, slice: usize, batch_rows: usize) -> Option<Batch>;
+    fn peek(&mut self, slice: usize) -> Option<i64>;
+    fn next_before(
+        &mut self,
+        history: &History,
+        slice: usize,
+        limit: i64,
+        batch_rows: usize,
+    ) -> Option<Batch>;
 }
 
 /// An entity and when it comes next: milliseconds since the first hour, then its position in the lane.
@@ -291,8 +319,16 @@ trait AnyLane: Send {
 struct Note(u64);
 
 impl Note {
+    /// After all that can be noted.
+    const LAST: Self = Self(u64::MAX);
+
     const fn entity(self) -> usize {
         self.0 as usize & ((1 << ENTITY_BITS) - 1)
+    }
+
+    /// Milliseconds since the first hour.
+    const fn time(self) -> i64 {
+        (self.0 >> ENTITY_BITS) as i64
     }
 }
 
@@ -328,6 +364,14 @@ impl<R: Events> Calendar<R> {
         Note(((time - self.slices.origin) as u64) << ENTITY_BITS | entity as u64)
     }
 
+    /// What is noted for an instant, or for a later one, is not less.
+    fn limit(&self, instant: i64) -> Note {
+        if instant >= self.end || self.slices.ends_before(instant) {
+            return Note::LAST;
+        }
+        self.note(instant.max(self.slices.origin), 0)
+    }
+
     /// Whether there are events in this step, or in one before `end`, which is begun then.
     fn begin_step(&mut self, end: usize) -> bool {
         while self.noted.as_slice().is_empty() && self.again.is_empty() {
@@ -342,15 +386,27 @@ impl<R: Events> Calendar<R> {
         true
     }
 
-    /// The entity whose event is the next of the step.
+    /// The first note of the step that is before `limit`, and whether it has come again.
     #[inline]
-    fn next_entity(&mut self) -> Option<usize> {
-        let noted = self.noted.as_slice().first();
-        let note = match (noted, self.again.peek()) {
-            (Some(noted), Some(Reverse(again))) if again < noted => self.again.pop()?.0,
-            (None, _) => self.again.pop()?.0,
-            _ => self.noted.next()?,
+    fn first(&self, limit: Note) -> Option<(Note, bool)> {
+        let noted = self.noted.as_slice().first().map(|note| (*note, false));
+        let again = self.again.peek().map(|Reverse(note)| (*note, true));
+        let first = match (noted, again) {
+            (Some(noted), Some(again)) => noted.min(again),
+            (noted, again) => noted.or(again)?,
         };
+        (first.0 < limit).then_some(first)
+    }
+
+    /// The entity whose event is the next of the step, if that is before `limit`.
+    #[inline]
+    fn next_entity(&mut self, limit: Note) -> Option<usize> {
+        let (note, again) = self.first(limit)?;
+        if again {
+            self.again.pop();
+        } else {
+            self.noted.next();
+        }
         Some(note.entity())
     }
 }
@@ -367,20 +423,36 @@ impl<R: Events> AnyLane for Calendar<R> {
         }
     }
 
-    fn next_batch(&mut self, history: &History, slice: usize, batch_rows: usize) -> Option<Batch> {
+    fn peek(&mut self, slice: usize) -> Option<i64> {
+        self.begin_step(self.slices.first_steps[slice + 1]);
+        self.first(Note::LAST).map(|(note, _)| self.slices.origin + note.time())
+    }
+
+    fn next_before(
+        &mut self,
+        history: &History,
+        slice: usize,
+        limit: i64,
+        batch_rows: usize,
+    ) -> Option<Batch> {
+        let limit = self.limit(limit);
         let end = self.slices.first_steps[slice + 1];
-        if !self.begin_step(end) {
-            return None;
-        }
-        let noted: usize = self.notes[self.next_step..end].iter().map(Vec::len).sum();
-        let left = noted + self.noted.len() + self.again.len();
+        self.begin_step(end);
+        self.first(limit)?;
+        let left = if limit == Note::LAST {
+            let noted: usize = self.notes[self.next_step..end].iter().map(Vec::len).sum();
+            noted + self.noted.len()
+        } else {
+            self.noted.as_slice().partition_point(|note| *note < limit)
+        } + self.again.len();
         let mut rows = R::with_capacity((left + left / 4).min(batch_rows));
         while rows.rows() < batch_rows {
             if let Some(note) = self.noted.as_slice().get(AHEAD) {
                 prefetch(&self.cursors[note.entity()]);
             }
-            let Some(entity) = self.next_entity() else {
-                if self.begin_step(end) {
+            let Some(entity) = self.next_entity(limit) else {
+                // At the end of the step, or of what is before the limit.
+                if self.first(Note::LAST).is_none() && self.begin_step(end) {
                     continue;
                 }
                 break;
@@ -447,25 +519,46 @@ impl InTime {
         self.left.start = end;
         !self.left.is_empty()
     }
+
+    /// The next events before an instant; none once all of them have come. The next call goes on there, with
+    /// any instant.
+    pub fn next_before(&mut self, limit: i64) -> Option<Batch> {
+        // It passes slices that are at their end.
+        while self.peek().is_some_and(|time| time < limit) {
+            while let Some(lane) = self.made.get_mut(self.lane) {
+                let batch = lane.next_before(&self.lanes.bank, self.slice, limit, self.batch_rows);
+                if batch.is_some() {
+                    return batch;
+                }
+                self.lane += 1;
+            }
+            self.lane = 0;
+        }
+        self.lane = 0;
+        None
+    }
+
+    /// When the next event happens; nothing after the last.
+    pub fn peek(&mut self) -> Option<i64> {
+        while !self.left.is_empty() {
+            self.prepare_some();
+        }
+        while self.slice < self.lanes.slices() {
+            let slice = self.slice;
+            let first = self.made.iter_mut().filter_map(|lane| lane.peek(slice)).min();
+            if first.is_some() {
+                return first;
+            }
+            (self.slice, self.lane) = (slice + 1, 0);
+        }
+        None
+    }
 }
 
 impl Iterator for InTime {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        while !self.left.is_empty() {
-            self.prepare_some();
-        }
-        while self.slice < self.lanes.slices() {
-            while let Some(lane) = self.made.get_mut(self.lane) {
-                let batch = lane.next_batch(&self.lanes.bank, self.slice, self.batch_rows);
-                if batch.is_some() {
-                    return batch;
-                }
-                self.lane += 1;
-            }
-            (self.slice, self.lane) = (self.slice + 1, 0);
-        }
-        None
+        self.next_before(i64::MAX)
     }
 }

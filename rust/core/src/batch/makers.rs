@@ -140,7 +140,7 @@ impl Rows for AccountColumns {
         for (row, kind) in client.accounts() {
             let (account, opening) = client.account(row, kind, &customer);
             let mut ledger = Ledger::new(client.history, account, opening.balance);
-            ledger.drain(client.history);
+            ledger.skip_until(client.history, client.span.end);
             let (account, balance) = (ledger.account(), ledger.balance());
             self.push(client.context(), account, opening, &customer, balance);
         }
@@ -152,7 +152,8 @@ impl Rows for CreditCardColumns {
 
     fn push_client(&mut self, client: &Client<'_>) {
         if let Some((card, issue, holder)) = client.card() {
-            let available = card_transaction::available_limit(client.history, card);
+            let (history, at) = (client.history, client.span.end);
+            let available = card_transaction::available_limit(history, card, at);
             self.push(client.context(), &card, &issue, &holder, available);
         }
     }
@@ -164,7 +165,7 @@ impl Rows for LoanColumns {
     fn push_client(&mut self, client: &Client<'_>) {
         if let Some((loan, borrower)) = client.loan() {
             let mut repayment = Repayment::new(client.history, loan);
-            repayment.drain(client.history);
+            repayment.skip_until(client.history, client.span.end);
             let (outstanding, status) = repayment.standing();
             self.push(client.context(), &loan, &borrower, outstanding, status);
         }

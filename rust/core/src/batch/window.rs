@@ -34,11 +34,12 @@ enum Inner {
 
 impl Window {
     /// The rows of these relations that belong to these customers, and of streams those in the instants
-    /// of `span`, in batches of about `batch_rows`.
+    /// of `span`, in batches of about `batch_rows`. Balances, limits and debts in tables are those at the end
+    /// of the span, after all events before.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] as [`Bank::batches`] and [`Lanes::new`]; for a table in the order of time; and
-    /// for a table in a part of all time, as its rows have none.
+    /// [`Error::OutOfRange`] as [`Bank::batches`] and [`Lanes::new`]; for a table in the order of time, or
+    /// from an instant on, as its rows have none.
     pub fn new(
         bank: &Arc<Bank>,
         relations: &[&'static Relation],
@@ -49,10 +50,11 @@ impl Window {
     ) -> Result<Self, Error> {
         let mut batches = Vec::with_capacity(relations.len());
         for relation in relations {
-            if relation.topic().is_none() && (order == Order::Time || span != EVER) {
-                let option = if order == Order::Time { "order" } else { "since, until" };
+            let is_table = relation.topic().is_none();
+            if is_table && (order == Order::Time || span.start != EVER.start) {
+                let option = if order == Order::Time { "order" } else { "since" };
                 let (value, name) = (order.name().to_owned(), relation.name);
-                let allowed = format!("entity and no instants for {name}, whose rows have no time");
+                let allowed = format!("entity and no since for {name}, whose rows have no time");
                 return Err(Error::OutOfRange { option, value, allowed });
             }
             let of_one = bank.batches(relation, customers.clone(), batch_rows)?;
@@ -73,6 +75,14 @@ impl Window {
         match &mut self.0 {
             Inner::Entity(_) => false,
             Inner::Time(events) => events.prepare_some(),
+        }
+    }
+
+    /// The events, if they are in order of time.
+    pub fn in_time(&mut self) -> Option<&mut InTime> {
+        match &mut self.0 {
+            Inner::Entity(_) => None,
+            Inner::Time(events) => Some(events),
         }
     }
 }

@@ -249,10 +249,11 @@ fn first_day(cycle: i32, closing_day: u32) -> i32 {
     to_days(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, closing_day) + 1
 }
 
-/// What the cycle that is open when the history ends leaves of the limit.
-pub fn available_limit(history: &History, card: CreditCard) -> i64 {
+/// What the cycle that is open at an instant leaves of the limit, after all purchases before.
+pub fn available_limit(history: &History, card: CreditCard, at: i64) -> i64 {
     let plan = &history.context.plan;
-    let last = cycle(history.days.at(local_day(plan.as_of())), card.closing_day);
+    let until = at.clamp(plan.start(), plan.as_of());
+    let last = cycle(history.days.at(local_day(until)), card.closing_day);
     // Nothing is carried from one cycle into the next.
     let begins = instant(first_day(last, card.closing_day), 0);
     let limit = card.limit;
@@ -260,7 +261,7 @@ pub fn available_limit(history: &History, card: CreditCard) -> i64 {
     if begins > plan.start() {
         purchases.begin_at(history, begins);
     }
-    purchases.drain(history);
+    purchases.skip_until(history, until);
     limit - purchases.open.spent_in(last)
 }
 

@@ -1,0 +1,532 @@
+"""A bank that lives: its history at full speed, then each event when its time comes.
+
+History and live come from one window of the plan, asked for the events before one instant after the other, so
+that no event is missing or doubled where one becomes the other. A position is written while all that
+was sent is there for good; what a process sent after its last position is found by the marks of its sinks.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from . import loader
+from ._core import Batch
+from .errors import ConfigurationError, OptionError
+from .position import Position, instant_text, millis_of, moment
+from .sinks.base import Part, streams
+from .types import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from ._core import Plan
+    from .loader import Load, Running, RunReport
+    from .settlement import Settlement
+    from .sinks.base import Sink
+
+__all__ = ["MAX_RATE", "MAX_SPEED", "Clock", "Delays", "Outcome", "Status", "Stream", "stream"]
+
+#: More events than any machine makes, and ten years in half a minute.
+MAX_RATE: Final = 10_000_000.0
+MAX_SPEED: Final = 10_000_000.0
+
+#: Seconds between two looks at the clock, so that events that are due within them leave together.
+_TICK: Final = 0.05
+#: Seconds after which the clock is looked at, whether an event is due or not.
+_NAP: Final = 1.0
+#: Seconds between two positions while events are sent, and while none is.
+_SETTLED_EVERY: Final = 1.0
+_IDLE: Final = 10.0
+#: Events that are asked for at once: some hundredths of a second of work.
+_AT_ONCE: Final = 25_000
+_DAY: Final = 86_400_000
+#: Milliseconds of event time that are asked for first.
+_FIRST_STRIDE: Final = 3_600_000
+#: The same at a rate, so that what is sent at once begins small.
+_FIRST_AT_A_RATE: Final = 1_000
+#: Rows of a batch.
+_BATCH_ROWS: Final = 8192
+#: Seconds without an answer after which it is said, and those for a stream that ends.
+_SILENT: Final = 1.0
+_LAST_ANSWERS: Final = 10.0
+
+
+class Clock(Protocol):
+    """Time as it passes, which does not jump, and whether the stream should end."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream should come to its end now."""
+
+    def begin(self) -> None:
+        """Called once the first event may leave: what would have interrupted is said by ``ended``."""
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+
+    def sleep(self, seconds: float) -> None:
+        """Waits so long, or until the stream should end."""
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Events by how late they were sent: at most so many seconds after they were due."""
+
+    #: Upper bounds in seconds; what is later than the last is in a place behind them.
+    BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+
+    counts: list[int] = field(default_factory=lambda: [0] * 12)
+
+    def add(self, seconds: float, events: int) -> None:
+        place = next((i for i, bound in enumerate(self.BOUNDS) if seconds <= bound), 11)
+        self.counts[place] += events
+
+    def quantile(self, part: float) -> float:
+        """A bound below which this part of the events are; 0 if there is none."""
+        left = part * sum(self.counts)
+        for count, bound in zip(self.counts, (*self.BOUNDS, math.inf), strict=True):
+            left -= count
+            if left <= 0:
+                return bound if sum(self.counts) else 0.0
+        return math.inf
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a stream goes.
+
+    ``time`` is the event time up to which all was sent, ``lag`` the seconds by which the next event is late, ``rate``
+    the events and ``speed`` the seconds of event time for each second since the status before. ``waiting``
+    says for how long a sink has not answered, and what it said last.
+    """
+
+    live: bool
+    time: datetime
+    lag: float
+    rate: float
+    speed: float
+    events: Mapping[str, int]
+    delays: Delays
+    waiting: str = ""
+
+    @property
+    def total(self) -> int:
+        return sum(self.events.values())
+
+
+class StreamProgress(Protocol):
+    """What a stream says: as a load does of its tables, and then how it goes."""
+
+    @property
+    def every(self) -> float:
+        """Seconds between two statuses."""
+
+    def goes(self, status: Status) -> None:
+        """Takes a status."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """What to stream, and when.
+
+    ``start`` is the event time at which live begins: events before it are sent at once, or with
+    ``backfill=False`` not at all. ``until`` is where it ends, by default with the plan. ``speed`` is event
+    time for each second of the wall clock; ``rate`` are events a second instead, whatever their times.
+    ``duration`` are seconds of live after which it ends.
+
+    ``behind`` are seconds by which the clock is ahead of ``start`` at the beginning of the run; None has
+    live begin at ``start`` once the history is sent. Options for a resumed stream come with its position
+    ``from_position``; ``options`` are kept in the position that is written to ``file``.
+    """
+
+    run: Load
+    start: datetime
+    until: datetime | None = None
+    speed: float = 1.0
+    rate: float | None = None
+    duration: float | None = None
+    backfill: bool = True
+    behind: float | None = None
+    file: Path | None = None
+    from_position: Position | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        if not 0 < self.speed <= MAX_SPEED:
+            raise OptionError("speed", self.speed, f"more than 0, up to {MAX_SPEED:.0f}")
+        if self.rate is not None and not 0 < self.rate <= MAX_RATE:
+            raise OptionError("rate", self.rate, f"more than 0, up to {MAX_RATE:.0f}")
+        if self.duration is not None and not 0 < self.duration < math.inf:
+            raise OptionError("duration", self.duration, "a time of more than 0 s")
+        end = instant_text(plan.as_of)
+        if self.start > plan.as_of:
+            raise OptionError("start", instant_text(self.start), f"an instant up to {end}")
+        if self.until is not None and not self.start <= self.until <= plan.as_of:
+            first = instant_text(self.start)
+            raise OptionError("until", instant_text(self.until), f"{first} (the start) to {end}")
+
+    @property
+    def plan(self) -> Plan:
+        return self.run.plan
+
+    @property
+    def end(self) -> datetime:
+        """The event time at which the stream ends; no event is at it."""
+        return self.until or self.plan.as_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stream ended: ``report`` is None where sinks were not counted, since it was told to end.
+
+    ``position`` is that of the file, and ``settled`` whether all that was sent is there.
+    """
+
+    report: RunReport | None
+    status: Status
+    position: Position
+    settled: bool
+    settlement: Settlement
+
+
+def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
+    """Loads the tables as they are at the start, sends the history, and goes on as time passes.
+
+    ``progress`` is a ``Progress`` and a ``StreamProgress``. Returns once the plan, ``until`` or ``duration``
+    is at its end, or ``clock`` says so. Raises as ``load`` does.
+    """
+    began = clock.now()
+
+    def work(running: Running) -> Outcome:
+        senders = running.load_tables(lambda sink: _check(asked, sink))
+        clock.begin()
+        return _Sending(asked, running, senders, progress, clock, began).outcome()
+
+    return loader.carry_out(asked.run, progress, work, tables_at=asked.start)
+
+
+def _check(asked: Stream, sink: Sink) -> None:
+    """Refuses a position of a sink that does not say what has arrived."""
+    if asked.file is not None and not sink.confirmed:
+        raise ConfigurationError(
+            f"{sink.stage.title} confirms nothing with these settings, so that no position can be kept"
+        )
+
+
+class _Sending:
+    """The events of one stream, on their way."""
+
+    def __init__(
+        self,
+        asked: Stream,
+        running: Running,
+        senders: list[Sink],
+        progress: Any,
+        clock: Clock,
+        began: float,
+    ) -> None:
+        self._asked = asked
+        self._running = running
+        self._senders = senders
+        self._progress: StreamProgress = progress
+        self._clock = clock
+        self._began = began
+        plan, before = asked.plan, asked.from_position
+        self._start, self._end = millis_of(asked.start), millis_of(asked.end)
+        #: Where the history of accounts begins; contracts are older.
+        self._opening = millis_of(plan.as_of) - plan.days * _DAY
+        #: All events before are sent.
+        self._time = self._first()
+        self._window = plan.window(
+            None,
+            asked.run.from_customer,
+            since=moment(self._time),
+            until=asked.end,
+            batch_rows=_BATCH_ROWS if asked.rate is None else self._at_once(_BATCH_ROWS),
+        )
+        self._pace: _Speed | _Rate | None = None
+        self._stride = float(_FIRST_STRIDE)
+        self._events = dict.fromkeys(streams(), 0) | dict(before.events if before else {})
+        self._sent = dict.fromkeys(streams(), 0)
+        self._delays = Delays()
+        marks = before.marks if before else {}
+        #: Ids of events that an earlier process has sent, by sink.
+        self._there = {
+            sink.stage: sink.written_since(marks[sink.stage.name])
+            for sink in senders
+            if marks.get(sink.stage.name)
+        }
+        self._position = self._place()
+        #: Whether a stream that ends has waited for answers in vain.
+        self._lost = False
+        #: Whether anything was sent since it was last known to be there.
+        self._dirty = True
+        self._sending_since = self._live_since = self._settled_at = clock.now()
+        self._told = self._settled_at, self._total(), self._time
+
+    def _first(self) -> int:
+        """An instant that no event to be sent is before."""
+        asked = self._asked
+        if asked.from_position is not None:
+            return millis_of(asked.from_position.time)
+        days = max(catalogue()[name].history_days or asked.plan.days for name in streams())
+        first = millis_of(asked.plan.as_of) - days * _DAY
+        return min(first, self._start) if asked.backfill else self._start
+
+    def _at_once(self, most: int) -> int:
+        """Events that are sent at once at a rate."""
+        return min(max(int((self._asked.rate or 0) * _TICK), 1), most)
+
+    def outcome(self) -> Outcome:
+        self._keep()
+        with ExitStack() as stack:
+            for sink in self._senders:
+                stack.enter_context(self._running.timed(sink.stage))
+            while self._goes_on():
+                self._step()
+        return self._finish()
+
+    def _peek(self) -> int | None:
+        """When the next event happens."""
+        found = self._window.peek()
+        return None if found is None else millis_of(found)
+
+    def _total(self) -> int:
+        return sum(self._events.values())
+
+    def _goes_on(self) -> bool:
+        if self._clock.ended or self._time >= self._end:
+            return False
+        asked = self._asked
+        if asked.duration is None or self._pace is None:
+            return True
+        return self._clock.now() - self._live_since < asked.duration
+
+    def _step(self) -> None:
+        """Sends what is due, some of it where it is much, and waits for what comes next."""
+        if self._pace is None and self._time >= self._start:
+            self._go_live()
+        now = self._clock.now()
+        due = self._start if self._pace is None else self._pace.due(now)
+        limit = min(due, self._end, self._time + max(int(self._stride), 1))
+        if self._time < self._opening:
+            # There are many more events from there on.
+            limit = min(limit, self._opening)
+        if limit > self._time:
+            self._adapt(self._send(limit), limit - self._time)
+            self._time = limit
+        self._look_after()
+        if self._pace is None:
+            return
+        next_event = self._peek()
+        if next_event is None or next_event >= self._end:
+            self._time = self._end
+        elif due - self._time <= 0:
+            self._sleep(self._pace.when(next_event) - self._clock.now())
+
+    def _sleep(self, seconds: float) -> None:
+        """Until an event is due, and so long that some may leave together; a moment at least."""
+        end = _NAP
+        if self._asked.duration is not None:
+            end = min(end, self._live_since + self._asked.duration - self._clock.now())
+        self._clock.sleep(max(min(max(seconds, _TICK), end), 0.0))
+
+    def _go_live(self) -> None:
+        if any(self._sent.values()):
+            # The history is sent.
+            self._tell()
+        asked, now = self._asked, self._clock.now()
+        self._live_since = now
+        if asked.rate is not None:
+            self._pace = _Rate(now, asked.rate)
+            self._stride = float(_FIRST_AT_A_RATE)
+        elif asked.behind is not None:
+            self._pace = _Speed(self._began - asked.behind / asked.speed, self._start, asked.speed)
+        else:
+            self._pace = _Speed(now, self._time, asked.speed)
+
+    def _adapt(self, events: int, span: int) -> None:
+        """Asks for as much event time next as some thousands of events take."""
+        aim = self._at_once(_AT_ONCE) if isinstance(self._pace, _Rate) else _AT_ONCE
+        stride = span * aim / events if events else math.inf
+        self._stride = min(stride, 2.0 * span)
+
+    def _send(self, limit: int) -> int:
+        """Sends all events before an instant; how many there were."""
+        count = 0
+        for batch in self._window.until(moment(limit)):
+            self._running.store.add_batch(batch)
+            if self._pace is not None:
+                self._delays.add(self._hold_back(batch, self._pace), len(batch))
+            self._write(batch)
+            self._events[batch.name] += len(batch)
+            count += len(batch)
+        return count
+
+    def _hold_back(self, batch: Batch, pace: _Speed | _Rate) -> float:
+        """Waits until a batch is due; the seconds by which its first event is late."""
+        if isinstance(pace, _Speed):
+            first = memoryview(batch.column(catalogue()[batch.name].time or ""))[0]
+            return self._clock.now() - pace.when(first)
+        due = pace.next(len(batch))
+        while (left := due - self._clock.now()) > 0 and not self._clock.ended:
+            self._clock.sleep(min(left, _NAP))
+            self._look_after(settle=False)
+        return max(-left, 0.0)
+
+    def _write(self, batch: Batch) -> None:
+        for sink in self._senders:
+            there = self._there.get(sink.stage)
+            rest = _without(batch, there) if there else batch
+            if rest is not None:
+                sink.write(rest)
+                self._sent[batch.name] += len(rest)
+                self._dirty = True
+
+    def _look_after(self, *, settle: bool = True) -> None:
+        """Now and then waits for what was sent, keeps the position, and says how it goes."""
+        now = self._clock.now()
+        if settle and now - self._settled_at >= (_SETTLED_EVERY if self._dirty else _IDLE):
+            if not self._settle():
+                return
+            self._keep()
+            now = self._settled_at = self._clock.now()
+            self._dirty = False
+        if now - self._told[0] >= self._progress.every:
+            self._tell()
+
+    def _settle(self) -> bool:
+        """Waits until all that was sent is there; false if the stream ends and it is not."""
+        began = self._clock.now()
+        for sink in self._senders:
+            while not sink.settle(0.1):
+                waited = self._clock.now() - began
+                if self._clock.ended and waited >= _LAST_ANSWERS:
+                    self._lost = True
+                    return False
+                if waited >= _SILENT and self._clock.now() - self._told[0] >= 1.0:
+                    trouble = sink.trouble()
+                    said = f": {trouble}" if trouble else ""
+                    self._tell(f"{sink.stage.title} has not answered for {waited:.0f} s{said}")
+        return True
+
+    def _keep(self) -> None:
+        """Writes the position; all that was sent is there."""
+        self._position = self._place()
+        if self._asked.file is not None:
+            self._position.write(self._asked.file)
+
+    def _place(self) -> Position:
+        asked = self._asked
+        marks: dict[str, Mapping[str, Any]] = {}
+        before = asked.from_position.marks if asked.from_position else {}
+        for sink in self._senders:
+            # As long as there may be events of an earlier process, they are looked for from where it was.
+            kept = self._there.get(sink.stage)
+            marks[sink.stage.name] = before[sink.stage.name] if kept else sink.mark()
+        return Position(
+            plan=asked.plan,
+            from_customer=asked.run.from_customer,
+            time=moment(self._time),
+            start=asked.start,
+            marks=marks,
+            events=dict(self._events),
+            options=asked.options,
+        )
+
+    def _status(self, waiting: str = "") -> Status:
+        now, total, instant = self._clock.now(), self._total(), self._time
+        seconds = max(now - self._told[0], 1e-6)
+        next_event = self._peek()
+        lag = 0.0
+        if self._pace is not None and next_event is not None:
+            lag = self._pace.lag(now, next_event)
+        return Status(
+            self._pace is not None,
+            moment(instant),
+            lag,
+            (total - self._told[1]) / seconds,
+            (instant - self._told[2]) / 1000 / seconds,
+            dict(self._events),
+            self._delays,
+            waiting,
+        )
+
+    def _tell(self, waiting: str = "") -> None:
+        self._progress.goes(self._status(waiting))
+        self._told = (self._clock.now(), self._total(), self._time)
+
+    def _finish(self) -> Outcome:
+        settled = not self._lost and self._settle()
+        if settled:
+            self._keep()
+        status = self._status()
+        if self._clock.ended:
+            return Outcome(None, status, self._position, settled, self._running.settlement())
+        seconds = self._clock.now() - self._sending_since
+        for sink in self._senders:
+            self._running.commit(sink)
+            for name in streams():
+                self._running.finish(sink.stage, Part(name, self._sent[name], seconds))
+        report = self._running.report()
+        return Outcome(report, status, self._position, settled, report.settlement)
+
+
+class _Speed:
+    """Event time that goes on with the clock."""
+
+    def __init__(self, began: float, start: int, speed: float) -> None:
+        self._began = began
+        self._start = start
+        self._speed = speed
+
+    def due(self, now: float) -> int:
+        """The event time of a moment: what is before it should be sent."""
+        return self._start + int((now - self._began) * self._speed * 1000)
+
+    def when(self, instant: int) -> float:
+        """The moment of an event time."""
+        return self._began + (instant - self._start) / 1000 / self._speed
+
+    def lag(self, now: float, next_event: int) -> float:
+        """How late the next event is."""
+        return max(now - self.when(next_event), 0.0)
+
+
+class _Rate:
+    """So many events a second, whatever their times."""
+
+    def __init__(self, began: float, rate: float) -> None:
+        self._began = began
+        self._rate = rate
+        self._events = 0
+
+    def due(self, now: float) -> int:  # noqa: ARG002
+        return 1 << 62
+
+    def when(self, instant: int) -> float:  # noqa: ARG002
+        return self._began
+
+    def next(self, events: int) -> float:
+        """The moment at which so many more events are due."""
+        self._events += events
+        return self._began + self._events / self._rate
+
+    def lag(self, now: float, next_event: int) -> float:  # noqa: ARG002
+        return max(now - self._began - self._events / self._rate, 0.0)
+
+
+def _without(batch: Batch, there: set[bytes]) -> Batch | None:
+    """The rows whose ids are not there; these are taken out of the set."""
+    idents = [bytes(ident) for ident in batch.text(catalogue()[batch.name].primary_key)]
+    if there.isdisjoint(idents):
+        return batch
+    rows = [batch.row(row) for row, ident in enumerate(idents) if ident not in there]
+    there.difference_update(idents)
+    return Batch.from_rows(batch.name, rows) if rows else None

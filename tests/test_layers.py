@@ -50,6 +50,8 @@ CORE_CRATES = {
     "foldhash": "keys",
     "hashbrown": "keys",
     "lz4_flex": "encode",
+    # In unit tests alone.
+    "proptest": "encode",
     "serde": "brazil",
     "snap": "encode",
     "zstd": "encode",

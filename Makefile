@@ -11,7 +11,7 @@ NO_SERVER := not kafka and not postgres and not registry and not slow and not ti
 # Tests that run at once: more than the machine has cores, since most of them wait for something.
 WORKERS ?= 4
 
-.PHONY: help load down dev check test lint format deny bench golden docs pins clean \
+.PHONY: help load down dev check test test-clients lint format deny bench golden docs pins clean \
 	rust-format rust-lint rust-test python-lint python-types python-stubs python-test
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make dev     build the extension for a try, in seconds"
 	@echo "make check   check formats, lints and types, and run the tests that need no server"
 	@echo "make test    run every test, against real PostgreSQL, Apache Kafka and Apicurio"
+	@echo "make test-clients  read a load with Kafka Streams, Flink and Spark (needs a JDK and Maven)"
 	@echo "make lint    check formats, lints and types of both languages"
 	@echo "make deny    check licences, versions and sources of the crates"
 	@echo "make bench   run the benchmarks"
@@ -70,6 +71,10 @@ test: $(VENV)/.released rust-test
 	cd tests && $(abspath $(BIN))/python -m services
 	$(BIN)/python -m pytest -m "not timing" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m timing
+
+# Stream processors of others, on a load in order of time; `test` does not run them.
+test-clients: $(VENV)/.released
+	$(BIN)/python -m pytest tests/clients -rP -o faulthandler_timeout=1600
 
 lint: rust-format rust-lint python-lint python-types python-stubs
 

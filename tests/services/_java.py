@@ -54,13 +54,13 @@ def kafka_jars(version: str | None = None) -> Path:
     """The folder with the jars of Apache Kafka and its tools."""
     goal = "dependency:copy-dependencies"
     if version is None:
-        return _fetched("kafka", goal)
-    return _fetched(f"kafka-{version}", goal, f"-Dkafka.version={version}")
+        return fetched("kafka", goal)
+    return fetched(f"kafka-{version}", goal, f"-Dkafka.version={version}")
 
 
 def registry_app() -> Path:
     """The folder with Apicurio Registry's quarkus-run.jar."""
-    return _fetched("registry", "dependency:unpack@registry")
+    return fetched("registry", "dependency:unpack@registry")
 
 
 def cache_folder() -> Path:
@@ -69,9 +69,10 @@ def cache_folder() -> Path:
     return Path(chosen).absolute() if chosen else user_cache_path("datagen-tests", appauthor=False)
 
 
-def _fetched(name: str, goal: str, *options: str) -> Path:
+def fetched(name: str, goal: str, *options: str, pom: Path = _POM) -> Path:
+    """The folder in the cache with what a goal of Maven puts into `outputDirectory`."""
     # A folder per version of the POM: a changed version is fetched anew, never mixed in.
-    version = hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]
+    version = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{version}"
     if folder.is_dir():
         return folder
@@ -80,19 +81,19 @@ def _fetched(name: str, goal: str, *options: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():  # else another run fetched it while this one waited
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as scratch:
-                _maven(Path(scratch), goal, *options)
+                _maven(pom, Path(scratch), goal, *options)
                 (Path(scratch) / "out").rename(folder)
     return folder
 
 
-def _maven(scratch: Path, goal: str, *options: str) -> None:
+def _maven(pom: Path, scratch: Path, goal: str, *options: str) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise ServiceUnavailableError(
             f"`mvn` (Apache Maven) is not on PATH, needed once for {goal}"
         )
     # Maven writes `target/` beside the POM, so it works on a copy.
-    shutil.copy(_POM, scratch)
+    shutil.copy(pom, scratch / "pom.xml")
     result = subprocess.run(
         [
             *(maven, "--batch-mode", "--quiet", goal),

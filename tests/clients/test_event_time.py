@@ -1,0 +1,118 @@
+"""Stream processors of others count a load by event time: Kafka Streams, Flink SQL and Spark.
+
+Each is a Java program beside this file, run from its source, with the jars of a profile of pom.xml.
+A load in order of time must be counted whole; of one by entity, the same program loses events.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from command import DATAGEN, run
+from datagen import Plan
+from own_topics import OwnTopics
+from services._errors import ServiceUnavailableError
+from services._java import fetched
+from services.kafka import KafkaBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The jars of a client may have to be fetched first.
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(1_500)]
+
+HERE = Path(__file__).parent
+PLAN = Plan(seed=42, customers=20_000)
+STREAM = "banking.transactions"
+EVENTS = PLAN.rows(STREAM)
+ORDERS = ("time", "entity")
+#: How long a client may take, in seconds; on two cores it needs a tenth.
+PATIENCE = 300
+#: What Flink and Spark reach into, as their own launchers allow them to.
+_OPENED = ("java.lang", "java.lang.invoke", "java.net", "java.nio", "java.util", "sun.nio.ch")
+
+
+@pytest.fixture(scope="module")
+def sent() -> Iterator[dict[str, OwnTopics]]:
+    """The topics of a fast load, for each order."""
+    # Not by `running`: where the broker cannot be had, these tests fail, they are not skipped.
+    with KafkaBroker() as broker:
+        loads = {order: OwnTopics(broker.bootstrap) for order in ORDERS}
+        for order, topics in loads.items():
+            outcome = run(
+                *(*DATAGEN, "load-parallel", *topics.options, "--create-topics"),
+                *("--skip-postgres", "--no-avro", "--seed", PLAN.seed),
+                *("--customers", PLAN.customers),
+                # The default is what is held to its word.
+                *(() if order == "time" else ("--order", order)),
+                timeout=PATIENCE,
+            )
+            assert outcome.code == 0, str(outcome)
+            assert topics.ends()[STREAM] == EVENTS
+        yield loads
+
+
+def counts(client: str, scratch: Path, *args: object) -> dict[str, int]:
+    """What a client prints, by name."""
+    jars = fetched(
+        f"client-{client.lower()}",
+        "dependency:copy-dependencies",
+        f"--activate-profiles={client.lower()}",
+        pom=HERE / "pom.xml",
+    )
+    # A runtime alone cannot run a program from its source.
+    compiler = shutil.which("javac")
+    if compiler is None:
+        raise ServiceUnavailableError("`javac` (a JDK of version 17 or 21) is not on PATH")
+    done = subprocess.run(
+        [
+            str(Path(compiler).resolve().with_name("java")),
+            *("-Xmx2g", "-Djava.net.preferIPv4Stack=true", f"-Djava.io.tmpdir={scratch}"),
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
+            *("-cp", f"{jars}/*", str(HERE / f"{client}.java"), *map(str, args)),
+        ],
+        cwd=scratch,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=PATIENCE + 60,
+    )
+    assert done.returncode == 0, f"{client}: {done.returncode}\n{done.stdout}{done.stderr[-5_000:]}"
+    found = {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", done.stdout)}
+    print(f"{client}: {found} of {EVENTS}")
+    return found
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_kafka_streams(sent: dict[str, OwnTopics], order: str, tmp_path: Path) -> None:
+    topics = sent[order]
+    args = (topics.bootstrap, topics.name(STREAM), EVENTS, PATIENCE)
+    found = counts("Streams", tmp_path, *args)
+    assert found["counted"] + found["dropped"] == EVENTS
+    assert (found["dropped"] == 0) is (order == "time")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_flink_sql(sent: dict[str, OwnTopics], order: str, tmp_path: Path) -> None:
+    topics = sent[order]
+    found = counts("Flink", tmp_path, topics.bootstrap, topics.name(STREAM))
+    assert found["counted"] <= EVENTS
+    assert (found["counted"] == EVENTS) is (order == "time")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_spark(sent: dict[str, OwnTopics], order: str, tmp_path: Path) -> None:
+    topics = sent[order]
+    found = counts("Spark", tmp_path, topics.bootstrap, topics.name(STREAM), PATIENCE)
+    assert found["batches"] > 10
+    assert found["counted"] <= EVENTS
+    assert (found["counted"] == EVENTS) is (order == "time")
+    assert (found["dropped"] == 0) is (order == "time")

@@ -29,6 +29,8 @@ use crate::order::SLICE_MILLIS;
 const SLICE_EVENTS: u64 = 80_000;
 /// Events of all streams in a step, of which a slice has several: so few that hardly an entity comes twice.
 const STEP_EVENTS: u64 = 8_192;
+/// Events of a lane in a step, on average, where lanes are so many that steps of each would take memory.
+const STEP_EVENTS_OF_A_LANE: u64 = 64;
 /// Customers of which events are counted to cut the slices: enough to be right within a tenth.
 const SAMPLE: u64 = 2_000;
 /// Bits of an entity's position in its lane; the rest are milliseconds, enough for 34 years.
@@ -221,13 +223,15 @@ impl Slices {
             }
         }
         let (mut by_hour, mut first_steps) = (Vec::with_capacity(hours.len()), vec![0]);
+        let lanes: u64 = streams.iter().map(|(_, partitions)| u64::from(*partitions)).sum();
+        let step_events = STEP_EVENTS.max(lanes * STEP_EVENTS_OF_A_LANE);
         let (mut step, mut of_step, mut of_slice) = (0, 0, 0);
         for count in hours {
             if of_slice > 0 && of_slice + count > SLICE_EVENTS {
                 step += 1;
                 first_steps.push(step);
                 (of_step, of_slice) = (0, 0);
-            } else if of_step > 0 && of_step + count > STEP_EVENTS {
+            } else if of_step > 0 && of_step + count > step_events {
                 step += 1;
                 of_step = 0;
             }

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +72,7 @@ def counts(client: str, scratch: Path, *args: object) -> dict[str, int]:
     compiler = shutil.which("javac")
     if compiler is None:
         raise ServiceUnavailableError("`javac` (a JDK of version 17 or 21) is not on PATH")
-    done = subprocess.run(
+    program = subprocess.Popen(
         [
             str(Path(compiler).resolve().with_name("java")),
             *("-Xmx2g", "-Djava.net.preferIPv4Stack=true", f"-Djava.io.tmpdir={scratch}"),
@@ -80,13 +82,24 @@ def counts(client: str, scratch: Path, *args: object) -> dict[str, int]:
         ],
         cwd=scratch,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=PATIENCE + 60,
     )
-    assert done.returncode == 0, f"{client}: {done.returncode}\n{done.stdout}{done.stderr[-5_000:]}"
-    found = {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", done.stdout)}
+    try:
+        out, err = program.communicate(timeout=PATIENCE + 30)
+    except subprocess.TimeoutExpired:
+        # What each thread waits for, in the output.
+        program.send_signal(signal.SIGQUIT)
+        with suppress(subprocess.TimeoutExpired):
+            program.communicate(timeout=10)
+        program.kill()
+        out, err = program.communicate(timeout=30)
+        pytest.fail(f"{client} did not end in time\n{out}{err[-5_000:]}")
+    finally:
+        program.kill()
+    assert program.returncode == 0, f"{client}: {program.returncode}\n{out}{err[-5_000:]}"
+    found = {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", out)}
     print(f"{client}: {found} of {EVENTS}")
     return found
 

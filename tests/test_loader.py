@@ -279,7 +279,7 @@ def test_a_load_in_time_that_the_memory_has_no_room_for_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Since it keeps a state of each account, card and loan, which a load by entity does not."""
-    plan = Plan(customers=2_000_000)
+    plan = Plan(customers=3_000_000)
     nowhere = to_postgres(f"postgresql://127.0.0.1:{free_port()}/nowhere")
     run = Load(plan=plan, targets=nowhere | to_kafka(BULK), fast=True)
     monkeypatch.setattr(loader, "available", lambda: 1 << 30)

@@ -288,6 +288,8 @@ def test_a_load_in_time_that_the_memory_has_no_room_for_is_refused(
         ConfigurationError, match=r"1\.\d GB, of which 1\.1 GB are free; use --order entity"
     ):
         loader.load(run, Silent())
+    with pytest.raises(ConfigurationError, match="are free; use fewer --customers"):
+        loader.carry_out(run, Silent(), loader.Running.load, tables_at=plan.as_of)
     for other in (replace(run, order="entity"), replace(run, targets=nowhere)):
         with pytest.raises(pytest.fail.Exception, match="far enough"):
             loader.load(other, Silent())

@@ -1,6 +1,6 @@
 """The compiled core: plans, columnar batches, encoded rows and key sets."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, SupportsIndex, final
 
@@ -83,13 +83,13 @@ class Plan:
 
         ``order="time"`` sorts the events of a stream by (time, row of the account, card or loan, place
         among its events); ``since`` and ``until`` leave out those before one instant and from another
-        on. A stream is kept in memory as a state for each account, card or loan, some 150 bytes each.
+        on. A stream is kept in memory as a state for each account, card or loan, some 180 bytes each.
         Rows of tables have no time: with ``until`` balances, limits and debts are those after all events
         before, not those of the plan's end, and the order and ``since`` raise ``OptionError``.
         """
     def window(
         self,
-        streams: Iterable[str] | None = None,
+        streams: Sequence[str] | None = None,
         start: int = 0,
         stop: int | None = None,
         *,

@@ -184,7 +184,7 @@ def carry_out(
     streams is only known once it is.
     """
     began = time.perf_counter()
-    _check_memory(run)
+    _check_memory(run, streaming=tables_at is not None)
     running: Running | None = None
     done: list[Result] = []
     try:
@@ -227,28 +227,28 @@ def carry_out(
     return done[0]
 
 
-def _check_memory(run: Load) -> None:
+def _check_memory(run: Load, *, streaming: bool) -> None:
     """Refuses a load that does not fit into the free memory, and warns of a large one."""
     if run.customers * run.plan.days <= _SMALL:
         return
     sent = [*filter(run.takes, streams())]
+    smaller = "fewer --customers or fewer --days"
     if not run.fast:
         needed = memory_needed(run.plan, run.from_customer, names=[*tables(), *sent])
-        kept, way_out, hint = "standard mode keeps every row", "--fast", "keeps none of the events"
+        kept, way_out = "standard mode keeps every row", f"--fast, {smaller}"
     elif sent and run.order == "time":
         needed = memory_in_time(run.plan, run.from_customer)
         kept = "order of time keeps the state of each account, card and loan"
-        way_out, hint = "--order entity", "keeps none"
+        # A stream has no other order.
+        way_out = smaller if streaming else f"--order entity, {smaller}"
     else:
         return
     free = available()
-    said = f"{kept} in memory: {needed / 1e9:.1f} GB, of which"
+    said = f"{kept} in memory: {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free"
     if needed > free:
-        raise ConfigurationError(
-            f"{said} {free / 1e9:.1f} GB are free; use {way_out}, fewer --customers or fewer --days"
-        )
+        raise ConfigurationError(f"{said}; use {way_out}")
     if needed > free / 4:
-        _log.warning("%s %.1f GB are free; %s %s", said, free / 1e9, way_out, hint)
+        _log.warning("%s; %s would take less", said, way_out)
 
 
 def _sinks(run: Load, window: Window) -> list[Sink]:

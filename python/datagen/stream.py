@@ -411,8 +411,7 @@ class _Sending:
                     self._lost = True
                     return False
                 if waited >= _SILENT and self._clock.now() - self._told[0] >= 1.0:
-                    trouble = sink.trouble()
-                    said = f": {trouble}" if trouble else ""
+                    said = f": {sink.last_error}" if sink.last_error else ""
                     self._tell(f"{sink.stage.title} has not answered for {waited:.0f} s{said}")
         return True
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, TracebackType
+    from types import FrameType
 
 __all__ = ["Postponed", "Terminated", "ignore", "last_words", "listen"]
 
@@ -66,12 +66,7 @@ class Postponed:
         self._before = {number: signal.getsignal(number) for number in _numbers()}
         _handle(self._end)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

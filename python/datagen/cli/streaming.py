@@ -12,9 +12,9 @@ from typing import Any, Final
 import click
 import cloup
 
-from .. import loader
 from .._core import Plan
 from ..errors import ConfigurationError
+from ..loader import RunReport
 from ..position import Position, instant_text, millis_of, moment
 from ..settlement import attach, settlement_of
 from ..sinks import SINKS, options_of
@@ -272,7 +272,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
     if follows and before is None:
         behind = 0.0
     return Stream(
-        run=loader.Load(plan=run.plan, from_customer=run.from_customer, targets=targets, fast=True),
+        run=replace(run, targets=targets, fast=True),
         start=start,
         until=options["until"],
         speed=options["speed"],
@@ -445,7 +445,7 @@ class _Console(Console):
         if file is not None:
             self.say(_way_on(file))
 
-    def came_to_end(self, outcome: Outcome, report: loader.RunReport, asked: Stream) -> None:
+    def came_to_end(self, outcome: Outcome, report: RunReport, asked: Stream) -> None:
         """Says how a stream ended by itself."""
         self.ended = True
         status, end = outcome.status, asked.plan.as_of

@@ -243,8 +243,9 @@ class Sink(ABC):
         """Whether the service says that rows are there."""
         return True
 
-    def trouble(self) -> str:
-        """Why the service does not take rows at present, as far as it is known."""
+    @property
+    def last_error(self) -> str:
+        """The last error of the service that may pass, or an empty text."""
         return ""
 
     def mark(self) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import stat
 from dataclasses import dataclass
@@ -124,8 +125,6 @@ class _Lines(Sink):
 
 
 def _idents(text: bytes) -> list[bytes]:
-    import json
-
     found = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):

@@ -58,6 +58,18 @@ impl Bank {
         })
     }
 
+    /// Refuses what events cannot be made of.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a table, and for a range that is not within the plan's customers.
+    pub fn check_stream(&self, relation: &Relation, customers: &Range<u64>) -> Result<(), Error> {
+        if relation.topic().is_none() {
+            let (value, allowed) = (relation.name.to_owned(), "names of streams".to_owned());
+            return Err(Error::OutOfRange { option: "streams", value, allowed });
+        }
+        self.owners(relation, customers.clone()).map(drop)
+    }
+
     /// How many rows of `relation` belong to these customers.
     ///
     /// # Errors

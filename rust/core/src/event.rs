@@ -29,9 +29,6 @@ pub trait Cursor: Send {
     /// What the events are added to.
     type Columns: Columns;
 
-    /// The row of the entity in its table.
-    fn row(&self) -> u64;
-
     /// The id of the entity, which is the key of its events.
     fn id(&self) -> [u8; 16];
 
@@ -53,11 +50,6 @@ pub trait Cursor: Send {
         while self.peek().is_some_and(|time| time < until) {
             self.skip(history);
         }
-    }
-
-    /// Passes all events.
-    fn drain(&mut self, history: &History) {
-        self.skip_until(history, i64::MAX);
     }
 }
 

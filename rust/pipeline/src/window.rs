@@ -65,11 +65,7 @@ impl Window {
         streams: Vec<Parents>,
     ) -> Result<Self, Error> {
         for relation in streams.iter().map(Parents::relation) {
-            if relation.topic().is_none() {
-                let (value, allowed) = (relation.name.to_owned(), "names of streams".to_owned());
-                return Err(Error::OutOfRange { option: "streams", value, allowed });
-            }
-            bank.batches(relation, customers.clone(), ROWS_AT_ONCE)?;
+            bank.check_stream(relation, &customers)?;
         }
         Ok(Self { bank, streams, order: Order::Entity(customers) })
     }

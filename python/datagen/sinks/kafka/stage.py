@@ -170,7 +170,8 @@ class _KafkaStage(Sink):
     def confirmed(self) -> bool:
         return self._sink.confirmed
 
-    def trouble(self) -> str:
+    @property
+    def last_error(self) -> str:
         return self._sink.last_error
 
     def mark(self) -> dict[str, Any]:

@@ -61,11 +61,7 @@ impl Lanes {
     ) -> Result<Self, Error> {
         let mut found = Vec::with_capacity(streams.len());
         for &(relation, partitions) in streams {
-            if relation.topic().is_none() {
-                let (value, allowed) = (relation.name.to_owned(), "names of streams".to_owned());
-                return Err(Error::OutOfRange { option: "streams", value, allowed });
-            }
-            bank.owners(relation, customers.clone())?;
+            bank.check_stream(relation, &customers)?;
             // A customer has at most one and a half entities of a stream; keys are spread evenly.
             let most = (1_u64 << ENTITY_BITS) * u64::from(partitions) / 2;
             let given = customers.end - customers.start;
@@ -121,11 +117,6 @@ impl Lanes {
     /// The customers.
     pub fn customers(&self) -> Range<u64> {
         self.customers.clone()
-    }
-
-    /// The bank.
-    pub fn bank(&self) -> &Bank {
-        &self.bank
     }
 }
 
@@ -210,14 +201,14 @@ impl Slices {
         let end = span.end.min(bank.plan().as_of()).max(origin + 1);
         let mut hours = vec![0_u64; hour(end - 1 - origin) + 1];
         let given = customers.end - customers.start;
-        let step = given.div_ceil(SAMPLE).max(1);
+        let stands_for = given.div_ceil(SAMPLE).max(1);
         let mut block = Block::of(&history.context.rng, customers.start);
-        for row in customers.clone().step_by(step as usize) {
+        for row in customers.clone().step_by(stands_for as usize) {
             let client = Client::new(history, &mut block, row, span.clone());
             for (maker, _) in streams {
                 (maker.stream().times)(&client, &mut |time| {
                     if (first..end).contains(&time) {
-                        hours[hour(time - origin)] += step;
+                        hours[hour(time - origin)] += stands_for;
                     }
                 });
             }

@@ -343,10 +343,6 @@ impl Purchases {
 impl Cursor for Purchases {
     type Columns = CardTransactionColumns;
 
-    fn row(&self) -> u64 {
-        self.card.row
-    }
-
     fn id(&self) -> [u8; 16] {
         self.card.id
     }

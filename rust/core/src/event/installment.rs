@@ -178,10 +178,6 @@ impl Repayment {
 impl Cursor for Repayment {
     type Columns = InstallmentColumns;
 
-    fn row(&self) -> u64 {
-        self.loan.row
-    }
-
     fn id(&self) -> [u8; 16] {
         self.loan.id
     }

@@ -142,10 +142,6 @@ fn draws(history: &History, row: u64, k: u32) -> [Word; 4] {
 impl Cursor for Trader {
     type Columns = TradeColumns;
 
-    fn row(&self) -> u64 {
-        self.row
-    }
-
     fn id(&self) -> [u8; 16] {
         self.id
     }

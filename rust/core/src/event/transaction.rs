@@ -342,10 +342,6 @@ fn draws(history: &History, row: u64, k: u32) -> [Word; 4] {
 impl Cursor for Ledger {
     type Columns = TransactionColumns;
 
-    fn row(&self) -> u64 {
-        self.account.row
-    }
-
     fn id(&self) -> [u8; 16] {
         self.account.id
     }

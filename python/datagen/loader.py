@@ -177,11 +177,12 @@ def carry_out(
     *,
     prefetch: bool = True,
     tables_at: datetime | None = None,
+    tables_there: bool = False,
 ) -> Result:
     """Opens the sinks of a run, has the work done, and closes them; raises as ``load`` does.
 
     With ``tables_at`` tables have the balances of that instant, not of the plan's end, and what is sent to
-    streams is only known once it is.
+    streams is only known once it is. With ``tables_there`` an earlier process has loaded them.
     """
     began = time.perf_counter()
     _check_memory(run, streaming=tables_at is not None)
@@ -199,10 +200,12 @@ def carry_out(
                 run.order,
                 store.parents,
                 tables_at,
+                tables_there,
             )
             master = None
             if run.fast:
-                master = _Master(window, store, taken=any(map(run.takes, tables())))
+                taken = not tables_there and any(map(run.takes, tables()))
+                master = _Master(window, store, taken=taken)
                 stack.enter_context(master.prefetch)
                 if prefetch:
                     master.prefetch.start()
@@ -374,9 +377,10 @@ class Running:
     def load_tables(self, prepare: Callable[[Sink], None] = lambda _: None) -> list[Sink]:
         """Loads and commits all tables; returns the sinks that take streams, which have begun.
 
-        Each of these is prepared before tables are committed.
+        Each of these is prepared before tables are committed. Of tables that are there only the keys are taken.
         """
-        holders, senders = self._taking(tables()), self._taking(streams())
+        senders = self._taking(streams())
+        holders = [] if self._window.tables_there else self.holders
         self._load_tables(holders)
         for sink in senders:
             prepare(sink)
@@ -387,6 +391,11 @@ class Running:
         for sink in holders:
             self.commit(sink)
         return senders
+
+    @property
+    def holders(self) -> list[Sink]:
+        """The sinks that take tables."""
+        return self._taking(tables())
 
     def report(self) -> RunReport:
         """What the sinks hold, once everything has arrived.

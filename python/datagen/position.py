@@ -44,7 +44,8 @@ class Position:
 
     Where a process ends at once, what it had sent since then is behind the ``marks`` of its sinks, by name.
     ``options`` are those of the command that the stream was begun with, as JSON has them; none is a
-    secret. ``events`` counts what has been sent of each stream.
+    secret. ``events`` counts what has been sent of each stream, and ``follows`` names the sinks whose tables
+    follow: these have all changes before ``time``, and know themselves how many more.
     """
 
     plan: Plan
@@ -54,6 +55,7 @@ class Position:
     marks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     events: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    follows: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Replaces the file; raises ``ConfigurationError`` where it cannot be written."""
@@ -73,6 +75,7 @@ class Position:
             "events": dict(self.events),
             "marks": self.marks,
             "options": self.options,
+            "follows": [*self.follows],
         }
         text = json.dumps(content, ensure_ascii=False, indent=1)
         try:
@@ -118,6 +121,7 @@ class Position:
                 marks=dict(content["marks"]),
                 events={name: int(content["events"].get(name, 0)) for name in content["events"]},
                 options=dict(content["options"]),
+                follows=tuple(map(str, content.get("follows", ()))),
             )
         except (ValueError, KeyError, TypeError, AttributeError, DatagenError) as error:
             raise ConfigurationError(

@@ -3,6 +3,7 @@
 History and live come from one window of the plan, asked for the events before one instant after the other, so
 that no event is missing or doubled where one becomes the other. A position is written while all that
 was sent is there for good; what a process sent after its last position is found by the marks of its sinks.
+Tables are loaded as they are at the start of live, and follow from there on.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from . import loader
 from ._core import Batch
 from .errors import ConfigurationError, OptionError
+from .following import Following
 from .position import Position, instant_text, millis_of, moment
 from .sinks.base import Part, streams
 from .types import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -51,9 +53,13 @@ _FIRST_STRIDE: Final = 3_600_000
 _FIRST_AT_A_RATE: Final = 1_000
 #: Rows of a batch.
 _BATCH_ROWS: Final = 8192
+#: Seconds of the clock in a slice, whose tables are written before its events.
+_SLICE: Final = 1.0
 #: Seconds without an answer after which it is said, and those for a stream that ends.
 _SILENT: Final = 1.0
 _LAST_ANSWERS: Final = 10.0
+#: Seconds for which a sink is waited for before the stream looks around.
+_PATIENCE: Final = 0.1
 
 
 class Clock(Protocol):
@@ -208,7 +214,14 @@ def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
         clock.begin()
         return _Sending(asked, running, senders, progress, clock, began).outcome()
 
-    return loader.carry_out(asked.run, progress, work, tables_at=asked.start)
+    before = asked.from_position
+    return loader.carry_out(
+        asked.run,
+        progress,
+        work,
+        tables_at=max(asked.start, before.time) if before else asked.start,
+        tables_there=before is not None,
+    )
 
 
 def _check(asked: Stream, sink: Sink) -> None:
@@ -267,6 +280,16 @@ class _Sending:
         self._lost = False
         #: Whether anything was sent since it was last known to be there.
         self._dirty = True
+        holders = running.holders
+        #: Tables that follow, if a sink takes any.
+        self._following = (
+            Following(
+                *(asked.run, running.store, holders, senders),
+                *(max(self._time, self._start), self._end),
+            )
+            if holders
+            else None
+        )
         self._sending_since = self._live_since = self._settled_at = clock.now()
         self._told = self._settled_at, self._total(), self._time
 
@@ -290,6 +313,7 @@ class _Sending:
                 stack.enter_context(self._running.timed(sink.stage))
             while self._goes_on():
                 self._step()
+            self._complete_slices()
         return self._finish()
 
     def _peek(self) -> int | None:
@@ -318,6 +342,12 @@ class _Sending:
         if self._time < self._opening:
             # There are many more events from there on.
             limit = min(limit, self._opening)
+        if self._following is not None and self._pace is not None:
+            if self._time >= self._following.until:
+                if not self._enter_slice(self._following):
+                    return
+                self._following.ask(self._slice_end(self._following.begins))
+            limit = min(limit, self._following.until)
         if limit > self._time:
             self._adapt(self._send(limit), limit - self._time)
             self._time = limit
@@ -329,6 +359,41 @@ class _Sending:
             self._time = self._end
         elif due - self._time <= 0:
             self._sleep(self._pace.when(next_event) - self._clock.now())
+
+    def _enter_slice(self, following: Following) -> bool:
+        """Goes on to the next slice once its tables are there; false if the stream ends and they are not."""
+        if not following.asked:
+            following.ask(self._slice_end(following.begins))
+        if not self._answered(following.late):
+            return False
+        self._dirty |= following.enter()
+        return True
+
+    def _slice_end(self, begins: int) -> int:
+        """About a second of the clock on; more where the stream is behind it."""
+        if isinstance(self._pace, _Speed):
+            behind = self._pace.due(self._clock.now()) - begins
+            length = max(self._asked.speed * 1000 * _SLICE, min(behind, self._stride))
+        else:
+            length = self._stride * _SLICE / _TICK
+        return begins + max(int(length), 1)
+
+    def _complete_slices(self) -> None:
+        """Sends what is left of slices whose tables are there, so that tables and topics agree."""
+        following = self._following
+        if following is None or self._pace is None:
+            return
+        # Rows may change after the last event.
+        at_end = self._time == self._end
+        while not self._lost:
+            if self._time < following.until:
+                self._send(following.until)
+                self._time = following.until
+            if not following.asked:
+                if not at_end or following.until == self._end:
+                    return
+                following.ask(self._end)
+            self._enter_slice(following)
 
     def _sleep(self, seconds: float) -> None:
         """Until an event is due, and so long that some may leave together; a moment at least."""
@@ -403,16 +468,21 @@ class _Sending:
 
     def _settle(self) -> bool:
         """Waits until all that was sent is there; false if the stream ends and it is not."""
+        return self._answered(
+            lambda seconds: next((one for one in self._senders if not one.settle(seconds)), None)
+        )
+
+    def _answered(self, late: Callable[[float], Sink | None]) -> bool:
+        """Waits, and says so, while a sink is late; false if the stream ends and one still is."""
         began = self._clock.now()
-        for sink in self._senders:
-            while not sink.settle(0.1):
-                waited = self._clock.now() - began
-                if self._clock.ended and waited >= _LAST_ANSWERS:
-                    self._lost = True
-                    return False
-                if waited >= _SILENT and self._clock.now() - self._told[0] >= 1.0:
-                    said = f": {sink.last_error}" if sink.last_error else ""
-                    self._tell(f"{sink.stage.title} has not answered for {waited:.0f} s{said}")
+        while (sink := late(_PATIENCE)) is not None:
+            waited = self._clock.now() - began
+            if self._clock.ended and waited >= _LAST_ANSWERS:
+                self._lost = True
+                return False
+            if waited >= _SILENT and self._clock.now() - self._told[0] >= 1.0:
+                said = f": {sink.last_error}" if sink.last_error else ""
+                self._tell(f"{sink.stage.title} has not answered for {waited:.0f} s{said}")
         return True
 
     def _keep(self) -> None:
@@ -437,6 +507,7 @@ class _Sending:
             marks=marks,
             events=dict(self._events),
             options=asked.options,
+            follows=tuple(sink.stage.name for sink in self._running.holders),
         )
 
     def _status(self, waiting: str = "") -> Status:
@@ -469,6 +540,10 @@ class _Sending:
         if self._clock.ended:
             return Outcome(None, status, self._position, settled, self._running.settlement())
         seconds = self._clock.now() - self._sending_since
+        if self._following is not None:
+            for sink in self._running.holders:
+                changed = Part("changed rows", self._following.rows, seconds)
+                self._running.finish(sink.stage, changed)
         for sink in self._senders:
             self._running.commit(sink)
             for name in streams():

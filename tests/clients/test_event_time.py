@@ -7,37 +7,32 @@ A load in order of time must be counted whole; of one by entity, the same progra
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from client_programs import command
 
 from command import DATAGEN, run
 from datagen import Plan
 from own_topics import OwnTopics
-from services._errors import ServiceUnavailableError
-from services._java import fetched
 from services.kafka import KafkaBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # The jars of a client may have to be fetched first.
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(1_500)]
 
-HERE = Path(__file__).parent
 PLAN = Plan(seed=42, customers=20_000)
 STREAM = "banking.transactions"
 EVENTS = PLAN.rows(STREAM)
 ORDERS = ("time", "entity")
 #: How long a client may take, in seconds; on two cores it needs a tenth.
 PATIENCE = 300
-#: What Flink and Spark reach into, as their own launchers allow them to.
-_OPENED = ("java.lang", "java.lang.invoke", "java.net", "java.nio", "java.util", "sun.nio.ch")
 
 
 @pytest.fixture(scope="module")
@@ -62,24 +57,8 @@ def sent() -> Iterator[dict[str, OwnTopics]]:
 
 def counts(client: str, scratch: Path, *args: object) -> dict[str, int]:
     """What a client prints, by name."""
-    jars = fetched(
-        f"client-{client.lower()}",
-        "dependency:copy-dependencies",
-        f"--activate-profiles={client.lower()}",
-        pom=HERE / "pom.xml",
-    )
-    # A runtime alone cannot run a program from its source.
-    compiler = shutil.which("javac")
-    if compiler is None:
-        raise ServiceUnavailableError("`javac` (a JDK of version 17 or 21) is not on PATH")
     program = subprocess.Popen(
-        [
-            str(Path(compiler).resolve().with_name("java")),
-            *("-Xmx2g", "-Djava.net.preferIPv4Stack=true", f"-Djava.io.tmpdir={scratch}"),
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
-            *("-cp", f"{jars}/*", str(HERE / f"{client}.java"), *map(str, args)),
-        ],
+        command(client, scratch, *args),
         cwd=scratch,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

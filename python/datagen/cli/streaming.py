@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import cloup
@@ -35,6 +35,11 @@ from .load_options import (
 )
 from .loading import judge
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..sinks.base import Target
+
 __all__ = ["stream"]
 
 #: Days that a plan goes on after the day on which a stream starts.
@@ -48,6 +53,7 @@ _FIXED: Final = (
 _KEPT: Final = (
     *("until", "speed", "rate", "kafka_bootstrap", "schema_registry", "skip_kafka", "kafka_config"),
     *("no_avro", "no_cloudevents", "record_timestamp", "preset", "engine", "registry_ca"),
+    *("skip_postgres", "postgres_schema"),
 )
 
 
@@ -174,7 +180,8 @@ def _options() -> list[click.Parameter]:
 def stream(context: click.Context, /, **options: Any) -> None:
     """Load the tables, send the history at full speed, then each event when its time comes.
 
-    Tables have the balances, limits and debts of the start; they do not follow the events.
+    Tables have the balances, limits and debts of the start, and follow from there on: slice by slice, a
+    second each, rows change before the events that say so are sent.
 
     It ends with the plan (exit code 0), at --until or after --duration, and at Ctrl-C or SIGTERM once what
     was sent has arrived; a second one ends it at once. At speed 1 a stream that started now stays with the
@@ -250,7 +257,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
                 f"{file} is there: add --resume to go on from it, or delete it to begin anew"
             )
     if options["stdout"]:
-        _leave_out_unnamed(context, options)
+        _leave_out_unnamed(context, options, before.follows if before else ())
     now = moment(millis_of(datetime.now(UTC)))
     start = before.start if before else options["start"] or now
     if before is None:
@@ -260,8 +267,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
     if options["stdout"]:
         targets["stdout"] = LinesTarget()
     if before is not None:
-        # Tables were committed before the first event.
-        targets = {name: one for name, one in targets.items() if {*one.relations} & {*streams()}}
+        targets = _still_following(context, targets, before)
     if not any({*one.relations} & {*streams()} for one in targets.values()):
         raise click.UsageError(
             "No events are sent anywhere: leave out --skip-kafka, or add --stdout."
@@ -286,6 +292,24 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
     )
 
 
+def _still_following(
+    context: click.Context, targets: dict[str, Target], before: Position
+) -> dict[str, Target]:
+    """The targets of events, and those of tables alone that the stream has kept in step."""
+    for name in before.follows:
+        skip = options_of(name).skip
+        if name not in targets and not is_given(context, skip.removeprefix("--").replace("-", "_")):
+            raise click.UsageError(
+                f"Tables in {name} follow this stream: name its address, or leave it out with {skip}."
+            )
+    events = {*streams()}
+    return {
+        name: one
+        for name, one in targets.items()
+        if name in before.follows or events & {*one.relations}
+    }
+
+
 def _choose_plan(options: dict[str, Any], start: datetime) -> None:
     """Says where the plan ends if the user has not: values depend on it, and on nothing else."""
     if options["as_of"] is not None:
@@ -299,8 +323,10 @@ def _choose_plan(options: dict[str, Any], start: datetime) -> None:
     options["as_of"] = instant_text(end)
 
 
-def _leave_out_unnamed(context: click.Context, options: dict[str, Any]) -> None:
-    """With ``--stdout``, sinks take part only where their address was typed."""
+def _leave_out_unnamed(
+    context: click.Context, options: dict[str, Any], following: Sequence[str]
+) -> None:
+    """With ``--stdout``, sinks take part only where their address was typed, or tables in them follow."""
     if options["local"]:
         return
     typed = click.core.ParameterSource.COMMANDLINE
@@ -308,7 +334,7 @@ def _leave_out_unnamed(context: click.Context, options: dict[str, Any]) -> None:
         sink = options_of(name)
         skip = sink.skip.removeprefix("--").replace("-", "_")
         named = any(context.get_parameter_source(one) is typed for one in sink.addresses)
-        if skip in options and not named:
+        if skip in options and not named and name not in following:
             options[skip] = True
             context.set_parameter_source(skip, typed)
 
@@ -402,9 +428,10 @@ class _Console(Console):
         for target in asked.run.targets.values():
             if {*target.relations} & {*tables()}:
                 self.say(
-                    "Tables have the balances, limits and debts of "
-                    f"{instant_text(asked.start)}; they do not follow the events."
+                    f"Tables are as of {instant_text(asked.start)} and follow from there on, a slice before "
+                    "its events."
                 )
+                break
 
     def goes(self, status: Status) -> None:
         if self._metrics is not None:

@@ -4,7 +4,8 @@ A load makes its sinks (which checks every option), opens them, has each prepare
 and begins. Tables are written, finished and committed before the first event is written; events are
 committed last. Then each sink verifies what it holds, and is closed. A sink takes tables, streams or
 both, and the load calls it from one thread. A stream has no end while it is written: it is settled now
-and then, and a mark says from where on to look for what was written after that.
+and then, and a mark says from where on to look for what was written after that. Tables follow a stream:
+their changes come slice by slice, each before the events that make them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from ..types import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -138,7 +139,10 @@ class Window:
     workers: int
     order: Order
     parents: Callable[[str], list[KeySet]]
+    #: Rows of tables are those of this instant, not of the plan's end.
     tables_at: datetime | None = None
+    #: An earlier process has loaded the tables.
+    tables_there: bool = False
     _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -153,7 +157,8 @@ class Window:
     def rows(self, name: str) -> int:
         """The rows of a table or stream that the run loads; counting events takes a while."""
         if name not in self._rows:
-            self._rows[name] = self.plan.rows(name, self.first(name))
+            until = None if catalogue()[name].is_stream else self.tables_at
+            self._rows[name] = self.plan.rows(name, self.first(name), until=until)
         return self._rows[name]
 
 
@@ -261,6 +266,27 @@ class Sink(ABC):
         Called once the sink has begun. Raises ``ConfigurationError`` for a mark of another place.
         """
         return set()
+
+    def begin_following(self, at: datetime) -> datetime:
+        """Has the tables follow a stream; returns the instant before which they have all changes.
+
+        That is ``at`` where this run has loaded them. Called once after ``commit``, or in place of
+        ``begin`` where an earlier process has loaded the tables; then raises ``ConfigurationError`` if
+        they are not there.
+        """
+        return at
+
+    def follow(self, changes: Sequence[Batch], until: datetime) -> None:  # noqa: ARG002
+        """Begins to write the rows that have changed before an instant, each as it is then.
+
+        A primary key that is not there is a new row. Called once what was given before is ``followed``.
+        """
+        for batch in changes:
+            self.write(batch)
+
+    def followed(self, seconds: float) -> bool:  # noqa: ARG002
+        """Whether the changes are there for good, after so many seconds at most; raises as ``commit``."""
+        return True
 
     @abstractmethod
     def verify(self) -> Iterable[Check]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import click
+
 from ..command_line import Option, SinkOptions
 from .stage import SKIP, PostgresTarget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import click
 
 __all__ = ["OPTIONS"]
 
@@ -48,6 +48,12 @@ class _PostgresOptions(SinkOptions):
                     show_envvar=True,
                     help="Schema of the tables [default: the first of search_path].",
                 ),
+                Option(
+                    "--replica-identity",
+                    type=click.Choice(["default", "full"]),
+                    help="What logical replication tells of a row before its change: the primary key, or "
+                    "all columns [default: as it is].",
+                ),
             ],
         }
 
@@ -68,6 +74,7 @@ class _PostgresOptions(SinkOptions):
             url=options["postgres_url"],
             schema=options["postgres_schema"],
             truncate=options["truncate"],
+            replica_identity=options["replica_identity"],
         )
 
     def warning(self, options: Mapping[str, Any]) -> str:

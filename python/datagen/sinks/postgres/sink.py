@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
 from ...errors import OptionError
 from . import counting, inspection, locks
 from .commit import Commit
 from .ddl import shape_of, shapes
+from .follower import Follower, forget_streams
 from .load_session import LoadSession
 from .server import Server
 from .staged import Staged
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-    from ..._core import Batch
+    from ..._core import Batch, Plan
     from .commit import Outcome
     from .inspection import Found
     from .strategies import Strategy
 
-__all__ = ["PostgresSink"]
+__all__ = ["PostgresSink", "ReplicaIdentity"]
+
+#: What of the row before a change the log tells its readers: the primary key, or all columns.
+ReplicaIdentity = Literal["default", "full"]
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +80,8 @@ class PostgresSink:
     done without loss (views, triggers, grants and the like on the tables that are there, too few
     rights or connections, a connection pooler), one connection and one transaction do it all, as
     without ``parallel``.
+
+    ``replica_identity`` is set on all six tables; with None it is as it was, ``default`` for new ones.
     """
 
     def __init__(
@@ -86,10 +92,14 @@ class PostgresSink:
         parallel: bool = False,
         schema: str | None = None,
         lock_timeout: float = 60.0,
+        replica_identity: ReplicaIdentity | None = None,
     ) -> None:
         server = Server(url)
         self._truncate = truncate
         self._parallel = parallel
+        if replica_identity not in (None, *get_args(ReplicaIdentity)):
+            raise OptionError("replica_identity", replica_identity, "default or full")
+        self._replica_identity = replica_identity
         self._wanted_schema = None if schema is None else inspection.checked_name(schema)
         if not 0 <= lock_timeout <= _MAX_LOCK_TIMEOUT:
             raise OptionError("lock_timeout", lock_timeout, f"0 to {_MAX_LOCK_TIMEOUT} seconds")
@@ -194,6 +204,7 @@ class PostgresSink:
             inspection.check_code(load, existing)
             if self._truncate:
                 inspection.check_references(load)
+                forget_streams(load)
             self._strategy = self._prepare(existing)
             self._rows_before = self._strategy.rows_before
             self._rows_loaded = self._strategy.rows_loaded
@@ -236,6 +247,7 @@ class PostgresSink:
             self.finish(table.name)
         with self._errors():
             strategy.complete()
+            self._set_replica_identity()
             commit = Commit(self._load)
             try:
                 commit.run()
@@ -244,6 +256,11 @@ class PostgresSink:
         with suppress(Exception):
             strategy.disconnect()
         self._strategy = None
+
+    def follower(self, plan: Plan, from_customer: int) -> Follower:
+        """What keeps the tables in step with a stream of these customers, over a session of its own."""
+        load = self._load
+        return Follower(load.server, load.schema, load.lock_timeout, plan, from_customer)
 
     def counts(self) -> dict[str, int]:
         """Rows of each table now, by ``SELECT count(*)``; 0 for a table that does not exist.
@@ -280,6 +297,14 @@ class PostgresSink:
             return Append.prepare(self._load, existing)
         staged = Staged.prepare(self._load, existing) if self._parallel else None
         return staged or Fresh.prepare(self._load, existing)
+
+    def _set_replica_identity(self) -> None:
+        if self._replica_identity is not None:
+            for table in shapes():
+                self._load.execute(
+                    f"ALTER TABLE ONLY {self._load.schema}.{table.name} "
+                    f"REPLICA IDENTITY {self._replica_identity.upper()}"
+                )
 
     def _under_way(self, call: str) -> Strategy:
         if self._phase not in _UNDER_WAY or self._strategy is None:

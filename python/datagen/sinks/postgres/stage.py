@@ -10,10 +10,13 @@ from ...types import catalogue
 from ..base import Check, Sink, Stage, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from ..._core import Batch
     from ..base import Window
+    from .follower import Follower
+    from .sink import ReplicaIdentity
 
 __all__ = ["POSTGRES", "SKIP", "PostgresTarget"]
 
@@ -33,13 +36,15 @@ class PostgresTarget:
     """A database to load all tables into.
 
     ``schema`` None is the first schema of the session's search_path that exists; with ``truncate``
-    the rows that are there are replaced.
+    the rows that are there are replaced. ``replica_identity`` is
+    that of the tables, as logical replication has it; None leaves it.
     """
 
     # A password may stand in it.
     url: str = field(repr=False)
     schema: str | None = None
     truncate: bool = False
+    replica_identity: ReplicaIdentity | None = None
 
     @property
     def relations(self) -> tuple[str, ...]:
@@ -60,8 +65,15 @@ class _PostgresStage(Sink):
         self._target = target
         self._window = window
         self._sink = PostgresSink(
-            target.url, truncate=target.truncate, parallel=window.fast, schema=target.schema
+            target.url,
+            truncate=target.truncate,
+            parallel=window.fast,
+            schema=target.schema,
+            replica_identity=target.replica_identity,
         )
+        self._follower: Follower | None = None
+        #: Rows that are not of this run, by table.
+        self._others: dict[str, int] = {}
 
     def open(self) -> None:
         self._sink.connect()
@@ -78,25 +90,62 @@ class _PostgresStage(Sink):
     def commit(self) -> None:
         self._sink.commit()
 
+    def begin_following(self, at: datetime) -> datetime:
+        window = self._window
+        self._follower = follower = self._sink.follower(window.plan, window.first_customer)
+        if window.tables_there:
+            follower.resume()
+            counts = self._sink.counts()
+            self._others = {name: counts[name] - self._planned(name) for name in tables()}
+        else:
+            follower.begin(at)
+        return follower.at
+
+    def follow(self, changes: Sequence[Batch], until: datetime) -> None:
+        self._following.follow(changes, until)
+
+    def followed(self, seconds: float) -> bool:
+        return self._following.followed(seconds)
+
+    @property
+    def last_error(self) -> str:
+        return self._follower.last_error if self._follower else ""
+
+    @property
+    def _following(self) -> Follower:
+        if self._follower is None:
+            raise RuntimeError("call begin_following() first")
+        return self._follower
+
+    def _planned(self, name: str) -> int:
+        """Rows that the run should have added by now."""
+        if self._follower is None:
+            return self._window.rows(name)
+        window = self._window
+        return window.plan.rows(name, window.first(name), until=self._follower.at)
+
     def verify(self) -> Iterator[Check]:
         counts, before = self._sink.counts(), self._sink.rows_before
         loaded = self._sink.rows_loaded
         for table in catalogue().tables:
             name = table.name
-            planned = self._window.rows(name)
-            # Reference data that was there before counts as loaded: it is the same rows.
-            there = planned - loaded[name] if table.is_reference else 0
-            found = counts[name] - before[name] + there
-            yield Check(name, planned, found, rank=table.validation_rank)
+            if not self._window.tables_there:
+                # Reference data that was there before counts as loaded: it is the same rows.
+                there = self._window.rows(name) - loaded[name] if table.is_reference else 0
+                self._others[name] = before[name] - there
+            found = counts[name] - self._others[name]
+            yield Check(name, self._planned(name), found, rank=table.validation_rank)
 
     def close(self, error: BaseException | None) -> None:
+        if self._follower is not None:
+            self._follower.close()
         self._sink.__exit__(None if error is None else type(error), error, None)
 
     def settlement(self) -> Committed:
         return Committed(
             POSTGRES.name,
             POSTGRES.title,
-            self._sink.outcome,
+            "committed" if self._window.tables_there else self._sink.outcome,
             self._target.truncate,
             SKIP,
             self._sink.rows_loaded,

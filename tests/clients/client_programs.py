@@ -1,0 +1,34 @@
+"""Java programs beside this file, run from their source with the jars of their profile of pom.xml."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from services._errors import ServiceUnavailableError
+from services._java import fetched
+
+HERE = Path(__file__).parent
+#: What Flink and Spark reach into, as their own launchers allow them to.
+_OPENED = ("java.lang", "java.lang.invoke", "java.net", "java.nio", "java.util", "sun.nio.ch")
+
+
+def command(client: str, scratch: Path, *args: object) -> list[str]:
+    """What runs a program; its files go to `scratch`."""
+    jars = fetched(
+        f"client-{client.lower()}",
+        "dependency:copy-dependencies",
+        f"--activate-profiles={client.lower()}",
+        pom=HERE / "pom.xml",
+    )
+    # A runtime alone cannot run a program from its source.
+    compiler = shutil.which("javac")
+    if compiler is None:
+        raise ServiceUnavailableError("`javac` (a JDK of version 17 or 21) is not on PATH")
+    return [
+        str(Path(compiler).resolve().with_name("java")),
+        *("-Xmx2g", "-Djava.net.preferIPv4Stack=true", f"-Djava.io.tmpdir={scratch}"),
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
+        *("-cp", f"{jars}/*", str(HERE / f"{client}.java"), *map(str, args)),
+    ]

@@ -11,10 +11,11 @@ import pytest
 from datagen import Plan
 from datagen.errors import OptionError
 from datagen.loader import Load
+from datagen.pace import Delays
 from datagen.position import Position, millis_of, moment
 from datagen.settlement import Delivered, TopicSettlement
 from datagen.sinks.base import Check, Sink, Stage, streams
-from datagen.stream import Delays, Stream, stream
+from datagen.stream import Stream, stream
 from planned import events_of, planned, rows
 
 if TYPE_CHECKING:

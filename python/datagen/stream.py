@@ -17,6 +17,7 @@ from . import loader
 from ._core import Batch
 from .errors import ConfigurationError, OptionError
 from .following import Following
+from .pace import Delays, Rate, Speed
 from .position import Position, instant_text, millis_of, moment
 from .sinks.base import Part, streams
 from .types import catalogue
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .settlement import Settlement
     from .sinks.base import Sink
 
-__all__ = ["MAX_RATE", "MAX_SPEED", "Clock", "Delays", "Outcome", "Status", "Stream", "stream"]
+__all__ = ["MAX_RATE", "MAX_SPEED", "Clock", "Outcome", "Status", "Stream", "stream"]
 
 #: More events than any machine makes, and ten years in half a minute.
 MAX_RATE: Final = 10_000_000.0
@@ -77,29 +78,6 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Waits so long, or until the stream should end."""
-
-
-@dataclass(frozen=True)
-class Delays:
-    """Events by how late they were sent: at most so many seconds after they were due."""
-
-    #: Upper bounds in seconds; what is later than the last is in a place behind them.
-    BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
-
-    counts: list[int] = field(default_factory=lambda: [0] * 12)
-
-    def add(self, seconds: float, events: int) -> None:
-        place = next((i for i, bound in enumerate(self.BOUNDS) if seconds <= bound), 11)
-        self.counts[place] += events
-
-    def quantile(self, part: float) -> float:
-        """A bound below which this part of the events are; 0 if there is none."""
-        left = part * sum(self.counts)
-        for count, bound in zip(self.counts, (*self.BOUNDS, math.inf), strict=True):
-            left -= count
-            if left <= 0:
-                return bound if sum(self.counts) else 0.0
-        return math.inf
 
 
 @dataclass(frozen=True)
@@ -263,7 +241,7 @@ class _Sending:
             until=asked.end,
             batch_rows=_BATCH_ROWS if asked.rate is None else self._at_once(_BATCH_ROWS),
         )
-        self._pace: _Speed | _Rate | None = None
+        self._pace: Speed | Rate | None = None
         self._stride = float(_FIRST_STRIDE)
         self._events = dict.fromkeys(streams(), 0) | dict(before.events if before else {})
         self._sent = dict.fromkeys(streams(), 0)
@@ -371,7 +349,7 @@ class _Sending:
 
     def _slice_end(self, begins: int) -> int:
         """About a second of the clock on; more where the stream is behind it."""
-        if isinstance(self._pace, _Speed):
+        if isinstance(self._pace, Speed):
             behind = self._pace.due(self._clock.now()) - begins
             length = max(self._asked.speed * 1000 * _SLICE, min(behind, self._stride))
         else:
@@ -409,16 +387,16 @@ class _Sending:
         asked, now = self._asked, self._clock.now()
         self._live_since = now
         if asked.rate is not None:
-            self._pace = _Rate(now, asked.rate)
+            self._pace = Rate(now, asked.rate)
             self._stride = float(_FIRST_AT_A_RATE)
         elif asked.behind is not None:
-            self._pace = _Speed(self._began - asked.behind / asked.speed, self._start, asked.speed)
+            self._pace = Speed(self._began - asked.behind / asked.speed, self._start, asked.speed)
         else:
-            self._pace = _Speed(now, self._time, asked.speed)
+            self._pace = Speed(now, self._time, asked.speed)
 
     def _adapt(self, events: int, span: int) -> None:
         """Asks for as much event time next as some thousands of events take."""
-        aim = self._at_once(_AT_ONCE) if isinstance(self._pace, _Rate) else _AT_ONCE
+        aim = self._at_once(_AT_ONCE) if isinstance(self._pace, Rate) else _AT_ONCE
         stride = span * aim / events if events else math.inf
         self._stride = min(stride, 2.0 * span)
 
@@ -434,9 +412,9 @@ class _Sending:
             count += len(batch)
         return count
 
-    def _hold_back(self, batch: Batch, pace: _Speed | _Rate) -> float:
+    def _hold_back(self, batch: Batch, pace: Speed | Rate) -> float:
         """Waits until a batch is due; the seconds by which its first event is late."""
-        if isinstance(pace, _Speed):
+        if isinstance(pace, Speed):
             first = memoryview(batch.column(catalogue()[batch.name].time or ""))[0]
             return self._clock.now() - pace.when(first)
         due = pace.next(len(batch))
@@ -550,50 +528,6 @@ class _Sending:
                 self._running.finish(sink.stage, Part(name, self._sent[name], seconds))
         report = self._running.report()
         return Outcome(report, status, self._position, settled, report.settlement)
-
-
-class _Speed:
-    """Event time that goes on with the clock."""
-
-    def __init__(self, began: float, start: int, speed: float) -> None:
-        self._began = began
-        self._start = start
-        self._speed = speed
-
-    def due(self, now: float) -> int:
-        """The event time of a moment: what is before it should be sent."""
-        return self._start + int((now - self._began) * self._speed * 1000)
-
-    def when(self, instant: int) -> float:
-        """The moment of an event time."""
-        return self._began + (instant - self._start) / 1000 / self._speed
-
-    def lag(self, now: float, next_event: int) -> float:
-        """How late the next event is."""
-        return max(now - self.when(next_event), 0.0)
-
-
-class _Rate:
-    """So many events a second, whatever their times."""
-
-    def __init__(self, began: float, rate: float) -> None:
-        self._began = began
-        self._rate = rate
-        self._events = 0
-
-    def due(self, now: float) -> int:  # noqa: ARG002
-        return 1 << 62
-
-    def when(self, instant: int) -> float:  # noqa: ARG002
-        return self._began
-
-    def next(self, events: int) -> float:
-        """The moment at which so many more events are due."""
-        self._events += events
-        return self._began + self._events / self._rate
-
-    def lag(self, now: float, next_event: int) -> float:  # noqa: ARG002
-        return max(now - self._began - self._events / self._rate, 0.0)
 
 
 def _without(batch: Batch, there: set[bytes]) -> Batch | None:

@@ -16,7 +16,7 @@ from datagen.loader import Load
 from datagen.position import moment
 from datagen.settlement import Delivered
 from datagen.sinks.base import Sink, Stage, streams, tables
-from datagen.sinks.postgres import PostgresTarget
+from datagen.sinks.postgres.stage import PostgresTarget
 from datagen.stream import Stream, stream
 from datagen.types import catalogue
 from pgoutput import subscribed

@@ -58,11 +58,34 @@ class Plan:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __getnewargs_ex__(self) -> tuple[tuple[int, int], dict[str, Any]]: ...
-    def rows(self, name: str, start: int = 0, stop: int | None = None) -> int:
+    def rows(
+        self,
+        name: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        until: datetime | str | None = None,
+    ) -> int:
         """How many rows of a table or stream belong to customers ``start`` to ``stop``.
 
-        Exact, and found without making the rows. The stocks belong to nobody: always 42.
+        Exact, and found without making the rows. The stocks belong to nobody: always 42. With
+        ``until`` those of a table that are born before an instant, as ``batches`` has them.
         Raises ``OptionError`` for a name that the catalogue lacks, or a range outside the plan.
+        """
+    def changes(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        since: datetime | str,
+        until: datetime | str | None = None,
+        batch_rows: int = 8192,
+    ) -> Changes:
+        """The rows of tables that belong to customers ``start`` to ``stop`` and are born or change in a span.
+
+        ``batches`` of each table as of ``since``, overlaid with what comes ``until`` an instant, are those
+        as of that instant. It keeps the states of accounts, cards and loans: some 400 bytes a customer.
+        Raises ``OptionError`` as ``window`` does.
         """
     def batches(
         self,
@@ -141,8 +164,21 @@ class Window:
         """When the next event happens; aware, in UTC. None after the last."""
 
 @final
+class Changes:
+    """The rows of tables that are born or change; reference rows (stocks) never do."""
+
+    def until(self, instant: datetime | str) -> Until:
+        """Iterates the rows that are born or change before an instant and have not come yet.
+
+        Each comes once, as it is before the instant, table by table in the catalogue's order; its
+        ``updated_at`` is the time of its last change.
+        """
+    def peek(self) -> datetime | None:
+        """When the next row is born or changes; aware, in UTC. None after the last."""
+
+@final
 class Until:
-    """Iterates the events of a window before an instant."""
+    """Iterates what a window or changes have before an instant."""
 
     def __iter__(self) -> Until: ...
     def __next__(self) -> Batch: ...
@@ -280,6 +316,8 @@ class KeyStore:
         ``RejectedError`` for the first whose primary key was handed over before. Foreign keys
         are looked at in the catalogue's order.
         """
+    def add_versions(self, batch: Batch) -> None:
+        """The same, where a primary key that is there already is a later version of its row."""
     def parents(self, name: str) -> list[KeySet]:
         """The ids that the rows of a table or stream may point at, for each of its foreign keys.
 

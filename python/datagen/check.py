@@ -56,6 +56,11 @@ class MasterDataStore:
         self._keys.add_batch(batch)
         return batch
 
+    def add_versions(self, batch: Batch) -> Batch:
+        """The same, where a primary key that is there already is a later version of its row."""
+        self._keys.add_versions(batch)
+        return batch
+
     def parents(self, name: str) -> list[KeySet]:
         """The ids that the rows of a table or stream may point at, for each of its foreign keys."""
         return self._keys.parents(name)

@@ -287,8 +287,8 @@ class _Sending:
     def outcome(self) -> Outcome:
         self._keep()
         with ExitStack() as stack:
-            for sink in self._senders:
-                stack.enter_context(self._running.timed(sink.stage))
+            for stage in {sink.stage for sink in (*self._senders, *self._running.holders)}:
+                stack.enter_context(self._running.timed(stage))
             while self._goes_on():
                 self._step()
             self._complete_slices()

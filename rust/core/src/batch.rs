@@ -1,11 +1,16 @@
 //! From a plan to batches: whole relations, or the part that belongs to a range of customers.
 
+mod changes;
 mod client;
+mod in_time;
 mod lanes;
 mod makers;
+mod versions;
 mod window;
 
-pub use lanes::{Entities, InTime, Lane, Lanes};
+pub use changes::Changes;
+pub use in_time::InTime;
+pub use lanes::{Entities, Lane, Lanes};
 pub use window::{Order, Window};
 
 use std::ops::Range;
@@ -75,17 +80,39 @@ impl Bank {
     /// # Errors
     /// [`Error::OutOfRange`] for a range that is not within the plan's customers.
     pub fn rows(&self, relation: &'static Relation, customers: Range<u64>) -> Result<u64, Error> {
+        self.rows_before(relation, customers, EVER.end)
+    }
+
+    /// The same, of a table only those rows that are born before an instant.
+    ///
+    /// # Errors
+    /// As `rows`.
+    pub fn rows_before(
+        &self,
+        relation: &'static Relation,
+        customers: Range<u64>,
+        until: i64,
+    ) -> Result<u64, Error> {
         let owners = self.owners(relation, customers)?;
         let rng = &self.history.context.rng;
-        Ok(match Maker::find(relation).count {
-            Count::Before(rows) => {
+        let maker = Maker::find(relation);
+        let mut block = Block::of(rng, owners.start);
+        let mut each = |rows: &dyn Fn(&Client<'_>) -> u64| {
+            let of_one =
+                |row| rows(&Client::new(&self.history, &mut block, row, EVER.start..until));
+            owners.clone().map(of_one).sum()
+        };
+        Ok(match (&maker.count, maker.lane()) {
+            (Count::Before(_), Some(lane)) if until < self.plan().as_of() => each(&|client| {
+                let mut born = 0;
+                (lane.births)(client, &mut |time| born += u64::from(time < until));
+                born
+            }),
+            (Count::Before(rows), _) => {
                 let before = |customer| rows(&Block::of(rng, customer), customer);
                 before(owners.end) - before(owners.start)
             }
-            Count::Each(rows) => {
-                let mut block = Block::of(rng, owners.start);
-                owners.map(|row| rows(&Client::new(&self.history, &mut block, row, EVER))).sum()
-            }
+            (Count::Each(rows), _) => each(rows),
         })
     }
 
@@ -104,16 +131,21 @@ impl Bank {
         batch_rows: usize,
     ) -> Result<Batches, Error> {
         let owners = self.owners(relation, customers)?;
-        if !(1..=MAX_BATCH_ROWS).contains(&batch_rows) {
-            return Err(Error::OutOfRange {
-                option: "batch_rows",
-                value: batch_rows.to_string(),
-                allowed: format!("1 to {MAX_BATCH_ROWS}"),
-            });
-        }
+        check_batch_rows(batch_rows)?;
         let (bank, maker) = (Arc::clone(self), Maker::find(relation));
         Ok(Batches { bank, maker, owners, span: EVER, batch_rows })
     }
+}
+
+fn check_batch_rows(batch_rows: usize) -> Result<(), Error> {
+    if (1..=MAX_BATCH_ROWS).contains(&batch_rows) {
+        return Ok(());
+    }
+    Err(Error::OutOfRange {
+        option: "batch_rows",
+        value: batch_rows.to_string(),
+        allowed: format!("1 to {MAX_BATCH_ROWS}"),
+    })
 }
 
 /// Iterates the batches of one relation.

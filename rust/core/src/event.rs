@@ -45,6 +45,11 @@ pub trait Cursor: Send {
     /// Adds the next event to `columns`, and passes it.
     fn next(&mut self, history: &History, columns: &mut Self::Columns);
 
+    /// Adds what happens next before an instant: of events the first, of a row's versions the last.
+    fn next_before(&mut self, history: &History, _until: i64, columns: &mut Self::Columns) {
+        self.next(history, columns);
+    }
+
     /// Passes all events before an instant.
     fn skip_until(&mut self, history: &History, until: i64) {
         while self.peek().is_some_and(|time| time < until) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use datagen_core::catalog::{self, FieldType, ForeignKey, Relation, STREAMS, TABLES};
-use datagen_core::column::{Batch, Column};
+use datagen_core::column::{Batch, Column, Values};
 use datagen_core::keys::{KeySet, uuids};
 
 /// A row that cannot be taken; `row` is its position in the batch.
@@ -162,6 +162,34 @@ impl KeyStore {
             ids.write().insert_column(primary, Some(mask));
         }
         self.count(relation, batch.rows() as u64);
+        Ok(())
+    }
+
+    /// Checks the foreign keys of all rows of a batch, and takes those rows whose primary keys are new: the others
+    /// are later versions of rows that are there.
+    ///
+    /// # Errors
+    /// The first row that the first violated foreign key finds; then the store is as it was.
+    pub fn add_versions(&self, batch: &Batch) -> Result<(), Violation> {
+        let relation = batch.relation();
+        let known = self.known(relation);
+        known.parents.check(batch)?;
+        let primary = column(batch, relation.fields[0].name);
+        let mut added = 0;
+        if let Some(ids) = &known.ids {
+            let mut ids = ids.write();
+            added = uuids(primary).iter().filter(|id| ids.insert(id)).count();
+        }
+        for Restricted { only: (field, symbol), ids } in &known.restricted {
+            let Values::Code(codes) = &column(batch, field).values else {
+                panic!("{field} is no enumeration")
+            };
+            let (code, mut ids) = (code(relation, field, symbol), ids.write());
+            for (id, _) in uuids(primary).iter().zip(codes).filter(|(_, one)| **one == code) {
+                ids.insert(id);
+            }
+        }
+        self.count(relation, added as u64);
         Ok(())
     }
 

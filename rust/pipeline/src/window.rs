@@ -74,13 +74,16 @@ impl Window {
     /// slice before another; `partitions` has their number for each stream.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] as [`Lanes::new`].
+    /// [`Error::OutOfRange`] as `by_entity` and [`Lanes::new`].
     pub fn in_time(
         bank: Arc<Bank>,
         customers: Range<u64>,
         streams: Vec<Parents>,
         partitions: &[u32],
     ) -> Result<Self, Error> {
+        for relation in streams.iter().map(Parents::relation) {
+            bank.check_stream(relation, &customers)?;
+        }
         let relations: Vec<(&'static Relation, u32)> =
             streams.iter().map(Parents::relation).zip(partitions.iter().copied()).collect();
         let lanes = Lanes::new(&bank, &relations, customers, EVER)?;

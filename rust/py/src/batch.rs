@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use datagen_core::batch::{InTime, MAX_BATCH_ROWS, Window};
+use datagen_core::batch::{Changes, InTime, MAX_BATCH_ROWS, Window};
 use datagen_core::catalog::Relation;
 use datagen_core::column::Batch;
 use datagen_core::encode::{self, Format};
@@ -144,7 +144,7 @@ impl PyWindow {
         let found = values::instant_from_python(instant)?;
         let limit = found.ok_or_else(|| option_error(py, "instant", instant, values::INSTANT))?;
         slf.get().in_time(py, |_| ())?;
-        Ok(PyUntil { window: slf, limit })
+        Ok(PyUntil { rest: Rest::Events(slf), limit })
     }
 
     /// When the next event happens; aware, in UTC. None after the last.
@@ -172,11 +172,58 @@ impl PyWindow {
     }
 }
 
-/// Iterates the events of a window before an instant.
+/// The rows of tables that are born or change.
+#[pyclass(frozen, name = "Changes", module = "datagen._core")]
+pub struct PyChanges {
+    rest: Mutex<Changes>,
+}
+
+impl From<Changes> for PyChanges {
+    fn from(changes: Changes) -> Self {
+        Self { rest: Mutex::new(changes) }
+    }
+}
+
+#[pymethods]
+impl PyChanges {
+    /// The rows that are born or change before an instant and have not come yet, each as it is then.
+    fn until(slf: Py<Self>, instant: &Bound<'_, PyAny>) -> PyResult<PyUntil> {
+        let found = values::instant_from_python(instant)?;
+        let limit =
+            found.ok_or_else(|| option_error(instant.py(), "instant", instant, values::INSTANT))?;
+        Ok(PyUntil { rest: Rest::Changes(slf), limit })
+    }
+
+    /// When the next row is born or changes; aware, in UTC. None after the last.
+    fn peek<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.prepare(py)?;
+        let time = detached(py, || Ok(self.rest().peek()))?;
+        time.map(|time| values::instant_to_python(py, time)).transpose()
+    }
+}
+
+impl PyChanges {
+    fn rest(&self) -> MutexGuard<'_, Changes> {
+        self.rest.lock().expect("no batch has failed before")
+    }
+
+    /// Signals are heard meanwhile.
+    fn prepare(&self, py: Python<'_>) -> PyResult<()> {
+        while detached(py, || Ok(self.rest().prepare_some()))? {}
+        Ok(())
+    }
+}
+
+/// Iterates what a window or changes have before an instant.
 #[pyclass(frozen, name = "Until", module = "datagen._core")]
 pub struct PyUntil {
-    window: Py<PyWindow>,
+    rest: Rest,
     limit: i64,
+}
+
+enum Rest {
+    Events(Py<PyWindow>),
+    Changes(Py<PyChanges>),
 }
 
 #[pymethods]
@@ -186,9 +233,19 @@ impl PyUntil {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
-        let window = self.window.get();
-        while detached(py, || Ok(window.rest().prepare_some()))? {}
-        Ok(window.in_time(py, |events| events.next_before(self.limit))?.map(PyBatch::from))
+        let batch = match &self.rest {
+            Rest::Events(window) => {
+                let window = window.get();
+                while detached(py, || Ok(window.rest().prepare_some()))? {}
+                window.in_time(py, |events| events.next_before(self.limit))?
+            }
+            Rest::Changes(changes) => {
+                let changes = changes.get();
+                changes.prepare(py)?;
+                detached(py, || Ok(changes.rest().next_before(self.limit)))?
+            }
+        };
+        Ok(batch.map(PyBatch::from))
     }
 }
 

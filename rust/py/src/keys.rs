@@ -129,6 +129,13 @@ impl PyKeyStore {
         added.map_err(|violation| violated(py, &violation))
     }
 
+    /// The same, where a primary key that is there already is a later version of its row.
+    fn add_versions(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<()> {
+        let batch = batch.get().get();
+        let added = detached(py, || Ok(self.store.add_versions(batch)))?;
+        added.map_err(|violation| violated(py, &violation))
+    }
+
     /// The ids that the rows of a table or stream may point at, for each of its foreign keys.
     fn parents(&self, py: Python<'_>, name: &str) -> PyResult<Vec<PyKeySet>> {
         let parents = self.store.parents(relation(py, name)?);

@@ -24,7 +24,7 @@ mod _core {
     use super::pyfunction;
 
     #[pymodule_export]
-    use crate::batch::{PyBatch, PyBatches, PyTimeOrder, PyUntil, PyWindow};
+    use crate::batch::{PyBatch, PyBatches, PyChanges, PyTimeOrder, PyUntil, PyWindow};
     #[pymodule_export]
     use crate::buffer::{PyColumn, PyEncodedRows};
     #[pymodule_export]

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use datagen_core::batch::{Bank, EVER, MAX_BATCH_ROWS, Order, Window};
+use datagen_core::batch::{Bank, Changes, EVER, MAX_BATCH_ROWS, Order, Window};
 use datagen_core::catalog::{Relation, STREAMS};
 use datagen_core::error::Error;
 use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
@@ -12,7 +12,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyDict, PyString, PyTuple};
 
-use crate::batch::{PyBatches, PyWindow};
+use crate::batch::{PyBatches, PyChanges, PyWindow};
 use crate::border::{Number, detached};
 use crate::error::{choice, from_core, one_of, option_error, relation};
 use crate::values;
@@ -97,10 +97,11 @@ impl PyPlan {
         self.bank.plan().days()
     }
 
-    /// How many rows of a table or stream belong to customers ``start`` to ``stop``.
+    /// How many rows of a table or stream belong to customers ``start`` to ``stop``; with ``until`` those of a
+    /// table that are born before it.
     #[pyo3(
-        signature = (name, start = Number::new(0), stop = None),
-        text_signature = "($self, name, start=0, stop=None)"
+        signature = (name, start = Number::new(0), stop = None, *, until = None),
+        text_signature = "($self, name, start=0, stop=None, *, until=None)"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn rows(
@@ -109,11 +110,16 @@ impl PyPlan {
         name: &str,
         start: Number,
         stop: Option<Number>,
+        until: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
         let relation = relation(py, name)?;
         let customers = self.range(py, &start, stop.as_ref())?;
         if relation.topic().is_none() {
-            return detached(py, || self.bank.rows(relation, customers));
+            let until = span(None, until)?.end;
+            return detached(py, || self.bank.rows_before(relation, customers, until));
+        }
+        if let Some(until) = until {
+            return Err(option_error(py, "until", until, "none for a stream"));
         }
         let mut rows = 0;
         for first in customers.clone().step_by(COUNTED_AT_ONCE) {
@@ -188,6 +194,30 @@ order='time', batch_rows=8192)"
         let customers = self.range(py, &start, stop.as_ref())?;
         let span = span(since, until)?;
         Ok(self.open(py, &relations, customers, span, order, &batch_rows)?.into())
+    }
+
+    /// The rows of tables that belong to customers ``start`` to ``stop`` and are born or change from ``since`` on.
+    #[pyo3(
+        signature = (
+            start = Number::new(0), stop = None, *, since, until = None, batch_rows = Number::new(8192),
+        ),
+        text_signature = "($self, start=0, stop=None, *, since, until=None, batch_rows=8192)"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn changes(
+        &self,
+        py: Python<'_>,
+        start: Number,
+        stop: Option<Number>,
+        since: &Bound<'_, PyAny>,
+        until: Option<&Bound<'_, PyAny>>,
+        batch_rows: Number,
+    ) -> PyResult<PyChanges> {
+        let customers = self.range(py, &start, stop.as_ref())?;
+        let span = span(Some(since), until)?;
+        let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
+        let changes = detached(py, || Changes::new(&self.bank, customers, span, batch_rows))?;
+        Ok(changes.into())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -35,6 +35,11 @@ impl<'a> Client<'a> {
         Self { history, block, row, span }
     }
 
+    /// The end of the span, or that of the plan.
+    pub(super) fn until(&self) -> i64 {
+        self.span.end.min(self.context().plan.as_of())
+    }
+
     pub(super) const fn context(&self) -> &'a Context {
         &self.history.context
     }

@@ -4,7 +4,8 @@
 //! cursor for each of its entities, and a calendar in which each cursor is noted once, in the step of its
 //! next event. To make a slice, a lane sorts what is noted for each of its steps and takes the events one
 //! by one; an entity that comes again within the step waits in a small heap. No event is made twice, moved or
-//! merged, and a lane needs no other, so that threads can make lanes side by side.
+//! merged, and a lane needs no other, so that threads can make lanes side by side. The lane of a table has the
+//! versions of its rows in the same way, and gives of each row only the last before the instant asked for.
 
 use std::any::Any;
 use std::cmp::Reverse;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::vec;
 
 use super::client::Client;
-use super::makers::{Events, Maker};
+use super::makers::{Living, Maker};
 use super::{Bank, MAX_BATCH_ROWS};
 use crate::catalog::Relation;
 use crate::column::Batch;
@@ -36,22 +37,22 @@ const SAMPLE: u64 = 2_000;
 /// Bits of an entity's position in its lane; the rest are milliseconds, enough for 34 years.
 const ENTITY_BITS: u32 = 24;
 
-/// Streams of some customers and of a span of time, cut into slices and lanes.
+/// Streams or tables of some customers and of a span of time, cut into slices and lanes.
 #[derive(Debug)]
 pub struct Lanes {
     bank: Arc<Bank>,
     customers: Range<u64>,
     span: Range<i64>,
-    streams: Vec<(&'static Maker, u32)>,
+    streams: Vec<(&'static LaneMaker, u32)>,
     slices: Arc<Slices>,
 }
 
 impl Lanes {
-    /// The events of these streams, each in so many partitions, of these customers, in the instants of
-    /// `span`.
+    /// The events of these streams, or versions of the rows of these tables, each in so many partitions, of
+    /// these customers, in the instants of `span`.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a table, for customers that the plan has not, and for more of them than
+    /// [`Error::OutOfRange`] for reference data, for customers that the plan has not, and for more of them than
     /// lanes can have (8 388 608 for each partition).
     pub fn new(
         bank: &Arc<Bank>,
@@ -61,7 +62,7 @@ impl Lanes {
     ) -> Result<Self, Error> {
         let mut found = Vec::with_capacity(streams.len());
         for &(relation, partitions) in streams {
-            bank.check_stream(relation, &customers)?;
+            bank.owners(relation, customers.clone())?;
             // A customer has at most one and a half entities of a stream; keys are spread evenly.
             let most = (1_u64 << ENTITY_BITS) * u64::from(partitions) / 2;
             let given = customers.end - customers.start;
@@ -74,7 +75,12 @@ impl Lanes {
                     ),
                 });
             }
-            found.push((Maker::find(relation), partitions));
+            let maker = Maker::find(relation).lane().ok_or_else(|| Error::OutOfRange {
+                option: "streams",
+                value: relation.name.to_owned(),
+                allowed: "relations whose rows come about in time".to_owned(),
+            })?;
+            found.push((maker, partitions));
         }
         let slices = Arc::new(Slices::new(bank, &found, &customers, &span));
         Ok(Self { bank: Arc::clone(bank), customers, span, streams: found, slices })
@@ -92,7 +98,7 @@ impl Lanes {
             (0..*partitions).map(move |partition| Lane {
                 stream,
                 partition,
-                rest: (maker.stream().lane)(Arc::clone(&self.slices), self.span.end),
+                rest: (maker.lane)(Arc::clone(&self.slices), self.span.end),
             })
         });
         lanes.collect()
@@ -104,7 +110,7 @@ impl Lanes {
         let history = &self.bank.history;
         let mut block = Block::of(&history.context.rng, customers.start);
         let mut streams: Vec<Box<dyn Sorted>> =
-            self.streams.iter().map(|(maker, count)| (maker.stream().sorted)(*count)).collect();
+            self.streams.iter().map(|(maker, count)| (maker.sorted)(*count)).collect();
         for row in customers {
             let client = Client::new(history, &mut block, row, self.span.clone());
             for stream in &mut streams {
@@ -129,9 +135,9 @@ pub(super) trait Sorted {
     fn lanes(self: Box<Self>) -> Vec<Entities>;
 }
 
-struct ByPartition<R: Events>(Vec<Vec<R::Cursor>>);
+struct ByPartition<R: Living>(Vec<Vec<R::Cursor>>);
 
-impl<R: Events> Sorted for ByPartition<R> {
+impl<R: Living> Sorted for ByPartition<R> {
     fn add(&mut self, client: &Client<'_>) {
         let count = self.0.len() as u32;
         for mut cursor in R::cursors(client) {
@@ -150,15 +156,17 @@ impl<R: Events> Sorted for ByPartition<R> {
 
 /// What lanes of a stream are made by.
 #[derive(Debug)]
-pub(super) struct StreamMaker {
+pub(super) struct LaneMaker {
     sorted: fn(u32) -> Box<dyn Sorted>,
     lane: fn(Arc<Slices>, i64) -> Box<dyn AnyLane>,
-    /// Gives the times of all events of a customer.
+    /// Gives the times of all events of a customer, or versions of rows.
     times: fn(&Client<'_>, &mut dyn FnMut(i64)),
+    /// Gives the times of the first of each entity.
+    pub(super) births: fn(&Client<'_>, &mut dyn FnMut(i64)),
 }
 
-impl StreamMaker {
-    pub(super) const fn of<R: Events>() -> Self {
+impl LaneMaker {
+    pub(super) const fn of<R: Living>() -> Self {
         Self {
             sorted: |partitions| {
                 Box::new(ByPartition::<R>((0..partitions).map(|_| Vec::new()).collect()))
@@ -172,6 +180,7 @@ impl StreamMaker {
                     }
                 }
             },
+            births: |client, give| R::cursors(client).filter_map(|one| one.peek()).for_each(give),
         }
     }
 }
@@ -191,7 +200,7 @@ pub(super) struct Slices {
 impl Slices {
     fn new(
         bank: &Bank,
-        streams: &[(&'static Maker, u32)],
+        streams: &[(&'static LaneMaker, u32)],
         customers: &Range<u64>,
         span: &Range<i64>,
     ) -> Self {
@@ -206,7 +215,7 @@ impl Slices {
         for row in customers.clone().step_by(stands_for as usize) {
             let client = Client::new(history, &mut block, row, span.clone());
             for (maker, _) in streams {
-                (maker.stream().times)(&client, &mut |time| {
+                (maker.times)(&client, &mut |time| {
                     if (first..end).contains(&time) {
                         hours[hour(time - origin)] += stands_for;
                     }
@@ -266,6 +275,53 @@ pub struct Lane {
     /// The partition.
     pub partition: u32,
     rest: Box<dyn AnyLane>,
+}
+
+/// Lanes that get their entities little by little.
+pub(super) struct Filling {
+    pub(super) lanes: Lanes,
+    pub(super) made: Vec<Lane>,
+    /// Customers whose entities are not in the lanes.
+    left: Range<u64>,
+}
+
+/// Customers whose cursors are made at a time: some milliseconds.
+const CUSTOMERS_AT_ONCE: u64 = 1_000;
+
+impl Filling {
+    pub(super) fn new(lanes: Lanes) -> Self {
+        let (made, left) = (lanes.lanes(), lanes.customers());
+        Self { lanes, made, left }
+    }
+
+    /// Adds the entities of some more customers; false once all are there.
+    pub(super) fn add_some(&mut self) -> bool {
+        let end = self.left.end.min(self.left.start + CUSTOMERS_AT_ONCE);
+        let entities = self.lanes.entities(self.left.start..end);
+        for (lane, entities) in self.made.iter_mut().zip(entities) {
+            lane.add(entities);
+        }
+        self.left.start = end;
+        !self.left.is_empty()
+    }
+
+    /// Adds the entities of all customers that are left.
+    pub(super) fn add_all(&mut self) {
+        while !self.left.is_empty() {
+            self.add_some();
+        }
+    }
+
+    /// The next rows of a lane in a slice, before an instant.
+    pub(super) fn next_before(
+        &mut self,
+        lane: usize,
+        slice: usize,
+        limit: i64,
+        batch_rows: usize,
+    ) -> Option<Batch> {
+        self.made[lane].next_before(&self.lanes.bank, slice, limit, batch_rows)
+    }
 }
 
 impl Lane {
@@ -328,7 +384,7 @@ impl Note {
 }
 
 /// The entities of a lane, and when each comes next.
-struct Calendar<R: Events> {
+struct Calendar<R: Living> {
     slices: Arc<Slices>,
     end: i64,
     cursors: Vec<R::Cursor>,
@@ -341,7 +397,7 @@ struct Calendar<R: Events> {
     again: BinaryHeap<Reverse<Note>>,
 }
 
-impl<R: Events> Calendar<R> {
+impl<R: Living> Calendar<R> {
     fn new(slices: Arc<Slices>, end: i64) -> Self {
         let notes = (0..slices.steps()).map(|_| Vec::new()).collect();
         Self {
@@ -406,7 +462,7 @@ impl<R: Events> Calendar<R> {
     }
 }
 
-impl<R: Events> AnyLane for Calendar<R> {
+impl<R: Living> AnyLane for Calendar<R> {
     fn add(&mut self, entities: Entities) {
         let cursors = entities.0.downcast::<Vec<R::Cursor>>().expect("entities of this stream");
         self.cursors.reserve(cursors.len());
@@ -430,6 +486,7 @@ impl<R: Events> AnyLane for Calendar<R> {
         limit: i64,
         batch_rows: usize,
     ) -> Option<Batch> {
+        let until = limit.min(self.end);
         let limit = self.limit(limit);
         let end = self.slices.first_steps[slice + 1];
         self.begin_step(end);
@@ -453,7 +510,7 @@ impl<R: Events> AnyLane for Calendar<R> {
                 break;
             };
             let cursor = &mut self.cursors[entity];
-            cursor.next(history, &mut rows);
+            cursor.next_before(history, until, &mut rows);
             let Some(time) = cursor.peek().filter(|time| *time < self.end) else { continue };
             let (note, step) = (self.note(time, entity), self.slices.step(time));
             if step < self.next_step {
@@ -480,80 +537,4 @@ fn prefetch<T>(value: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
-}
-
-/// Iterates the events of lanes slice by slice, and in each stream by stream.
-pub struct InTime {
-    lanes: Lanes,
-    made: Vec<Lane>,
-    /// Customers whose entities are not in the lanes.
-    left: Range<u64>,
-    slice: usize,
-    lane: usize,
-    batch_rows: usize,
-}
-
-/// Customers whose cursors are made at a time: some milliseconds.
-const CUSTOMERS_AT_ONCE: u64 = 1_000;
-
-impl InTime {
-    /// Batches of `batch_rows` at the most.
-    pub fn new(lanes: Lanes, batch_rows: usize) -> Self {
-        let (made, left) = (lanes.lanes(), lanes.customers());
-        Self { lanes, made, left, slice: 0, lane: 0, batch_rows }
-    }
-
-    /// Makes the cursors of some more customers; false once all are made. The first batch waits for it
-    /// otherwise.
-    pub fn prepare_some(&mut self) -> bool {
-        let end = self.left.end.min(self.left.start + CUSTOMERS_AT_ONCE);
-        let entities = self.lanes.entities(self.left.start..end);
-        for (lane, entities) in self.made.iter_mut().zip(entities) {
-            lane.add(entities);
-        }
-        self.left.start = end;
-        !self.left.is_empty()
-    }
-
-    /// The next events before an instant; none once all of them have come. The next call goes on there, with
-    /// any instant.
-    pub fn next_before(&mut self, limit: i64) -> Option<Batch> {
-        // It passes slices that are at their end.
-        while self.peek().is_some_and(|time| time < limit) {
-            while let Some(lane) = self.made.get_mut(self.lane) {
-                let batch = lane.next_before(&self.lanes.bank, self.slice, limit, self.batch_rows);
-                if batch.is_some() {
-                    return batch;
-                }
-                self.lane += 1;
-            }
-            self.lane = 0;
-        }
-        self.lane = 0;
-        None
-    }
-
-    /// When the next event happens; nothing after the last.
-    pub fn peek(&mut self) -> Option<i64> {
-        while !self.left.is_empty() {
-            self.prepare_some();
-        }
-        while self.slice < self.lanes.slices() {
-            let slice = self.slice;
-            let first = self.made.iter_mut().filter_map(|lane| lane.peek(slice)).min();
-            if first.is_some() {
-                return first;
-            }
-            (self.slice, self.lane) = (slice + 1, 0);
-        }
-        None
-    }
-}
-
-impl Iterator for InTime {
-    type Item = Batch;
-
-    fn next(&mut self) -> Option<Batch> {
-        self.next_before(i64::MAX)
-    }
 }

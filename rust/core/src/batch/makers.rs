@@ -2,7 +2,8 @@
 
 use super::Batches;
 use super::client::Client;
-use super::lanes::StreamMaker;
+use super::lanes::LaneMaker;
+use super::versions::{Debt, Held, Person, Row, Security, Spending};
 use crate::brazil::reference;
 use crate::catalog::Relation;
 use crate::column::{Batch, Columns};
@@ -25,7 +26,7 @@ pub(super) struct Maker {
     pub(super) relation: &'static Relation,
     pub(super) count: Count,
     pub(super) next_batch: fn(&mut Batches) -> Option<Batch>,
-    stream: Option<StreamMaker>,
+    lane: Option<LaneMaker>,
 }
 
 /// How many rows belong to some customers.
@@ -41,29 +42,30 @@ pub(super) enum Count {
 static MAKERS: [Maker; 10] = [
     Maker::of::<CustomerColumns>(),
     Maker::of::<PropertyColumns>(),
-    Maker::of::<StockColumns>(),
+    Maker::of_reference::<StockColumns>(),
     Maker::of::<AccountColumns>(),
     Maker::of::<CreditCardColumns>(),
     Maker::of::<LoanColumns>(),
-    Maker::of_stream::<TransactionColumns>(),
-    Maker::of_stream::<CardTransactionColumns>(),
-    Maker::of_stream::<TradeColumns>(),
-    Maker::of_stream::<InstallmentColumns>(),
+    Maker::of::<TransactionColumns>(),
+    Maker::of::<CardTransactionColumns>(),
+    Maker::of::<TradeColumns>(),
+    Maker::of::<InstallmentColumns>(),
 ];
 
 impl Maker {
-    const fn of<R: Rows>() -> Self {
+    /// Of reference rows, which are there from the beginning and never change.
+    const fn of_reference<R: Rows>() -> Self {
         let next_batch = Batches::fill::<R>;
-        Self { relation: R::RELATION, count: R::COUNT, next_batch, stream: None }
+        Self { relation: R::RELATION, count: R::COUNT, next_batch, lane: None }
     }
 
-    const fn of_stream<E: Events>() -> Self {
-        Self { stream: Some(StreamMaker::of::<E>()), ..Self::of::<E>() }
+    const fn of<R: Rows + Living>() -> Self {
+        Self { lane: Some(LaneMaker::of::<R>()), ..Self::of_reference::<R>() }
     }
 
-    /// How lanes of the relation are made, which is a stream.
-    pub(super) fn stream(&self) -> &StreamMaker {
-        self.stream.as_ref().expect("a stream")
+    /// How lanes of the relation are made; none of reference rows.
+    pub(super) const fn lane(&self) -> Option<&LaneMaker> {
+        self.lane.as_ref()
     }
 
     /// The one of a relation.
@@ -82,14 +84,18 @@ pub(super) trait Rows: Columns {
     fn push_client(&mut self, client: &Client<'_>);
 }
 
-/// Columns of a stream, to which the cursors of a customer's entities add events.
-pub(crate) trait Events: Columns + Send + 'static {
+/// Columns to which the cursors of a customer's entities add rows: of a stream its events, of a table the
+/// versions of its rows.
+pub(crate) trait Living: Columns + Send + 'static {
     type Cursor: Cursor<Columns = Self>;
-
-    const COUNT: fn(&Client<'_>) -> u64;
 
     /// The cursors of a customer's entities, in the order of their rows.
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor>;
+}
+
+/// Columns of a stream.
+pub(crate) trait Events: Living {
+    const COUNT: fn(&Client<'_>) -> u64;
 }
 
 impl<E: Events> Rows for E {
@@ -106,11 +112,29 @@ impl<E: Events> Rows for E {
     }
 }
 
+/// Adds the rows of a customer that are born before the end of the span, each in its last version before it.
+fn push_last<R: Living>(rows: &mut R, client: &Client<'_>) {
+    let until = client.until();
+    for mut cursor in R::cursors(client) {
+        if cursor.peek().is_some_and(|born| born < until) {
+            cursor.next_before(client.history, until, rows);
+        }
+    }
+}
+
 impl Rows for CustomerColumns {
     const COUNT: Count = Count::Before(|_, customer| customer);
 
     fn push_client(&mut self, client: &Client<'_>) {
-        self.push(client.context(), &client.customer());
+        push_last(self, client);
+    }
+}
+
+impl Living for CustomerColumns {
+    type Cursor = Row<Person>;
+
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor> {
+        std::iter::once(Person::of(client))
     }
 }
 
@@ -118,9 +142,15 @@ impl Rows for PropertyColumns {
     const COUNT: Count = Count::Before(|block, customer| block.row(Product::Property, customer));
 
     fn push_client(&mut self, client: &Client<'_>) {
-        if let Some((property, owner)) = client.property() {
-            self.push(client.context(), &property, &owner);
-        }
+        push_last(self, client);
+    }
+}
+
+impl Living for PropertyColumns {
+    type Cursor = Row<Security>;
+
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor> {
+        Security::of(client).into_iter()
     }
 }
 
@@ -136,14 +166,19 @@ impl Rows for AccountColumns {
     const COUNT: Count = Count::Before(Block::first_account);
 
     fn push_client(&mut self, client: &Client<'_>) {
+        push_last(self, client);
+    }
+}
+
+impl Living for AccountColumns {
+    type Cursor = Row<Held>;
+
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor> {
         let customer = client.customer();
-        for (row, kind) in client.accounts() {
+        client.accounts().map(move |(row, kind)| {
             let (account, opening) = client.account(row, kind, &customer);
-            let mut ledger = Ledger::new(client.history, account, opening.balance);
-            ledger.skip_until(client.history, client.span.end);
-            let (account, balance) = (ledger.account(), ledger.balance());
-            self.push(client.context(), account, opening, &customer, balance);
-        }
+            Held::new(Ledger::new(client.history, account, opening.balance), opening)
+        })
     }
 }
 
@@ -151,11 +186,20 @@ impl Rows for CreditCardColumns {
     const COUNT: Count = Count::Before(|block, customer| block.row(Product::Card, customer));
 
     fn push_client(&mut self, client: &Client<'_>) {
-        if let Some((card, issue, holder)) = client.card() {
-            let (history, at) = (client.history, client.span.end);
-            let available = card_transaction::available_limit(history, card, at);
-            self.push(client.context(), &card, &issue, &holder, available);
+        let (history, until) = (client.history, client.until());
+        if let Some(card) = Spending::of(client)
+            && card.peek().is_some_and(|issued| issued < until)
+        {
+            card.from_before(history, until).next_before(history, until, self);
         }
+    }
+}
+
+impl Living for CreditCardColumns {
+    type Cursor = Row<Spending>;
+
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor> {
+        Spending::of(client).into_iter()
     }
 }
 
@@ -163,22 +207,20 @@ impl Rows for LoanColumns {
     const COUNT: Count = Count::Before(|block, customer| block.row(Product::Loan, customer));
 
     fn push_client(&mut self, client: &Client<'_>) {
-        if let Some((loan, borrower)) = client.loan() {
-            let mut repayment = Repayment::new(client.history, loan);
-            repayment.skip_until(client.history, client.span.end);
-            let (outstanding, status) = repayment.standing();
-            self.push(client.context(), &loan, &borrower, outstanding, status);
-        }
+        push_last(self, client);
     }
 }
 
-impl Events for TransactionColumns {
-    type Cursor = Ledger;
+impl Living for LoanColumns {
+    type Cursor = Row<Debt>;
 
-    const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        let count = |(row, kind)| transaction::count_of(client.history, row, kind);
-        client.accounts().map(|account| u64::from(count(account))).sum()
-    };
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor> {
+        Debt::of(client).into_iter()
+    }
+}
+
+impl Living for TransactionColumns {
+    type Cursor = Ledger;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Ledger> {
         let customer = client.customer();
@@ -189,26 +231,30 @@ impl Events for TransactionColumns {
     }
 }
 
-impl Events for CardTransactionColumns {
-    type Cursor = Purchases;
-
+impl Events for TransactionColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        let row = client.block.row_of(Product::Card, client.row);
-        row.map_or(0, |row| card_transaction::count_of(client.history, row).into())
+        let count = |(row, kind)| transaction::count_of(client.history, row, kind);
+        client.accounts().map(|account| u64::from(count(account))).sum()
     };
+}
+
+impl Living for CardTransactionColumns {
+    type Cursor = Purchases;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Purchases> {
         client.card().map(|(card, ..)| Purchases::new(client.history, card)).into_iter()
     }
 }
 
-impl Events for TradeColumns {
-    type Cursor = Trader;
-
+impl Events for CardTransactionColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        let row = client.block.accounts(client.row).investments;
-        row.map_or(0, |row| trade::count(client.history, row).into())
+        let row = client.block.row_of(Product::Card, client.row);
+        row.map_or(0, |row| card_transaction::count_of(client.history, row).into())
     };
+}
+
+impl Living for TradeColumns {
+    type Cursor = Trader;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Trader> {
         let row = client.block.accounts(client.row).investments;
@@ -216,14 +262,23 @@ impl Events for TradeColumns {
     }
 }
 
-impl Events for InstallmentColumns {
-    type Cursor = Repayment;
-
+impl Events for TradeColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        client.loan().map_or(0, |(loan, _)| installment::count(client.history, &loan).into())
+        let row = client.block.accounts(client.row).investments;
+        row.map_or(0, |row| trade::count(client.history, row).into())
     };
+}
+
+impl Living for InstallmentColumns {
+    type Cursor = Repayment;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Repayment> {
         client.loan().map(|(loan, _)| Repayment::new(client.history, loan)).into_iter()
     }
+}
+
+impl Events for InstallmentColumns {
+    const COUNT: fn(&Client<'_>) -> u64 = |client| {
+        client.loan().map_or(0, |(loan, _)| installment::count(client.history, &loan).into())
+    };
 }

@@ -12,6 +12,9 @@ const STATE: &str = "state ~ '^[A-Z]{2}$'";
 /// A CEP without its hyphen.
 const POSTAL_CODE: &str = "postal_code ~ '^[0-9]{8}$'";
 
+/// When a row took the values that it has.
+const UPDATED_AT: Field = field("updated_at", Instant, "When a value of the row last changed");
+
 enumerations! {
     /// Customer segments, from the plainest to the richest.
     Segment { Varejo = "VAREJO", Exclusivo = "EXCLUSIVO", Private = "PRIVATE" }
@@ -63,7 +66,7 @@ pub static CUSTOMERS: Relation = Relation {
     foreign_keys: &[],
 };
 
-static CUSTOMER_FIELDS: [Field; 19] = [
+static CUSTOMER_FIELDS: [Field; 20] = [
     field("customer_id", Uuid, "Id of the customer"),
     field("name", Text, "Full name"),
     field("cpf", Char(11), "CPF, digits only, with valid check digits"),
@@ -83,6 +86,7 @@ static CUSTOMER_FIELDS: [Field; 19] = [
     field("segment", Enum(Segment::SYMBOLS), "Service segment"),
     field("pep", Bool, "Politically exposed person"),
     field("created_at", Instant, "When the customer joined the bank"),
+    UPDATED_AT,
 ];
 
 /// What secures HOUSING loans.
@@ -105,7 +109,7 @@ pub static PROPERTIES: Relation = Relation {
     foreign_keys: &[],
 };
 
-static PROPERTY_FIELDS: [Field; 12] = [
+static PROPERTY_FIELDS: [Field; 13] = [
     field("property_id", Uuid, "Id of the property"),
     field("property_type", Enum(PropertyType::SYMBOLS), "Kind of property"),
     field("street", Text, "Street"),
@@ -118,6 +122,7 @@ static PROPERTY_FIELDS: [Field; 12] = [
     field("appraised_value", MONEY, "Appraised value"),
     field("registration_number", Text, "Registration at the land registry (matrícula)"),
     nullable("built_year", SmallInt, "Year of construction; none for land"),
+    UPDATED_AT,
 ];
 
 /// What is traded: reference data.
@@ -138,7 +143,7 @@ pub static STOCKS: Relation = Relation {
     foreign_keys: &[],
 };
 
-static STOCK_FIELDS: [Field; 7] = [
+static STOCK_FIELDS: [Field; 8] = [
     field("stock_id", Uuid, "Id of the stock, a function of its ticker alone"),
     field("ticker", Text, "B3 ticker"),
     field("company", Text, "Company"),
@@ -146,6 +151,7 @@ static STOCK_FIELDS: [Field; 7] = [
     field("isin", Char(12), "ISIN with a valid check digit"),
     field("lot_size", Int, "Shares in a round lot"),
     field("reference_price", MONEY, "Price from which the price path starts"),
+    UPDATED_AT,
 ];
 
 /// Accounts of customers.
@@ -167,7 +173,7 @@ pub static ACCOUNTS: Relation = Relation {
     foreign_keys: &[ForeignKey { field: "customer_id", table: "customers", only: None }],
 };
 
-static ACCOUNT_FIELDS: [Field; 12] = [
+static ACCOUNT_FIELDS: [Field; 13] = [
     field("account_id", Uuid, "Id of the account"),
     field("customer_id", Uuid, "Its customer"),
     field("account_type", Enum(AccountType::SYMBOLS), "Kind of account"),
@@ -180,6 +186,7 @@ static ACCOUNT_FIELDS: [Field; 12] = [
     nullable("pix_key_type", Enum(AccountPixKeyType::SYMBOLS), "Kind of the registered Pix key"),
     nullable("pix_key", Text, "Registered Pix key"),
     field("opened_at", Instant, "When the account was opened"),
+    UPDATED_AT,
 ];
 
 /// Cards of customers.
@@ -203,7 +210,7 @@ pub static CREDIT_CARDS: Relation = Relation {
     foreign_keys: &[ForeignKey { field: "customer_id", table: "customers", only: None }],
 };
 
-static CREDIT_CARD_FIELDS: [Field; 13] = [
+static CREDIT_CARD_FIELDS: [Field; 14] = [
     field("card_id", Uuid, "Id of the card"),
     field("customer_id", Uuid, "Its holder"),
     field("brand", Enum(Brand::SYMBOLS), "Brand"),
@@ -217,6 +224,7 @@ static CREDIT_CARD_FIELDS: [Field; 13] = [
     field("due_day", SmallInt, "Day of the month on which the bill is due"),
     field("status", Enum(CardStatus::SYMBOLS), "State of the card"),
     field("issued_at", Instant, "When the card was issued"),
+    UPDATED_AT,
 ];
 
 /// Loans of customers.
@@ -242,7 +250,7 @@ pub static LOANS: Relation = Relation {
     ],
 };
 
-static LOAN_FIELDS: [Field; 12] = [
+static LOAN_FIELDS: [Field; 13] = [
     field("loan_id", Uuid, "Id of the loan"),
     field("customer_id", Uuid, "Its borrower"),
     nullable("property_id", Uuid, "The property that secures a HOUSING loan"),
@@ -255,4 +263,5 @@ static LOAN_FIELDS: [Field; 12] = [
     field("first_due_date", Date, "Due date of the first installment"),
     field("outstanding_balance", MONEY, "Principal still to be paid"),
     field("status", Enum(LoanStatus::SYMBOLS), "State of the loan"),
+    UPDATED_AT,
 ];

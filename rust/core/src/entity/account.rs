@@ -24,6 +24,7 @@ columns! {
         pix_key_type: Nullable<Vec<AccountPixKeyType>>,
         pix_key: Nullable<Texts>,
         opened_at: Vec<i64>,
+        updated_at: Vec<i64>,
     }
 }
 
@@ -56,7 +57,8 @@ pub struct Opening {
     status: AccountStatus,
     /// Balance before the first event, in centavos.
     pub balance: i64,
-    opened_at: i64,
+    /// Milliseconds.
+    pub opened_at: i64,
 }
 
 fn text(ascii: &[u8]) -> String {
@@ -155,14 +157,14 @@ impl Account {
 }
 
 impl AccountColumns {
-    /// Adds an account; `balance` is that after its last event.
+    /// Adds an account; `balance` is that since an instant.
     pub fn push(
         &mut self,
         context: &Context,
         account: &Account,
         opening: Opening,
         customer: &Customer,
-        balance: i64,
+        (updated_at, balance): (i64, i64),
     ) {
         let mut branch = *b"0000";
         // All accounts of a customer are at one branch of the city.
@@ -183,5 +185,6 @@ impl AccountColumns {
         self.pix_key_type.push(account.pix_key);
         self.pix_key.push(account.pix_key(context).as_deref());
         self.opened_at.push(opening.opened_at);
+        self.updated_at.push(updated_at);
     }
 }

@@ -26,6 +26,7 @@ columns! {
         due_day: Vec<i16>,
         status: Vec<CardStatus>,
         issued_at: Vec<i64>,
+        updated_at: Vec<i64>,
     }
 }
 
@@ -55,7 +56,8 @@ pub struct Issue {
     status: CardStatus,
     /// Months from issue to expiry.
     validity: i32,
-    issued_at: i64,
+    /// Milliseconds.
+    pub issued_at: i64,
 }
 
 const fn status(state: Word) -> CardStatus {
@@ -159,14 +161,14 @@ fn embossed(holder: &Customer) -> Vec<u8> {
 }
 
 impl CreditCardColumns {
-    /// Adds a card; `available` is what its open cycle leaves of the limit.
+    /// Adds a card; `available` is what its open cycle leaves of the limit, since an instant.
     pub fn push(
         &mut self,
         context: &Context,
         card: &CreditCard,
         issue: &Issue,
         holder: &Customer,
-        available: i64,
+        (updated_at, available): (i64, i64),
     ) {
         let month = |instant| {
             let (year, month, _) = from_days(local_day(instant));
@@ -190,5 +192,6 @@ impl CreditCardColumns {
         self.due_day.push(((card.closing_day + 9) % 28 + 1) as i16);
         self.status.push(issue.status);
         self.issued_at.push(issue.issued_at);
+        self.updated_at.push(updated_at);
     }
 }

@@ -32,6 +32,7 @@ columns! {
         segment: Vec<Segment>,
         pep: Vec<bool>,
         created_at: Vec<i64>,
+        updated_at: Vec<i64>,
     }
 }
 
@@ -312,5 +313,6 @@ impl CustomerColumns {
         self.segment.push(customer.segment());
         self.pep.push(customer.pep);
         self.created_at.push(customer.created_at);
+        self.updated_at.push(customer.created_at);
     }
 }

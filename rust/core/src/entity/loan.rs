@@ -25,6 +25,7 @@ columns! {
         first_due_date: Vec<i32>,
         outstanding_balance: Vec<i64>,
         status: Vec<LoanStatus>,
+        updated_at: Vec<i64>,
     }
 }
 
@@ -45,7 +46,8 @@ pub struct Loan {
     pub rate: i64,
     /// Installments.
     pub term: u32,
-    contracted_at: i64,
+    /// Milliseconds.
+    pub contracted_at: i64,
     first_due: (i32, u32, u32),
     /// Installments at the end of those due that stay unpaid, if the loan still runs.
     pub arrears: u32,
@@ -292,14 +294,13 @@ impl Loan {
 }
 
 impl LoanColumns {
-    /// Adds a loan; `outstanding` and `status` are those after its last event.
+    /// Adds a loan; `outstanding` and `status` are those since an instant.
     pub fn push(
         &mut self,
         context: &Context,
         loan: &Loan,
         borrower: &Customer,
-        outstanding: i64,
-        status: LoanStatus,
+        (updated_at, (outstanding, status)): (i64, (i64, LoanStatus)),
     ) {
         self.loan_id.push(loan.id);
         self.customer_id.push(context.id(Domain::Customer, borrower.row));
@@ -313,5 +314,6 @@ impl LoanColumns {
         self.first_due_date.push(loan.due_date(0));
         self.outstanding_balance.push(outstanding);
         self.status.push(status);
+        self.updated_at.push(updated_at);
     }
 }

@@ -24,6 +24,7 @@ columns! {
         appraised_value: Vec<i64>,
         registration_number: Texts,
         built_year: Nullable<Vec<i16>>,
+        updated_at: Vec<i64>,
     }
 }
 
@@ -75,8 +76,14 @@ impl Property {
 }
 
 impl PropertyColumns {
-    /// Adds a property.
-    pub fn push(&mut self, context: &Context, property: &Property, owner: &Customer) {
+    /// Adds a property; it is known to the bank since its loan was contracted.
+    pub fn push(
+        &mut self,
+        context: &Context,
+        property: &Property,
+        owner: &Customer,
+        contracted_at: i64,
+    ) {
         let draws = context.rng.four(Domain::Property, property.row, 0, 1);
         let address = Address::new(owner.city, draws);
         let mut registration = *b"0000000";
@@ -93,5 +100,6 @@ impl PropertyColumns {
         self.appraised_value.push(property.value as i64);
         self.registration_number.push_ascii(&registration);
         self.built_year.push(property.built_year);
+        self.updated_at.push(contracted_at);
     }
 }

@@ -15,11 +15,15 @@ columns! {
         isin: Texts,
         lot_size: Vec<i32>,
         reference_price: Vec<i64>,
+        updated_at: Vec<i64>,
     }
 }
 
 /// Shares in a round lot of B3's cash market.
 pub const ROUND_LOT: i32 = 100;
+
+/// When the list was entered, 2000-01-01T00:00:00Z: before any history, and nothing in it changes.
+const ENTERED: i64 = 946_684_800_000;
 
 /// The id of a ticker: the row is its six bytes, and the seed is always 0.
 pub fn stock_id(ticker: &str) -> [u8; 16] {
@@ -40,6 +44,7 @@ impl StockColumns {
             self.isin.push(stock.isin);
             self.lot_size.push(ROUND_LOT);
             self.reference_price.push(stock.price as i64);
+            self.updated_at.push(ENTERED);
         }
     }
 }

@@ -249,22 +249,6 @@ fn first_day(cycle: i32, closing_day: u32) -> i32 {
     to_days(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, closing_day) + 1
 }
 
-/// What the cycle that is open at an instant leaves of the limit, after all purchases before.
-pub fn available_limit(history: &History, card: CreditCard, at: i64) -> i64 {
-    let plan = &history.context.plan;
-    let until = at.clamp(plan.start(), plan.as_of());
-    let last = cycle(history.days.at(local_day(until)), card.closing_day);
-    // Nothing is carried from one cycle into the next.
-    let begins = instant(first_day(last, card.closing_day), 0);
-    let limit = card.limit;
-    let mut purchases = Purchases::new(history, card);
-    if begins > plan.start() {
-        purchases.begin_at(history, begins);
-    }
-    purchases.skip_until(history, until);
-    limit - purchases.open.spent_in(last)
-}
-
 /// The purchases with a card, one after the other.
 #[derive(Debug, Clone)]
 pub struct Purchases {
@@ -294,14 +278,44 @@ impl Purchases {
         purchases
     }
 
-    /// Goes to the event in whose part an instant of the history lies, as if nothing had been spent.
-    fn begin_at(&mut self, history: &History, instant: i64) {
-        if self.n > 0 {
-            self.k = history.purchases.parts(self.n).holding(instant);
-            self.dues.pass_until(self.k);
-            let [when, ..] = draws(history, self.card.row, self.k);
-            self.time = self.time_of_next(history, when);
+    /// The card.
+    pub const fn card(&self) -> &CreditCard {
+        &self.card
+    }
+
+    /// What the purchases so far leave of the limit, until their cycle closes.
+    pub const fn available(&self) -> i64 {
+        self.card.limit - self.open.spent
+    }
+
+    /// The last instant of the cycle in which something was spent: nothing is carried into the next.
+    pub fn closing(&self) -> Option<i64> {
+        (self.open.spent > 0)
+            .then(|| instant(first_day(self.open.number + 1, self.card.closing_day), 0) - 1)
+    }
+
+    /// Closes that cycle.
+    pub const fn close(&mut self) {
+        self.open.spent = 0;
+    }
+
+    /// Goes to the first purchase of the cycle before the one that is open at an instant, when nothing has been
+    /// spent; false if that is before the history.
+    pub fn begin_before(&mut self, history: &History, at: i64) -> bool {
+        let plan = &history.context.plan;
+        let day = history.days.at(local_day(at.clamp(plan.start(), plan.as_of())));
+        let last = cycle(day, self.card.closing_day);
+        let begins = instant(first_day(last - 1, self.card.closing_day), 0);
+        if begins <= plan.start() || self.n == 0 {
+            return false;
         }
+        self.k = history.purchases.parts(self.n).holding(begins);
+        self.dues.pass_until(self.k);
+        let [when, ..] = draws(history, self.card.row, self.k);
+        self.time = self.time_of_next(history, when);
+        self.skip_until(history, begins);
+        self.open.spent = 0;
+        true
     }
 
     /// The time of event `k`, which `when` places within its part.

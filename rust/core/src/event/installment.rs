@@ -117,6 +117,11 @@ impl Repayment {
         repayment
     }
 
+    /// The loan.
+    pub const fn loan(&self) -> &Loan {
+        &self.loan
+    }
+
     /// Principal still to be paid, and the state of the loan, after the events so far.
     pub const fn standing(&self) -> (i64, LoanStatus) {
         let status = match (self.overdue, self.remaining) {

@@ -1,0 +1,300 @@
+//! The versions of a table's rows: the first from when the row was born, and one more for each change of a value.
+
+use super::client::Client;
+use crate::catalog::LoanStatus;
+use crate::column::Columns;
+use crate::entity::account::{AccountColumns, Opening};
+use crate::entity::card::{CreditCardColumns, Issue};
+use crate::entity::customer::{Customer, CustomerColumns};
+use crate::entity::loan::LoanColumns;
+use crate::entity::property::{Property, PropertyColumns};
+use crate::event::card_transaction::Purchases;
+use crate::event::installment::Repayment;
+use crate::event::transaction::Ledger;
+use crate::event::{Cursor, History};
+
+/// What a row is about, and how its values go on.
+pub(crate) trait Life: Send {
+    type Columns: Columns;
+    /// The values that change.
+    type State: Copy + PartialEq + Send;
+
+    fn id(&self) -> [u8; 16];
+
+    /// When the row is born, and its values then. Called before `advance`.
+    fn birth(&self) -> (i64, Self::State);
+
+    /// When something happens next, and the values from then on, the same or others.
+    fn advance(&mut self, history: &History) -> Option<(i64, Self::State)>;
+
+    /// Adds the row as it is since an instant.
+    fn push(&self, history: &History, since: (i64, Self::State), columns: &mut Self::Columns);
+}
+
+/// The versions of a row, one after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct Row<L: Life> {
+    life: L,
+    next: Option<(i64, L::State)>,
+}
+
+impl<L: Life> Row<L> {
+    pub(super) fn new(life: L) -> Self {
+        Self { next: Some(life.birth()), life }
+    }
+}
+
+impl<L: Life> Cursor for Row<L> {
+    type Columns = L::Columns;
+
+    fn id(&self) -> [u8; 16] {
+        self.life.id()
+    }
+
+    fn peek(&self) -> Option<i64> {
+        self.next.map(|(since, _)| since)
+    }
+
+    fn skip(&mut self, history: &History) {
+        let (_, state) = self.next.expect("a version");
+        self.next = loop {
+            match self.life.advance(history) {
+                Some((_, same)) if same == state => {}
+                next => break next,
+            }
+        };
+    }
+
+    fn next(&mut self, history: &History, columns: &mut L::Columns) {
+        self.life.push(history, self.next.expect("a version"), columns);
+        self.skip(history);
+    }
+
+    fn next_before(&mut self, history: &History, until: i64, columns: &mut L::Columns) {
+        let mut last = self.next.expect("a version");
+        self.skip(history);
+        while let Some(next) = self.next.filter(|(since, _)| *since < until) {
+            last = next;
+            self.skip(history);
+        }
+        self.life.push(history, last, columns);
+    }
+}
+
+/// A customer, of whom nothing changes.
+#[derive(Debug)]
+pub(crate) struct Person {
+    row: u64,
+    id: [u8; 16],
+    created_at: i64,
+}
+
+impl Person {
+    pub(super) fn of(client: &Client<'_>) -> Row<Self> {
+        let customer = client.customer();
+        let id = client.context().id(crate::rng::Domain::Customer, customer.row);
+        Row::new(Self { row: customer.row, id, created_at: customer.created_at })
+    }
+}
+
+impl Life for Person {
+    type Columns = CustomerColumns;
+    type State = ();
+
+    fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
+    fn birth(&self) -> (i64, ()) {
+        (self.created_at, ())
+    }
+
+    fn advance(&mut self, _: &History) -> Option<(i64, ())> {
+        None
+    }
+
+    fn push(&self, history: &History, _: (i64, ()), columns: &mut CustomerColumns) {
+        columns.push(&history.context, &Customer::new(&history.context, self.row));
+    }
+}
+
+/// A property, which is born with its loan.
+#[derive(Debug)]
+pub(crate) struct Security {
+    property: Property,
+    id: [u8; 16],
+    owner: u64,
+    contracted_at: i64,
+}
+
+impl Security {
+    pub(super) fn of(client: &Client<'_>) -> Option<Row<Self>> {
+        let (property, _) = client.property()?;
+        let (loan, _) = client.loan().expect("a loan for each property");
+        let id = client.context().id(crate::rng::Domain::Property, property.row);
+        let contracted_at = loan.contracted_at;
+        Some(Row::new(Self { property, id, owner: client.row, contracted_at }))
+    }
+}
+
+impl Life for Security {
+    type Columns = PropertyColumns;
+    type State = ();
+
+    fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
+    fn birth(&self) -> (i64, ()) {
+        (self.contracted_at, ())
+    }
+
+    fn advance(&mut self, _: &History) -> Option<(i64, ())> {
+        None
+    }
+
+    fn push(&self, history: &History, (since, ()): (i64, ()), columns: &mut PropertyColumns) {
+        let owner = Customer::new(&history.context, self.owner);
+        columns.push(&history.context, &self.property, &owner, since);
+    }
+}
+
+/// An account: its balance changes with each movement.
+#[derive(Debug)]
+pub(crate) struct Held {
+    ledger: Ledger,
+    opening: Opening,
+}
+
+impl Held {
+    pub(super) fn new(ledger: Ledger, opening: Opening) -> Row<Self> {
+        Row::new(Self { ledger, opening })
+    }
+}
+
+impl Life for Held {
+    type Columns = AccountColumns;
+    type State = i64;
+
+    fn id(&self) -> [u8; 16] {
+        self.ledger.id()
+    }
+
+    fn birth(&self) -> (i64, i64) {
+        (self.opening.opened_at, self.opening.balance)
+    }
+
+    fn advance(&mut self, history: &History) -> Option<(i64, i64)> {
+        let time = self.ledger.peek()?;
+        self.ledger.skip(history);
+        Some((time, self.ledger.balance()))
+    }
+
+    fn push(&self, history: &History, since: (i64, i64), columns: &mut AccountColumns) {
+        let account = self.ledger.account();
+        let holder = Customer::new(&history.context, account.holder);
+        columns.push(&history.context, account, self.opening, &holder, since);
+    }
+}
+
+/// A card: its limit changes with each purchase that is approved, and when a cycle closes.
+#[derive(Debug, Clone)]
+pub(crate) struct Spending {
+    purchases: Purchases,
+    issue: Issue,
+    holder: u64,
+}
+
+impl Spending {
+    pub(super) fn of(client: &Client<'_>) -> Option<Row<Self>> {
+        let (card, issue, holder) = client.card()?;
+        let purchases = Purchases::new(client.history, card);
+        Some(Row::new(Self { purchases, issue, holder: holder.row }))
+    }
+}
+
+impl Row<Spending> {
+    /// The same before an instant, without what is older than two cycles, if something is not.
+    pub(super) fn from_before(self, history: &History, at: i64) -> Self {
+        let mut life = self.life.clone();
+        if !life.purchases.begin_before(history, at) {
+            return self;
+        }
+        let mut short = Self { next: Some((i64::MIN, life.purchases.available())), life };
+        short.skip(history);
+        if short.peek().is_some_and(|since| since < at) { short } else { self }
+    }
+}
+
+impl Life for Spending {
+    type Columns = CreditCardColumns;
+    type State = i64;
+
+    fn id(&self) -> [u8; 16] {
+        self.purchases.id()
+    }
+
+    fn birth(&self) -> (i64, i64) {
+        (self.issue.issued_at, self.purchases.card().limit)
+    }
+
+    fn advance(&mut self, history: &History) -> Option<(i64, i64)> {
+        let (purchase, closing) = (self.purchases.peek(), self.purchases.closing());
+        let time = match (purchase, closing) {
+            (purchase, Some(closing)) if purchase.is_none_or(|time| time > closing) => {
+                self.purchases.close();
+                closing
+            }
+            (purchase, _) => {
+                let time = purchase?;
+                self.purchases.skip(history);
+                time
+            }
+        };
+        Some((time, self.purchases.available()))
+    }
+
+    fn push(&self, history: &History, since: (i64, i64), columns: &mut CreditCardColumns) {
+        let holder = Customer::new(&history.context, self.holder);
+        columns.push(&history.context, self.purchases.card(), &self.issue, &holder, since);
+    }
+}
+
+/// A loan: it changes with each installment that is paid, or found to be overdue.
+#[derive(Debug)]
+pub(crate) struct Debt {
+    repayment: Repayment,
+    borrower: u64,
+}
+
+impl Debt {
+    pub(super) fn of(client: &Client<'_>) -> Option<Row<Self>> {
+        let (loan, borrower) = client.loan()?;
+        let repayment = Repayment::new(client.history, loan);
+        Some(Row::new(Self { repayment, borrower: borrower.row }))
+    }
+}
+
+impl Life for Debt {
+    type Columns = LoanColumns;
+    type State = (i64, LoanStatus);
+
+    fn id(&self) -> [u8; 16] {
+        self.repayment.id()
+    }
+
+    fn birth(&self) -> (i64, Self::State) {
+        (self.repayment.loan().contracted_at, self.repayment.standing())
+    }
+
+    fn advance(&mut self, history: &History) -> Option<(i64, Self::State)> {
+        let time = self.repayment.peek()?;
+        self.repayment.skip(history);
+        Some((time, self.repayment.standing()))
+    }
+
+    fn push(&self, history: &History, since: (i64, Self::State), columns: &mut LoanColumns) {
+        let borrower = Customer::new(&history.context, self.borrower);
+        columns.push(&history.context, self.repayment.loan(), &borrower, since);
+    }
+}

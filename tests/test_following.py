@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -28,7 +29,6 @@ from test_stream_command import assert_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
     from pathlib import Path
 
     from datagen import Batch
@@ -71,6 +71,7 @@ def assert_tables(dsn: str, plan: Plan, until: datetime | None = None) -> None:
 
 def tables_at(dsn: str) -> datetime:
     [(at,)] = query(dsn, "SELECT tables_at FROM datagen_streams")
+    assert isinstance(at, datetime)
     return at
 
 

@@ -8,6 +8,7 @@ __all__ = [
     "Batch",
     "Batches",
     "Catalogue",
+    "Changes",
     "Column",
     "EncodedRows",
     "Field",

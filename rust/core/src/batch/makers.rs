@@ -190,7 +190,7 @@ impl Rows for CreditCardColumns {
         if let Some(card) = Spending::of(client)
             && card.peek().is_some_and(|issued| issued < until)
         {
-            card.from_before(history, until).next_before(history, until, self);
+            card.shortened(history, until).next_before(history, until, self);
         }
     }
 }

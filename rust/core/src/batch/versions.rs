@@ -215,7 +215,7 @@ impl Spending {
 
 impl Row<Spending> {
     /// The same before an instant, without what is older than two cycles, if something is not.
-    pub(super) fn from_before(self, history: &History, at: i64) -> Self {
+    pub(super) fn shortened(self, history: &History, at: i64) -> Self {
         let mut life = self.life.clone();
         if !life.purchases.begin_before(history, at) {
             return self;

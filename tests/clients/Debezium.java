@@ -38,7 +38,8 @@ public final class Debezium {
         settings.setProperty("slot.drop.on.stop", "true");
         settings.setProperty("converter.schemas.enable", "false");
 
-        CountDownLatch arrived = new CountDownLatch(1);
+        // The row is at the head of its transaction; it is touched once more when that is over.
+        CountDownLatch arrived = new CountDownLatch(2);
         try (PrintWriter lines = new PrintWriter(Path.of(args[5]).toFile());
                 DebeziumEngine<ChangeEvent<String, String>> engine =
                         DebeziumEngine.create(Json.class)

@@ -49,6 +49,8 @@ def test_debezium(tmp_path: Path) -> None:
             assert follower.stdout.readline() == "ready\n"
             went_on = run(*stream, "--resume", "--until", END, "--speed", "20000", timeout=120)
             assert went_on.code == 0, went_on
+            with psycopg.connect(dsn) as session:
+                session.execute("UPDATE datagen_streams SET days = days")
             _, err = follower.communicate(timeout=PATIENCE)
         finally:
             follower.kill()

@@ -19,7 +19,7 @@ from datagen.stream import Stream, stream
 from planned import events_of, planned, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from datagen import Batch
@@ -82,6 +82,8 @@ class Keeping:
     events: list[tuple[float, int, str]] = field(default_factory=list)
     #: Seconds of the clock in which nothing is acknowledged.
     silent: range = range(0)
+    #: Whether it takes no events meanwhile.
+    full: bool = False
 
     @property
     def relations(self) -> tuple[str, ...]:
@@ -109,8 +111,13 @@ class _Keeper(Sink):
 
     def write(self, batch: Batch) -> None:
         target = self._target
+        while target.full and not self.settle(0.1):
+            self._waiting()
         target.events.extend((target.clock.time, *event) for event in events_of(batch))
         target.clock.time += target.cost * len(batch)
+
+    def when_waiting(self, call: Callable[[], None]) -> None:
+        self._waiting = call
 
     def settle(self, seconds: float) -> bool:
         silent = self._target.silent
@@ -200,9 +207,10 @@ def test_a_rate_that_is_too_much_leaves_no_event_out() -> None:
     assert outcome.status.delays.quantile(0.99) > 1
 
 
-def test_a_sink_that_is_away_is_waited_for_and_then_caught_up_with() -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_a_sink_that_is_away_is_waited_for_and_then_caught_up_with(*, full: bool) -> None:
     clock = FakeClock()
-    kept = Keeping(clock, silent=range(1_010, 1_040))
+    kept = Keeping(clock, silent=range(1_010, 1_040), full=full)
     outcome, progress = streamed(clock, kept, speed=3_600.0)
     assert {*kept.ids} == {*planned(PLAN)}
     assert len(kept.ids) == len(planned(PLAN))
@@ -255,16 +263,21 @@ def test_a_stream_goes_on_exactly_where_it_ended(end: float, tmp_path: Path) -> 
     assert sum(Position.read(file).events.values()) == len(planned(PLAN))
 
 
-def test_a_stream_that_ends_without_an_answer_keeps_the_position_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_a_stream_that_ends_without_an_answer_keeps_the_position_before(
+    *, full: bool, tmp_path: Path
+) -> None:
     file = tmp_path / "position.json"
     clock = FakeClock(ends_at=1_012.0)
-    kept = Keeping(clock, silent=range(1_010, 1_000_000))
+    kept = Keeping(clock, silent=range(1_010, 1_000_000), full=full)
     outcome, _ = streamed(clock, kept, speed=3_600.0, file=file)
     assert not outcome.settled
-    assert 1_020 <= clock.time < 1_024
+    assert outcome.position == Position.read(file)
+    assert 1_022 <= clock.time < 1_023
     before = Position.read(file)
     assert before.time <= START + timedelta(hours=10)
-    assert max(when for _, when, _ in kept.events) >= millis_of(before.time)
+    if not full:
+        assert max(when for _, when, _ in kept.events) >= millis_of(before.time)
     later = FakeClock()
     more = replace(kept, clock=later)
     streamed(later, more, speed=1e6, from_position=before)

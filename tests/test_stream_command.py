@@ -396,3 +396,40 @@ def test_a_broker_that_is_away_for_long_is_waited_for(own_kafka: Running) -> Non
             assert process.returncode == 0, out + err
         assert "Kafka has not answered for" in out
         assert_exact(topics, Plan(42, 400, days=20))
+
+
+@pytest.mark.slow
+def test_a_broker_that_goes_while_the_queue_is_full_is_spoken_of(
+    own_kafka: Running, tmp_path: Path
+) -> None:
+    from own_topics import OwnTopics
+    from services.kafka import KafkaBroker
+
+    plan = ("--customers", "400", "--as-of", "2026-07-01T00:00:00Z", "--days", "20", "--no-avro")
+    pace = ("--start", "2026-06-12T00:00:00Z", "--rate", "5000", "--create-topics")
+    # Full within a tenth of a second, and asked only each second whether all is there.
+    queue = ("--kafka-option", "queue.buffering.max.messages=500")
+    with own_kafka(KafkaBroker(heap="320m", short_lived=True)) as broker:
+        for engine in ("native", "confluent"):
+            topics, file = OwnTopics(broker.bootstrap), tmp_path / f"{engine}.json"
+            common = (*STREAM, *topics.options, "--skip-postgres", "--position", file, *queue)
+            with started(*common, *plan, *pace, "--engine", engine) as process:
+                deadline = time.monotonic() + 60
+                while sum(topics.ends().values()) < 8_000:
+                    assert process.poll() is None, process.communicate()
+                    assert time.monotonic() < deadline
+                broker.kill()
+                time.sleep(4)
+                process.send_signal(signal.SIGINT)
+                ended = time.monotonic()
+                out, err = process.communicate(timeout=30)
+                assert time.monotonic() - ended < 12
+                assert process.returncode == 130, out + err
+            said = re.findall(r"Kafka has not answered for (\d+) s: \S+", out)
+            assert said, out
+            assert int(said[0]) < 4
+            assert "Not all that was sent since" in out
+            broker.start()
+            done = run(*common, "--resume", "--rate", "1e6", timeout=60)
+            assert done.code == 0, done
+            assert_exact(topics, Plan(42, 400, days=20))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import loader
@@ -19,17 +20,17 @@ from .errors import ConfigurationError, OptionError
 from .following import Following
 from .pace import Delays, Rate, Speed
 from .position import Position, instant_text, millis_of, moment
+from .settlement import Settlement, settlement_of
 from .sinks.base import Part, streams
 from .types import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
     from ._core import Plan
     from .loader import Load, Running, RunReport
-    from .settlement import Settlement
     from .sinks.base import Sink
 
 __all__ = ["MAX_RATE", "MAX_SPEED", "Clock", "Outcome", "Status", "Stream", "stream"]
@@ -193,13 +194,17 @@ def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
         return _Sending(asked, running, senders, progress, clock, began).outcome()
 
     before = asked.from_position
-    return loader.carry_out(
-        asked.run,
-        progress,
-        work,
-        tables_at=max(asked.start, before.time) if before else asked.start,
-        tables_there=before is not None,
-    )
+    try:
+        return loader.carry_out(
+            asked.run,
+            progress,
+            work,
+            tables_at=max(asked.start, before.time) if before else asked.start,
+            tables_there=before is not None,
+        )
+    except _Unanswered as end:
+        settlement = settlement_of(end) or Settlement(())
+        return Outcome(None, end.status, end.position, settled=False, settlement=settlement)
 
 
 def _check(asked: Stream, sink: Sink) -> None:
@@ -208,6 +213,15 @@ def _check(asked: Stream, sink: Sink) -> None:
         raise ConfigurationError(
             f"{sink.stage.title} confirms nothing with these settings, so that no position can be kept"
         )
+
+
+class _Unanswered(Exception):  # noqa: N818  # it is no error
+    """A stream that is to end has waited for a sink's answers in vain."""
+
+    def __init__(self, status: Status, position: Position) -> None:
+        super().__init__()
+        self.status = status
+        self.position = position
 
 
 class _Sending:
@@ -254,8 +268,11 @@ class _Sending:
             if marks.get(sink.stage.name)
         }
         self._position = self._place()
-        #: Whether a stream that ends has waited for answers in vain.
-        self._lost = False
+        #: When it was seen that the stream is to end, while a sink had not answered.
+        self._ending_since: float | None = None
+        self._writing_since = 0.0
+        for sink in senders:
+            sink.when_waiting(partial(self._wait, sink))
         #: Whether anything was sent since it was last known to be there.
         self._dirty = True
         holders = running.holders
@@ -322,8 +339,7 @@ class _Sending:
             limit = min(limit, self._opening)
         if self._following is not None and self._pace is not None:
             if self._time >= self._following.until:
-                if not self._enter_slice(self._following):
-                    return
+                self._enter_slice(self._following)
                 self._following.ask(self._slice_end(self._following.begins))
             limit = min(limit, self._following.until)
         if limit > self._time:
@@ -338,14 +354,14 @@ class _Sending:
         elif due - self._time <= 0:
             self._sleep(self._pace.when(next_event) - self._clock.now())
 
-    def _enter_slice(self, following: Following) -> bool:
-        """Goes on to the next slice once its tables are there; false if the stream ends and they are not."""
+    def _enter_slice(self, following: Following) -> None:
+        """Goes on to the next slice, once its tables are there."""
         if not following.asked:
             following.ask(self._slice_end(following.begins))
-        if not self._answered(following.late):
-            return False
+        began = self._clock.now()
+        while (sink := following.late(_PATIENCE)) is not None:
+            self._wait(sink, began)
         self._dirty |= following.enter()
-        return True
 
     def _slice_end(self, begins: int) -> int:
         """About a second of the clock on; more where the stream is behind it."""
@@ -363,7 +379,7 @@ class _Sending:
             return
         # Rows may change after the last event.
         at_end = self._time == self._end
-        while not self._lost:
+        while True:
             if self._time < following.until:
                 self._send(following.until)
                 self._time = following.until
@@ -428,6 +444,7 @@ class _Sending:
             there = self._there.get(sink.stage)
             rest = _without(batch, there) if there else batch
             if rest is not None:
+                self._writing_since = self._clock.now()
                 sink.write(rest)
                 self._sent[batch.name] += len(rest)
                 self._dirty = True
@@ -436,32 +453,34 @@ class _Sending:
         """Now and then waits for what was sent, keeps the position, and says how it goes."""
         now = self._clock.now()
         if settle and now - self._settled_at >= (_SETTLED_EVERY if self._dirty else _IDLE):
-            if not self._settle():
-                return
+            self._settle()
             self._keep()
             now = self._settled_at = self._clock.now()
             self._dirty = False
         if now - self._told[0] >= self._progress.every:
             self._tell()
 
-    def _settle(self) -> bool:
-        """Waits until all that was sent is there; false if the stream ends and it is not."""
-        return self._answered(
-            lambda seconds: next((one for one in self._senders if not one.settle(seconds)), None)
-        )
-
-    def _answered(self, late: Callable[[float], Sink | None]) -> bool:
-        """Waits, and says so, while a sink is late; false if the stream ends and one still is."""
+    def _settle(self) -> None:
+        """Waits until all that was sent is there."""
         began = self._clock.now()
-        while (sink := late(_PATIENCE)) is not None:
-            waited = self._clock.now() - began
-            if self._clock.ended and waited >= _LAST_ANSWERS:
-                self._lost = True
-                return False
-            if waited >= _SILENT and self._clock.now() - self._told[0] >= 1.0:
-                said = f": {sink.last_error}" if sink.last_error else ""
-                self._tell(f"{sink.stage.title} has not answered for {waited:.0f} s{said}")
-        return True
+        for sink in self._senders:
+            while not sink.settle(_PATIENCE):
+                self._wait(sink, began)
+
+    def _wait(self, sink: Sink, began: float | None = None) -> None:
+        """Says now and then that a sink has not answered; raises where a stream that ends has waited enough.
+
+        ``began`` None is when the last batch was to be written.
+        """
+        now = self._clock.now()
+        since = self._writing_since if began is None else began
+        if self._clock.ended:
+            self._ending_since = self._ending_since or now
+            if now - self._ending_since >= _LAST_ANSWERS:
+                raise _Unanswered(self._status(), self._position)
+        if now - since >= _SILENT and now - self._told[0] >= 1.0:
+            said = f": {sink.last_error}" if sink.last_error else ""
+            self._tell(f"{sink.stage.title} has not answered for {now - since:.0f} s{said}")
 
     def _keep(self) -> None:
         """Writes the position; all that was sent is there."""
@@ -511,12 +530,11 @@ class _Sending:
         self._told = (self._clock.now(), self._total(), self._time)
 
     def _finish(self) -> Outcome:
-        settled = not self._lost and self._settle()
-        if settled:
-            self._keep()
+        self._settle()
+        self._keep()
         status = self._status()
         if self._clock.ended:
-            return Outcome(None, status, self._position, settled, self._running.settlement())
+            return Outcome(None, status, self._position, True, self._running.settlement())
         seconds = self._clock.now() - self._sending_since
         if self._following is not None:
             for sink in self._running.holders:
@@ -527,7 +545,7 @@ class _Sending:
             for name in streams():
                 self._running.finish(sink.stage, Part(name, self._sent[name], seconds))
         report = self._running.report()
-        return Outcome(report, status, self._position, settled, report.settlement)
+        return Outcome(report, status, self._position, True, report.settlement)
 
 
 def _without(batch: Batch, there: set[bytes]) -> Batch | None:

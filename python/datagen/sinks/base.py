@@ -225,6 +225,12 @@ class Sink(ABC):
     def write(self, batch: Batch) -> None:
         """Takes the rows of one table or stream."""
 
+    def when_waiting(self, call: Callable[[], None]) -> None:  # noqa: B027  # not every sink waits
+        """Has ``write`` call this ten times a second while it waits for the service.
+
+        What it raises breaks the write off, and some of the batch may have been sent.
+        """
+
     def finish(self, name: str) -> None:  # noqa: B027  # not every sink needs it
         """Takes note that a table has all its rows."""
 

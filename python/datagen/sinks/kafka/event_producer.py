@@ -78,6 +78,8 @@ class EventProducer:
         self._config = config
         self._cluster = cluster
         self._sending: Sending | None = None
+        #: Called ten times a second while a batch waits for capacity; what it raises breaks the wait off.
+        self.when_waiting: Callable[[], None] = lambda: None
         self.engine = choose_engine(config, cluster)
 
     def find(self, topics: list[str], limits: Mapping[str, int]) -> None:
@@ -207,6 +209,7 @@ class EventProducer:
         stall = _Stall(self.engine, timeout + TIMEOUT)
         while not self.engine.wait_for_capacity(_POLL):
             self._stop_on_failure()
+            self.when_waiting()
             if stall.is_over():
                 raise self.incomplete(f" within {timeout:.3g} s")
         self._stop_on_failure()  # events that are given up leave the queue too

@@ -237,6 +237,13 @@ class KafkaSink:
         self.send_batch(batch)
         return len(batch)
 
+    def when_waiting(self, call: Callable[[], None]) -> None:
+        """Has ``send_batch`` call this ten times a second while the queue is full.
+
+        What it raises breaks ``send_batch`` off, and some of the batch may have been queued.
+        """
+        self._producer.when_waiting = call
+
     def send_batch(self, batch: Batch) -> None:
         """Queues every event of a stream's batch; the engine sends them on its own time.
 

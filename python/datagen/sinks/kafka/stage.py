@@ -16,7 +16,7 @@ from ...types import catalogue
 from ..base import Check, Sink, Stage, streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from ..._core import Batch
@@ -156,6 +156,9 @@ class _KafkaStage(Sink):
 
     def begin(self) -> None:
         self._ends_before = self._sink.end_offsets(self._topics.values())
+
+    def when_waiting(self, call: Callable[[], None]) -> None:
+        self._sink.when_waiting(call)
 
     def write(self, batch: Batch) -> None:
         self._written[batch.name] += self._sink.write(batch)

@@ -334,6 +334,29 @@ def test_kafka_has_every_event_once_whatever_ends_the_stream(
     assert_exact(topics, plan)
 
 
+def test_a_history_that_threads_make_goes_on_after_any_end(
+    topics: OwnTopics, tmp_path: Path
+) -> None:
+    file = tmp_path / "position.json"
+    common = (*STREAM, *topics.options, "--skip-postgres", "--position", file)
+    plan = ("--customers", "6000", "--as-of", "2026-07-01T00:00:00Z", "--days", "60", "--no-avro")
+    begin = (*plan, "--start", "2026-07-01T00:00:00Z", "--engine", "native")
+    for number, end in enumerate((signal.SIGTERM, signal.SIGKILL)):
+        with started(*common, *(("--resume",) if number else begin)) as process:
+            before, deadline = sum(topics.ends().values()), time.monotonic() + 60
+            while sum(topics.ends().values()) < before + 60_000:
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+            process.send_signal(end)
+            out, err = process.communicate(timeout=20)
+            assert process.returncode == (143, -9)[number], out + err
+        assert Position.read(file).time < Position.read(file).plan.as_of
+    done = run(*common, "--resume", timeout=60)
+    assert done.code == 0, done
+    assert "Validation: ALL OK" in done.out
+    assert_exact(topics, Plan(42, 6_000, days=60))
+
+
 def test_tables_are_committed_first_and_as_of_the_start(
     topics: OwnTopics, pg_dsn: str, tmp_path: Path
 ) -> None:

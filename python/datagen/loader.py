@@ -192,6 +192,7 @@ def carry_out(
         with ExitStack() as stack:
             store = MasterDataStore() if run.fast else FinancialDataStore()
             workers = run.workers or _cores()
+            taken = any(map(run.takes, tables()))
             window = Window(
                 run.plan,
                 run.from_customer,
@@ -199,13 +200,14 @@ def carry_out(
                 workers,
                 run.order,
                 store.parents,
-                tables_at,
-                tables_there,
+                open_ended=tables_at is not None,
+                # Where nothing follows, the keys of all rows are known from the beginning.
+                tables_at=tables_at if taken else None,
+                tables_there=tables_there,
             )
             master = None
             if run.fast:
-                taken = not tables_there and any(map(run.takes, tables()))
-                master = _Master(window, store, taken=taken)
+                master = _Master(window, store, taken=taken and not tables_there)
                 stack.enter_context(master.prefetch)
                 if prefetch:
                     master.prefetch.start()

@@ -140,16 +140,13 @@ class Window:
     workers: int
     order: Order
     parents: Callable[[str], list[KeySet]]
+    #: Only a part of the streams is sent, as much as is written.
+    open_ended: bool = False
     #: Rows of tables are those of this instant, not of the plan's end.
     tables_at: datetime | None = None
     #: An earlier process has loaded the tables.
     tables_there: bool = False
     _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    @property
-    def open_ended(self) -> bool:
-        """Whether only a part of the streams is sent, as much as is written."""
-        return self.tables_at is not None
 
     def first(self, name: str) -> int:
         """The first customer whose rows are loaded; reference rows are loaded whole."""

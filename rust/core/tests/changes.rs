@@ -1,0 +1,204 @@
+//! The versions of rows: a table as it was at one instant, with the changes up to another, is the table at that.
+
+#![allow(missing_docs, reason = "a test crate")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use common::{Id, Read, bank_of};
+use datagen_core::batch::{Bank, Changes, EVER};
+use datagen_core::catalog::{Relation, TABLES, relation};
+use datagen_core::column::Batch;
+use datagen_core::encode::{Format, encode};
+use datagen_core::plan::{DEFAULT_AS_OF, Plan};
+use proptest::prelude::*;
+
+const DAY: i64 = 86_400_000;
+
+/// A row: when it changed last, and its bytes.
+type Row = (i64, Vec<u8>);
+/// The rows of each table.
+type Tables = BTreeMap<&'static str, BTreeMap<Id, Row>>;
+
+fn rows(batch: &Batch) -> impl Iterator<Item = (Id, Row)> {
+    let bytes = encode(batch, Format::Json);
+    let ids = batch.ids(batch.relation().fields[0].name);
+    let times = batch.longs("updated_at");
+    (0..batch.rows()).map(move |row| (ids[row], (times[row], bytes.get(row).to_vec())))
+}
+
+fn tables(bank: &Arc<Bank>, customers: &Range<u64>, until: i64) -> Tables {
+    let of = |table: &'static Relation| {
+        let batches = bank.batches(table, customers.clone(), 700).expect("a range");
+        let mut found = BTreeMap::new();
+        let mut count = 0;
+        for batch in batches.within(EVER.start..until) {
+            count += batch.rows() as u64;
+            found.extend(rows(&batch));
+        }
+        assert_eq!(found.len() as u64, count, "{}: ids are unique", table.name);
+        let counted = bank.rows_before(table, customers.clone(), until).expect("a range");
+        assert_eq!(counted, count, "{} before {until}", table.name);
+        (table.name, found)
+    };
+    TABLES.into_iter().map(of).collect()
+}
+
+prop_compose! {
+    fn plans()(
+        seed: u64,
+        customers in 1_u64..120,
+        days in 1_u32..200,
+        // At the end of a local day too, which may be that of a billing cycle.
+        hours in prop_oneof![(0_i64..24 * 3_000).prop_map(|hours| hours * 3_600_000 + 1_234),
+            (1_i64..300).prop_map(|days| days * DAY - 3 * 3_600_000)],
+    ) -> Plan {
+        Plan::try_new(seed, customers, DEFAULT_AS_OF - hours, days).expect("a plan")
+    }
+}
+
+/// Instants of a history, some of them before or after it, or at one of its changes or beside it.
+#[derive(Debug, Clone)]
+enum Cut {
+    Day(i64),
+    Change(usize, i64),
+    Before,
+    After,
+}
+
+fn cuts() -> impl Strategy<Value = Cut> {
+    prop_oneof![
+        4 => (-20_000_000_i64..200 * DAY).prop_map(Cut::Day),
+        4 => (0_usize..1_000, -1_i64..2).prop_map(|(place, beside)| Cut::Change(place, beside)),
+        1 => Just(Cut::Before),
+        1 => Just(Cut::After),
+        1 => (-16 * 365 * DAY..0).prop_map(Cut::Day),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tables_with_their_changes_are_the_tables_later(
+        plan in plans(),
+        (one, other) in (0_u64..120, 0_u64..120),
+        cuts in prop::collection::vec(cuts(), 2..6),
+        batch_rows in 1_usize..500,
+        open: bool,
+    ) {
+        let bank = bank_of(plan);
+        let (one, other) = (one.min(plan.customers()), other.min(plan.customers()));
+        let customers = one.min(other)..one.max(other);
+        let mut times: Vec<i64> = tables(&bank, &customers, EVER.end)
+            .values()
+            .flat_map(|rows| rows.values().map(|row| row.0))
+            .collect();
+        times.sort_unstable();
+        let mut cuts: Vec<i64> = cuts
+            .into_iter()
+            .map(|cut| match cut {
+                Cut::Day(after) => plan.start() + after,
+                Cut::Change(place, beside) => times[place * times.len() / 1_000] + beside,
+                Cut::Before => EVER.start,
+                Cut::After => EVER.end,
+            })
+            .collect();
+        cuts.sort_unstable();
+        let (since, end) = (cuts[0], cuts[cuts.len() - 1]);
+        let span = since..if open { EVER.end } else { end };
+        let mut changes = Changes::new(&bank, customers.clone(), span, batch_rows).expect("changes");
+        let mut state = tables(&bank, &customers, since);
+        let mut before = since;
+        for until in cuts.into_iter().skip(1) {
+            let first = changes.peek();
+            let (mut earliest, mut last_table) = (i64::MAX, 0);
+            let mut seen = BTreeMap::new();
+            while let Some(batch) = changes.next_before(until) {
+                prop_assert!((1..=batch_rows.max(42)).contains(&batch.rows()));
+                let name = batch.relation().name;
+                let table = TABLES.iter().position(|table| table.name == name).expect("a table");
+                prop_assert!(table >= last_table, "{} comes late", name);
+                last_table = table;
+                for (id, row) in rows(&batch) {
+                    prop_assert!((before..until).contains(&row.0), "{} of {}", row.0, name);
+                    earliest = earliest.min(row.0);
+                    prop_assert!(seen.insert((table, id), ()).is_none(), "{} twice", name);
+                    let known = state.get_mut(name).expect("a table").insert(id, row.clone());
+                    prop_assert!(known.is_none_or(|known| known.0 < row.0), "{}", name);
+                }
+            }
+            // The last version of a row may be later than its first.
+            prop_assert!(first.is_none_or(|first| first >= before));
+            prop_assert_eq!(first.is_some_and(|first| first < until), !seen.is_empty());
+            prop_assert!(seen.is_empty() || first.is_some_and(|first| first <= earliest));
+            let expected = tables(&bank, &customers, until);
+            for (name, rows) in &state {
+                prop_assert!(rows == &expected[name], "{} before {}", name, until);
+            }
+            before = until;
+        }
+    }
+}
+
+/// Every change alone: asked for at its instant, a row differs from its version before in a value.
+#[test]
+fn each_version_has_another_value() {
+    let bank = bank_of(Plan::try_new(7, 60, DEFAULT_AS_OF, 90).expect("a plan"));
+    let mut state: BTreeMap<Id, Vec<u8>> = BTreeMap::new();
+    let mut changes = Changes::new(&bank, 0..60, EVER, 100).expect("changes");
+    let mut versions = BTreeMap::new();
+    while let Some(time) = changes.peek() {
+        while let Some(batch) = changes.next_before(time + 1) {
+            let name = batch.relation().name;
+            let json = encode(&batch, Format::Json);
+            for (row, id) in batch.ids(batch.relation().fields[0].name).iter().enumerate() {
+                assert_eq!(batch.longs("updated_at")[row], time, "{name}");
+                // `updated_at` is the last member.
+                let text = json.get(row);
+                let at = text.windows(12).position(|w| w == b"\"updated_at\"").expect("a member");
+                let known = state.insert(*id, text[..at].to_vec());
+                assert!(known.is_none_or(|known| known != text[..at]), "{name} at {time}");
+                *versions.entry(name).or_insert(0) += 1;
+            }
+        }
+    }
+    assert_eq!(versions["customers"], 60);
+    assert!(versions["accounts"] > 90 * 10 && versions["credit_cards"] > 42 * 10, "{versions:?}");
+    assert!(versions["loans"] > 21 * 3, "{versions:?}");
+}
+
+/// The balance of an account is that after its last movement, at any instant, and dates from the last that
+/// moved it.
+#[test]
+fn balances_are_those_of_the_movements() {
+    let plan = Plan::try_new(42, 200, DEFAULT_AS_OF, 60).expect("a plan");
+    let bank = bank_of(plan);
+    let movements = common::all(&bank, "banking.transactions");
+    let accounts = relation("accounts").expect("a table");
+    for until in [plan.start() + 20 * DAY, plan.as_of()] {
+        let batches = bank.batches(accounts, 0..200, 1_000).expect("a range");
+        let accounts = common::concat(accounts, batches.within(EVER.start..until));
+        let mut expected: BTreeMap<Id, (i64, i64)> = BTreeMap::new();
+        for row in 0..accounts.rows() {
+            let opening = accounts.longs("opening_balance")[row];
+            let opened = accounts.longs("opened_at")[row];
+            expected.insert(accounts.ids("account_id")[row], (opening, opened));
+        }
+        for row in 0..movements.rows() {
+            let time = movements.longs("occurred_at")[row];
+            let balance = movements.longs("balance_after")[row];
+            let known = expected.get_mut(&movements.ids("account_id")[row]).expect("an account");
+            if time < until && known.0 != balance {
+                *known = (balance, time);
+            }
+        }
+        for row in 0..accounts.rows() {
+            let found = (accounts.longs("balance")[row], accounts.longs("updated_at")[row]);
+            assert_eq!(found, expected[&accounts.ids("account_id")[row]]);
+        }
+    }
+}

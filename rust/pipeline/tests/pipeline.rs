@@ -182,48 +182,6 @@ fn partitions_in_time_are_those_of_lanes_for_any_number_of_workers() {
 }
 
 #[test]
-fn slices_that_were_admitted_are_made_and_none_behind_them() {
-    let customers = 0..3_000;
-    let bank = bank(customers.end, 30);
-    let store = masters(&bank, customers.clone());
-    let streams = STREAMS.map(|stream| (stream, 2));
-    // Not at the beginning of an hour.
-    let until = bank.plan().as_of() - 10 * 86_400_000 - 1_234_567;
-    let planned = |end| {
-        let lanes = Lanes::new(&bank, &streams, customers.clone(), i64::MIN..end).expect("lanes");
-        let mut count = 0;
-        for (mut lane, entities) in lanes.lanes().into_iter().zip(lanes.entities(customers.clone()))
-        {
-            lane.add(entities);
-            for slice in 0..lanes.slices() {
-                while let Some(batch) = lane.next_batch(&bank, slice, BATCH) {
-                    count += batch.rows() as u64;
-                }
-            }
-        }
-        count
-    };
-    for workers in [1, 3] {
-        let parents = STREAMS.map(|stream| store.parents(stream).clone()).to_vec();
-        let span = i64::MIN..until;
-        let window = Window::in_time(Arc::clone(&bank), customers.clone(), parents, &[2; 4], span);
-        let (window, output) = (window.expect("lanes"), Memory::new(STREAMS.len(), usize::MAX));
-        let pipeline = Pipeline::start(window, output, workers, || Json::new(50)).expect("threads");
-        let sent = || events(&pipeline.progress()).iter().sum::<u64>();
-        let ends = pipeline.slice_ends();
-        assert!(ends.len() > 1 && ends.is_sorted());
-        assert_eq!(ends.last(), Some(&until));
-        for slices in [1, ends.len()] {
-            pipeline.admit(slices);
-            assert!(pipeline.wait_for_slices(slices, LIMIT), "{workers} workers");
-            let over = pipeline.wait(Duration::from_millis(20));
-            assert_eq!(over.is_some(), slices == ends.len());
-            assert_eq!(sent(), planned(ends[slices - 1]), "{slices} slices, {workers} workers");
-        }
-    }
-}
-
-#[test]
 fn an_orphan_in_time_is_found() {
     let (customers, known) = (2_000, 1_500);
     let bank = bank(customers, 20);

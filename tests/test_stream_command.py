@@ -334,9 +334,7 @@ def test_kafka_has_every_event_once_whatever_ends_the_stream(
     assert_exact(topics, plan)
 
 
-def test_a_history_that_threads_make_goes_on_after_any_end(
-    topics: OwnTopics, tmp_path: Path
-) -> None:
+def test_a_history_goes_on_after_any_end(topics: OwnTopics, tmp_path: Path) -> None:
     file = tmp_path / "position.json"
     common = (*STREAM, *topics.options, "--skip-postgres", "--position", file)
     plan = ("--customers", "6000", "--as-of", "2026-07-01T00:00:00Z", "--days", "60", "--no-avro")

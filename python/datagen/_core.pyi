@@ -418,8 +418,6 @@ class Producer:
         stop: int | None = None,
         *,
         order: _Order = "time",
-        since: datetime | None = None,
-        until: datetime | None = None,
     ) -> Sending:
         """Sends all events of streams by so many threads.
 
@@ -428,8 +426,7 @@ class Producer:
         Those of customers ``start`` to ``stop``, by default of all.
         ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
         and the key set of each foreign key in the catalogue's order. Every event is checked against
-        these before its batch is handed over. The batches do not depend on ``workers``. In order of time
-        there may be a span of it, of which slices are sent as ``Sending.admit`` lets them.
+        these before its batch is handed over. The batches do not depend on ``workers``.
         """
     def close(self) -> None:
         """Disconnects; what was not acknowledged by then is lost."""
@@ -443,15 +440,6 @@ class Sending:
 
         Raises ``ReferentialIntegrityError`` for the first event whose parent is not known: nothing
         that comes after it in its stream is sent.
-        """
-    def slice_ends(self) -> list[datetime]:
-        """Where each slice of time ends; empty where one entity comes after the other."""
-    def admit(self, slices: int) -> None:
-        """Has so many slices made in all, and no further one until more are admitted."""
-    def wait_for_slices(self, slices: int, timeout: float) -> bool:
-        """Waits until so many slices are handed over; false if it takes longer than so many seconds.
-
-        Returns at once where the threads have ended.
         """
     def sent(self) -> dict[str, int]:
         """Events handed over so far, by stream."""

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from ._core import Plan, Window
+    from ._core import Plan
     from .loader import Load, Running, RunReport
-    from .sinks.base import History, Sink
+    from .sinks.base import Sink
 
 __all__ = ["MAX_RATE", "MAX_SPEED", "Clock", "Outcome", "Status", "Stream", "stream"]
 
@@ -46,8 +46,6 @@ _NAP: Final = 1.0
 #: Seconds between two positions while events are sent, and while none is.
 _SETTLED_EVERY: Final = 1.0
 _IDLE: Final = 10.0
-#: The same while a sink makes the history by itself: its threads stop for it.
-_STAGE: Final = 3.0
 #: Events that are asked for at once: some hundredths of a second of work.
 _AT_ONCE: Final = 25_000
 _DAY: Final = 86_400_000
@@ -250,8 +248,13 @@ class _Sending:
         self._opening = millis_of(plan.as_of) - plan.days * _DAY
         #: All events before are sent.
         self._time = self._first()
-        #: The events that are left, once they are asked for.
-        self._window: Window | None = None
+        self._window = plan.window(
+            None,
+            asked.run.from_customer,
+            since=moment(self._time),
+            until=asked.end,
+            batch_rows=_BATCH_ROWS if asked.rate is None else self._at_once(_BATCH_ROWS),
+        )
         self._pace: Speed | Rate | None = None
         self._stride = float(_FIRST_STRIDE)
         self._events = dict.fromkeys(streams(), 0) | dict(before.events if before else {})
@@ -303,62 +306,14 @@ class _Sending:
         with ExitStack() as stack:
             for stage in {sink.stage for sink in (*self._senders, *self._running.holders)}:
                 stack.enter_context(self._running.timed(stage))
-            self._send_history()
             while self._goes_on():
                 self._step()
             self._complete_slices()
         return self._finish()
 
-    def _send_history(self) -> None:
-        """Has the only sink make and send the history by itself, if it can."""
-        if len(self._senders) != 1 or any(self._there.values()) or self._time >= self._start:
-            return
-        sink = self._senders[0]
-        history = sink.history(moment(self._time), moment(self._start))
-        if history is None:
-            return
-        with history:
-            ends, done, at_once = history.slice_ends(), 0, 1
-            while done < len(ends) and self._goes_on():
-                done = min(done + at_once, len(ends))
-                began = since = self._clock.now()
-                self._dirty = True
-                while not history.advance(done, 0.1):
-                    if self._count(history) or not any(self._sent.values()):
-                        since = self._clock.now()
-                    self._wait(sink, since)
-                    self._look_after(settle=False)
-                self._count(history)
-                self._time = millis_of(ends[done - 1])
-                seconds = self._clock.now() - began
-                at_once = max(min(int(at_once * _STAGE / seconds), 2 * at_once), 1)
-                self._look_after()
-
-    def _count(self, history: History) -> bool:
-        """Takes over what a history has sent; whether that is more than before."""
-        more = {name: count - self._sent[name] for name, count in history.sent().items()}
-        for name, count in more.items():
-            self._running.store.count(name, count)
-            self._sent[name] += count
-            self._events[name] += count
-        return any(more.values())
-
-    def _left(self) -> Window:
-        """The events that are left."""
-        if self._window is None:
-            asked = self._asked
-            self._window = asked.plan.window(
-                None,
-                asked.run.from_customer,
-                since=moment(self._time),
-                until=asked.end,
-                batch_rows=_BATCH_ROWS if asked.rate is None else self._at_once(_BATCH_ROWS),
-            )
-        return self._window
-
     def _peek(self) -> int | None:
         """When the next event happens."""
-        found = self._left().peek()
+        found = self._window.peek()
         return None if found is None else millis_of(found)
 
     def _total(self) -> int:
@@ -464,7 +419,7 @@ class _Sending:
     def _send(self, limit: int) -> int:
         """Sends all events before an instant; how many there were."""
         count = 0
-        for batch in self._left().until(moment(limit)):
+        for batch in self._window.until(moment(limit)):
             self._running.store.add_batch(batch)
             if self._pace is not None:
                 self._delays.add(self._hold_back(batch, self._pace), len(batch))
@@ -555,8 +510,9 @@ class _Sending:
     def _status(self, waiting: str = "") -> Status:
         now, total, instant = self._clock.now(), self._total(), self._time
         seconds = max(now - self._told[0], 1e-6)
+        next_event = self._peek()
         lag = 0.0
-        if self._pace is not None and (next_event := self._peek()) is not None:
+        if self._pace is not None and next_event is not None:
             lag = self._pace.lag(now, next_event)
         return Status(
             self._pace is not None,

@@ -278,7 +278,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
     if follows and before is None:
         behind = 0.0
     return Stream(
-        run=replace(run, targets=targets, fast=True, workers=0),
+        run=replace(run, targets=targets, fast=True),
         start=start,
         until=options["until"],
         speed=options["speed"],

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Check",
-    "History",
     "Order",
     "Part",
     "Progress",
@@ -179,34 +178,6 @@ class Transfer(Protocol):
         """
 
 
-class History(Protocol):
-    """The streams of a span of time that a sink makes, checks and sends by itself, slice by slice.
-
-    Leaving the block cancels it.
-    """
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    def slice_ends(self) -> list[datetime]:
-        """The instant at which each slice ends; the last is the end of the span."""
-
-    def advance(self, slices: int, seconds: float) -> bool:
-        """Whether the first slices, so many in all, are written, after so many seconds at most.
-
-        Nothing of those behind them is.
-        """
-
-    def sent(self) -> Mapping[str, int]:
-        """Events of each stream that are written."""
-
-
 class Sink(ABC):
     """A place that takes rows, phase by phase; a phase that a sink does not need does nothing.
 
@@ -240,13 +211,6 @@ class Sink(ABC):
         """Streams that the sink makes and sends by itself; None if it takes batches.
 
         Events may be made from here on; none is sent before ``finish`` of the transfer.
-        """
-        return None
-
-    def history(self, since: datetime, until: datetime) -> History | None:  # noqa: ARG002
-        """Streams of a span of time that the sink makes and sends by itself; None if it takes batches.
-
-        Called once the sink has begun.
         """
         return None
 

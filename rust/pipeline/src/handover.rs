@@ -66,8 +66,6 @@ struct State {
     prepared: u64,
     /// The next task to be taken.
     next_task: u64,
-    /// Parts of each lane that may be made.
-    admitted: u64,
     /// Workers that have not ended.
     workers: usize,
     lanes: Vec<Lane>,
@@ -96,7 +94,6 @@ impl<O: Output> Handover<O> {
             next_preparation: 0,
             prepared: 0,
             next_task: 0,
-            admitted: tasks.admitted,
             workers,
             lanes: vec![Lane::default(); tasks.streams.len()],
             held: Size::default(),
@@ -130,35 +127,13 @@ impl<O: Output> Handover<O> {
                 return None;
             }
             let task = Task { part: number / lanes, lane: (number % lanes) as usize };
-            let may_begin = state.prepared == preparations && task.part < state.admitted;
-            if may_begin && !state.lanes[task.lane].busy {
+            if state.prepared == preparations && !state.lanes[task.lane].busy {
                 state.next_task += 1;
                 state.lanes[task.lane].busy = one_by_one;
                 return Some(Step::Make(task));
             }
             state = self.state.wait(state);
         }
-    }
-
-    /// Has lanes made up to a part, and no further until more are admitted.
-    pub fn admit(&self, parts: u64) {
-        let mut state = self.state.lock();
-        state.admitted = state.admitted.max(parts);
-        self.state.notify();
-    }
-
-    /// Waits until so many parts of each lane are handed over, or the pipeline has ended; false if it takes
-    /// longer.
-    pub fn wait_for_parts(&self, parts: u64, timeout: Duration) -> bool {
-        let began = Instant::now();
-        let mut state = self.state.lock();
-        while state.workers > 0 && state.lanes.iter().any(|lane| lane.next_part < parts) {
-            let Some(left) = timeout.checked_sub(began.elapsed()) else {
-                return false;
-            };
-            state = self.state.wait_for(state, left);
-        }
-        true
     }
 
     /// Calls `put` for what was prepared, once all parts before it are.

@@ -81,21 +81,6 @@ impl<O: Output> Pipeline<O> {
         streams
     }
 
-    /// Where each slice of time ends.
-    pub fn slice_ends(&self) -> Vec<i64> {
-        self.work.window.slice_ends()
-    }
-
-    /// Has the first slices made, so many in all, and no further one until more are admitted.
-    pub fn admit(&self, slices: usize) {
-        self.work.handover.admit(slices as u64);
-    }
-
-    /// Waits until so many slices are handed over, or the pipeline has ended; false if it takes longer.
-    pub fn wait_for_slices(&self, slices: usize, timeout: Duration) -> bool {
-        self.work.handover.wait_for_parts(slices as u64, timeout)
-    }
-
     /// Makes no more events, and waits for the threads.
     pub fn cancel(&self) {
         self.work.handover.halt(Halt::Cancelled);

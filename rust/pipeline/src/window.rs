@@ -35,8 +35,6 @@ pub struct Tasks {
     pub streams: Vec<usize>,
     /// Parts of each lane.
     pub parts: u64,
-    /// Parts of each lane that may be made at first.
-    pub admitted: u64,
     /// Whether a lane is at one part at a time.
     pub one_by_one: bool,
 }
@@ -46,8 +44,6 @@ pub struct Window {
     bank: Arc<Bank>,
     streams: Vec<Parents>,
     order: Order,
-    /// Whether slices are made only as they are admitted.
-    by_slices: bool,
 }
 
 enum Order {
@@ -71,12 +67,11 @@ impl Window {
         for relation in streams.iter().map(Parents::relation) {
             bank.check_stream(relation, &customers)?;
         }
-        Ok(Self { bank, streams, order: Order::Entity(customers), by_slices: false })
+        Ok(Self { bank, streams, order: Order::Entity(customers) })
     }
 
     /// A window in which each partition of a stream is in order of time, and no partition is more than a
-    /// slice before another; `partitions` has their number for each stream. A `span` that is not
-    /// [`EVER`] is made slice by slice, as [`Pipeline::admit`](crate::Pipeline::admit) says.
+    /// slice before another; `partitions` has their number for each stream.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] as `by_entity` and [`Lanes::new`].
@@ -85,24 +80,15 @@ impl Window {
         customers: Range<u64>,
         streams: Vec<Parents>,
         partitions: &[u32],
-        span: Range<i64>,
     ) -> Result<Self, Error> {
         for relation in streams.iter().map(Parents::relation) {
             bank.check_stream(relation, &customers)?;
         }
         let relations: Vec<(&'static Relation, u32)> =
             streams.iter().map(Parents::relation).zip(partitions.iter().copied()).collect();
-        let lanes = Lanes::new(&bank, &relations, customers, span.clone())?;
+        let lanes = Lanes::new(&bank, &relations, customers, EVER)?;
         let made = lanes.lanes().into_iter().map(Mutex::new).collect();
-        Ok(Self { bank, streams, order: Order::Time(lanes, made), by_slices: span != EVER })
-    }
-
-    /// Where each slice ends; nothing where one entity comes after the other.
-    pub(crate) fn slice_ends(&self) -> Vec<i64> {
-        match &self.order {
-            Order::Entity(_) => Vec::new(),
-            Order::Time(lanes, _) => (0..lanes.slices()).map(|at| lanes.slice_end(at)).collect(),
-        }
+        Ok(Self { bank, streams, order: Order::Time(lanes, made) })
     }
 
     /// The streams.
@@ -129,13 +115,11 @@ impl Window {
         match &self.order {
             Order::Entity(customers) => {
                 let parts = self.ranges(customers);
-                Tasks { preparations: 0, streams, parts, admitted: parts, one_by_one: false }
+                Tasks { preparations: 0, streams, parts, one_by_one: false }
             }
             Order::Time(lanes, _) => {
                 let preparations = self.ranges(&lanes.customers());
-                let parts = lanes.slices() as u64;
-                let admitted = if self.by_slices { 0 } else { parts };
-                Tasks { preparations, streams, parts, admitted, one_by_one: true }
+                Tasks { preparations, streams, parts: lanes.slices() as u64, one_by_one: true }
             }
         }
     }

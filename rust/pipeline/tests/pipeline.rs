@@ -167,7 +167,7 @@ fn partitions_in_time_are_those_of_lanes_for_any_number_of_workers() {
         let encoder = || RecordBatches::new(topics.clone(), size, codec, stamp);
         let parents = STREAMS.map(|stream| store.parents(stream).clone()).to_vec();
         let bank = Arc::clone(&bank);
-        let window = Window::in_time(bank, customers.clone(), parents, &partitions, EVER);
+        let window = Window::in_time(bank, customers.clone(), parents, &partitions);
         let pipeline = Pipeline::start(window.expect("lanes"), output.clone(), workers, encoder);
         let pipeline = pipeline.expect("threads");
         let end = Instant::now() + LIMIT;
@@ -188,7 +188,7 @@ fn an_orphan_in_time_is_found() {
     let store = masters(&bank, 0..known);
     for workers in 1..=3 {
         let parents = STREAMS.map(|stream| store.parents(stream).clone()).to_vec();
-        let window = Window::in_time(Arc::clone(&bank), 0..customers, parents, &[2; 4], EVER);
+        let window = Window::in_time(Arc::clone(&bank), 0..customers, parents, &[2; 4]);
         let (window, output) = (window.expect("lanes"), Memory::new(STREAMS.len(), usize::MAX));
         let pipeline = Pipeline::start(window, output.clone(), workers, || Json::new(50));
         let ended = pipeline.expect("threads").wait(LIMIT);

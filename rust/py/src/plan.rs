@@ -288,7 +288,7 @@ impl PyPlan {
 }
 
 /// The instants from `since` to before `until`; without them all.
-pub fn span(
+fn span(
     since: Option<&Bound<'_, PyAny>>,
     until: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Range<i64>> {

@@ -20,7 +20,7 @@ use crate::batch::PyBatch;
 use crate::border::{self, Number, detached};
 use crate::error::{one_of, option_error, relation};
 use crate::keys::PyKeySet;
-use crate::plan::{PyPlan, span};
+use crate::plan::PyPlan;
 use crate::sending::{PySending, Topics};
 
 pyo3::create_exception!(
@@ -264,16 +264,11 @@ impl PyProducer {
     ///
     /// ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
     /// and the key set of each foreign key in the catalogue's order. Every event is checked against
-    /// these before its batch is handed over. In order of time there may be a span of it, of which
-    /// slices are sent as ``Sending.admit`` lets them.
+    /// these before its batch is handed over.
     #[allow(clippy::too_many_arguments, reason = "as Python has them")]
     #[pyo3(
-        signature = (
-            plan, streams, workers, start = Number::new(0), stop = None, *, order = "time",
-            since = None, until = None,
-        ),
-        text_signature = "($self, plan, streams, workers, start=0, stop=None, *, order='time', \
-since=None, until=None)"
+        signature = (plan, streams, workers, start = Number::new(0), stop = None, *, order = "time"),
+        text_signature = "($self, plan, streams, workers, start=0, stop=None, *, order='time')"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn send_plan(
@@ -285,11 +280,8 @@ since=None, until=None)"
         start: Number,
         stop: Option<Number>,
         order: &str,
-        since: Option<&Bound<'_, PyAny>>,
-        until: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PySending> {
         let order = one_of(py, "order", order, &Order::ALL)?;
-        let span = span(since, until)?;
         let customers = plan.range(py, &start, stop.as_ref())?;
         let workers = workers.within(py, "workers", &(1..=1024_usize))?;
         let (mut parents, mut topics, mut formats) = (Vec::new(), Vec::new(), Vec::new());
@@ -307,7 +299,7 @@ since=None, until=None)"
                 return Window::by_entity(plan.bank(), customers, parents);
             }
             let partitions: Vec<_> = formats.iter().map(|topic| topic.partitions).collect();
-            Window::in_time(plan.bank(), customers, parents, &partitions, span)
+            Window::in_time(plan.bank(), customers, parents, &partitions)
         })?;
         let (Batching { size, codec }, stamp) = (self.batching, self.stamp);
         let output = Topics { producer: self.producer()?, topics };

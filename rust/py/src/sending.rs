@@ -11,7 +11,6 @@ use pyo3::prelude::*;
 
 use crate::border;
 use crate::error::violated;
-use crate::values::instant_to_python;
 
 /// A producer as an output, and the topic of each stream.
 pub struct Topics {
@@ -69,24 +68,6 @@ impl PySending {
             // The caller has cancelled, or asks the producer.
             Some(Ok(()) | Err(Halt::Cancelled | Halt::OutputFailed)) => Ok(true),
         }
-    }
-
-    /// Where each slice of time ends; empty where one entity comes after the other.
-    fn slice_ends<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        self.pipeline.slice_ends().into_iter().map(|end| instant_to_python(py, end)).collect()
-    }
-
-    /// Has so many slices made in all, and no further one until more are admitted.
-    fn admit(&self, slices: usize) {
-        self.pipeline.admit(slices);
-    }
-
-    /// Waits until so many slices are handed over; false if it takes longer than so many seconds.
-    ///
-    /// Returns at once where the threads have ended.
-    fn wait_for_slices(&self, py: Python<'_>, slices: usize, timeout: f64) -> PyResult<bool> {
-        let wait = |slice| self.pipeline.wait_for_slices(slices, slice).then_some(());
-        Ok(border::wait(py, timeout, wait)?.is_some())
     }
 
     /// Events handed over so far, by stream.

@@ -18,7 +18,6 @@ from .native import NativeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
     from types import TracebackType
 
     from ..._core import Batch, KeySet, Plan
@@ -111,8 +110,6 @@ class EventProducer:
         first_customer: int,
         *,
         order: Order,
-        since: datetime | None = None,
-        until: datetime | None = None,
     ) -> Sending:
         """Begins to make a plan's events in the background, after all before them are acknowledged.
 
@@ -122,9 +119,7 @@ class EventProducer:
             raise TypeError("the engine confluent takes batches only")
         # Events in the queue would be held back too.
         before = self.flush()
-        sending = self.engine.send_plan(
-            plan, topics, parents, workers, first_customer, order=order, since=since, until=until
-        )
+        sending = self.engine.send_plan(plan, topics, parents, workers, first_customer, order=order)
         self._sending = Sending(self.engine, sending, before, self._stop_on_failure)
         return self._sending
 
@@ -319,31 +314,6 @@ class Sending:
         self._sending.cancel()
         if not self._opened:
             self._engine.discard()
-
-    def slice_ends(self) -> list[datetime]:
-        """Where each slice ends of the span of time that is sent."""
-        return list(self._sending.slice_ends())
-
-    def sent(self) -> dict[str, int]:
-        """Events of each stream that are queued."""
-        return dict(self._sending.sent())
-
-    def advance(self, slices: int, seconds: float) -> bool:
-        """Whether the first slices, so many in all, are queued, after so many seconds at most.
-
-        Raises as ``finish`` does.
-        """
-        self._check()
-        if not self._opened:
-            self._opened = True
-            self._engine.open()
-        self._sending.admit(slices)
-        if not self._sending.wait_for_slices(slices, seconds):
-            return False
-        # It raises for an event without its parent.
-        self._sending.wait(0)
-        self._check()
-        return True
 
     def finish(self, progress: Callable[[int], None]) -> dict[str, tuple[int, float]]:
         """Sends, and returns once all events are queued; how many of each stream, and when.

@@ -17,7 +17,6 @@ from .engine import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from datetime import datetime
 
     from ..._client_settings import ClientSettings
     from ..._core import Batch, KeySet, Plan, Sending
@@ -146,8 +145,6 @@ class NativeEngine:
         stop: int | None = None,
         *,
         order: Order = "time",
-        since: datetime | None = None,
-        until: datetime | None = None,
     ) -> Sending:
         """Begins to make the events of customers ``start`` to ``stop``; none is sent before ``open``.
 
@@ -157,9 +154,7 @@ class NativeEngine:
         producer = self._connect()
         producer.hold()
         streams = [(name, topic, ident, parents(name)) for name, (topic, ident) in topics.items()]
-        return producer.send_plan(
-            plan, streams, workers, start, stop, order=order, since=since, until=until
-        )
+        return producer.send_plan(plan, streams, workers, start, stop, order=order)
 
     def open(self) -> None:
         """Sends the events that ``send_plan`` has made so far, and goes on."""

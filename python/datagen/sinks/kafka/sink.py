@@ -263,16 +263,13 @@ class KafkaSink:
         first_customer: int = 0,
         *,
         order: Order = "time",
-        since: datetime | None = None,
-        until: datetime | None = None,
     ) -> Sending:
         """Begins to make all events of ``plan`` by so many threads, and sends them on ``finish``.
 
         ``with sink.begin_plan(…) as sending``, then ``sending.finish(…)``. Every event is checked
         against the keys that ``parents`` gives for its stream, one set for each foreign key. Events
         made before ``finish`` wait in the queue; those of earlier calls are waited for here. ``order``
-        is that of events in each partition. Only the native engine can do this. Of a span of time, from
-        ``since`` to before ``until``, slices are made and sent by ``sending.advance(…)``.
+        is that of events in each partition. Only the native engine can do this.
         """
         names = [stream.name for stream in catalogue().streams]
         if unknown := [topic for topic in map(self.topic, names) if topic not in self._known]:
@@ -280,7 +277,7 @@ class KafkaSink:
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
         return self._producer.begin_plan(
-            plan, topics, parents, workers, first_customer, order=order, since=since, until=until
+            plan, topics, parents, workers, first_customer, order=order
         )
 
     def report(self) -> DeliveryReport:

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..._core import Batch
-    from ..base import History, Transfer, Window
+    from ..base import Transfer, Window
     from .delivery import TopicDelivery
-    from .event_producer import Sending
 
 __all__ = [
     "KAFKA",
@@ -112,7 +111,6 @@ class _KafkaStage(Sink):
         #: By topic and partition, where there is one.
         self._ends_before: dict[str, dict[int, int]] = {}
         self._written = dict.fromkeys(streams(), 0)
-        self._history: Sending | None = None
         #: None before they were made; empty where they could not be.
         self._checks: tuple[Check, ...] | None = None
 
@@ -155,20 +153,6 @@ class _KafkaStage(Sink):
             window.first_customer,
             order=window.order,
         )
-
-    def history(self, since: datetime, until: datetime) -> History | None:
-        window = self._window
-        if not window.fast or self._sink.engine != "native":
-            return None
-        self._history = self._sink.begin_plan(
-            window.plan,
-            window.parents,
-            window.workers,
-            window.first_customer,
-            since=since,
-            until=until,
-        )
-        return self._history
 
     def begin(self) -> None:
         self._ends_before = self._sink.end_offsets(self._topics.values())
@@ -287,9 +271,7 @@ class _KafkaStage(Sink):
 
     def _planned(self, stream: str) -> int:
         window = self._window
-        if not window.open_ended:
-            return window.rows(stream)
-        return self._written[stream] + (self._history.sent()[stream] if self._history else 0)
+        return self._written[stream] if window.open_ended else window.rows(stream)
 
     def _doubled(self) -> int:
         """Events that may be there twice, in topics that have more than was acknowledged."""

@@ -91,11 +91,6 @@ impl Lanes {
         self.slices.len()
     }
 
-    /// The instant at which a slice ends: its events are before it, and those of the next are not.
-    pub fn slice_end(&self, slice: usize) -> i64 {
-        if slice + 1 == self.slices() { self.span.end } else { self.slices.end(slice) }
-    }
-
     /// The lanes, without entities: those of the first stream first, and of each by partition.
     pub fn lanes(&self) -> Vec<Lane> {
         let streams = self.streams.iter().enumerate();
@@ -255,13 +250,6 @@ impl Slices {
 
     fn len(&self) -> usize {
         self.first_steps.len() - 1
-    }
-
-    /// Where the last hour of a slice ends.
-    fn end(&self, slice: usize) -> i64 {
-        let next = self.first_steps[slice + 1];
-        let hours = self.by_hour.partition_point(|&step| (step as usize) < next);
-        self.origin + hours as i64 * SLICE_MILLIS
     }
 
     fn steps(&self) -> usize {

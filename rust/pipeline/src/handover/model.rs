@@ -156,8 +156,7 @@ const PLAIN: Scenario = Scenario {
 
 fn tasks(streams: usize, one_by_one: bool) -> Tasks {
     let preparations = if one_by_one { PREPARATIONS } else { 0 };
-    let streams = (0..streams).collect();
-    Tasks { preparations, streams, parts: RANGES, admitted: RANGES, one_by_one }
+    Tasks { preparations, streams: (0..streams).collect(), parts: RANGES, one_by_one }
 }
 
 fn violation() -> Halt {

@@ -334,27 +334,6 @@ def test_kafka_has_every_event_once_whatever_ends_the_stream(
     assert_exact(topics, plan)
 
 
-def test_a_history_goes_on_after_any_end(topics: OwnTopics, tmp_path: Path) -> None:
-    file = tmp_path / "position.json"
-    common = (*STREAM, *topics.options, "--skip-postgres", "--position", file)
-    plan = ("--customers", "6000", "--as-of", "2026-07-01T00:00:00Z", "--days", "60", "--no-avro")
-    begin = (*plan, "--start", "2026-07-01T00:00:00Z", "--engine", "native")
-    for number, end in enumerate((signal.SIGTERM, signal.SIGKILL)):
-        with started(*common, *(("--resume",) if number else begin)) as process:
-            before, deadline = sum(topics.ends().values()), time.monotonic() + 60
-            while sum(topics.ends().values()) < before + 60_000:
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline
-            process.send_signal(end)
-            out, err = process.communicate(timeout=20)
-            assert process.returncode == (143, -9)[number], out + err
-        assert Position.read(file).time < Position.read(file).plan.as_of
-    done = run(*common, "--resume", timeout=60)
-    assert done.code == 0, done
-    assert "Validation: ALL OK" in done.out
-    assert_exact(topics, Plan(42, 6_000, days=60))
-
-
 def test_tables_are_those_of_where_it_ends_and_may_be_left_there(
     topics: OwnTopics, pg_dsn: str, tmp_path: Path
 ) -> None:
@@ -382,7 +361,7 @@ def test_events_of_what_is_contracted_meanwhile_need_no_table_that_follows() -> 
     plan = Plan(50, 120, days=90)
     start = "2026-04-10T00:00:00Z"
     assert plan.rows("loans", until=start) < plan.rows("loans")
-    options = ("--seed", "50", "--customers", "120", "--start", start, "--speed", "1e8")
+    options = ("--seed", "50", "--customers", "120", "--start", start, "--speed", "1e7")
     done = run(*STREAM, "--stdout", *options, "--as-of", "2026-07-01T00:00:00Z", timeout=60)
     assert done.code == 0, done
     assert sorted(idents(lines_of(done.out))) == sorted(planned(plan))

@@ -243,6 +243,9 @@ def _check_memory(run: Load, *, streaming: bool) -> None:
         kept, way_out = "standard mode keeps every row", f"--fast, {smaller}"
     elif sent and run.order == "time":
         needed = memory_in_time(run.plan, run.from_customer)
+        if streaming and any(map(run.takes, tables())):
+            # Rows that follow have states of their own.
+            needed *= 2
         kept = "order of time keeps the state of each account, card and loan"
         # A stream has no other order.
         way_out = smaller if streaming else f"--order entity, {smaller}"

@@ -31,7 +31,17 @@ def test_debezium(tmp_path: Path) -> None:
     with PostgresServer({"fsync": "off", "wal_level": "logical"}) as server:
         dsn = server.database("bank")
         stream = (*DATAGEN, "stream", "--stdout", "--postgres-url", dsn, "--position", position)
-        plan = ("--customers", "500", "--as-of", "2026-07-01T00:00:00Z", "--days", "30")
+        # A loan is contracted meanwhile.
+        plan = (
+            "--seed",
+            "58",
+            "--customers",
+            "500",
+            "--days",
+            "30",
+            "--as-of",
+            "2026-07-01T00:00:00Z",
+        )
         begun = run(*stream, *plan, "--start", START, "--until", START, "--no-backfill", timeout=60)
         assert begun.code == 0, begun
         at = urlsplit(dsn)

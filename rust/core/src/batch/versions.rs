@@ -214,15 +214,20 @@ impl Spending {
 }
 
 impl Row<Spending> {
-    /// The same before an instant, without what is older than two cycles, if something is not.
+    /// The same before an instant, without what is older than the open cycle, or than two, if something is not.
     pub(super) fn shortened(self, history: &History, at: i64) -> Self {
-        let mut life = self.life.clone();
-        if !life.purchases.begin_before(history, at) {
-            return self;
+        for cycles in 0..2 {
+            let mut life = self.life.clone();
+            if !life.purchases.begin_before(history, at, cycles) {
+                break;
+            }
+            let mut short = Self { next: Some((i64::MIN, life.purchases.available())), life };
+            short.skip(history);
+            if short.peek().is_some_and(|since| since < at) {
+                return short;
+            }
         }
-        let mut short = Self { next: Some((i64::MIN, life.purchases.available())), life };
-        short.skip(history);
-        if short.peek().is_some_and(|since| since < at) { short } else { self }
+        self
     }
 }
 

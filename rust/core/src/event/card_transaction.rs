@@ -299,13 +299,13 @@ impl Purchases {
         self.open.spent = 0;
     }
 
-    /// Goes to the first purchase of the cycle before the one that is open at an instant, when nothing has been
+    /// Goes to the first purchase of so many cycles before the one that is open at an instant, when nothing has been
     /// spent; false if that is before the history.
-    pub fn begin_before(&mut self, history: &History, at: i64) -> bool {
+    pub fn begin_before(&mut self, history: &History, at: i64, cycles: i32) -> bool {
         let plan = &history.context.plan;
         let day = history.days.at(local_day(at.clamp(plan.start(), plan.as_of())));
         let last = cycle(day, self.card.closing_day);
-        let begins = instant(first_day(last - 1, self.card.closing_day), 0);
+        let begins = instant(first_day(last - cycles, self.card.closing_day), 0);
         if begins <= plan.start() || self.n == 0 {
             return false;
         }

@@ -25,7 +25,7 @@ from planned import events_of, planned, rows
 from postgres_tables import execute, query
 from services.postgres import PostgresServer
 from test_stream import FakeClock, Quiet
-from test_stream_command import assert_exact
+from test_stream_command import assert_exact, wait_until_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -124,8 +124,9 @@ class _Looker(Sink):
 def streamed(target: PostgresTarget, looking: Looking, start: datetime, **asked: Any) -> Any:
     targets: Mapping[str, Any] = {"postgres": target, "looking": looking}
     run = Load(plan=PLAN, targets=targets, fast=True)
+    clock = asked.pop("clock", None) or FakeClock()
     asked = {"speed": 50_000.0, "backfill": False, **asked}
-    return stream(Stream(run=run, start=start, **asked), Quiet(), FakeClock())
+    return stream(Stream(run=run, start=start, **asked), Quiet(), clock)
 
 
 START = moment(1_781_000_000_000)  # 2026-06-09T10:13:20Z
@@ -150,6 +151,19 @@ def test_tables_and_events_agree_where_a_stream_ends(pg_dsn: str) -> None:
     assert_tables(pg_dsn, PLAN, end)
     checks = {check.name: check for check in outcome.report["postgres"].checks}
     assert checks["loans"].found == len(rows(PLAN, "loans", until=end))
+
+
+def test_a_stream_that_is_told_to_end_leaves_tables_and_events_at_one_instant(pg_dsn: str) -> None:
+    # In the midst of a slice, whose tables and those of the next are there.
+    looking, clock = Looking(pg_dsn), FakeClock(ends_at=1_003.3)
+    outcome = streamed(PostgresTarget(url=pg_dsn), looking, START, clock=clock)
+    assert outcome.report is None
+    assert outcome.settled
+    end = outcome.position.time
+    assert START < end < PLAN.as_of
+    assert_tables(pg_dsn, PLAN, end)
+    last = max(planned(PLAN, since=START, until=end).values())
+    assert max(when for when, _ in looking.leads) == last
 
 
 # --- what a subscriber sees
@@ -255,12 +269,7 @@ def test_tables_topics_and_position_agree_whatever_ends_the_stream(
     first = (*PLANNED, "--start", "2026-06-12T00:00:00Z", "--speed", "100000")
     for number in range(3):
         with started(*common, *(("--resume",) if number else first)) as process:
-            before = file.read_text() if file.exists() else ""
-            deadline = time.monotonic() + 60
-            while not file.exists() or file.read_text() == before:
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            wait_until_written(file, process)
             time.sleep(1.3 + number / 3)
             process.kill()
             process.wait(timeout=10)

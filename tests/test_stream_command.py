@@ -29,6 +29,7 @@ from records import read_topics
 from services._net import free_port
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
@@ -210,11 +211,7 @@ def test_stdout_into_a_file_goes_on_after_any_end(end: signal.Signals, tmp_path:
     shell = ("sh", "-c", 'exec "$@" >> "$0"', out, *STREAM, "--position", file)
     for options in (begin, ("--resume",)):
         with started(*shell, *options) as process:
-            deadline = time.monotonic() + 30
-            before = file.read_text() if file.exists() else ""
-            while not file.exists() or file.read_text() == before:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            wait_until_written(file, process)
             time.sleep(0.7)
             process.send_signal(end)
             code = process.wait(timeout=20)
@@ -302,6 +299,16 @@ def assert_exact(topics: OwnTopics, plan: Plan) -> None:
             assert times == sorted(times)
 
 
+def wait_until_written(file: Path, process: subprocess.Popen[str]) -> None:
+    """Waits until a process that has just begun writes its position."""
+    before = file.read_text() if file.exists() else ""
+    deadline = time.monotonic() + 60
+    while not file.exists() or file.read_text() == before:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("engine_name", ["native", "confluent"])
 def test_kafka_has_every_event_once_whatever_ends_the_stream(
     topics: OwnTopics, engine_name: str, tmp_path: Path
@@ -315,12 +322,7 @@ def test_kafka_has_every_event_once_whatever_ends_the_stream(
     )
     for number in range(3):
         with started(*common, *(("--resume",) if number else first)) as process:
-            before = file.read_text() if file.exists() else ""
-            deadline = time.monotonic() + 60
-            while not file.exists() or file.read_text() == before:
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            wait_until_written(file, process)
             time.sleep(1.3 + number / 3)
             process.kill()
             process.wait(timeout=10)

@@ -36,8 +36,8 @@ class PostgresTarget:
     """A database to load all tables into.
 
     ``schema`` None is the first schema of the session's search_path that exists; with ``truncate``
-    the rows that are there are replaced. ``replica_identity`` is
-    that of the tables, as logical replication has it; None leaves it.
+    the rows that are there are replaced. ``replica_identity`` is that of the tables, as logical replication has
+    it; None leaves it.
     """
 
     # A password may stand in it.

@@ -196,10 +196,14 @@ def test_a_subscriber_sees_every_change_in_order_with_its_key(
             for table in catalogue().tables
         }
     assert len(slices) > 20
-    seen = set()
+    seen, polled = set(), ""
     for changes in slices:
         # Each slice says where it leads.
         assert changes[0].table == "datagen_streams"
+        # Who polls by the time of change misses nothing.
+        times = [str(change.row["updated_at"]) for change in changes[1:]]
+        assert polled < min(times)
+        polled = max(times)
         for change in changes[1:]:
             key = catalogue()[change.table].primary_key
             ident = change.row[key]

@@ -82,7 +82,7 @@ class Follower:
 
     def begin(self, at: datetime) -> None:
         """Takes note of where the tables are, which this run has loaded."""
-        self._connect()
+        self._load.connect()
         with self._load.errors(STREAMS, outcome=""):
             self._load.begin()
             if not self._found():
@@ -102,7 +102,7 @@ class Follower:
 
         Raises ``ConfigurationError`` if they are not those of this stream.
         """
-        self._connect()
+        self._load.connect()
         with self._load.errors(STREAMS, outcome=""):
             self._load.begin()
             found = self._where() if self._found() else None
@@ -148,9 +148,6 @@ class Follower:
     def _table(self) -> str:
         return f"{self._load.schema}.{STREAMS}"
 
-    def _connect(self) -> None:
-        self._load.connect()
-
     def _run(self) -> None:
         while (task := self._slices.get()) is not None:
             try:
@@ -163,7 +160,7 @@ class Follower:
         while True:
             try:
                 if not self._load.connected:
-                    self._connect()
+                    self._load.connect()
                 with self._load.errors(outcome=""):
                     self._write(changes, until)
             except UnreachableError as error:

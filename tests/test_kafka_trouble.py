@@ -40,9 +40,10 @@ def kafka(own_kafka: Running) -> Iterator[KafkaBroker]:
 
 @pytest.fixture
 def broker(kafka: KafkaBroker) -> Iterator[KafkaBroker]:
-    """The broker as something to be stopped; it goes on afterwards."""
+    """The broker as something to be stopped; it goes on afterwards, for whoever comes next."""
     yield kafka
     kafka.resume()
+    kafka.wait_until_ready()
 
 
 # --- the registry

@@ -31,6 +31,7 @@ from datagen.local import stack as stack_module
 from datagen.local._avro import InvalidSchemaError, Schema, incompatibilities
 from datagen.local._process import is_listening, last_line, started_at, stop
 from datagen.local._subjects import Subjects
+from services._net import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,10 @@ def remove_home(home: Path) -> None:
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for a stack of the test's own, on ports that no other test's stack would take."""
+    for recipe in stack_module.RECIPES:
+        monkeypatch.setattr(recipe, "default_port", free_port())
     folder = new_home()
     yield folder
     remove_home(folder)
@@ -228,22 +232,19 @@ def test_data_survive_a_restart(home: Path) -> None:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
-@pytest.mark.xdist_group("local_stack")
 def test_busy_ports_are_left_alone(home: Path) -> None:
+    busy = {recipe.default_port for recipe in stack_module.RECIPES}
     with ExitStack() as held:
-        for port in (5432, 9092, 8081):
+        for port in busy:
             listener = held.enter_context(socket.socket())
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("127.0.0.1", port))
-                listener.listen()
-            except OSError:
-                assert is_listening(port)  # another program has it, which is as good
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
         said: list[str] = []
         stack = local.up(home, report=said.append)
         ports = {int(service.address.rpartition(":")[2]) for service in stack.services}
         assert len(ports) == 3
-        assert not ports & {5432, 9092, 8081}
+        assert not ports & busy
         assert sum("is taken, using" in line for line in said) == 3
         assert local.up(home) == stack
 

@@ -1,5 +1,5 @@
 """The ``datagen`` command."""
 
-from .command import group, main
+from .command import group, main, main_of_process
 
-__all__ = ["group", "main"]
+__all__ = ["group", "main", "main_of_process"]

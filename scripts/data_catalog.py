@@ -458,6 +458,7 @@ class Document:
             yield (
                 f"- {self.word('primary_key')}: `{relation.primary_key}`"
                 + (f"; {self.word('unique')}: {unique}" if unique else "")
+                + f"; {self.word('topic')}: `{relation.topic}`"
             )
         for key in relation.foreign_keys:
             only = f" ({self.word('only')} `{key.only[0]}` = `{key.only[1]}`)" if key.only else ""

@@ -374,10 +374,18 @@ class Producer:
 
         Without it the limit is learned from refusals.
         """
-    def send(self, batch: Batch, topic: str, *, schema_id: int | None = None) -> None:
-        """Takes a stream's batch for a topic that was asked about, without waiting for capacity.
+    def send(
+        self,
+        batch: Batch,
+        topic: str,
+        *,
+        schema_id: int | None = None,
+        timestamp: int | None = None,
+    ) -> None:
+        """Takes a batch for a topic that was asked about, without waiting for capacity.
 
-        Values are Avro with ``schema_id``, JSON without.
+        Values are Avro with ``schema_id``, JSON without. With ``timestamp`` all records bear that; else
+        events what the producer was made for, and rows of a table the time of their last change.
         """
     def wait_for_capacity(self, timeout: float) -> bool:
         """Waits until the queue has capacity; false if it has none within so many seconds."""
@@ -501,16 +509,23 @@ class Relation:
     def validation_rank(self) -> int:
         """The position of a table, from 1, in the validation of a run; 0 for a stream."""
     @property
-    def key(self) -> str | None:
-        """The field of a stream that is the message key."""
+    def topic(self) -> str:
+        """The name of its topic, without a prefix: ``banking.customers`` for ``customers``."""
     @property
-    def time(self) -> str | None:
-        """The field of a stream that orders the events of a key."""
+    def keyed_as(self) -> str | None:
+        """The stream that has the keys of a table, and so equal keys in equal partitions."""
     @property
-    def ce_type(self) -> str | None: ...
+    def key(self) -> str:
+        """The field that is the message key: of a table the primary key."""
+    @property
+    def time(self) -> str:
+        """The field that orders the events of a key: of a table when a row last changed."""
+    @property
+    def ce_type(self) -> str | None:
+        """The CloudEvents type of a stream's events."""
     @property
     def partitions(self) -> int:
-        """Partitions that the topic of a stream is created with; 0 for a table."""
+        """Partitions that the topic is created with."""
     @property
     def parallel_partitions(self) -> int:
         """The same for a load by several threads."""

@@ -1,7 +1,8 @@
 """Tables that follow a stream: slice by slice, the rows of each there before its events are sent.
 
 A slice is a span of event time. While the events of one are sent, the rows that change in the next are written, so
-that no event waits for a transaction. A sink of tables and events gets them one after the other.
+that no event waits for a transaction. A sink of tables and events gets them one after the other: the rows of a
+slice once all other sinks have them, and its events once those rows are there.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Following:
         self._end = end
         self.until = at
         self.rows = 0
+        #: Whether sinks of events were given rows of the slice.
+        self._given = False
         #: The slice whose changes are on their way.
         self._next: tuple[list[Batch], int] | None = None
         # A process that was killed may have committed more than it has sent.
@@ -92,11 +95,22 @@ class Following:
         return next((sink for sink in self._ahead if not sink.followed(seconds)), None)
 
     def enter(self) -> bool:
-        """Goes on to the slice whose changes are there; whether a sink of events got some of them."""
+        """Goes on to the slice whose changes are there; whether a sink of events got some of them.
+
+        That one may not have them yet: see ``late_beside``.
+        """
         if self._next is None:
             raise RuntimeError("call ask() first")
         changes, self.until = self._next
         self._next = None
-        for sink in self._beside:
-            sink.follow(changes, moment(self.until))
-        return bool(changes and self._beside)
+        self._given = bool(changes and self._beside)
+        if self._given:
+            for sink in self._beside:
+                sink.follow(changes, moment(self.until))
+        return self._given
+
+    def late_beside(self, seconds: float) -> Sink | None:
+        """A sink of events that does not have the rows of the slice, after so many seconds at most."""
+        if not self._given:
+            return None
+        return next((sink for sink in self._beside if not sink.followed(seconds)), None)

@@ -382,20 +382,43 @@ class Running:
     def load_tables(self, prepare: Callable[[Sink], None] = lambda _: None) -> list[Sink]:
         """Loads and commits all tables; returns the sinks that take streams, which have begun.
 
-        Each of these is prepared before tables are committed. Of tables that are there only the keys are taken.
+        Each of these is prepared once it has its own tables, and before tables of others are committed. A
+        sink that takes both gets its tables after those that take tables alone have committed theirs. Of
+        tables that are there only the keys are taken.
         """
-        senders = self._taking(streams())
+        senders = self.senders
         holders = [] if self._window.tables_there else self.holders
-        self._load_tables(holders)
+        both = [sink for sink in holders if sink in senders]
+        first = [sink for sink in holders if sink not in both] or both
+        self._load_tables(first)
         for sink in senders:
-            prepare(sink)
+            if sink not in both:
+                prepare(sink)
         # Where a sink cannot begin, nothing is committed and nothing is sent.
         for sink in senders:
-            if sink not in holders:
+            if sink not in first:
                 sink.begin()
-        for sink in holders:
+        for sink in first:
             self.commit(sink)
+        for sink in both:
+            if sink not in first:
+                self._load_again(sink)
+            prepare(sink)
         return senders
+
+    def _load_again(self, sink: Sink) -> None:
+        """Loads tables that others have: their rows have been through the store."""
+        for name in filter(sink.relations.__contains__, tables()):
+            kept = isinstance(self._store, FinancialDataStore)
+            self._move(name, self._source(name) if kept else _batches(self._window, name), [sink])
+            with self.timed(sink.stage):
+                sink.finish(name)
+        self.commit(sink)
+
+    @property
+    def senders(self) -> list[Sink]:
+        """The sinks that take streams."""
+        return self._taking(streams())
 
     @property
     def holders(self) -> list[Sink]:

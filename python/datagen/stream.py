@@ -189,7 +189,9 @@ def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
     began = clock.now()
 
     def work(running: Running) -> Outcome:
-        senders = running.load_tables(lambda sink: _check(asked, sink))
+        for sink in running.senders:
+            _check(asked, sink)
+        senders = running.load_tables()
         clock.begin()
         return _Sending(asked, running, senders, progress, clock, began).outcome()
 
@@ -362,6 +364,8 @@ class _Sending:
         while (sink := following.late(_PATIENCE)) is not None:
             self._wait(sink, began)
         self._dirty |= following.enter()
+        while (sink := following.late_beside(_PATIENCE)) is not None:
+            self._wait(sink, began)
 
     def _slice_end(self, begins: int) -> int:
         """About a second of the clock on; more where the stream is behind it."""

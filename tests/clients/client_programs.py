@@ -13,12 +13,13 @@ HERE = Path(__file__).parent
 _OPENED = ("java.lang", "java.lang.invoke", "java.net", "java.nio", "java.util", "sun.nio.ch")
 
 
-def command(client: str, scratch: Path, *args: object) -> list[str]:
-    """What runs a program; its files go to `scratch`."""
+def command(client: str, scratch: Path, *args: object, profile: str = "") -> list[str]:
+    """What runs a program; its files go to `scratch`. Its jars are those of `profile`, by default its own."""
+    profile = profile or client.lower()
     jars = fetched(
-        f"client-{client.lower()}",
+        f"client-{profile}",
         "dependency:copy-dependencies",
-        f"--activate-profiles={client.lower()}",
+        f"--activate-profiles={profile}",
         pom=HERE / "pom.xml",
     )
     # A runtime alone cannot run a program from its source.

@@ -47,7 +47,7 @@ _AHEAD: Final = 365
 #: What a position is of: these cannot change on the way.
 _FIXED: Final = (
     *("customers", "seed", "from_customer", "as_of", "days", "start", "no_backfill"),
-    *("topic_prefix", "stdout"),
+    *("topic_prefix", "stdout", "master_topics"),
 )
 #: What else a position keeps, so that it need not be given again; none is a secret.
 _KEPT: Final = (

@@ -118,6 +118,10 @@ pub struct Table {
     pub reference: bool,
     /// Its position, from 1, where tables are validated.
     pub validation_rank: u8,
+    /// The compacted topic of its rows, where they are sent to one.
+    pub topic: &'static str,
+    /// The stream that has the same keys, and so equal keys in equal partitions.
+    pub keyed_as: Option<&'static str>,
 }
 
 /// What a stream has and a table has not.
@@ -172,6 +176,30 @@ impl Relation {
         match &self.kind {
             Kind::Stream(topic) => Some(topic),
             Kind::Table(_) => None,
+        }
+    }
+
+    /// The name of its topic, without a prefix.
+    pub const fn topic_name(&self) -> &'static str {
+        match &self.kind {
+            Kind::Stream(_) => self.name,
+            Kind::Table(table) => table.topic,
+        }
+    }
+
+    /// The field that is the key of its records: of a table the primary key.
+    pub const fn key(&self) -> &'static str {
+        match &self.kind {
+            Kind::Stream(topic) => topic.key,
+            Kind::Table(_) => self.fields[0].name,
+        }
+    }
+
+    /// The field that is the time of its records.
+    pub const fn time(&self) -> &'static str {
+        match &self.kind {
+            Kind::Stream(topic) => topic.time,
+            Kind::Table(_) => "updated_at",
         }
     }
 

@@ -79,6 +79,9 @@ impl PyCatalogue {
     }
 }
 
+/// Partitions that the topic of a table is created with: as many as those of streams have.
+const TABLE_PARTITIONS: u32 = 3;
+
 /// A table or a stream.
 #[pyclass(frozen, get_all, name = "Relation", module = "datagen._core")]
 pub struct PyRelation {
@@ -93,8 +96,10 @@ pub struct PyRelation {
     unique: Py<PyTuple>,
     checks: Py<PyTuple>,
     validation_rank: u8,
-    key: Option<&'static str>,
-    time: Option<&'static str>,
+    topic: &'static str,
+    keyed_as: Option<&'static str>,
+    key: &'static str,
+    time: &'static str,
     ce_type: Option<&'static str>,
     partitions: u32,
     parallel_partitions: u32,
@@ -127,11 +132,13 @@ impl PyRelation {
             unique: tuple(py, table.map_or(vec![], |table| table.unique.to_vec()))?,
             checks: tuple(py, table.map_or(vec![], |table| table.checks.to_vec()))?,
             validation_rank: table.map_or(0, |table| table.validation_rank),
-            key: topic.map(|topic| topic.key),
-            time: topic.map(|topic| topic.time),
+            topic: relation.topic_name(),
+            keyed_as: table.and_then(|table| table.keyed_as),
+            key: relation.key(),
+            time: relation.time(),
             ce_type: topic.map(|topic| topic.ce_type),
-            partitions: topic.map_or(0, |topic| topic.partitions),
-            parallel_partitions: topic.map_or(0, |topic| topic.parallel_partitions),
+            partitions: topic.map_or(TABLE_PARTITIONS, |topic| topic.partitions),
+            parallel_partitions: topic.map_or(TABLE_PARTITIONS, |topic| topic.parallel_partitions),
             history_days: topic.and_then(|topic| topic.history_days),
         })
     }

@@ -168,22 +168,23 @@ impl PyProducer {
         Ok(())
     }
 
-    /// Takes a stream's batch for a topic that was asked about, without waiting for capacity.
-    #[pyo3(signature = (batch, topic, *, schema_id = None))]
+    /// Takes a batch for a topic that was asked about, without waiting for capacity.
+    #[pyo3(signature = (batch, topic, *, schema_id = None, timestamp = None))]
     fn send(
         &self,
         py: Python<'_>,
         batch: &Bound<'_, PyBatch>,
         topic: &str,
         schema_id: Option<u32>,
+        timestamp: Option<i64>,
     ) -> PyResult<()> {
         let producer = self.producer()?;
         let topic = self.topic(topic)?;
         let batch = batch.get().get();
-        if batch.relation().topic().is_none() {
-            return Err(option_error(py, "batch", batch.relation().name, "a stream's batch"));
+        let mut format = self.stamp.format(schema_id);
+        if timestamp.is_some() || batch.relation().topic().is_none() {
+            format.timestamp = timestamp;
         }
-        let format = self.stamp.format(schema_id);
         py.detach(|| producer.send(&topic, &Events::new(batch, format)));
         Ok(())
     }

@@ -75,13 +75,19 @@ class ConfluentEngine:
         """Nothing to do: the client finds topics as they are sent to."""
 
     def send(
-        self, batch: Batch, topic: str, schema_id: int | None, wait: Callable[[], None]
+        self,
+        batch: Batch,
+        topic: str,
+        schema_id: int | None,
+        wait: Callable[[], None],
+        *,
+        timestamp: int | None = None,
     ) -> None:
         from confluent_kafka import KafkaException
 
         producer, counts = self._connect(), self._topic(batch.name, topic, schema_id)
         produce, on_delivery = producer.produce, counts.on_delivery
-        rows = counts.records.rows(batch)
+        rows = counts.records.rows(batch, timestamp=timestamp)
         refused: list[Row] = []
         row = 0
         while row < len(batch):

@@ -54,11 +54,18 @@ class Engine(Protocol):
         """
 
     def send(
-        self, batch: Batch, topic: str, schema_id: int | None, wait: Callable[[], None]
+        self,
+        batch: Batch,
+        topic: str,
+        schema_id: int | None,
+        wait: Callable[[], None],
+        *,
+        timestamp: int | None = None,
     ) -> None:
         """Queues every event of a batch; calls ``wait`` while the queue has no capacity.
 
-        ``schema_id`` None: events are JSON.
+        ``schema_id`` None: events are JSON. With ``timestamp``, in milliseconds, all records bear that; else
+        events what the configuration says, and rows of a table the time of their last change.
         """
 
     def wait_for_capacity(self, seconds: float) -> bool:

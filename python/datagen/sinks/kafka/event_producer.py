@@ -95,11 +95,13 @@ class EventProducer:
             self.engine = choose_engine(self._config, self._cluster, lack)
             self.find(topics, limits)
 
-    def send(self, batch: Batch, topic: str, schema_id: int | None) -> None:
+    def send(
+        self, batch: Batch, topic: str, schema_id: int | None, *, timestamp: int | None = None
+    ) -> None:
         """Queues a batch, waiting for capacity; raises for failures of earlier events."""
         self._stop_on_failure()
         with self._counting():
-            self.engine.send(batch, topic, schema_id, self._wait_for_capacity)
+            self.engine.send(batch, topic, schema_id, self._wait_for_capacity, timestamp=timestamp)
 
     def begin_plan(
         self,

@@ -23,25 +23,28 @@ class EventRecords:
     """Makes the records of one stream; all that they have in common is found once."""
 
     def __init__(self, relation: Relation, config: ProducerConfig, schema_id: int | None) -> None:
-        self._key, self._time = relation.key or "", relation.time or ""
+        self._key, self._time = relation.key, relation.time
         self._ident = relation.primary_key
         self._ce_type = (relation.ce_type or "").encode()
         self._schema_id = schema_id
-        self._cloudevents = config.cloudevents
-        self._event_time = config.record_timestamp == "event"
+        # Rows of a table are no events, and bear the time of their last change.
+        self._cloudevents = config.cloudevents and relation.is_stream
+        self._event_time = config.record_timestamp == "event" or not relation.is_stream
         kind = b"application/json" if schema_id is None else b"application/avro"
         #: The headers of an event without CloudEvents.
         self._plain: Headers = [("content-type", kind)] if config.content_type else None
 
-    def rows(self, batch: Batch) -> Iterator[Row]:
-        """One row for each event of a batch."""
+    def rows(self, batch: Batch, *, timestamp: int | None = None) -> Iterator[Row]:
+        """One row for each event of a batch, or for each row of a table (see ``Engine.send``)."""
         if self._schema_id is None:
             values = batch.encode("json")
         else:
             values = batch.encode("avro", schema_id=self._schema_id)
         keys = batch.text(self._key)
         times: Iterable[int] = repeat(0)
-        if self._event_time:
+        if timestamp is not None:
+            times = repeat(timestamp)
+        elif self._event_time:
             times = memoryview(batch.column(self._time)).tolist()
         headers: Iterable[Headers] = repeat(self._plain)
         if self._cloudevents:

@@ -127,13 +127,19 @@ class NativeEngine:
                 producer.limit(topic, self._limits[topic])
 
     def send(
-        self, batch: Batch, topic: str, schema_id: int | None, wait: Callable[[], None]
+        self,
+        batch: Batch,
+        topic: str,
+        schema_id: int | None,
+        wait: Callable[[], None],
+        *,
+        timestamp: int | None = None,
     ) -> None:
         """Encodes every event and queues the batches that are full; waits before it does."""
         producer = self._connect()
         if not producer.wait_for_capacity(0):
             wait()
-        producer.send(batch, topic, schema_id=schema_id)
+        producer.send(batch, topic, schema_id=schema_id, timestamp=timestamp)
 
     def send_plan(
         self,

@@ -99,6 +99,11 @@ class _KafkaOptions(SinkOptions):
             "Kafka": [
                 Option("--create-topics", is_flag=True, help="Create the topics that are missing."),
                 Option(
+                    "--master-topics",
+                    is_flag=True,
+                    help="Send tables too, each to a compacted topic (banking.customers, ...) by primary key.",
+                ),
+                Option(
                     "--topic-prefix",
                     metavar="TEXT",
                     envvar="DATAGEN_TOPIC_PREFIX",
@@ -205,6 +210,7 @@ class _KafkaOptions(SinkOptions):
         # Also where no event is sent: a value that is not allowed is a mistake.
         topics = KafkaTarget(
             producer=ProducerConfig(),
+            master_topics=options["master_topics"],
             create_topics=options["create_topics"],
             retention_hours=options["retention_hours"],
             replication_factor=options["replication_factor"],

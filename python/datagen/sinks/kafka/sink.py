@@ -15,9 +15,9 @@ from ...errors import (
 from ...presets import ProducerConfig
 from ...types import Relation, catalogue
 from . import formats, schemas
+from .behind import ids_behind, rows_behind
 from .cluster import TIMEOUT, Cluster
 from .end_offsets import EndOffsets
-from .event_ids import ids_behind
 from .event_producer import EventProducer
 from .topics import Topic, Topics, check_name
 
@@ -41,6 +41,10 @@ _log = logging.getLogger(__name__)
 class KafkaSink:
     """Sends event streams, one topic each, and counts the delivery outcome of every event.
 
+    Tables can be sent too, each to a compacted topic whose records are rows by their primary key: what
+    is said of a stream and its events here holds for a table and its rows, where nothing else is said.
+    They have no CloudEvents headers, and their timestamp is when the row last changed.
+
     ``with KafkaSink(config) as sink``, then ``send_batch(batch)`` for each batch. Leaving the block
     waits for the acknowledgements and raises if any is missing; after an exception what is still
     queued is dropped instead, so that the exception is not held up.
@@ -54,10 +58,10 @@ class KafkaSink:
 
     def __init__(self, config: ProducerConfig | None = None) -> None:
         self._config = config or ProducerConfig()
-        for stream in catalogue().streams:
-            check_name(self.topic(stream.name))
+        for relation in catalogue():
+            check_name(self.topic(relation.name))
         self._cluster = Cluster(self._config)
-        self._topics = Topics(self._cluster)
+        self._topics = Topics(self._cluster, {self.topic(one.name) for one in catalogue().tables})
         self._end_offsets = EndOffsets(self._cluster)
         self._producer = EventProducer(self._config, self._cluster)
         self._known: dict[str, int] = {}
@@ -106,8 +110,8 @@ class KafkaSink:
         return self._config.client.acks != "0"
 
     def topic(self, stream: str) -> str:
-        """The topic that a stream is sent to."""
-        return f"{self._config.topic_prefix}{_relation(stream).name}"
+        """The topic that a stream is sent to, or a table."""
+        return f"{self._config.topic_prefix}{_relation(stream).topic}"
 
     def connect(self, timeout: float = TIMEOUT) -> None:
         """Waits until the cluster has answered once, ``timeout`` seconds at most."""
@@ -125,8 +129,8 @@ class KafkaSink:
 
         ``retention_hours`` -1 is without limit, None leaves it to the broker, as
         ``replication_factor`` None leaves the number of replicas. ``config`` are further settings of
-        the topics, which win. Raises ``ConfigurationError`` for topics that events cannot be sent to,
-        or would not stay in.
+        the topics, which win. Topics of tables are compacted, whatever these say, and have no retention.
+        Raises ``ConfigurationError`` for topics that events cannot be sent to, or would not stay in.
         """
         made = self._topics.create(partitions, retention_hours, replication_factor, config or {})
         metadata = self._topics.leaders(partitions)
@@ -156,7 +160,7 @@ class KafkaSink:
 
         ``streams`` None are all of them. Checked only with ``record_timestamp="event"``. Called before
         topics are created or required, the check is made with them, and no topic that would be
-        refused is made.
+        refused is made. Checked for tables in any case.
         """
         names = [one.name for one in catalogue().streams] if streams is None else streams
         self._topics.check_event_time(map(self.topic, names), oldest, newest)
@@ -232,9 +236,9 @@ class KafkaSink:
         """Sends one event, given as the values of its fields. For many, ``send_batch``."""
         self.send_batch(Batch.from_rows(stream, [event]))
 
-    def write(self, batch: Batch) -> int:
-        """Sends a batch; how many events it had."""
-        self.send_batch(batch)
+    def write(self, batch: Batch, *, timestamp: int | None = None) -> int:
+        """Sends a batch as ``send_batch`` does; how many events it had."""
+        self.send_batch(batch, timestamp=timestamp)
         return len(batch)
 
     def when_waiting(self, call: Callable[[], None]) -> None:
@@ -244,8 +248,10 @@ class KafkaSink:
         """
         self._producer.when_waiting = call
 
-    def send_batch(self, batch: Batch) -> None:
-        """Queues every event of a stream's batch; the engine sends them on its own time.
+    def send_batch(self, batch: Batch, *, timestamp: int | None = None) -> None:
+        """Queues every event of a batch; the engine sends them on its own time.
+
+        With ``timestamp``, in milliseconds, all records bear that and not a time of their own.
 
         Waits for capacity while the queue is full. Raises for failures of earlier events.
         """
@@ -253,7 +259,7 @@ class KafkaSink:
         self._closed = False
         if topic not in self._known:
             self.require_topics([topic])
-        self._producer.send(batch, topic, self._schema_id(batch.name))
+        self._producer.send(batch, topic, self._schema_id(batch.name), timestamp=timestamp)
 
     def begin_plan(
         self,
@@ -314,9 +320,16 @@ class KafkaSink:
 
         Raises ``ConfigurationError`` where a partition has fewer records than that.
         """
-        streams = {self.topic(one.name): one.name for one in catalogue().streams}
-        primary = {topic: catalogue()[streams[topic]].primary_key for topic in offsets}
+        streams = {self.topic(one.name): one.primary_key for one in catalogue().streams}
+        primary = {topic: streams[topic] for topic in offsets}
         return ids_behind(self._cluster, offsets, self.end_offsets(offsets), primary)
+
+    def rows_behind(self, offsets: Mapping[str, Mapping[int, int]]) -> dict[str, dict[bytes, int]]:
+        """The keys of rows at and behind these offsets of tables' topics, and when each last changed.
+
+        Times are in milliseconds. Raises as ``ids_behind`` does.
+        """
+        return rows_behind(self._cluster, offsets, self.end_offsets(offsets))
 
     def close(self) -> DeliveryReport:
         """Flushes and disconnects; does nothing the second time."""
@@ -366,8 +379,7 @@ class KafkaSink:
 
 
 def _relation(name: str) -> Relation:
-    streams = catalogue().streams
-    for relation in streams:
+    for relation in catalogue():
         if relation.name == name:
             return relation
-    raise OptionError("stream", name, "one of " + ", ".join(one.name for one in streams))
+    raise OptionError("stream", name, "one of " + ", ".join(one.name for one in catalogue()))

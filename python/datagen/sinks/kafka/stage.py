@@ -1,4 +1,4 @@
-"""The Kafka stage of a load: all streams, a topic each."""
+"""The Kafka stage of a load: all streams, a topic each, and if asked for all tables."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from ..._core import Batch
 from ...errors import DatagenError, OptionError
 from ...presets import ProducerConfig
 from ...settlement import Delivered, TopicSettlement
 from ...types import catalogue
-from ..base import Check, Sink, Stage, streams
+from ..base import Check, Sink, Stage, streams, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Sequence
 
-    from ..._core import Batch
     from ..base import Transfer, Window
     from .delivery import TopicDelivery
 
@@ -44,14 +43,20 @@ KAFKA: Final = Stage(
 
 #: A hundred years; Kafka counts milliseconds in 64 bits.
 MAX_RETENTION_HOURS: Final = 876_000
-#: Partitions of the topics that a run creates.
-PARTITIONS: Final = {stream.name: stream.partitions for stream in catalogue().streams}
+_TOPICS: Final = tuple(relation.topic for relation in catalogue())
+#: Partitions of the topics that a run creates. A table that has the keys of a stream has its partitions.
+PARTITIONS: Final = {one.topic: one.partitions for one in catalogue() if not one.keyed_as}
 #: The same for a load by several threads.
-PARALLEL_PARTITIONS: Final = {one.name: one.parallel_partitions for one in catalogue().streams}
+PARALLEL_PARTITIONS: Final = {
+    one.topic: one.parallel_partitions for one in catalogue() if not one.keyed_as
+}
 #: What a cluster of any size can bear, and Kafka's 16 bits.
 MAX_PARTITIONS: Final = 10_000
 MAX_REPLICATION: Final = 32_767
 
+#: Before all rows and events. The rows that a load sends bear it, so that a join by time, which takes the
+#: records of all partitions in the order of their timestamps, has a row before the first event that it belongs to.
+_BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 #: Seconds without a further event after which events without an acknowledgement are not expected.
 SETTLE: Final = 5.0
 
@@ -60,14 +65,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaTarget:
-    """A cluster to send all streams to.
+    """A cluster to send all streams to, and with ``master_topics`` all tables: each to a compacted topic.
 
-    ``partitions`` (by stream), ``retention_hours`` (-1: no limit, None: the broker's default),
+    ``partitions`` (by topic, without the prefix), ``retention_hours`` (-1: no limit, None: the broker's default),
     ``replication_factor`` (None: the broker's default) and ``topic_config`` are those of topics that
     the run creates.
     """
 
     producer: ProducerConfig
+    master_topics: bool = False
     create_topics: bool = False
     retention_hours: int | None = 8
     replication_factor: int | None = None
@@ -81,24 +87,28 @@ class KafkaTarget:
             raise OptionError("retention_hours", hours, allowed)
         if factor is not None and not 1 <= factor <= MAX_REPLICATION:
             raise OptionError("replication_factor", factor, f"1 to {MAX_REPLICATION}")
-        for stream, count in self.partitions.items():
-            given = f"{stream}={count}"
-            if stream not in PARTITIONS:
-                raise OptionError("partitions", given, "one of " + ", ".join(PARTITIONS))
+        for topic, count in self.partitions.items():
+            given = f"{topic}={count}"
+            if topic not in _TOPICS:
+                raise OptionError("partitions", given, "one of " + ", ".join(_TOPICS))
             if not 1 <= count <= MAX_PARTITIONS:
                 raise OptionError("partitions", given, f"1 to {MAX_PARTITIONS}")
 
     @property
     def relations(self) -> tuple[str, ...]:
-        return streams()
+        return (*tables(), *streams()) if self.master_topics else streams()
+
+    def partitions_of(self, name: str) -> int:
+        """The partitions of the topic of a table or stream: equal keys are in equal partitions."""
+        relation = catalogue()[name]
+        shared = relation.keyed_as or relation.topic
+        return self.partitions.get(relation.topic, self.partitions.get(shared, relation.partitions))
 
     def sink(self, window: Window) -> _KafkaStage:
         return _KafkaStage(self, window)
 
 
 class _KafkaStage(Sink):
-    stage = KAFKA
-    relations = streams()
     commit_part = "acknowledgements"
 
     def __init__(self, target: KafkaTarget, window: Window) -> None:
@@ -107,10 +117,17 @@ class _KafkaStage(Sink):
         self._target = target
         self._window = window
         self._sink = KafkaSink(target.producer)
-        self._topics = {stream: self._sink.topic(stream) for stream in streams()}
+        # Rows of tables are no events.
+        self.stage = replace(KAFKA, unit="records") if target.master_topics else KAFKA
+        self.relations = target.relations
+        self._topics = {name: self._sink.topic(name) for name in self.relations}
         #: By topic and partition, where there is one.
         self._ends_before: dict[str, dict[int, int]] = {}
-        self._written = dict.fromkeys(streams(), 0)
+        self._written = dict.fromkeys(self.relations, 0)
+        #: Of an earlier process: by topic, the keys of rows behind its mark, and when each last changed.
+        self._rows_there: dict[str, dict[bytes, int]] = {}
+        #: Where each table's topic was as the slice began whose rows were written last.
+        self._slice_from: dict[str, Any] = {}
         #: None before they were made; empty where they could not be.
         self._checks: tuple[Check, ...] | None = None
 
@@ -120,12 +137,12 @@ class _KafkaStage(Sink):
     def prepare(self) -> None:
         """Makes or requires the topics, and registers the schemas."""
         target = self._target
-        for stream in self._topics:
+        for name in self._topics:
             newest = self._window.plan.as_of
-            self._sink.check_event_time(self._oldest(stream), newest, streams=[stream])
+            self._sink.check_event_time(self._oldest(name), newest, streams=[name])
         if target.create_topics:
             topics = self._sink.create_topics(
-                {topic: target.partitions[stream] for stream, topic in self._topics.items()},
+                {topic: target.partitions_of(name) for name, topic in self._topics.items()},
                 target.retention_hours,
                 replication_factor=target.replication_factor,
                 config=target.topic_config,
@@ -161,7 +178,8 @@ class _KafkaStage(Sink):
         self._sink.when_waiting(call)
 
     def write(self, batch: Batch) -> None:
-        self._written[batch.name] += self._sink.write(batch)
+        timestamp = round(_BEGINNING.timestamp() * 1000) if batch.name in tables() else None
+        self._written[batch.name] += self._sink.write(batch, timestamp=timestamp)
 
     def commit(self) -> None:
         self._sink.flush()
@@ -181,8 +199,12 @@ class _KafkaStage(Sink):
         """The ends before the run, and what was acknowledged since.
 
         Records of other producers are not counted, so that the end may be further: to read from here finds
-        all that is written from now on.
+        all that is written from now on. Of tables that follow, it is where the slice begins whose rows
+        were written last: events of it may be on their way, and its rows come again after a crash.
         """
+        return {"topics": self._reached() | self._slice_from}
+
+    def _reached(self) -> dict[str, dict[str, int]]:
         acknowledged = self._sink.report().topics
         ends: dict[str, dict[str, int]] = {}
         for topic, partitions in self._ends_before.items():
@@ -191,15 +213,41 @@ class _KafkaStage(Sink):
                 str(number): end + (sent[number].acknowledged if number in sent else 0)
                 for number, end in partitions.items()
             }
-        return {"topics": ends}
+        return ends
 
     def written_since(self, mark: Mapping[str, Any]) -> set[bytes]:
-        return self._sink.ids_behind(
-            {
-                topic: {int(number): offset for number, offset in partitions.items()}
-                for topic, partitions in mark["topics"].items()
-            }
-        )
+        of_tables = {self._topics[name] for name in self.relations if name in tables()}
+        found: tuple[dict[str, dict[int, int]], ...] = ({}, {})
+        for topic, partitions in mark["topics"].items():
+            offsets = {int(number): offset for number, offset in partitions.items()}
+            found[topic in of_tables][topic] = offsets
+            if topic in of_tables:
+                self._slice_from[topic] = partitions
+        of_events, of_rows = found
+        self._rows_there = self._sink.rows_behind(of_rows) if of_rows else {}
+        return self._sink.ids_behind(of_events)
+
+    def begin_following(self, at: datetime) -> datetime:
+        first = round(at.timestamp() * 1000)
+        for topic, rows in self._rows_there.items():
+            # What has changed before does not come again.
+            self._rows_there[topic] = {key: time for key, time in rows.items() if time >= first}
+        return at
+
+    def follow(self, changes: Sequence[Batch], until: datetime) -> None:  # noqa: ARG002
+        reached = self._reached()
+        for name, topic in self._topics.items():
+            # As long as a row of an earlier process may come again, it is looked for from where that was.
+            if name in tables() and topic in reached and not self._rows_there.get(topic):
+                self._slice_from[topic] = reached[topic]
+        for batch in changes:
+            there = self._rows_there.get(self._topics[batch.name])
+            rest = _later(batch, there) if there else batch
+            if rest is not None:
+                self._written[batch.name] += self._sink.write(rest)
+
+    def followed(self, seconds: float) -> bool:
+        return self._sink.settle(seconds)
 
     def verify(self) -> tuple[Check, ...]:
         try:
@@ -211,8 +259,8 @@ class _KafkaStage(Sink):
 
     def _counted(self) -> Iterator[Check]:
         acknowledged = {
-            stream: one.acknowledged if (one := self._delivery(topic)) else 0
-            for stream, topic in self._topics.items()
+            name: one.acknowledged if (one := self._delivery(topic)) else 0
+            for name, topic in self._topics.items()
         }
         moved = self._moved()
         # With acks=0 the last events may arrive after the load, for as long as topics grow.
@@ -222,15 +270,15 @@ class _KafkaStage(Sink):
             last, moved = moved, self._moved()
             if moved != last:
                 end = time.monotonic() + SETTLE
-        for stream, count in acknowledged.items():
+        for name, count in acknowledged.items():
             # Acknowledgements are the proof; offsets also count other producers' records, but
             # records that are not there at all were lost (acks=0 acknowledges nothing).
-            by = moved.get(stream, 0)
+            by = moved.get(name, 0)
             found = max(min(count, by), 0)
             note = f"offsets moved by {by}" if by != count else ""
-            if stream not in moved:
+            if name not in moved:
                 note = "the topic is gone, deleted while the run went on"
-            yield Check(self._topics[stream], self._planned(stream), found, note)
+            yield Check(self._topics[name], self._planned(name), found, note)
 
     def facts(self) -> Mapping[str, Any]:
         return {
@@ -253,8 +301,8 @@ class _KafkaStage(Sink):
 
     def settlement(self) -> Delivered:
         topics = tuple(
-            settled(topic, self._planned(stream), self._delivery(topic))
-            for stream, topic in self._topics.items()
+            settled(topic, self._planned(name), self._delivery(topic))
+            for name, topic in self._topics.items()
         )
         if self._checks is not None and not self._sink.confirmed:
             # Without acknowledgements, events count by being in their topic.
@@ -269,9 +317,9 @@ class _KafkaStage(Sink):
             )
         return Delivered(KAFKA.name, KAFKA.title, topics)
 
-    def _planned(self, stream: str) -> int:
+    def _planned(self, name: str) -> int:
         window = self._window
-        return self._written[stream] if window.open_ended else window.rows(stream)
+        return self._written[name] if window.open_ended else window.rows(name)
 
     def _doubled(self) -> int:
         """Events that may be there twice, in topics that have more than was acknowledged."""
@@ -281,27 +329,40 @@ class _KafkaStage(Sink):
     def _delivery(self, topic: str) -> TopicDelivery | None:
         return self._sink.report().topics.get(topic)
 
-    def _oldest(self, stream: str) -> datetime:
-        """A time that no event of a stream is before."""
-        plan = self._window.plan
-        return plan.as_of - timedelta(days=catalogue()[stream].history_days or plan.days)
+    def _oldest(self, name: str) -> datetime:
+        """A time that no event of a stream is before, or no change of a table's row."""
+        relation, plan = catalogue()[name], self._window.plan
+        if not relation.is_stream:
+            return _BEGINNING
+        return plan.as_of - timedelta(days=relation.history_days or plan.days)
 
     def _ends(self) -> dict[str, int]:
-        """The ends of all partitions of each stream's topic, together, where there is one."""
+        """The ends of all partitions of each topic, together, where there is one."""
         ends = self._sink.end_offsets(self._topics.values())
         return {
-            stream: sum(ends[topic].values())
-            for stream, topic in self._topics.items()
-            if topic in ends
+            name: sum(ends[topic].values()) for name, topic in self._topics.items() if topic in ends
         }
 
     def _moved(self) -> dict[str, int]:
-        """By how much the end of each stream's topic has moved."""
+        """By how much the end of each topic has moved."""
         before = self._ends_before
         return {
             name: end - sum(before.get(self._topics[name], {}).values())
             for name, end in self._ends().items()
         }
+
+
+def _later(batch: Batch, there: dict[bytes, int]) -> Batch | None:
+    """The rows that have changed since they were written last; what is there of the others is forgotten."""
+    relation = catalogue()[batch.name]
+    times = memoryview(batch.column(relation.time))
+    rows = []
+    for row, key in enumerate(batch.text(relation.key)):
+        if times[row] >= (last := there.get(key, -1)):
+            there.pop(key, None)
+        if times[row] > last:
+            rows.append(batch.row(row))
+    return Batch.from_rows(batch.name, rows) if rows else None
 
 
 def settled(topic: str, planned: int, delivery: TopicDelivery | None) -> TopicSettlement:

@@ -32,6 +32,8 @@ _NO_LIMIT: Final = 2**63 - 1
 _DESCRIBE: Final = 6.0
 #: Seconds for replicas that are not in sync.
 _IN_SYNC: Final = 5.0
+#: What the topics of tables have, whatever is asked for: they keep the last row of each key, however old.
+_COMPACTED: Final = {"cleanup.policy": "compact", "retention.ms": "-1"}
 #: Options that leave a topic's settings to the broker, or set them.
 _CHOICES: Final = (
     "--retention-hours broker, --partitions, --replication-factor and --topic-config change what "
@@ -62,10 +64,11 @@ class Settings:
 
 
 class Topics:
-    """The topics of a cluster, by name."""
+    """The topics of a cluster, by name; those of ``tables`` are compacted, and no others."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, tables: Collection[str] = ()) -> None:
         self._cluster = cluster
+        self._tables = tables
         self._spans: dict[str, tuple[datetime, datetime]] = {}
         #: Of every topic that was made or required, as far as the broker describes them.
         self.settings: dict[str, Settings] = {}
@@ -81,7 +84,9 @@ class Topics:
 
         Checks first whatever can be: names, numbers, the cluster's size and defaults.
         """
-        asked = retention(retention_hours) | {name: str(text) for name, text in config.items()}
+        asked = {name: str(text) for name, text in config.items()}
+        of_streams = retention(retention_hours) | asked
+        of_tables = asked | _COMPACTED
         if replication_factor is not None and not 1 <= replication_factor <= _MAX_REPLICAS:
             raise OptionError("replication_factor", replication_factor, f"1 to {_MAX_REPLICAS}")
         for name in partitions:
@@ -97,8 +102,9 @@ class Topics:
                 f"broker{'s' if brokers != 1 else ''}, so topics cannot have "
                 f"{replication_factor} replicas; use --replication-factor {brokers} or less."
             )
-        self._check_plans(missing, metadata, replication_factor, asked)
-        return self._make(missing, metadata, replication_factor or -1, asked)
+        configs = {name: of_tables if name in self._tables else of_streams for name in missing}
+        self._check_plans(metadata, replication_factor, configs)
+        return self._make(missing, metadata, replication_factor or -1, configs)
 
     def require(self, topics: Iterable[str]) -> dict[str, int]:
         """The number of partitions of each topic; raises ``ConfigurationError`` if one is missing."""
@@ -188,7 +194,11 @@ class Topics:
     # --- making them
 
     def _make(
-        self, missing: Mapping[str, int], metadata: Any, factor: int, config: Mapping[str, str]
+        self,
+        missing: Mapping[str, int],
+        metadata: Any,
+        factor: int,
+        configs: Mapping[str, Mapping[str, str]],
     ) -> set[str]:
         from confluent_kafka import KafkaException
         from confluent_kafka.cimpl import NewTopic
@@ -205,7 +215,7 @@ class Topics:
         while left:
             try:
                 new = [
-                    NewTopic(name, n, replication_factor=factor, config=dict(config))
+                    NewTopic(name, n, replication_factor=factor, config=dict(configs[name]))
                     for name, n in left.items()
                 ]
             except (KafkaException, ValueError, TypeError, OverflowError) as error:
@@ -262,14 +272,14 @@ class Topics:
         return kind(self._cluster.config.hide(f"{what}; {advice}{after}."))
 
     def _check_plans(
-        self, missing: Iterable[str], metadata: Any, factor: int | None, config: Mapping[str, str]
+        self, metadata: Any, factor: int | None, configs: Mapping[str, Mapping[str, str]]
     ) -> None:
         """Refuses topics that would be refused once they are made, by the cluster's defaults."""
         defaults = self._defaults(metadata)
         if factor is None:
             factor = _number(defaults.get("default.replication.factor"))
-        settings = _settings({**defaults, **config})
-        name = next(iter(missing))
+        planned = {name: _settings({**defaults, **config}) for name, config in configs.items()}
+        name, settings = next(iter(planned.items()))
         needed = settings.min_in_sync
         if self._cluster.config.client.acks == "all" and factor and needed and factor < needed:
             brokers = len(metadata.brokers)
@@ -279,8 +289,8 @@ class Topics:
                 f"(min.insync.replicas) for acks=all; add {least}--topic-config "
                 f"min.insync.replicas={factor}."
             )
-        self._check_policy(name, settings)
-        for name in missing:
+        for name, settings in planned.items():
+            self._check_policy(name, settings)
             self._check_times(name, settings)
 
     def _defaults(self, metadata: Any) -> dict[str, str]:
@@ -404,7 +414,14 @@ class Topics:
             metadata = self._cluster.metadata()
 
     def _check_policy(self, name: str, settings: Settings) -> None:
-        if "compact" in settings.cleanup_policy:
+        if name in self._tables:
+            if "delete" in settings.cleanup_policy:
+                raise ConfigurationError(
+                    f"Topic {name} is of a table, and deletes rows by their age (cleanup.policy="
+                    f"{settings.cleanup_policy}); set its cleanup.policy to compact, or use another "
+                    "--topic-prefix."
+                )
+        elif "compact" in settings.cleanup_policy:
             raise ConfigurationError(
                 f"Topic {name} is compacted (cleanup.policy={settings.cleanup_policy}), so it would "
                 "keep only the last event of each key; set its cleanup.policy to delete, or use "
@@ -413,11 +430,14 @@ class Topics:
 
     def _check_times(self, name: str, settings: Settings) -> None:
         """Whether records that bear the time of their event are taken as they are, and stay."""
-        if name not in self._spans or self._cluster.config.record_timestamp != "event":
+        is_table = name in self._tables
+        of_production = self._cluster.config.record_timestamp != "event"
+        if name not in self._spans or (of_production and not is_table):
             return
         oldest, newest = self._spans[name]
         now = datetime.now(UTC)
-        otherwise = "or use --record-timestamp production."
+        way_out = "leave out --master-topics" if is_table else "use --record-timestamp production"
+        otherwise = f"or {way_out}."
         if settings.timestamp_type == "LogAppendTime":
             raise ConfigurationError(
                 f"Topic {name} stamps records itself (message.timestamp.type=LogAppendTime), so they "
@@ -426,7 +446,7 @@ class Topics:
             )
         age, lead = _ms(now - oldest), _ms(newest - now)
         kept = settings.retention_ms
-        if kept is not None and 0 <= kept < age:
+        if kept is not None and 0 <= kept < age and not is_table:
             raise ConfigurationError(
                 f"Topic {name} keeps records for {kept / _HOUR_MS:.4g} hours (retention.ms={kept}), and "
                 f"the oldest event is {age / _HOUR_MS:.0f} hours old: it would be deleted. Set "

@@ -1,4 +1,5 @@
-//! The events of a stream as records: key, value, and `CloudEvents` headers in binary mode.
+//! The events of a stream as records: key, value, and `CloudEvents` headers in binary mode. The rows of a
+//! table are records too, by their primary key; they are no events, and have no such headers.
 
 use super::record::{Header, Records, Timestamps};
 use crate::column::{Batch, Column};
@@ -9,11 +10,11 @@ use crate::encode::{Encoded, Format, encode, text};
 pub struct EventFormat {
     /// How the value is encoded: Avro or JSON.
     pub value: Format,
-    /// Whether there are the six `CloudEvents` headers.
+    /// Whether events have the six `CloudEvents` headers.
     pub cloudevents: bool,
     /// Whether a header says what the value is: `application/avro` or `application/json`.
     pub content_type: bool,
-    /// The timestamp of every record, or `None` for the time of its event.
+    /// The timestamp of every record, or `None` for the time of its event, or of its row's last change.
     pub timestamp: Option<i64>,
 }
 
@@ -21,7 +22,7 @@ pub struct EventFormat {
 #[derive(Debug)]
 pub struct Events<'a> {
     format: EventFormat,
-    ce_type: &'static str,
+    ce_type: Option<&'static str>,
     keys: Encoded,
     values: Encoded,
     ids: Encoded,
@@ -30,13 +31,10 @@ pub struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    /// Encodes the events of a batch.
-    ///
-    /// # Panics
-    /// If the batch is of a table.
+    /// Encodes the events or rows of a batch.
     pub fn new(batch: &'a Batch, format: EventFormat) -> Self {
         let relation = batch.relation();
-        let topic = relation.topic().expect("a stream's batch");
+        let ce_type = relation.topic().filter(|_| format.cloudevents).map(|topic| topic.ce_type);
         let column = |name: &str| batch.column(name).expect("a field of the catalogue");
         let as_text = |name: &str| {
             let position = relation.position(name).expect("a field of the catalogue");
@@ -44,16 +42,16 @@ impl<'a> Events<'a> {
         };
         let header = |name: &str| {
             let nothing = || Encoded { bytes: Vec::new(), offsets: vec![0] };
-            if format.cloudevents { as_text(name) } else { nothing() }
+            if ce_type.is_some() { as_text(name) } else { nothing() }
         };
         Self {
             format,
-            ce_type: topic.ce_type,
-            keys: as_text(topic.key),
+            ce_type,
+            keys: as_text(relation.key()),
             values: encode(batch, format.value),
             ids: header(relation.fields[0].name),
-            times: header(topic.time),
-            instants: instants(column(topic.time)),
+            times: header(relation.time()),
+            instants: instants(column(relation.time())),
         }
     }
 
@@ -65,10 +63,10 @@ impl<'a> Events<'a> {
     /// The records, in the order of the batch.
     pub fn records(&self) -> Records<'_> {
         let mut headers = Vec::with_capacity(7);
-        if self.format.cloudevents {
+        if let Some(ce_type) = self.ce_type {
             headers.extend([
                 Header::same("ce_specversion", b"1.0"),
-                Header::same("ce_type", self.ce_type.as_bytes()),
+                Header::same("ce_type", ce_type.as_bytes()),
                 Header::same("ce_source", b"data-gen/financial"),
                 Header::each("ce_id", &self.ids),
                 Header::each("ce_time", &self.times),

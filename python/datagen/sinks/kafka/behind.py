@@ -1,4 +1,4 @@
-"""The ids of events that are in topics, read from where an earlier run had got to."""
+"""What is in topics behind a place: read from where an earlier run had got to."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .interrupt import HeldInterrupt
 from .librdkafka import consumer_properties
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .cluster import Cluster
 
     Offsets = Mapping[str, Mapping[int, int]]
 
-__all__ = ["ids_behind"]
+__all__ = ["ids_behind", "rows_behind"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,33 @@ def ids_behind(
     been deleted meanwhile are passed. Raises ``ConfigurationError`` for partitions that are shorter than
     ``offsets`` say, and ``UnreachableError`` once no record has come for a while.
     """
+    found: set[bytes] = set()
+
+    def take(message: Any) -> None:
+        ident = _ident(message, primary[message.topic()])
+        if ident is not None:
+            found.add(ident)
+
+    _read(cluster, offsets, ends, take)
+    _log.info("Kafka: %d events lie behind the position", len(found))
+    return found
+
+
+def rows_behind(cluster: Cluster, offsets: Offsets, ends: Offsets) -> dict[str, dict[bytes, int]]:
+    """The last timestamp of each key from ``offsets`` to ``ends``, by topic; raises as ``ids_behind``."""
+    found: dict[str, dict[bytes, int]] = {topic: {} for topic in offsets}
+
+    def take(message: Any) -> None:
+        rows, key, (_, time) = found[message.topic()], message.key() or b"", message.timestamp()
+        rows[key] = max(time, rows.get(key, time))
+
+    _read(cluster, offsets, ends, take)
+    _log.info("Kafka: %d rows lie behind the position", sum(map(len, found.values())))
+    return found
+
+
+def _left(offsets: Offsets, ends: Offsets) -> dict[tuple[str, int], int]:
+    """The ends of the partitions that have something behind ``offsets``."""
     left: dict[tuple[str, int], int] = {}
     for topic, partitions in offsets.items():
         for number, offset in partitions.items():
@@ -49,13 +76,14 @@ def ids_behind(
                 )
             if end > offset:
                 left[topic, number] = end
-    return _read(cluster, offsets, left, primary) if left else set()
+    return left
 
 
-def _read(
-    cluster: Cluster, offsets: Offsets, left: dict[tuple[str, int], int], primary: Mapping[str, str]
-) -> set[bytes]:
+def _read(cluster: Cluster, offsets: Offsets, ends: Offsets, take: Callable[[Any], None]) -> None:
     from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+    if not (left := _left(offsets, ends)):
+        return
 
     options = {
         **consumer_properties(cluster.config, cluster.events),
@@ -63,7 +91,6 @@ def _read(
         # What was written is there, whether its transaction is at its end or not.
         "isolation.level": "read_uncommitted",
     }
-    found: set[bytes] = set()
     try:
         with closing(Consumer(options)) as consumer:
             consumer.assign([TopicPartition(*where, offsets[where[0]][where[1]]) for where in left])
@@ -90,15 +117,11 @@ def _read(
                                 f"({error.name()}), so that it is not known which events are there"
                             )
                         continue
-                    ident = _ident(message, primary[message.topic()])
-                    if ident is not None:
-                        found.add(ident)
+                    take(message)
                     if where in left and message.offset() + 1 >= left[where]:
                         del left[where]
     except KafkaException as error:
         raise cluster.failure("Cannot read what the topics hold", error) from None
-    _log.info("Kafka: %d events lie behind the position", len(found))
-    return found
 
 
 def _ident(message: Any, field: str) -> bytes | None:

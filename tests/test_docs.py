@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
 from datagen import cli
+from pages import CODE, FENCED, OPTION, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "ingestion-guide.md"
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Not the lines of a diagram (`||--o{`).
-OPTION = re.compile(r"(?<![\w|-])--[a-z][a-z0-9-]*")
-FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
-CODE = re.compile(r"`([^`\n]+)`")
+#: The word of each guide for the default of a flag.
+OFF = {GUIDE: "off", ROOT / "docs" / "ingestion-guide.pt.md": "desligada"}
+DOCUMENTS = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 # Options of other programs, in blocks of commands.
 OTHERS = {
@@ -66,7 +64,8 @@ LOAD = {name: option for name, option in options(COMMANDS["load",]).items() if n
 
 def blocks(text: str) -> Iterator[str]:
     """What is within fences."""
-    yield from FENCED.findall(text)
+    for _, block in FENCED.findall(text):
+        yield block
 
 
 def calls(text: str) -> Iterator[str]:
@@ -103,11 +102,14 @@ def test_the_documents_are_there() -> None:
     names = {path.relative_to(ROOT).as_posix() for path in DOCUMENTS if path.is_file()}
     assert {
         "README.md",
+        "README.pt.md",
         "docs/README.md",
         "docs/data-catalog.md",
         "docs/data-catalog.pt.md",
         "docs/docker.md",
+        "docs/docker.pt.md",
         "docs/ingestion-guide.md",
+        "docs/ingestion-guide.pt.md",
     } <= names
 
 
@@ -130,21 +132,26 @@ def test_every_option_in_the_text_exists(document: str) -> None:
 
 
 def table_rows(text: str) -> dict[str, str]:
-    """The guide's table of options: the cell of the default by option."""
+    """The table of options of a guide: the cell of the default by option."""
     rows = re.findall(r"^\| `(--[a-z-]+)` \|([^|]*)\|", text, re.MULTILINE)
     assert len(rows) == len(dict(rows)), "an option has two rows"
     return {name: cell.strip() for name, cell in rows}
 
 
-def test_the_guides_table_has_exactly_the_options_of_load() -> None:
-    assert list(table_rows(GUIDE.read_text(encoding="utf-8"))) == list(LOAD)
+every_guide = pytest.mark.parametrize("guide", OFF, ids=lambda path: path.name)
 
 
+@every_guide
+def test_the_guides_table_has_exactly_the_options_of_load(guide: Path) -> None:
+    assert list(table_rows(guide.read_text(encoding="utf-8"))) == list(LOAD)
+
+
+@every_guide
 @pytest.mark.parametrize("name", LOAD)
-def test_the_guides_table_has_the_defaults(name: str) -> None:
-    option, cell = LOAD[name], table_rows(GUIDE.read_text(encoding="utf-8"))[name]
+def test_the_guides_table_has_the_defaults(guide: Path, name: str) -> None:
+    option, cell = LOAD[name], table_rows(guide.read_text(encoding="utf-8"))[name]
     if option.is_flag:
-        assert cell == "off"
+        assert cell == OFF[guide]
     elif isinstance(option.default, str | int):
         assert cell.strip("`") == str(option.default)
     else:  # none, or one that depends on other options

@@ -1,4 +1,7 @@
-"""Every block of the README and the guide does what it shows, or is listed with why it cannot here."""
+"""Every block of the README and the guide does what it shows, or is listed with why it cannot here.
+
+Blocks in Portuguese are the same (tests/test_languages.py) and are not executed again.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ import pytest
 from command import DATAGEN, Outcome, environment_of, load, run
 from datagen import Plan
 from datagen.types import catalogue
+from pages import FENCED, ROOT
 from records import TOPICS, end_offsets
 from services.kafka import Listener
 from services.tls import Authority
@@ -30,9 +34,6 @@ if TYPE_CHECKING:
     from own_topics import OwnTopics
     from running import Running
     from services.registry import Registry
-
-ROOT = Path(__file__).parents[1]
-FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(marker)
         if markers and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(WITH_SERVERS))
-        if _shares_with_its_module(item):
+        if _shares_with_its_module(item) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import pytest
 from command import DATAGEN, run, started
 from datagen import Plan
 from datagen.loader import Load
-from datagen.position import moment
+from datagen.position import millis_of, moment
 from datagen.settlement import Delivered
 from datagen.sinks.base import Sink, Stage, streams, tables
 from datagen.sinks.postgres.stage import PostgresTarget
@@ -140,6 +141,37 @@ def test_no_event_is_sent_before_its_slice_is_committed(pg_dsn: str) -> None:
     for last, at in looking.leads:
         assert moment(last) < at
     assert_tables(pg_dsn, PLAN)
+
+
+def test_slices_at_a_rate_have_as_many_events_whatever_their_times(pg_dsn: str) -> None:
+    looking = Looking(pg_dsn)
+    outcome = streamed(PostgresTarget(url=pg_dsn), looking, START, rate=100.0)
+    assert outcome.report.ok
+    assert_tables(pg_dsn, PLAN)
+    ends = sorted({at for _, at in looking.leads})
+    times = sorted(planned(PLAN, since=START).values())
+    counts = [
+        sum(millis_of(since) <= when < millis_of(until) for when in times)
+        for since, until in itertools.pairwise([START, *ends])
+    ]
+    # A second of events, and at most the burst of a few more that are at one time.
+    assert max(counts) < 150
+    assert sum(counts[:-1]) >= 100 * (len(counts) - 1)
+    for last, at in looking.leads:
+        assert moment(last) < at
+
+
+def test_no_slice_begins_that_would_be_sent_after_the_duration(pg_dsn: str) -> None:
+    looking, clock = Looking(pg_dsn), FakeClock()
+    began = clock.now()
+    outcome = streamed(
+        PostgresTarget(url=pg_dsn), looking, START, rate=100.0, duration=5.0, clock=clock
+    )
+    assert outcome.report.ok
+    assert clock.now() - began < 5.6
+    sent = sum(outcome.position.events.values())
+    assert 480 <= sent <= 560
+    assert_tables(pg_dsn, PLAN, outcome.position.time)
 
 
 def test_tables_and_events_agree_where_a_stream_ends(pg_dsn: str) -> None:

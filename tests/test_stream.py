@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from datagen import Plan
+from datagen.ahead import Ahead
 from datagen.errors import OptionError
 from datagen.loader import Load
 from datagen.pace import Delays
@@ -330,6 +332,27 @@ def test_a_window_asked_for_instants_is_the_window() -> None:
         PLAN.window(order="entity").until(PLAN.as_of)
     with pytest.raises(OptionError, match="instant"):
         PLAN.window().until("2026-07-01")
+
+
+def test_events_that_are_made_ahead_are_those_of_the_window() -> None:
+    wanted = [event for batch in PLAN.window(None) for event in events_of(batch)]
+    choose = random.Random(7)
+    for _ in range(5):
+        ahead, found, time = Ahead(PLAN.window(None)), list[tuple[int, str]](), 0
+        time, made = ahead.peek() or 0, 0
+        while (first := ahead.peek()) is not None:
+            assert first == min({*wanted} - {*found})[0]
+            for _ in range(choose.randrange(4)):
+                time += choose.randrange(200_000_000)
+                made += ahead.make(time)
+            while (end := ahead.next_end) is not None and choose.random() < 0.8:
+                found += [event for batch in ahead.until(end) for event in events_of(batch)]
+            if ahead.next_end is None:
+                assert len(found) == made
+                time += choose.randrange(200_000_000)
+                found += [event for batch in ahead.until(time) for event in events_of(batch)]
+                made = len(found)
+        assert sorted(found) == sorted(wanted)
 
 
 def test_tables_at_an_instant_have_what_the_events_before_it_come_to() -> None:

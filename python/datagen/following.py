@@ -77,12 +77,13 @@ class Following:
         """Whether the changes of the next slice are on their way."""
         return self._next is not None
 
+    @property
+    def known_end(self) -> int | None:
+        """Where the next slice ends, if an earlier process has written it: that is a slice of its own."""
+        return min(self._first_end, self._end) if self._first_end > self.begins else None
+
     def ask(self, until: int) -> None:
-        """Begins to write the changes of the next slice, up to an instant."""
-        until = min(until, self._end)
-        if self._first_end > self.until:
-            # What the tables have already is a slice of its own.
-            until = min(self._first_end, self._end)
+        """Begins to write the changes of the next slice, up to an instant: ``known_end`` if there is one."""
         changes = [self._store.add_versions(one) for one in self._changes.until(moment(until))]
         self.rows += sum(map(len, changes))
         if changes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import loader
 from ._core import Batch
+from .ahead import Ahead
 from .errors import ConfigurationError, OptionError
 from .following import Following
 from .pace import Delays, Rate, Speed
@@ -250,13 +251,14 @@ class _Sending:
         self._opening = millis_of(plan.as_of) - plan.days * _DAY
         #: All events before are sent.
         self._time = self._first()
-        self._window = plan.window(
+        window = plan.window(
             None,
             asked.run.from_customer,
             since=moment(self._time),
             until=asked.end,
             batch_rows=_BATCH_ROWS if asked.rate is None else self._at_once(_BATCH_ROWS),
         )
+        self._ahead = Ahead(window)
         self._pace: Speed | Rate | None = None
         self._stride = float(_FIRST_STRIDE)
         self._events = dict.fromkeys(streams(), 0) | dict(before.events if before else {})
@@ -313,11 +315,6 @@ class _Sending:
             self._complete_slices()
         return self._finish()
 
-    def _peek(self) -> int | None:
-        """When the next event happens."""
-        found = self._window.peek()
-        return None if found is None else millis_of(found)
-
     def _total(self) -> int:
         return sum(self._events.values())
 
@@ -342,15 +339,18 @@ class _Sending:
         if self._following is not None and self._pace is not None:
             if self._time >= self._following.until:
                 self._enter_slice(self._following)
-                self._following.ask(self._slice_end(self._following.begins))
+                self._prepare_slice(self._following)
             limit = min(limit, self._following.until)
-        if limit > self._time:
+        if (made := self._ahead.next_end) is not None:
+            self._send(made)
+            self._time = made
+        elif limit > self._time:
             self._adapt(self._send(limit), limit - self._time)
             self._time = limit
         self._look_after()
         if self._pace is None:
             return
-        next_event = self._peek()
+        next_event = self._ahead.peek()
         if next_event is None or next_event >= self._end:
             self._time = self._end
         elif due - self._time <= 0:
@@ -359,7 +359,7 @@ class _Sending:
     def _enter_slice(self, following: Following) -> None:
         """Goes on to the next slice, once its tables are there."""
         if not following.asked:
-            following.ask(self._slice_end(following.begins))
+            following.ask(self._slice_end(following, _SLICE))
         began = self._clock.now()
         while (sink := following.late(_PATIENCE)) is not None:
             self._wait(sink, began)
@@ -367,14 +367,40 @@ class _Sending:
         while (sink := following.late_beside(_PATIENCE)) is not None:
             self._wait(sink, began)
 
-    def _slice_end(self, begins: int) -> int:
-        """About a second of the clock on; more where the stream is behind it."""
+    def _prepare_slice(self, following: Following) -> None:
+        """Has the tables of the next slice written, unless the stream is over before it begins."""
+        seconds = min(_SLICE, self._left() - _SLICE)
+        if seconds > 0 and following.begins < self._end:
+            following.ask(self._slice_end(following, seconds))
+
+    def _left(self) -> float:
+        """Seconds until the stream is at the end of its duration."""
+        if self._asked.duration is None or self._pace is None:
+            return math.inf
+        return self._live_since + self._asked.duration - self._clock.now()
+
+    def _slice_end(self, following: Following, seconds: float) -> int:
+        """Where the next slice ends: so much of the clock on, and more where the stream is behind it.
+
+        At a rate that is a number of events, whatever their times: they are made, to be sent later.
+        """
+        begins, known = following.begins, following.known_end
+        if self._asked.rate is not None:
+            stop = known or self._end
+            end, left = begins, math.inf if known else self._asked.rate * seconds
+            while left > 0 and end < stop:
+                span = min(max(int(self._stride), 1), stop - end)
+                events = self._ahead.make(end + span)
+                self._adapt(events, span)
+                end, left = end + span, left - events
+            return end
+        if known is not None:
+            return known
+        length = self._asked.speed * 1000 * seconds
         if isinstance(self._pace, Speed):
             behind = self._pace.due(self._clock.now()) - begins
-            length = max(self._asked.speed * 1000 * _SLICE, min(behind, self._stride))
-        else:
-            length = self._stride * _SLICE / _TICK
-        return begins + max(int(length), 1)
+            length = max(length, min(behind, self._stride))
+        return min(begins + max(int(length), 1), self._end)
 
     def _complete_slices(self) -> None:
         """Sends what is left of slices whose tables are there, so that tables and topics agree."""
@@ -404,11 +430,16 @@ class _Sending:
         if any(self._sent.values()):
             # The history is sent.
             self._tell()
-        asked, now = self._asked, self._clock.now()
-        self._live_since = now
+        asked = self._asked
+        if asked.rate is not None:
+            self._stride = float(_FIRST_AT_A_RATE)
+        if self._following is not None:
+            # The clock begins once the first events may leave.
+            self._enter_slice(self._following)
+            self._prepare_slice(self._following)
+        self._live_since = now = self._clock.now()
         if asked.rate is not None:
             self._pace = Rate(now, asked.rate)
-            self._stride = float(_FIRST_AT_A_RATE)
         elif asked.behind is not None:
             self._pace = Speed(self._began - asked.behind / asked.speed, self._start, asked.speed)
         else:
@@ -416,14 +447,15 @@ class _Sending:
 
     def _adapt(self, events: int, span: int) -> None:
         """Asks for as much event time next as some thousands of events take."""
-        aim = self._at_once(_AT_ONCE) if isinstance(self._pace, Rate) else _AT_ONCE
+        live = self._time >= self._start
+        aim = self._at_once(_AT_ONCE) if live and self._asked.rate is not None else _AT_ONCE
         stride = span * aim / events if events else math.inf
         self._stride = min(stride, 2.0 * span)
 
     def _send(self, limit: int) -> int:
         """Sends all events before an instant; how many there were."""
         count = 0
-        for batch in self._window.until(moment(limit)):
+        for batch in self._ahead.until(limit):
             self._running.store.add_batch(batch)
             if self._pace is not None:
                 self._delays.add(self._hold_back(batch, self._pace), len(batch))
@@ -514,7 +546,7 @@ class _Sending:
     def _status(self, waiting: str = "") -> Status:
         now, total, instant = self._clock.now(), self._total(), self._time
         seconds = max(now - self._told[0], 1e-6)
-        next_event = self._peek()
+        next_event = self._ahead.peek()
         lag = 0.0
         if self._pace is not None and next_event is not None:
             lag = self._pace.lag(now, next_event)

@@ -194,10 +194,11 @@ class NativeEngine:
             self._forget()
 
     def _forget(self) -> None:
-        if self._producer is not None:
-            self._producer.close()
-        self._producer = None
+        # A signal may come as close() returns: what is asked afterwards must not meet a closed producer.
+        producer, self._producer = self._producer, None
         self._partitions = {}
+        if producer is not None:
+            producer.close()
 
     def _connect(self) -> _core.Producer:
         if self._producer is None:

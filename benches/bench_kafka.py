@@ -18,9 +18,9 @@ import ready
 from harness import TOPICS, Way
 
 from datagen import Plan
-from datagen.loader import PARALLEL_PARTITIONS
 from datagen.presets import BULK, PRESETS, ProducerConfig
 from datagen.sinks.kafka import KafkaSink
+from datagen.types import catalogue
 from services._errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
@@ -215,4 +215,4 @@ def _java_properties(stack: Stack, preset: ProducerConfig, in_flight: int) -> di
 def _topics(stack: Stack) -> None:
     stack.empty()
     with KafkaSink(_config(stack)) as sink:
-        sink.create_topics(PARALLEL_PARTITIONS, 8)
+        sink.create_topics({one.name: one.parallel_partitions for one in catalogue().streams}, 8)

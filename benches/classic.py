@@ -29,7 +29,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from datagen.benchmark._peers import rows_of
 from datagen.presets import ProducerConfig
-from datagen.sinks import _ddl
+from datagen.sinks.postgres import ddl
 from datagen.sinks.postgres.copy_session import COPY_HEADER, COPY_TRAILER
 from datagen.types import Relation, catalogue
 
@@ -189,8 +189,8 @@ def _insert(table: Relation) -> bytes:
     return f"INSERT INTO {table.name} ({columns}) VALUES ({places})".encode()  # noqa: S608
 
 
-def _tables() -> list[_ddl.TableShape]:
-    return [_ddl.shape(relation) for relation in catalogue().tables]
+def _tables() -> list[ddl.TableShape]:
+    return [ddl.shape(relation) for relation in catalogue().tables]
 
 
 def _add_keys(connection: psycopg.Connection[Any]) -> None:

@@ -379,6 +379,24 @@ def test_every_package_of_others_has_its_contract() -> None:
     assert tops - sys.stdlib_module_names == protected
 
 
+def test_benchmarks_fit_what_they_measure() -> None:
+    """Those beside peers are not run by the tests, and would break unseen."""
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "benches",
+        "--collect-only",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    )
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("module", ["datagen", "datagen.cli", "datagen.loader"])
 def test_an_import_loads_no_driver_and_no_sink(module: str) -> None:
     """Options of sinks come without the sinks: 0.07 s of every command, `--help` too."""

@@ -416,8 +416,8 @@ def test_a_signal_while_sending_says_what_arrived(
     services = clean_kafka.options, ("--schema-registry", registry.url)
     more = ("--postgres-url", pg_dsn, "--create-topics", *engine.options)
     options = (*services[0], *services[1], *more)
-    with started(*LOAD, *options, "--customers", 100_000) as process:
-        assert wait_until(lambda: clean_kafka.ends()[TOPICS[0]] > 0, 60)
+    with started(*LOAD, *options, "--customers", 60_000) as process:
+        assert wait_until(lambda: clean_kafka.ends()[TOPICS[0]] > 0, 120)
         outcome = interrupted(process, name)
     told = re.search(
         r"^PostgreSQL: all rows committed\. Kafka: (\d+) of (\d+) planned events acknowledged\.$",

@@ -52,7 +52,8 @@ def main_of_process() -> NoReturn:
         main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
-    atexit._run_exitfuncs()  # noqa: SLF001 - what a process owes: files of others that are removed at the end
+    # What libraries have registered for the end, such as to remove a temporary folder.
+    atexit._run_exitfuncs()  # noqa: SLF001
     for output in (sys.stdout, sys.stderr):
         try:
             output.flush()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def events_of(batch: Batch) -> Iterator[tuple[int, str]]:
     """Time and id of each event."""
     relation = catalogue()[batch.name]
-    times = memoryview(batch.column(relation.time or "")).tolist()
+    times = memoryview(batch.column(relation.time)).tolist()
     idents = (bytes(ident).decode() for ident in batch.text(relation.primary_key))
     return zip(times, idents, strict=True)
 

@@ -233,7 +233,7 @@ def by_key(plan: Plan, name: str) -> dict[bytes, list[bytes]]:
     relation = catalogue()[name]
     found = defaultdict(list)
     for batch in plan.batches(name):
-        keys, idents = batch.text(relation.key or ""), batch.text(relation.primary_key)
+        keys, idents = batch.text(relation.key), batch.text(relation.primary_key)
         for key, ident in zip(keys, idents, strict=True):
             found[key].append(ident)
     return found
@@ -412,7 +412,7 @@ def test_the_native_engine_finds_several_topics_and_names_those_that_are_missing
     cluster = Cluster(config)
     engine = NativeEngine(config, cluster)
     try:
-        Topics(cluster).create(there, 8, None, {})
+        Topics(cluster, ()).create(there, 8, None, {})
         engine.find(there)
         assert engine._producer is not None
         assert engine._producer.partitions([*there], 0) == [2, 4]

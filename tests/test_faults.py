@@ -206,7 +206,7 @@ def partitions_of(bootstrap: str, stream: str = STREAM) -> list[Partition]:
     there: dict[int, list[bytes]] = defaultdict(list)
     relation = catalogue()[stream]
     for batch in PLAN.batches(stream):
-        keys, ids = batch.text(relation.key or ""), batch.text(relation.primary_key)
+        keys, ids = batch.text(relation.key), batch.text(relation.primary_key)
         for key, ident in zip(keys, ids, strict=True):
             sent[partition(key, PARTITIONS)].append(ident)
     for record in read_topics(bootstrap, [stream])[stream]:

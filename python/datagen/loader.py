@@ -407,9 +407,9 @@ class Running:
         return senders
 
     def _load_again(self, sink: Sink) -> None:
-        """Loads tables that others have: their rows have been through the store."""
+        """Loads tables that others have: rows that the store has not kept are made once more, unchecked."""
+        kept = isinstance(self._store, FinancialDataStore)
         for name in filter(sink.relations.__contains__, tables()):
-            kept = isinstance(self._store, FinancialDataStore)
             self._move(name, self._source(name) if kept else _batches(self._window, name), [sink])
             with self.timed(sink.stage):
                 sink.finish(name)

@@ -319,12 +319,7 @@ class _Sending:
         return sum(self._events.values())
 
     def _goes_on(self) -> bool:
-        if self._clock.ended or self._time >= self._end:
-            return False
-        asked = self._asked
-        if asked.duration is None or self._pace is None:
-            return True
-        return self._clock.now() - self._live_since < asked.duration
+        return not self._clock.ended and self._time < self._end and self._left() > 0
 
     def _step(self) -> None:
         """Sends what is due, some of it where it is much, and waits for what comes next."""
@@ -421,10 +416,7 @@ class _Sending:
 
     def _sleep(self, seconds: float) -> None:
         """Until an event is due, and so long that some may leave together; a moment at least."""
-        end = _NAP
-        if self._asked.duration is not None:
-            end = min(end, self._live_since + self._asked.duration - self._clock.now())
-        self._clock.sleep(max(min(max(seconds, _TICK), end), 0.0))
+        self._clock.sleep(max(min(max(seconds, _TICK), _NAP, self._left()), 0.0))
 
     def _go_live(self) -> None:
         if any(self._sent.values()):
@@ -467,7 +459,7 @@ class _Sending:
     def _hold_back(self, batch: Batch, pace: Speed | Rate) -> float:
         """Waits until a batch is due; the seconds by which its first event is late."""
         if isinstance(pace, Speed):
-            first = memoryview(batch.column(catalogue()[batch.name].time or ""))[0]
+            first = memoryview(batch.column(catalogue()[batch.name].time))[0]
             return self._clock.now() - pace.when(first)
         due = pace.next(len(batch))
         while (left := due - self._clock.now()) > 0 and not self._clock.ended:

@@ -44,8 +44,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def main_of_process() -> NoReturn:
     """Runs the command, and ends the process without taking its interpreter apart.
 
-    The traceback of an error holds on to clients, and a thread of a client that calls an interpreter
-    which is half taken apart ends the process by SIGSEGV, in place of the exit code that was meant.
+    The traceback of an error holds on to clients. Their threads would meet an interpreter that is half taken
+    apart: processes were seen to end by SIGSEGV then, in place of the exit code that was meant.
     """
     code = 1
     try:

@@ -1,9 +1,10 @@
 """What a sink is to a load: phases in one order, and stages that say what each of them did.
 
 A load makes its sinks (which checks every option), opens them, has each prepare its tables or topics,
-and begins. Tables are written, finished and committed before the first event is written, by a sink
-that takes both after those that take tables alone; events are committed last. Then each sink verifies what it holds, and is closed. A sink takes tables, streams or
-both, and the load calls it from one thread. A stream has no end while it is written: it is settled now
+and begins. Tables are written, finished and committed before the first event is written; events are
+committed last. Then each sink verifies what it holds, and is closed. A sink takes tables, streams or
+both: one of both gets its tables once those that take tables alone have committed theirs. The load calls
+it from one thread. A stream has no end while it is written: it is settled now
 and then, and a mark says from where on to look for what was written after that. Tables follow a stream:
 their changes come slice by slice, each before the events that make them.
 """

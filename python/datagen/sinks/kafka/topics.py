@@ -66,7 +66,7 @@ class Settings:
 class Topics:
     """The topics of a cluster, by name; those of ``tables`` are compacted, and no others."""
 
-    def __init__(self, cluster: Cluster, tables: Collection[str] = ()) -> None:
+    def __init__(self, cluster: Cluster, tables: Collection[str]) -> None:
         self._cluster = cluster
         self._tables = tables
         self._spans: dict[str, tuple[datetime, datetime]] = {}

@@ -54,6 +54,41 @@ def test_pyarrow_reads_every_value(name: str) -> None:
 
 
 @every_relation
+@pytest.mark.parametrize("order", ["entity", "time"])
+def test_uuids_and_enumerations_as_text(name: str, order: Any) -> None:
+    if not RELATIONS[name].is_stream:
+        order = "entity"
+    expected = pa.table(PLAN.batches(name, order=order))
+    table = pa.table(PLAN.batches(name, order=order, uuids="text", enums="text"))
+    table.validate(full=True)
+    assert table.schema == pa.schema(PLAN.batches(name, uuids="text", enums="text"))
+    for field in RELATIONS[name].fields:
+        found, original = table.column(field.name), expected.column(field.name)
+        if field.type in {"uuid", "enum"}:
+            assert found.type == pa.string()
+            assert found.to_pylist() == [v if v is None else str(v) for v in original.to_pylist()]
+        else:
+            assert found.equals(original)
+    one = next(PLAN.batches(name, order=order, uuids="text"))
+    assert pa.record_batch(one).schema == pa.schema(PLAN.batches(name, uuids="text"))
+
+
+def test_windows_have_texts_too() -> None:
+    window = PLAN.window(uuids="text", enums="text")
+    until = window.until(PLAN.as_of - timedelta(days=30))
+    for batch in (next(iter(until)), next(iter(window))):
+        types = {*pa.record_batch(batch).schema.types}
+        assert pa.uuid() not in types
+        assert not any(map(pa.types.is_dictionary, types))
+
+
+@pytest.mark.parametrize("argument", ["uuids", "enums"])
+def test_another_layout_is_refused(argument: str) -> None:
+    with pytest.raises(OptionError, match=f"{argument}: 'string' is not allowed; use .* or text"):
+        PLAN.batches("customers", **{argument: "string"})  # type: ignore[arg-type]
+
+
+@every_relation
 def test_polars_reads_every_value(name: str) -> None:
     batch = first(name)
     expected = python_rows(batch)

@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 _Order = Literal["entity", "time"]
+_Uuids = Literal["binary", "text"]
+_Enums = Literal["dictionary", "text"]
 
 @final
 class Plan:
@@ -98,6 +100,8 @@ class Plan:
         order: _Order = "entity",
         since: datetime | str | None = None,
         until: datetime | str | None = None,
+        uuids: _Uuids = "binary",
+        enums: _Enums = "dictionary",
     ) -> Batches:
         """The rows of a table or stream that belong to customers ``start`` to ``stop``.
 
@@ -110,6 +114,9 @@ class Plan:
         on. A stream is kept in memory as a state for each account, card or loan, some 180 bytes each.
         Rows of tables have no time: with ``until`` balances, limits and debts are those after all events
         before, not those of the plan's end, and the order and ``since`` raise ``OptionError``.
+
+        ``uuids="text"`` and ``enums="text"`` are for Arrow readers that know neither ``arrow.uuid`` nor
+        dictionaries, such as writers of CSV and Delta tables: these columns are then utf8.
         """
     def window(
         self,
@@ -121,6 +128,8 @@ class Plan:
         until: datetime | str | None = None,
         order: _Order = "time",
         batch_rows: int = 8192,
+        uuids: _Uuids = "binary",
+        enums: _Enums = "dictionary",
     ) -> Window:
         """The events of streams, by default of all, that belong to customers ``start`` to ``stop``.
 
@@ -129,7 +138,7 @@ class Plan:
         hours as have at most 100 000 events of these streams. In ``order="entity"`` one stream comes
         after the other. ``since`` and ``until`` as for ``batches``; windows that follow one another in
         time have each event once. Batches have at most, or in the order of entities about,
-        ``batch_rows`` rows.
+        ``batch_rows`` rows. ``uuids`` and ``enums`` as for ``batches``.
         """
 
 @final
@@ -206,7 +215,8 @@ class Batch:
     """Rows of one table or stream, by column. Immutable; readers share its memory.
 
     In Arrow: uuids are ``arrow.uuid`` over 16 bytes, decimals decimal128, instants
-    timestamp[ms, UTC], enumerations dictionaries of int8 that hold every symbol.
+    timestamp[ms, UTC], enumerations dictionaries of int8 that hold every symbol; uuids and
+    enumerations are utf8 where ``Plan.batches`` was asked for texts.
     """
 
     @staticmethod

@@ -2,7 +2,7 @@
 //!
 //! Integers, dates, instants, uuids, texts and the positions of enumerations leave without a copy:
 //! their buffers keep the batch alive. Decimals are widened to 128 bits, and bools and validity
-//! are packed into bits.
+//! are packed into bits. In a layout with texts, those of uuids and enumerations are written.
 
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
@@ -19,32 +19,64 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use datagen_core::batch::Window;
 use datagen_core::catalog::{self, FieldType, Relation};
 use datagen_core::column::{Batch, Column, Typed};
+use datagen_core::encode;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
+
+use crate::error::one_of;
+
+/// What uuids and enumerations are in Arrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Layout {
+    /// Texts in place of the extension type over 16 bytes.
+    uuids_as_text: bool,
+    /// Texts in place of dictionaries.
+    enums_as_text: bool,
+}
+
+impl Layout {
+    /// The layout that the arguments `uuids` and `enums` ask for.
+    pub fn new(py: Python<'_>, uuids: &str, enums: &str) -> PyResult<Self> {
+        Ok(Self {
+            uuids_as_text: one_of(py, "uuids", uuids, &[("binary", false), ("text", true)])?,
+            enums_as_text: one_of(py, "enums", enums, &[("dictionary", false), ("text", true)])?,
+        })
+    }
+
+    fn as_text(self, ty: FieldType) -> bool {
+        match ty {
+            FieldType::Uuid => self.uuids_as_text,
+            FieldType::Enum(_) => self.enums_as_text,
+            _ => false,
+        }
+    }
+}
 
 /// The schema of a relation, as the capsule that Arrow readers ask for.
 pub fn schema_capsule<'py>(
     py: Python<'py>,
     relation: &Relation,
+    layout: Layout,
 ) -> PyResult<Bound<'py, PyCapsule>> {
-    let exported = FFI_ArrowSchema::try_from(schema(relation)).expect("names without NUL");
+    let exported = FFI_ArrowSchema::try_from(schema(relation, layout)).expect("names without NUL");
     PyCapsule::new_with_value(py, exported, c"arrow_schema")
 }
 
 /// A batch as a struct array.
-pub fn export(batch: &Arc<Batch>) -> FFI_ArrowArray {
-    FFI_ArrowArray::new(&StructArray::from(record_batch(batch)).into_data())
+pub fn export(batch: &Arc<Batch>, layout: Layout) -> FFI_ArrowArray {
+    FFI_ArrowArray::new(&StructArray::from(record_batch(batch, layout)).into_data())
 }
 
 /// Reads the batches that are left, for an Arrow stream.
 pub struct Reader {
     schema: SchemaRef,
+    layout: Layout,
     rest: Arc<Mutex<Window>>,
 }
 
 impl Reader {
-    pub fn new(relation: &Relation, rest: Arc<Mutex<Window>>) -> Self {
-        Self { schema: Arc::new(schema(relation)), rest }
+    pub fn new(relation: &Relation, layout: Layout, rest: Arc<Mutex<Window>>) -> Self {
+        Self { schema: Arc::new(schema(relation, layout)), layout, rest }
     }
 }
 
@@ -53,7 +85,7 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.rest.lock().expect("no batch has failed before").next();
-        next.map(|batch| Ok(record_batch(&Arc::new(batch))))
+        next.map(|batch| Ok(record_batch(&Arc::new(batch), self.layout)))
     }
 }
 
@@ -63,11 +95,14 @@ impl RecordBatchReader for Reader {
     }
 }
 
-fn schema(relation: &Relation) -> Schema {
-    Schema::new(relation.fields.iter().map(field).collect::<Vec<_>>())
+fn schema(relation: &Relation, layout: Layout) -> Schema {
+    Schema::new(relation.fields.iter().map(|one| field(one, layout)).collect::<Vec<_>>())
 }
 
-fn field(field: &catalog::Field) -> Field {
+fn field(field: &catalog::Field, layout: Layout) -> Field {
+    if layout.as_text(field.ty) {
+        return Field::new(field.name, DataType::Utf8, field.nullable);
+    }
     let arrow = Field::new(field.name, data_type(field.ty), field.nullable);
     if field.ty != FieldType::Uuid {
         return arrow;
@@ -93,11 +128,29 @@ fn data_type(ty: FieldType) -> DataType {
     }
 }
 
-fn record_batch(batch: &Arc<Batch>) -> RecordBatch {
+fn record_batch(batch: &Arc<Batch>, layout: Layout) -> RecordBatch {
     let relation = batch.relation();
     let columns = relation.fields.iter().zip(batch.columns());
-    let arrays = columns.map(|(field, column)| array(batch, column, field.ty)).collect();
-    RecordBatch::try_new(Arc::new(schema(relation)), arrays).expect("columns of the catalogue")
+    let arrays = columns
+        .map(|(field, column)| match layout.as_text(field.ty) {
+            true => texts(column, field),
+            false => array(batch, column, field.ty),
+        })
+        .collect();
+    let schema = Arc::new(schema(relation, layout));
+    RecordBatch::try_new(schema, arrays).expect("columns of the catalogue")
+}
+
+/// The texts of a uuid or an enumeration.
+fn texts(column: &Column, field: &catalog::Field) -> ArrayRef {
+    let texts = encode::text(column, field).expect("a type that has a text");
+    let offsets: ScalarBuffer<i32> = texts.offsets.iter().map(|&offset| offset as i32).collect();
+    let nulls = column.validity.as_deref().map(NullBuffer::from);
+    // SAFETY: texts are ASCII, and their offsets grow from 0 to the end; a batch has at most 2^20 rows
+    // of 36 bytes.
+    Arc::new(unsafe {
+        StringArray::new_unchecked(OffsetBuffer::new(offsets), texts.bytes.into(), nulls)
+    })
 }
 
 fn array(batch: &Arc<Batch>, column: &Column, ty: FieldType) -> ArrayRef {

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
-use crate::arrow::{self, Reader};
+use crate::arrow::{self, Layout, Reader};
 use crate::border::{Number, detached, position};
 use crate::buffer::{PyColumn, PyEncodedRows, is_numeric};
 use crate::error::{field_position, option_error, relation};
@@ -22,6 +22,7 @@ use crate::{rows, values};
 #[pyclass(frozen, name = "Batches", module = "datagen._core")]
 pub struct PyBatches {
     relation: &'static Relation,
+    layout: Layout,
     /// Shared with the Arrow stream handed out.
     rest: Arc<Mutex<Window>>,
     /// The lock is held for a moment, with the GIL.
@@ -38,9 +39,9 @@ enum Usage {
 }
 
 impl PyBatches {
-    pub fn new(relation: &'static Relation, batches: Window) -> Self {
+    pub fn new(relation: &'static Relation, layout: Layout, batches: Window) -> Self {
         let usage = Mutex::new(Usage::Unused);
-        Self { relation, rest: Arc::new(Mutex::new(batches)), usage }
+        Self { relation, layout, rest: Arc::new(Mutex::new(batches)), usage }
     }
 
     fn usage(&self) -> MutexGuard<'_, Usage> {
@@ -87,11 +88,11 @@ impl PyBatches {
         if next.is_none() {
             *self.usage() = Usage::IteratedToTheEnd;
         }
-        Ok(next.map(PyBatch::from))
+        Ok(next.map(|batch| PyBatch::new(batch, self.layout)))
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        arrow::schema_capsule(py, self.relation)
+        arrow::schema_capsule(py, self.relation, self.layout)
     }
 
     #[pyo3(signature = (requested_schema = None))]
@@ -107,7 +108,7 @@ impl PyBatches {
             *self.usage() = before;
             return Err(self.used(before));
         }
-        let reader = Reader::new(self.relation, Arc::clone(&self.rest));
+        let reader = Reader::new(self.relation, self.layout, Arc::clone(&self.rest));
         let stream = FFI_ArrowArrayStream::new(Box::new(reader));
         PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
     }
@@ -120,13 +121,8 @@ impl PyBatches {
 /// Iterates batches of several streams.
 #[pyclass(frozen, name = "Window", module = "datagen._core")]
 pub struct PyWindow {
+    layout: Layout,
     rest: Mutex<Window>,
-}
-
-impl From<Window> for PyWindow {
-    fn from(window: Window) -> Self {
-        Self { rest: Mutex::new(window) }
-    }
 }
 
 #[pymethods]
@@ -136,7 +132,7 @@ impl PyWindow {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
-        Ok(next(py, &self.rest)?.map(PyBatch::from))
+        Ok(next(py, &self.rest)?.map(|batch| PyBatch::new(batch, self.layout)))
     }
 
     /// The events before an instant that have not come yet.
@@ -156,6 +152,10 @@ impl PyWindow {
 }
 
 impl PyWindow {
+    pub const fn new(layout: Layout, window: Window) -> Self {
+        Self { layout, rest: Mutex::new(window) }
+    }
+
     fn rest(&self) -> MutexGuard<'_, Window> {
         self.rest.lock().expect("no batch has failed before")
     }
@@ -233,19 +233,21 @@ impl PyUntil {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
-        let batch = match &self.rest {
+        let (batch, layout) = match &self.rest {
             Rest::Events(window) => {
                 let window = window.get();
                 while detached(py, || Ok(window.rest().prepare_some()))? {}
-                window.in_time(py, |events| events.next_before(self.limit))?
+                let batch = window.in_time(py, |events| events.next_before(self.limit))?;
+                (batch, window.layout)
             }
             Rest::Changes(changes) => {
                 let changes = changes.get();
                 changes.prepare(py)?;
-                detached(py, || Ok(changes.rest().next_before(self.limit)))?
+                let batch = detached(py, || Ok(changes.rest().next_before(self.limit)))?;
+                (batch, Layout::default())
             }
         };
-        Ok(batch.map(PyBatch::from))
+        Ok(batch.map(|batch| PyBatch::new(batch, layout)))
     }
 }
 
@@ -301,15 +303,21 @@ impl PyTimeOrder {
 #[pyclass(frozen, name = "Batch", module = "datagen._core")]
 pub struct PyBatch {
     batch: Arc<Batch>,
+    /// What Arrow readers get.
+    layout: Layout,
 }
 
 impl From<Batch> for PyBatch {
     fn from(batch: Batch) -> Self {
-        Self { batch: Arc::new(batch) }
+        Self::new(batch, Layout::default())
     }
 }
 
 impl PyBatch {
+    fn new(batch: Batch, layout: Layout) -> Self {
+        Self { batch: Arc::new(batch), layout }
+    }
+
     pub fn get(&self) -> &Batch {
         &self.batch
     }
@@ -398,7 +406,7 @@ impl PyBatch {
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        arrow::schema_capsule(py, self.batch.relation())
+        arrow::schema_capsule(py, self.batch.relation(), self.layout)
     }
 
     #[pyo3(signature = (requested_schema = None))]
@@ -408,9 +416,9 @@ impl PyBatch {
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         let _ = requested_schema;
-        let array = detached(py, || Ok(arrow::export(&self.batch)))?;
+        let array = detached(py, || Ok(arrow::export(&self.batch, self.layout)))?;
         let array = PyCapsule::new_with_value(py, array, c"arrow_array")?;
-        Ok((arrow::schema_capsule(py, self.batch.relation())?, array))
+        Ok((arrow::schema_capsule(py, self.batch.relation(), self.layout)?, array))
     }
 
     fn __repr__(&self) -> String {

@@ -12,6 +12,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyDict, PyString, PyTuple};
 
+use crate::arrow::Layout;
 use crate::batch::{PyBatches, PyChanges, PyWindow};
 use crate::border::{Number, detached};
 use crate::error::{choice, from_core, one_of, option_error, relation};
@@ -133,10 +134,10 @@ impl PyPlan {
     #[pyo3(
         signature = (
             name, start = Number::new(0), stop = None, *, batch_rows = Number::new(16384),
-            order = "entity", since = None, until = None,
+            order = "entity", since = None, until = None, uuids = "binary", enums = "dictionary",
         ),
         text_signature = "($self, name, start=0, stop=None, *, batch_rows=16384, order='entity', \
-since=None, until=None)"
+since=None, until=None, uuids='binary', enums='dictionary')"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     #[allow(clippy::too_many_arguments, reason = "most are given by keyword")]
@@ -150,22 +151,25 @@ since=None, until=None)"
         order: &str,
         since: Option<&Bound<'_, PyAny>>,
         until: Option<&Bound<'_, PyAny>>,
+        uuids: &str,
+        enums: &str,
     ) -> PyResult<PyBatches> {
         let relation = relation(py, name)?;
+        let layout = Layout::new(py, uuids, enums)?;
         let customers = self.range(py, &start, stop.as_ref())?;
         let span = span(since, until)?;
         let window = self.open(py, &[relation], customers, span, order, &batch_rows)?;
-        Ok(PyBatches::new(relation, window))
+        Ok(PyBatches::new(relation, layout, window))
     }
 
     /// The events of streams, by default of all, that belong to customers ``start`` to ``stop``.
     #[pyo3(
         signature = (
             streams = None, start = Number::new(0), stop = None, *, since = None, until = None,
-            order = "time", batch_rows = Number::new(8192),
+            order = "time", batch_rows = Number::new(8192), uuids = "binary", enums = "dictionary",
         ),
         text_signature = "($self, streams=None, start=0, stop=None, *, since=None, until=None, \
-order='time', batch_rows=8192)"
+order='time', batch_rows=8192, uuids='binary', enums='dictionary')"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     #[allow(clippy::too_many_arguments, reason = "most are given by keyword")]
@@ -179,7 +183,10 @@ order='time', batch_rows=8192)"
         until: Option<&Bound<'_, PyAny>>,
         order: &str,
         batch_rows: Number,
+        uuids: &str,
+        enums: &str,
     ) -> PyResult<PyWindow> {
+        let layout = Layout::new(py, uuids, enums)?;
         let names = || choice(STREAMS.iter().map(|stream| stream.name));
         let mut wanted = vec![false; STREAMS.len()];
         for name in streams.iter().flatten() {
@@ -193,7 +200,8 @@ order='time', batch_rows=8192)"
             .collect();
         let customers = self.range(py, &start, stop.as_ref())?;
         let span = span(since, until)?;
-        Ok(self.open(py, &relations, customers, span, order, &batch_rows)?.into())
+        let window = self.open(py, &relations, customers, span, order, &batch_rows)?;
+        Ok(PyWindow::new(layout, window))
     }
 
     /// The rows of tables that belong to customers ``start`` to ``stop`` and are born or change from ``since`` on.

@@ -147,7 +147,7 @@ def test_a_batch_refuses() -> None:
         batch.column("color")
     with pytest.raises(OptionError, match=r"^name: 'balance' .*use account_id, customer_id, "):
         batch.text("balance")
-    with pytest.raises(OptionError, match=r"^format: 'xml' .*use avro, json or pgcopy$"):
+    with pytest.raises(OptionError, match=r"^format: 'xml' .*use avro, json, jsonl or pgcopy$"):
         batch.encode("xml")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"^schema_id: -1 .*use 0 to 4294967295$"):
         batch.encode("avro", schema_id=-1)

@@ -238,6 +238,8 @@ class Batch:
     @property
     def column_names(self) -> list[str]: ...
     def __len__(self) -> int: ...
+    def with_layout(self, *, uuids: _Uuids = "binary", enums: _Enums = "dictionary") -> Batch:
+        """The same rows, without a copy, with another layout for Arrow readers: see ``Plan.batches``."""
     def column(self, name: str) -> Column:
         """The values of a numeric column, without a copy: ``numpy.asarray(batch.column("amount"))``.
 
@@ -251,9 +253,11 @@ class Batch:
         A negative index counts from the end.
         """
     def encode(
-        self, format: Literal["avro", "json", "pgcopy"], *, schema_id: int | None = None
+        self, format: Literal["avro", "json", "jsonl", "pgcopy"], *, schema_id: int | None = None
     ) -> EncodedRows:
         """One encoded row each: Avro binary, a JSON object, or a tuple of PostgreSQL's binary COPY.
+
+        ``jsonl`` is a JSON object with its line end, so that the buffer is a file of JSON lines.
 
         With ``schema_id`` (Avro only) each row starts with Confluent's frame: 0, then the id as four
         bytes. The bytes of a COPY stream are ``pgcopy``'s data between its header and trailer.
@@ -329,13 +333,15 @@ class KeyStore:
         """
     def add_versions(self, batch: Batch) -> None:
         """The same, where a primary key that is there already is a later version of its row."""
+    def check_batch(self, batch: Batch) -> None:
+        """Checks the foreign keys of all rows of a batch, as ``add_batch`` does, and takes nothing."""
     def parents(self, name: str) -> list[KeySet]:
         """The ids that the rows of a table or stream may point at, for each of its foreign keys.
 
         They grow with the store. Raises ``OptionError`` for a name that the catalogue lacks.
         """
     def count(self, name: str, rows: int) -> None:
-        """Counts rows that were checked against ``parents`` elsewhere."""
+        """Counts rows that were checked elsewhere: by ``check_batch``, or against ``parents``."""
 
 class ProducerError(Exception):
     """The producer failed: ``args`` is the number of librdkafka's for it, and what happened."""

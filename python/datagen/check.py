@@ -61,12 +61,20 @@ class MasterDataStore:
         self._keys.add_versions(batch)
         return batch
 
+    def check_batch(self, batch: Batch) -> Batch:
+        """Checks the foreign keys of all rows of a batch and takes nothing; returns the batch.
+
+        May be called by any thread. Raises ``ReferentialIntegrityError`` as ``add_batch`` does.
+        """
+        self._keys.check_batch(batch)
+        return batch
+
     def parents(self, name: str) -> list[KeySet]:
         """The ids that the rows of a table or stream may point at, for each of its foreign keys."""
         return self._keys.parents(name)
 
     def count(self, name: str, rows: int) -> None:
-        """Counts rows that were checked against ``parents`` elsewhere."""
+        """Counts rows that were checked elsewhere: by ``check_batch``, or against ``parents``."""
         self._keys.count(name, rows)
 
     def add_customer(self, row: Mapping[str, Any]) -> None:

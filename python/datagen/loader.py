@@ -21,6 +21,7 @@ from .check import FinancialDataStore, MasterDataStore, memory_in_time, memory_n
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
 from .settlement import Settlement, attach
 from .sinks.base import Order, Part, Stage, StageReport, Window, streams, tables
+from .types import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,6 +104,15 @@ class Load:
     def takes(self, name: str) -> bool:
         """Whether a sink takes the rows of a table or stream."""
         return any(name in target.relations for target in self.targets.values())
+
+    def needs(self, name: str) -> bool:
+        """Whether rows of a table are made: a sink takes them, or rows that refer to them are made."""
+        referring = (
+            one for one in catalogue() if any(key.table == name for key in one.foreign_keys)
+        )
+        return self.takes(name) or any(
+            self.takes(one.name) if one.is_stream else self.needs(one.name) for one in referring
+        )
 
 
 @dataclass(frozen=True)
@@ -200,6 +210,7 @@ def carry_out(
                 workers,
                 run.order,
                 store.parents,
+                store.check_batch,
                 open_ended=tables_at is not None,
                 # Where nothing follows, the keys of all rows are known from the beginning.
                 tables_at=tables_at if taken else None,
@@ -207,7 +218,8 @@ def carry_out(
             )
             master = None
             if run.fast:
-                master = _Master(window, store, taken=taken and not tables_there)
+                needed = [*filter(run.needs, tables())]
+                master = _Master(window, store, needed, taken=taken and not tables_there)
                 stack.enter_context(master.prefetch)
                 if prefetch:
                     master.prefetch.start()
@@ -286,19 +298,22 @@ def _open(stack: ExitStack, sinks: Sequence[Sink]) -> None:
 
 
 class _Master:
-    """The rows of all tables, made and checked on a thread of its own, before a sink asks for them.
+    """The rows of the named tables, made and checked on a thread of its own, before a sink asks for them.
 
     Where a sink takes them, they come as batches, and the thread waits once a number of them is made;
     else only their numbers come, and the thread does not wait. The store has the keys of a table once
     all that comes of it has, and ``seconds`` the time that the thread worked on it.
     """
 
-    def __init__(self, window: Window, store: MasterDataStore, *, taken: bool) -> None:
+    def __init__(
+        self, window: Window, store: MasterDataStore, names: Sequence[str], *, taken: bool
+    ) -> None:
         self.seconds: dict[str, float] = {}
-        made = self._made(window, store)
+        made = self._made(window, store, names)
         self.prefetch = (
             Prefetch[Any](made, _PREFETCHED) if taken else Prefetch[Any](map(_rows, made), None)
         )
+        self._counted = not taken
         self._taken = iter(self.prefetch)
 
     def batches(self) -> Iterator[Batch]:
@@ -306,12 +321,15 @@ class _Master:
         return iter(self._taken.__next__, None)
 
     def rows(self) -> Iterator[int]:
-        """The number of rows of each batch of the next table, where no sink does."""
-        return iter(self._taken.__next__, None)
+        """The number of rows of each batch of the next table, where no sink takes it."""
+        rest = iter(self._taken.__next__, None)
+        return rest if self._counted else map(len, rest)
 
-    def _made(self, window: Window, store: MasterDataStore) -> Iterator[Batch | None]:
+    def _made(
+        self, window: Window, store: MasterDataStore, names: Sequence[str]
+    ) -> Iterator[Batch | None]:
         """Batches, and None after those of each table."""
-        for table in tables():
+        for table in names:
             began = time.thread_time()
             for batch in _batches(window, table):
                 yield store.add_batch(batch)
@@ -455,7 +473,7 @@ class Running:
             if takers:
                 rows = self._master.batches() if self._master else self._source(name)
                 self._move(name, rows, takers)
-            elif self._master is not None:
+            elif self._master is not None and self._run.needs(name):
                 # Events are checked against master rows, so these are made and checked all the same.
                 self._skip(name, self._master)
             for sink in takers:

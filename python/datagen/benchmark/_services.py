@@ -69,7 +69,13 @@ class _Stopwatch:
 def check_options(load: loader.Load) -> None:
     """Raises for what no connection could mend, before the first one."""
     window = Window(
-        load.plan, load.from_customer, load.fast, load.workers, load.order, lambda _: []
+        load.plan,
+        load.from_customer,
+        load.fast,
+        load.workers,
+        load.order,
+        parents=lambda _: [],
+        check=lambda batch: batch,
     )
     for target in load.targets.values():
         target.sink(window)

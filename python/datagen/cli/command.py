@@ -19,6 +19,7 @@ from ..errors import OptionError
 from . import signals
 from .benchmarking import benchmark
 from .endings import explain
+from .filing import files
 from .loading import load, load_parallel
 from .reporting import report
 from .sandbox import local
@@ -108,5 +109,5 @@ def group() -> None:
     """
 
 
-for _command in (load, load_parallel, stream, benchmark, report, local):
+for _command in (load, load_parallel, stream, files, benchmark, report, local):
     group.add_command(_command)

@@ -24,12 +24,52 @@ if TYPE_CHECKING:
 __all__ = [
     "check_target",
     "grouped",
+    "json_option",
     "load_options",
     "on_local_stack",
     "option_groups",
     "options_named",
+    "plan_from",
+    "plan_options",
     "run_from",
+    "workers_option",
 ]
+
+
+def plan_options(*, customers: int) -> list[Option]:
+    """What is made: the plan, and where it begins."""
+    return [
+        Option(
+            "--customers",
+            type=int,
+            default=customers,
+            show_default=True,
+            help="Customers to load.",
+        ),
+        Option("--seed", type=int, default=42, show_default=True, help="Seed of every value."),
+        Option(
+            "--from-customer",
+            type=int,
+            metavar="N",
+            default=0,
+            show_default=True,
+            help="The first customer to load. A bank grows by ranges of one seed: "
+            "--from-customer 1000 goes on behind 1000 customers.",
+        ),
+        Option(
+            "--as-of",
+            default="2026-07-01T00:00:00Z",
+            show_default=True,
+            help="Where the history ends.",
+        ),
+        Option(
+            "--days",
+            type=int,
+            default=90,
+            show_default=True,
+            help="Days of history; volumes grow with them.",
+        ),
+    ]
 
 
 def option_groups(
@@ -39,41 +79,7 @@ def option_groups(
 
     ``history`` are options that replace those of the same name.
     """
-    groups: dict[str, list[Option]] = {
-        "What": [
-            Option(
-                "--customers",
-                type=int,
-                default=customers,
-                show_default=True,
-                help="Customers to load.",
-            ),
-            Option("--seed", type=int, default=42, show_default=True, help="Seed of every value."),
-            Option(
-                "--from-customer",
-                type=int,
-                metavar="N",
-                default=0,
-                show_default=True,
-                help="The first customer to load. A bank grows by ranges of one seed: "
-                "--from-customer 1000 goes on behind 1000 customers.",
-            ),
-            Option(
-                "--as-of",
-                default="2026-07-01T00:00:00Z",
-                show_default=True,
-                help="Where the history ends.",
-            ),
-            Option(
-                "--days",
-                type=int,
-                default=90,
-                show_default=True,
-                help="Days of history; volumes grow with them.",
-            ),
-        ],
-        "Where to": [],
-    }
+    groups: dict[str, list[Option]] = {"What": plan_options(customers=customers), "Where to": []}
     for name in SINKS:
         for title, options in options_of(name).groups(parallel=parallel).items():
             groups.setdefault(title, []).extend(options)
@@ -85,6 +91,25 @@ def option_groups(
     others = {option.name: option for option in history}
     groups["What"] = [others.get(option.name, option) for option in groups["What"]]
     return groups
+
+
+def workers_option() -> Option:
+    return Option(
+        "--workers",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Threads that make events; 0 is one a core. The values do not depend on it.",
+    )
+
+
+def json_option() -> Option:
+    return Option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print the result as one JSON object; all else goes to stderr.",
+    )
 
 
 def grouped(groups: Mapping[str, Sequence[Option]]) -> list[click.Parameter]:
@@ -100,25 +125,14 @@ def grouped(groups: Mapping[str, Sequence[Option]]) -> list[click.Parameter]:
 def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
     """The options of a command that loads, in groups."""
     groups = option_groups(customers=customers, parallel=parallel)
-    workers = Option(
-        "--workers",
-        type=int,
-        default=0,
-        show_default=True,
-        help="Threads that make events; 0 is one a core. The values do not depend on it.",
-    )
+    workers = workers_option()
     fast = Option(
         "--fast",
         is_flag=True,
         help="Keep no events in memory and use the preset BULK "
         f"(by itself from {loader.FAST_CUSTOMERS} customers on).",
     )
-    as_json = Option(
-        "--json",
-        "as_json",
-        is_flag=True,
-        help="Print the result as one JSON object; all else goes to stderr.",
-    )
+    as_json = json_option()
     order = Option(
         "--order",
         type=click.Choice(get_args(Order)),
@@ -154,7 +168,7 @@ def run_from(
     parallel: bool = False,
 ) -> loader.Load:
     """The load that options ask for."""
-    plan = _plan(options)
+    plan = plan_from(options)
     found = {
         name: options_of(name).target(context, options, fast=fast, parallel=parallel)
         for name in SINKS
@@ -189,7 +203,7 @@ def on_local_stack(
     return replace(run, targets=targets)
 
 
-def _plan(options: Mapping[str, Any]) -> Plan:
+def plan_from(options: Mapping[str, Any]) -> Plan:
     """The plan with every customer up to the last that is loaded."""
     settings = {"as_of": options["as_of"], "days": options["days"]}
     plan = Plan(options["seed"], options["customers"], **settings)

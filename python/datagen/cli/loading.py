@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -18,9 +19,11 @@ from .endings import exit_code, text_of
 from .load_options import load_options, on_local_stack, options_named, run_from
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..settlement import Settlement
 
-__all__ = ["PARALLEL", "as_in_load", "judge", "load", "load_parallel"]
+__all__ = ["PARALLEL", "as_in_load", "asked", "ending", "judge", "load", "load_parallel"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,9 +64,16 @@ def load_parallel(context: click.Context, /, **options: Any) -> None:
 
 def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> None:
     console = Console(as_json=options["as_json"])
+    with ending(console, as_json=options["as_json"]) as said:
+        _load_and_judge(context, options, console, said, **more)
+
+
+@contextmanager
+def ending(console: Console, *, as_json: bool) -> Iterator[dict[str, Any]]:
+    """Says how a run ended; what the block puts into the dict is in the result as JSON too."""
     said: dict[str, Any] = {}
     try:
-        _load_and_judge(context, options, console, said, **more)
+        yield said
     except BaseException as error:
         signals.last_words()
         settlement = settlement_of(error)
@@ -74,7 +84,7 @@ def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> 
         raise
     finally:
         console.close()
-        if options["as_json"]:
+        if as_json:
             console.result({"exit_code": 0, "error": None, **said})
 
 
@@ -97,7 +107,7 @@ def _load_and_judge(
         if warning := options_of(name).warning(options):
             _log.warning("%s", warning)
     console.head(run)
-    said.update(_as_json(run))
+    said.update(asked(run))
     with options_named():  # the sinks check theirs as they are made
         report = loader.load(run, console)
     said.update(_settled(report.settlement), **report.as_json(_unused_facts(run)))
@@ -140,8 +150,8 @@ def _unused_facts(run: loader.Load) -> dict[str, Any]:
     return {fact: value for name in unused for fact, value in options_of(name).facts.items()}
 
 
-def _as_json(run: loader.Load) -> dict[str, Any]:
-    """What was asked for."""
+def asked(run: loader.Load) -> dict[str, Any]:
+    """What was asked for, as values that JSON has."""
     plan = run.plan
     return {
         "seed": plan.seed,

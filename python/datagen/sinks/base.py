@@ -131,7 +131,8 @@ class Window:
     """The rows that a run loads: those of a plan from one customer on.
 
     With ``fast`` events are not kept once they are sent; ``workers`` threads may make them, in this
-    ``order``. ``parents`` gives, for a table or stream, the key set of each of its foreign keys.
+    ``order``. ``parents`` gives, for a table or stream, the key set of each of its foreign keys, and
+    ``check`` checks the foreign keys of a batch against these, on any thread.
     """
 
     plan: Plan
@@ -140,6 +141,7 @@ class Window:
     workers: int
     order: Order
     parents: Callable[[str], list[KeySet]]
+    check: Callable[[Batch], Batch]
     #: Only a part of the streams is sent, as much as is written.
     open_ended: bool = False
     #: Rows of tables are those of this instant, not of the plan's end.

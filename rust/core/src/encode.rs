@@ -28,6 +28,8 @@ pub enum Format {
     },
     /// A compact JSON object, without a line end.
     Json,
+    /// The same with a line end.
+    JsonLines,
     /// A tuple of binary COPY, to be sent between [`pgcopy::HEADER`] and [`pgcopy::TRAILER`].
     PgCopy,
 }
@@ -65,7 +67,8 @@ pub fn encode(batch: &Batch, format: Format) -> Encoded {
         fields.iter().zip(batch.columns()).map(|(f, c)| Cells::new(c, f)).collect();
     match format {
         Format::Avro { schema_id } => avro::encode(&columns, batch.rows(), schema_id),
-        Format::Json => json::encode(&columns, batch.rows()),
+        Format::Json => json::encode(&columns, batch.rows(), []),
+        Format::JsonLines => json::encode(&columns, batch.rows(), *b"\n"),
         Format::PgCopy => pgcopy::encode(&columns, batch.rows()),
     }
 }

@@ -132,9 +132,12 @@ fn record_batch(batch: &Arc<Batch>, layout: Layout) -> RecordBatch {
     let relation = batch.relation();
     let columns = relation.fields.iter().zip(batch.columns());
     let arrays = columns
-        .map(|(field, column)| match layout.as_text(field.ty) {
-            true => texts(column, field),
-            false => array(batch, column, field.ty),
+        .map(|(field, column)| {
+            if layout.as_text(field.ty) {
+                texts(column, field)
+            } else {
+                array(batch, column, field.ty)
+            }
         })
         .collect();
     let schema = Arc::new(schema(relation, layout));

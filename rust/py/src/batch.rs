@@ -356,6 +356,13 @@ impl PyBatch {
         self.batch.rows()
     }
 
+    /// The same rows with another layout for Arrow readers.
+    #[pyo3(signature = (*, uuids = "binary", enums = "dictionary"))]
+    fn with_layout(&self, py: Python<'_>, uuids: &str, enums: &str) -> PyResult<Self> {
+        let layout = Layout::new(py, uuids, enums)?;
+        Ok(Self { batch: Arc::clone(&self.batch), layout })
+    }
+
     /// The values of a numeric column, without a copy.
     fn column(&self, py: Python<'_>, name: &str) -> PyResult<PyColumn> {
         let position = field_position(py, self.batch.relation(), "name", name, is_numeric)?;
@@ -388,8 +395,9 @@ impl PyBatch {
         let format = match format {
             "avro" => Format::Avro { schema_id },
             "json" => Format::Json,
+            "jsonl" => Format::JsonLines,
             "pgcopy" => Format::PgCopy,
-            _ => return Err(option_error(py, "format", format, "avro, json or pgcopy")),
+            _ => return Err(option_error(py, "format", format, "avro, json, jsonl or pgcopy")),
         };
         let encoded = detached(py, || Ok(encode::encode(&self.batch, format)))?;
         Ok(encoded.into())

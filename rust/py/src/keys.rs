@@ -142,7 +142,14 @@ impl PyKeyStore {
         Ok(parents.keys().iter().cloned().map(PyKeySet::from).collect())
     }
 
-    /// Counts rows that were checked against ``parents`` elsewhere.
+    /// Checks the foreign keys of all rows of a batch, and takes nothing.
+    fn check_batch(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<()> {
+        let batch = batch.get().get();
+        let parents = self.store.parents(batch.relation());
+        detached(py, || Ok(parents.check(batch)))?.map_err(|violation| violated(py, &violation))
+    }
+
+    /// Counts rows that were checked elsewhere.
     fn count(&self, py: Python<'_>, name: &str, rows: u64) -> PyResult<()> {
         self.store.count(relation(py, name)?, rows);
         Ok(())

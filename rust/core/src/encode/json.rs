@@ -4,13 +4,14 @@ use super::text::{self, DATE_LEN, DECIMAL_LEN, INSTANT_LEN, UUID_LEN};
 use super::{Cells, Encoded, Row, Rows, longest, put_text};
 use crate::column::{Texts, Typed};
 
-pub(super) fn encode(columns: &[Cells], rows: usize) -> Encoded {
+/// `end` follows each object.
+pub(super) fn encode<const N: usize>(columns: &[Cells], rows: usize, end: [u8; N]) -> Encoded {
     // Hardly any text has a character to be escaped, so a column that has is rewritten first.
     let escaped: Vec<Option<Texts>> = columns.iter().map(escape).collect();
     let columns: Vec<Cells> = columns.iter().zip(&escaped).map(plain).collect();
     let keys: Vec<Key> = columns.iter().enumerate().map(|(i, c)| Key::new(c, i == 0)).collect();
 
-    let per_row = 1 + keys.iter().map(|k| k.missing.len()).sum::<usize>();
+    let per_row = 1 + N + keys.iter().map(|k| k.missing.len()).sum::<usize>();
     let mut out = Rows::new(rows, &columns, per_row, width);
     for row in 0..rows {
         out.push(|out| {
@@ -23,6 +24,7 @@ pub(super) fn encode(columns: &[Cells], rows: usize) -> Encoded {
                 }
             }
             out.put([b'}']);
+            out.put(end);
         });
     }
     out.finish()

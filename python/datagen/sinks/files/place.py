@@ -1,0 +1,281 @@
+"""A folder on a disk or in an object store, where files get their names once all are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import re
+import secrets
+from abc import abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..._secrets import Secrets
+from ...errors import (
+    ConfigurationError,
+    DatagenError,
+    OptionError,
+    RejectedError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+__all__ = ["Descriptor", "Output", "Place", "Whole", "check_location", "shown"]
+
+#: What pyarrow has file systems for.
+_SCHEMES: Final = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+#: Bytes that go to an object store at once.
+_BUFFER: Final = 1 << 20
+
+#: Variables that object stores take secrets from.
+_SECRET: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_KEY")
+
+#: What object stores say of a caller who may not, and of a bucket that is not there.
+_REFUSED: Final = re.compile(
+    r"access.?denied|forbidden|invalid.?access.?key|signature.?does.?not.?match|no.?such.?bucket"
+    r"|unauthorized|authorization|expired.?token|credentials|bucket.{0,40}not.{0,5}exist|HTTP status 40[0134]",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A file that is written: its path in the folder, its bytes, and their SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def check_location(location: str) -> None:
+    """Raises ``OptionError`` for a location that no file system is known for."""
+    scheme = _URL.match(location)
+    if not location.strip() or (scheme is not None and scheme[1].lower() not in _SCHEMES):
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise OptionError("output", shown(location), f"a folder, or a URL of {known}")
+
+
+def shown(location: str) -> str:
+    """A location without what it may hold of secrets."""
+    return _without_secrets(location.partition("?")[0]) if "://" in location else location
+
+
+class Place:
+    """The folder of a run. What is being written lies in a folder of its own, beside the names to come.
+
+    Raises, in each method, ``ConfigurationError`` where the folder or store refuses, ``RejectedError`` where it
+    is full, and ``UnreachableError`` where a store does not answer.
+    """
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self.name = shown(location).rstrip("/") or "/"
+        self._unfinished = f".datagen-{secrets.token_hex(8)}"
+        self._begun = False
+        with self._named():
+            self._files, self._root = _file_system(location)
+            self._disk = self._files.type_name == "local"
+            if self._files.get_file_info(self._root).type.name == "File":
+                raise ConfigurationError(f"{self.name} is a file; name a folder")
+            bucket = self._root.partition("/")[0]
+            if not self._disk and self._files.get_file_info(bucket).type.name == "NotFound":
+                raise ConfigurationError(f"{self.name}: there is no {bucket}")
+
+    def begin(self) -> None:
+        """Makes the folder of unfinished files."""
+        self._begun = True
+        if self._disk:
+            with self._named():
+                self._files.create_dir(self._path(self._unfinished), recursive=True)
+
+    def listed(self, folder: str, *, below: bool) -> list[str]:
+        """The files in a folder, by their paths, and with ``below`` those in its folders too."""
+        from pyarrow.fs import FileSelector
+
+        with self._named():
+            path = self._path(folder).rstrip("/")
+            chosen = FileSelector(path, allow_not_found=True, recursive=below)
+            found = self._files.get_file_info(chosen)
+        paths = [one.path for one in found if one.type.name == "File"]
+        return [path.removeprefix(self._path("")) for path in paths]
+
+    def sizes(self, paths: Sequence[str]) -> list[int | None]:
+        """The bytes of each file, and None for one that is not there."""
+        with self._named():
+            found = self._files.get_file_info([self._path(path) for path in paths])
+        return [one.size if one.type.name == "File" else None for one in found]
+
+    def read(self, path: str) -> bytes:
+        """A file that is there."""
+        with (
+            self._named(path),
+            self._files.open_input_stream(self._path(path), compression=None) as file,
+        ):
+            return bytes(file.read())
+
+    def create(self, path: str) -> Unfinished:
+        """A file that will have this name."""
+        hidden = self._path(f"{self._unfinished}/{path}")
+        with self._named(path):
+            if self._disk:
+                self._files.create_dir(str(Path(hidden).parent), recursive=True)
+            # By itself it would compress by the end of the name.
+            out = self._files.open_output_stream(hidden, compression=None, buffer_size=_BUFFER)
+        return Unfinished(path, out, self._named, hidden if self._disk else "")
+
+    def publish(self, paths: Iterable[str]) -> None:
+        """Gives files their names; those of other files are taken over."""
+        for path in paths:
+            final = self._path(path)
+            with self._named(path):
+                if self._disk:
+                    self._files.create_dir(str(Path(final).parent), recursive=True)
+                self._files.move(self._path(f"{self._unfinished}/{path}"), final)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Removes files, if they are there, and folders that are empty then."""
+        for path in paths:
+            with self._named(path):
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.delete_file(self._path(path))
+                if self._disk:
+                    for folder in [*Path(path).parents][:-1]:
+                        with contextlib.suppress(OSError):
+                            Path(self._path(str(folder))).rmdir()
+
+    def clear(self) -> None:
+        """Removes what has no name yet."""
+        if self._begun:
+            with self._named(), contextlib.suppress(FileNotFoundError):
+                self._files.delete_dir(self._path(self._unfinished))
+
+    def _path(self, path: str) -> str:
+        return f"{self._root.rstrip('/')}/{path}"
+
+    @contextmanager
+    def _named(self, path: str = "") -> Iterator[None]:
+        try:
+            yield
+        except DatagenError:
+            raise
+        except OSError as error:
+            raise _error(error, f"{self.name}/{path}" if path else self.name) from error
+
+
+class Output(io.RawIOBase):
+    """Takes the bytes of one file, and none once it is abandoned."""
+
+    _bytes = 0
+    _abandoned = False
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._bytes
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        if not self._abandoned:
+            self._put(data)
+            self._bytes += size
+        return size
+
+    @abstractmethod
+    def _put(self, data: Any) -> None: ...
+
+    @abstractmethod
+    def finish(self) -> Whole:
+        """Returns once all bytes are there for good."""
+
+    def abandon(self) -> None:
+        """Lets go of a file that will not be finished."""
+        self._abandoned = True
+
+
+class Descriptor(Output):
+    """An open file descriptor, such as standard output: what is written is there at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def _put(self, data: Any) -> None:
+        rest = memoryview(data).cast("B")
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def finish(self) -> Whole:
+        return Whole("", self._bytes, "")
+
+
+class Unfinished(Output):
+    """A file that has no name yet."""
+
+    def __init__(self, path: str, out: Any, named: Callable[[str], Any], synced: str) -> None:
+        self._path, self._out, self._named, self._synced = path, out, named, synced
+        self._sum = hashlib.sha256()
+
+    def _put(self, data: Any) -> None:
+        with self._named(self._path):
+            self._out.write(data)
+        self._sum.update(data)
+
+    def finish(self) -> Whole:
+        with self._named(self._path):
+            self._out.close()
+            if self._synced:
+                descriptor = os.open(self._synced, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        return Whole(self._path, self._bytes, self._sum.hexdigest())
+
+    def abandon(self) -> None:
+        super().abandon()
+        with contextlib.suppress(OSError):
+            self._out.close()
+
+
+def _file_system(location: str) -> tuple[Any, str]:
+    """Pyarrow's file system for a location, and the path there."""
+    import pyarrow as pa
+    from pyarrow import fs
+
+    if _URL.match(location) is None:
+        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+    try:
+        files, path = fs.FileSystem.from_uri(location)
+    except pa.ArrowInvalid as error:
+        raise ConfigurationError(f"{shown(location)}: {_words(error)}") from None
+    return files, str(path)
+
+
+def _error(error: OSError, where: str) -> DatagenError:
+    """An error of a file system, by what a caller can do."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return RejectedError(f"{where}: {error.strerror or 'no space left'}; nothing was kept")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}:
+        return ConfigurationError(f"{where}: {error.strerror or _words(error)}")
+    if error.errno == errno.ENOENT:
+        return ConfigurationError(f"{where}: no such folder")
+    if _REFUSED.search(str(error)):
+        return ConfigurationError(f"{where}: {_words(error)}")
+    return UnreachableError(f"{where}: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    """What a library says, on one line and without secrets."""
+    return _without_secrets(str(error))[:300]
+
+
+def _without_secrets(text: str) -> str:
+    return Secrets(os.environ.get(name, "") for name in _SECRET)(text)

@@ -1,0 +1,325 @@
+"""The phases of files: rows into files without a name, and names once all are whole."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_left
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ...errors import ConfigurationError, DatagenError, VerificationError
+from ...settlement import Committed, Outcome
+from ...types import catalogue
+from ..base import Check, Sink, streams
+from .manifest import left_behind, manifest, of_another_run
+from .place import Descriptor, Output, Place, Whole
+from .target import FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from ..._core import Batch
+    from ...types import Relation
+    from ..base import Window
+    from .formats import Writer
+    from .target import FilesTarget
+
+__all__ = ["Files"]
+
+#: Rows of a batch of events: an encoder of columns works best on many.
+_BATCH_ROWS: Final = 16_384
+
+
+class Files(Sink):
+    """Tables come as batches, one after the other; streams are made here, side by side."""
+
+    stage = FILES
+    commit_part = "names"
+
+    def __init__(self, target: FilesTarget, window: Window) -> None:
+        self._target, self._window = target, window
+        self.relations = target.relations
+        self._place: Place | None = None
+        self._table: _Parts | None = None
+        #: The files of relations that are whole, in the order of parts.
+        self._written: dict[str, list[tuple[Whole, int]]] = {}
+        self._outcome: Outcome = "nothing"
+
+    @property
+    def place(self) -> Place:
+        assert self._place is not None  # noqa: S101 - a phase that comes after `open`
+        return self._place
+
+    def open(self) -> None:
+        if self._target.descriptor is None:
+            self._place = Place(self._target.location)
+
+    def prepare(self) -> None:
+        if self._place is None or self._target.overwrite:
+            return
+        found = of_another_run(self._target, self._place)
+        if found:
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            raise ConfigurationError(
+                f"{self._place.name}/{found[0]} is there already{more}; "
+                "choose another folder, or replace an earlier run with --overwrite"
+            )
+
+    def begin(self) -> None:
+        if self._place is not None:
+            self._place.begin()
+
+    def write(self, batch: Batch) -> None:
+        if self._table is None:
+            self._table = self._parts(batch.name)
+        self._table.write(batch)
+
+    def finish(self, name: str) -> None:
+        table = self._table = self._table or self._parts(name)
+        self._written[name] = table.finish()
+        self._table = None
+
+    def _parts(self, name: str) -> _Parts:
+        return _Parts(self, self._target, self._window, catalogue()[name])
+
+    def transfer(self) -> _Streams | None:
+        names = [name for name in streams() if name in self.relations]
+        return _Streams(self, self._target, self._window, names) if names else None
+
+    def file(self, relation: Relation, part: int, span: str = "") -> File:
+        """A file of a relation, to be written."""
+        if self._place is None:
+            assert self._target.descriptor is not None  # noqa: S101 - one of both is asked for
+            out: Output = Descriptor(self._target.descriptor)
+        else:
+            out = self._place.create(self._target.path(relation, part, span))
+        target = self._target
+        return File(out, target.form.writer(out, relation, target.compression, target.uuids))
+
+    def took(self, name: str, files: list[tuple[Whole, int]]) -> None:
+        """Takes note that a stream has all its events."""
+        self._written[name] = files
+
+    def commit(self) -> None:
+        if {*self._written} != {*self.relations}:
+            return  # events are to come
+        if self._place is not None:
+            written = {name: self._written[name] for name in self.relations}
+            paths = [one.path for files in written.values() for one, _ in files]
+            own = self._target.manifest
+            with self._place.create(own) as out:
+                out.write(manifest(self._target, self._window, written))
+                out.finish()
+            if self._target.overwrite:
+                self._place.remove(left_behind(self._target, self._place, paths))
+            else:
+                self.prepare()  # nothing has come there meanwhile
+            self._outcome = "unknown"
+            # The manifest last: where it is, all that it lists is.
+            self._place.publish([*paths, own])
+        self._outcome = "committed"
+
+    def verify(self) -> Iterator[Check]:
+        for rank, name in enumerate(self.relations):
+            files = self._written[name]
+            expected = self._window.rows(name)
+            found = sum(rows for _, rows in files)
+            if self._place is not None:
+                sizes = self._place.sizes([one.path for one, _ in files])
+                for (one, _), size in zip(files, sizes, strict=True):
+                    if size != one.bytes:
+                        raise VerificationError(
+                            f"{self._place.name}/{one.path} has {size} bytes, not {one.bytes}"
+                        )
+            note = f"{len(files)} files" if len(files) > 1 else ""
+            yield Check(name, expected, found, note=note, rank=rank)
+
+    def facts(self) -> Mapping[str, Any]:
+        target = self._target
+        return {"format": target.format, "compression": target.compression}
+
+    def settlement(self) -> Committed:
+        rows = {name: sum(n for _, n in files) for name, files in self._written.items()}
+        return Committed(
+            FILES.name,
+            FILES.title,
+            self._outcome,
+            replaces=self._target.overwrite,
+            skip="",
+            rows=rows if self._outcome == "committed" else {},
+        )
+
+    def close(self, error: BaseException | None) -> None:
+        if self._table is not None:
+            self._table.abandon()
+        if self._place is not None:
+            # What cannot be removed now has no name that a reader would take.
+            with suppress(DatagenError) if error else nullcontext():
+                self._place.clear()
+
+
+class File:
+    """Rows on their way into one file."""
+
+    def __init__(self, out: Output, writer: Writer) -> None:
+        self._out, self._writer = out, writer
+        self._rows = 0
+
+    def write(self, batch: Batch, start: int, stop: int) -> None:
+        self._writer.write(batch, start, stop)
+        self._rows += stop - start
+
+    def finish(self) -> tuple[Whole, int]:
+        """The file, which is whole now, and its rows."""
+        self._writer.close()
+        return self._out.finish(), self._rows
+
+    def abandon(self) -> None:
+        self._out.abandon()
+        # What it still writes goes nowhere.
+        with suppress(Exception):
+            self._writer.close()
+
+
+class _Parts:
+    """The files of a table, whose rows come in the order of customers: part by part."""
+
+    def __init__(
+        self, sink: Files, target: FilesTarget, window: Window, relation: Relation
+    ) -> None:
+        self._sink, self._relation = sink, relation
+        parts = target.customers(window)
+        if relation.is_reference:
+            parts = parts[:1]
+        #: Each part, and the rows that it has.
+        self._ahead = [
+            (part, window.plan.rows(relation.name, start, stop)) for part, start, stop in parts
+        ]
+        self._done: list[tuple[Whole, int]] = []
+        self._open()
+
+    def _open(self) -> None:
+        part, self._left = self._ahead.pop(0)
+        self._file = self._sink.file(self._relation, part)
+
+    def write(self, batch: Batch) -> None:
+        start = 0
+        while start < len(batch):
+            while not self._left:
+                self._done.append(self._file.finish())
+                self._open()
+            stop = min(len(batch), start + self._left)
+            self._file.write(batch, start, stop)
+            self._left -= stop - start
+            start = stop
+
+    def finish(self) -> list[tuple[Whole, int]]:
+        self._done.append(self._file.finish())
+        while self._ahead:
+            self._open()
+            self._done.append(self._file.finish())
+        return self._done
+
+    def abandon(self) -> None:
+        self._file.abandon()
+
+
+class _Streams:
+    """Makes, checks and writes the events of streams: a thread takes one part of one stream after the other."""
+
+    def __init__(self, sink: Files, target: FilesTarget, window: Window, names: list[str]) -> None:
+        self._sink, self._target, self._window, self._names = sink, target, window, names
+        self._cancelled = threading.Event()
+        self._events = dict.fromkeys(names, 0)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._cancelled.set()
+
+    def finish(self, progress: Callable[[int], None]) -> Mapping[str, tuple[int, float]]:
+        began = time.perf_counter()
+        parts = self._target.customers(self._window)
+        tasks = [(name, *part) for name in self._names for part in parts]
+        # The longest first, so that threads end at about the same time.
+        tasks.sort(key=lambda task: -self._window.plan.rows(task[0], task[2], task[3]))
+        ends: dict[str, float] = {}
+        files: dict[tuple[str, int], list[tuple[Whole, int]]] = {}
+
+        def carry_out(name: str, part: int, start: int, stop: int) -> None:
+            files[name, part] = self._write(catalogue()[name], part, start, stop)
+            ends[name] = time.perf_counter() - began
+
+        told = 0
+        with ThreadPoolExecutor(self._window.workers, "datagen-files") as pool:
+            try:
+                pending = {pool.submit(carry_out, *task) for task in tasks}
+                while pending:
+                    # A signal is heard between two waits.
+                    done, pending = wait(pending, 0.1, FIRST_EXCEPTION)
+                    for one in done:
+                        one.result()
+                    made = sum(self._events.values())
+                    progress(made - told)
+                    told = made
+            except BaseException:
+                self._cancelled.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+        for name in self._names:
+            self._sink.took(name, [file for part in parts for file in files[name, part[0]]])
+        return {name: (self._events[name], ends[name]) for name in self._names}
+
+    def _write(
+        self, relation: Relation, part: int, start: int, stop: int
+    ) -> list[tuple[Whole, int]]:
+        """The files of a part of a stream."""
+        window, spans = self._window, self._target.spans(relation)
+        done: list[tuple[Whole, int]] = []
+        batches = window.plan.batches(
+            relation.name, start, stop, order=window.order, batch_rows=_BATCH_ROWS
+        )
+        span, end = "", 0
+        file = None if spans else self._sink.file(relation, part)
+        try:
+            for batch in batches:
+                if self._cancelled.is_set():
+                    raise _CancelledError
+                window.check(batch)
+                times = memoryview(batch.column(relation.time)) if spans else None
+                first = 0
+                while first < len(batch):
+                    last = len(batch)
+                    if times is not None:
+                        if file is None or times[first] >= end:
+                            if file is not None:
+                                done.append(file.finish())
+                            span, end = self._target.span(times[first])
+                            file = self._sink.file(relation, part, span)
+                        last = bisect_left(times, end, lo=first)
+                    assert file is not None  # noqa: S101 - made above
+                    file.write(batch, first, last)
+                    first = last
+                with self._lock:
+                    self._events[relation.name] += len(batch)
+            if file is not None:
+                done.append(file.finish())
+        except BaseException:
+            if file is not None:
+                file.abandon()
+            raise
+        return done
+
+
+class _CancelledError(Exception):
+    """Another part has failed, or the run is broken off."""

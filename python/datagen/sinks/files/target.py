@@ -1,0 +1,170 @@
+"""What is asked of files: which rows, in which format, under which names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from ...errors import ConfigurationError, OptionError
+from ...types import catalogue
+from ..base import Stage, streams, tables
+from .formats import FORMATS
+from .place import check_location
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...types import Relation
+    from ..base import Window
+    from .formats import Format
+    from .sink import Files
+
+__all__ = ["FILES", "FilesTarget", "part_of"]
+
+FILES: Final = Stage(
+    "files", title="Files", unit="rows", summary="Files", counted="files", committed="written"
+)
+
+#: Parts of a relation; their numbers have as many digits as the last.
+MAX_PARTS: Final = 10_000
+
+Span = Literal["day", "month"]
+Uuids = Literal["text", "binary"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesTarget:
+    """The files of a run: one a table or stream, or as many as ``parts``, in a folder.
+
+    ``location`` is a folder, or a URL that pyarrow's file systems know (``s3://bucket/folder``). Without it
+    the rows of the one relation are written to ``descriptor``. ``relations`` are those that are written, by
+    default all.
+
+    A part has the customers that ``part_of`` gives. The run writes the parts side by side, or, where
+    ``part`` says which, that one: then its customers are those of the part. Reference rows (stocks)
+    are in the first.
+
+    ``partition_by`` has a folder for each day or month of event time (UTC), by the names of Hive. Tables have
+    none. With ``overwrite`` files of an earlier run are replaced, once all new ones are whole.
+    """
+
+    format: str
+    location: str = ""
+    descriptor: int | None = None
+    relations: tuple[str, ...] = ()
+    compression: str = ""
+    partition_by: Span | None = None
+    parts: int = 1
+    part: int | None = None
+    uuids: Uuids = "text"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise OptionError("format", self.format, ", ".join(FORMATS))
+        every = (*tables(), *streams())
+        for name in self.relations:
+            if name not in every:
+                raise OptionError("tables", name, ", ".join(every))
+        wanted = self.relations or every
+        if self.part is not None and self.part > 1:
+            wanted = tuple(name for name in wanted if not catalogue()[name].is_reference)
+            if not wanted:
+                raise OptionError("part", self.part, "1, which has all reference rows")
+        object.__setattr__(self, "relations", tuple(name for name in every if name in wanted))
+        compressions = self.form.compressions
+        if not self.compression:
+            object.__setattr__(self, "compression", compressions[0])
+        if self.compression not in compressions:
+            raise OptionError("compression", self.compression, ", ".join(compressions))
+        if self.partition_by not in {None, *get_args(Span)}:
+            raise OptionError("partition_by", self.partition_by, " or ".join(get_args(Span)))
+        if not 1 <= self.parts <= MAX_PARTS:
+            raise OptionError("parts", self.parts, f"1 to {MAX_PARTS}")
+        if self.part is not None and not 1 <= self.part <= self.parts:
+            raise OptionError("part", self.part, f"1 to {self.parts}, the number of parts")
+        if self.uuids not in get_args(Uuids):
+            raise OptionError("uuids", self.uuids, " or ".join(get_args(Uuids)))
+        if self.uuids == "binary" and not self.form.binary_uuids:
+            raise OptionError("uuids", self.uuids, f"text, which {self.format} has")
+        if self.descriptor is None:
+            check_location(self.location)
+        elif len(self.relations) != 1:
+            raise OptionError("tables", ",".join(self.relations), "one, for one stream of bytes")
+        elif self.parts > 1 and self.part is None:
+            raise OptionError("parts", self.parts, "1, or one part, for one stream of bytes")
+        elif self.partition_by is not None:
+            raise OptionError("partition_by", self.partition_by, "none for one stream of bytes")
+
+    @property
+    def form(self) -> Format:
+        return FORMATS[self.format]
+
+    def sink(self, window: Window) -> Files:
+        customers = window.plan.customers - window.first_customer
+        if self.part is None and self.parts > customers:
+            raise OptionError("parts", self.parts, f"1 to {customers}, the number of customers")
+        if self.partition_by is not None and window.order != "time":
+            raise OptionError(
+                "order", window.order, "time, in which the rows of a day come together"
+            )
+        try:
+            import pyarrow  # noqa: F401 - whether it is there
+        except ImportError:
+            raise ConfigurationError(
+                "files need pyarrow, which is not installed: pip install 'datagen[files]'"
+            ) from None
+        from .sink import Files
+
+        return Files(self, window)
+
+    def customers(self, window: Window) -> Sequence[tuple[int, int, int]]:
+        """The number of each part that is written, and its customers from one to before another."""
+        first, stop = window.first_customer, window.plan.customers
+        if self.part is not None:
+            return [(self.part, first, stop)]
+        every = range(1, self.parts + 1)
+        return [(part, *part_of(first, stop, self.parts, part)) for part in every]
+
+    def path(self, relation: Relation, part: int, span: str = "") -> str:
+        """The name of a file, below the folder. ``span`` is the day or month of its events."""
+        suffix = self.form.suffix_of(self.compression)
+        if self.parts == 1 and not span:
+            return f"{relation.name}{suffix}"
+        digits = len(str(self.parts))
+        name = f"part-{part:0{digits}}-of-{self.parts}{suffix}"
+        return f"{relation.name}/{span}/{name}" if span else f"{relation.name}/{name}"
+
+    @property
+    def manifest(self) -> str:
+        """The name of the manifest."""
+        if self.part is None or self.parts == 1:
+            return "manifest.json"
+        return f"manifest-{self.part:0{len(str(self.parts))}}-of-{self.parts}.json"
+
+    def spans(self, relation: Relation) -> bool:
+        """Whether the rows of a relation are in folders by time."""
+        return self.partition_by is not None and relation.is_stream
+
+    def span(self, millis: int) -> tuple[str, int]:
+        """The folder of an instant, and the first instant that is not in it; both in UTC."""
+        day = datetime.fromtimestamp(millis // 1000, UTC).replace(hour=0, minute=0, second=0)
+        if self.partition_by == "day":
+            return f"day={day:%Y-%m-%d}", _millis(day) + 86_400_000
+        start = day.replace(day=1)
+        after = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+        return f"month={start:%Y-%m}", _millis(after)
+
+
+def part_of(first: int, stop: int, parts: int, part: int) -> tuple[int, int]:
+    """The customers of a part: equal shares of those from ``first`` to before ``stop``, in order.
+
+    Parts are counted from 1.
+    """
+    customers = stop - first
+    return first + customers * (part - 1) // parts, first + customers * part // parts
+
+
+def _millis(instant: datetime) -> int:
+    return int(instant.timestamp()) * 1000

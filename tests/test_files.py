@@ -1,0 +1,633 @@
+"""Tables and streams as files: every format read by others, names, parts, folders by time, and what goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from pyarrow import csv as arrow_csv
+from pyarrow import dataset, fs
+from pyarrow import parquet as pq
+
+from command import DATAGEN, run, started
+from datagen import Batch, Plan, catalogue
+from datagen.errors import (
+    ConfigurationError,
+    OptionError,
+    ReferentialIntegrityError,
+    RejectedError,
+)
+from datagen.loader import Load, load
+from datagen.sinks.files import FORMATS, FilesTarget, part_of
+from relations import RELATIONS, every_relation
+from running import absent
+from services._net import free_port
+from services.s3 import ObjectStore
+from targets import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILES = (*DATAGEN, "files")
+PLAN = Plan(customers=60, days=40)
+STREAMS = tuple(stream.name for stream in catalogue().streams)
+
+
+def written(folder: Path, kind: str = "parquet", plan: Plan = PLAN, **more: Any) -> dict[str, Any]:
+    """Loads into a folder; returns the manifest."""
+    order = more.pop("order", "time")
+    first = more.pop("from_customer", 0)
+    target = FilesTarget(format=kind, location=str(folder), **more)
+    job = Load(
+        plan=plan, from_customer=first, targets={"files": target}, fast=True, workers=2, order=order
+    )
+    report = load(job, Silent())
+    assert report.ok
+    return dict(json.loads((folder / target.manifest).read_bytes()))
+
+
+def expected(name: str, order: Any = "time", plan: Plan = PLAN) -> list[dict[str, Any]]:
+    """The rows as the core gives them one by one, uuids as text."""
+    if not RELATIONS[name].is_stream:
+        order = "entity"
+    rows = [batch.row(i) for batch in plan.batches(name, order=order) for i in range(len(batch))]
+    ids = [field.name for field in RELATIONS[name].fields if field.type == "uuid"]
+    return [row | {one: row[one] and str(row[one]) for one in ids} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of each format."""
+    found = {kind: tmp_path_factory.mktemp(kind) for kind in FORMATS}
+    for kind, folder in found.items():
+        written(folder, kind)
+    return found
+
+
+# --- Each format, by readers of others ------------------------------------------------------------
+
+
+@every_relation
+def test_parquet_has_every_value(folders: dict[str, Path], name: str) -> None:
+    table = pq.read_table(folders["parquet"] / f"{name}.parquet")
+    assert table.to_pylist() == expected(name)
+    assert pl.read_parquet(folders["parquet"] / f"{name}.parquet").height == table.num_rows
+    for field in RELATIONS[name].fields:
+        kind = table.schema.field(field.name).type
+        match field.type:
+            case "uuid" | "text" | "char" | "enum":
+                assert kind == pa.string()
+            case "decimal":
+                assert kind == pa.decimal128(field.precision, field.scale)
+            case "instant":
+                assert kind == pa.timestamp("ms", "UTC")
+            case "date":
+                assert kind == pa.date32()
+
+
+@every_relation
+def test_csv_has_every_value(folders: dict[str, Path], name: str) -> None:
+    path = folders["csv"] / f"{name}.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [field.name for field in RELATIONS[name].fields]
+    for row, wanted in zip(rows, expected(name), strict=True):
+        assert {key: _read(text, wanted[key]) for key, text in row.items()} == wanted
+    # pandas and Arrow guess types of their own.
+    assert len(pd.read_csv(path)) == arrow_csv.read_csv(path).num_rows == len(rows)
+
+
+def _read(text: str, like: Any) -> Any:
+    match like:
+        case None:
+            assert text == ""
+            return None
+        case bool():
+            return {"true": True, "false": False}[text]
+        case datetime():
+            return datetime.fromisoformat(text).astimezone(UTC)
+        case Decimal() | int() | str():
+            return type(like)(text)
+        case _:
+            return type(like).fromisoformat(text)
+
+
+@every_relation
+def test_json_lines_are_the_messages(folders: dict[str, Path], name: str) -> None:
+    order: Any = "time" if RELATIONS[name].is_stream else "entity"
+    messages = b"".join(
+        bytes(row) + b"\n"
+        for batch in PLAN.batches(name, order=order)
+        for row in batch.encode("json")
+    )
+    assert (folders["jsonl"] / f"{name}.jsonl").read_bytes() == messages
+    assert pl.read_ndjson(
+        folders["jsonl"] / f"{name}.jsonl", infer_schema_length=None
+    ).height == PLAN.rows(name)
+
+
+@every_relation
+@pytest.mark.parametrize("compression", FORMATS["avro"].compressions)
+def test_avro_has_every_value(tmp_path: Path, name: str, compression: str) -> None:
+    parents = {key.table for key in RELATIONS[name].foreign_keys}
+    written(tmp_path, "avro", compression=compression, relations=(*parents, name))
+    with (tmp_path / f"{name}.avro").open("rb") as file:
+        reader = fastavro.reader(file)
+        assert json.loads(reader.metadata["avro.schema"]) == json.loads(RELATIONS[name].avro_schema)
+        ids = [field.name for field in RELATIONS[name].fields if field.type == "uuid"]
+        found: list[Any] = list(reader)
+    rows = [row | {one: row[one] and str(row[one]) for one in ids} for row in found]
+    assert rows == expected(name)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_file_of_text_is_compressed_as_a_whole(
+    tmp_path: Path, folders: dict[str, Path], kind: str, compression: str
+) -> None:
+    written(tmp_path, kind, compression=compression, relations=("customers",))
+    plain = (folders[kind] / f"customers.{kind}").read_bytes()
+    if compression == "gzip":
+        assert gzip.decompress((tmp_path / f"customers.{kind}.gz").read_bytes()) == plain
+    else:
+        with pa.input_stream(str(tmp_path / f"customers.{kind}.zst"), compression="zstd") as file:
+            assert file.read() == plain
+
+
+@pytest.mark.parametrize("compression", FORMATS["parquet"].compressions)
+def test_compressions_of_parquet(tmp_path: Path, compression: str) -> None:
+    written(tmp_path, compression=compression, relations=("customers",))
+    file = pq.ParquetFile(tmp_path / "customers.parquet")
+    codec = file.metadata.row_group(0).column(0).compression
+    assert codec == {"none": "UNCOMPRESSED"}.get(compression, compression.upper())
+    assert file.read().to_pylist() == expected("customers")
+
+
+def test_uuids_of_parquet(tmp_path: Path) -> None:
+    written(tmp_path, uuids="binary", relations=("accounts",))
+    path = tmp_path / "accounts.parquet"
+    assert "UUID" in str(pq.ParquetFile(path).metadata.schema.column(0).logical_type)
+    found = pq.read_table(path).column("account_id").to_pylist()
+    assert [str(one) for one in found] == [row["account_id"] for row in expected("accounts")]
+
+
+def test_texts_with_quotes_and_line_ends_are_read_back(tmp_path: Path) -> None:
+    from datagen.sinks.files.place import Place
+
+    row = next(PLAN.batches("customers")).row(0) | {"name": 'Ana "Nina", da\nSilva'}
+    batch = Batch.from_rows("customers", [row])
+    for kind in ("csv", "jsonl"):
+        place = Place(str(tmp_path / kind))
+        place.begin()
+        out = place.create("customers")
+        writer = FORMATS[kind].writer(out, RELATIONS["customers"], "none", "text")
+        writer.write(batch, 0, 1)
+        writer.close()
+        out.finish()
+        place.publish(["customers"])
+        place.clear()
+    (found,) = csv.DictReader(io.StringIO((tmp_path / "csv" / "customers").read_text(), newline=""))
+    assert found["name"] == row["name"]
+    assert json.loads((tmp_path / "jsonl" / "customers").read_text())["name"] == row["name"]
+
+
+# --- Order, parts and folders by time ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["time", "entity"])
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_order_of_events(tmp_path: Path, name: str, order: str) -> None:
+    written(tmp_path, "jsonl", order=order, relations=(name,))
+    lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+    ids = [json.loads(line)[RELATIONS[name].primary_key] for line in lines]
+    assert ids == [row[RELATIONS[name].primary_key] for row in expected(name, order)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+@every_relation
+def test_parts_concatenate_to_the_whole(tmp_path: Path, name: str, together: bool) -> None:
+    whole, in_parts = tmp_path / "whole", tmp_path / "parts"
+    written(whole, "jsonl", order="entity", relations=(name,))
+    if together:
+        written(in_parts, "jsonl", order="entity", parts=11, relations=(name,))
+    else:
+        for part in (11, *range(1, 1 if name == "stocks" else 11)):
+            # Reference rows are in the first part.
+            number = 1 if name == "stocks" else part
+            first, stop = part_of(0, PLAN.customers, 11, number)
+            plan = Plan(customers=stop, days=PLAN.days)
+            more: Any = {"from_customer": first, "parts": 11, "part": number}
+            written(in_parts, "jsonl", plan, order="entity", relations=(name,), **more)
+    found = sorted((in_parts / name).iterdir())
+    assert found[0].name == "part-01-of-11.jsonl"
+    assert len(found) == (1 if name == "stocks" else 11)
+    assert b"".join(path.read_bytes() for path in found) == (whole / f"{name}.jsonl").read_bytes()
+
+
+def test_a_part_by_the_command(tmp_path: Path) -> None:
+    plan = ("--customers", "50", "--from-customer", "10", "--days", "40")
+    for part in (2, 1):
+        done = run(
+            *(*FILES, "jsonl", "-o", tmp_path / "bank", *plan, "--tables", "customers,stocks"),
+            *("--parts", "2", "--part", part),
+        )
+        assert done.code == 0, done
+    whole = run(
+        *(*FILES, "jsonl", *plan, "--tables", "customers", "--stdout"),
+    )
+    parts = sorted((tmp_path / "bank" / "customers").iterdir())
+    assert "".join(path.read_text() for path in parts) == whole.out
+    names = {path.name for path in (tmp_path / "bank").iterdir()}
+    assert names == {"customers", "stocks", "manifest-1-of-2.json", "manifest-2-of-2.json"}
+
+
+@pytest.mark.parametrize(("span", "form"), [("day", "%Y-%m-%d"), ("month", "%Y-%m")])
+def test_folders_by_time(tmp_path: Path, span: Any, form: str) -> None:
+    found = written(tmp_path, partition_by=span, parts=2)
+    assert (tmp_path / "customers" / "part-1-of-2.parquet").exists()
+    for name in STREAMS:
+        wanted = expected(name)
+        time_of = RELATIONS[name].time
+        parts = dataset.dataset(tmp_path / name, partitioning="hive", format="parquet")
+        table = parts.to_table()
+        assert table.num_rows == len(wanted) == found["relations"][name]["rows"]
+        key = RELATIONS[name].primary_key
+        assert {*table.column(key).to_pylist()} == {row[key] for row in wanted}
+        days = pc.strftime(table.column(time_of), format=form).to_pylist()
+        assert days == [str(value) for value in table.column(span).to_pylist()]
+        for file in parts.files:
+            times = pq.read_table(file, partitioning=None).column(time_of).to_pylist()
+            assert times == sorted(times)
+
+
+def test_a_range_of_customers(tmp_path: Path) -> None:
+    written(tmp_path, from_customer=20)
+    rows = pq.read_table(tmp_path / "accounts.parquet").num_rows
+    assert rows == PLAN.rows("accounts", 20)
+    assert pq.read_table(tmp_path / "stocks.parquet").num_rows == 42
+
+
+# --- The manifest, and the names of files ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_manifest_tells_of_each_file(folders: dict[str, Path], kind: str) -> None:
+    found = json.loads((folders[kind] / "manifest.json").read_bytes())
+    assert found["plan"] == {
+        "seed": 42,
+        "from_customer": 0,
+        "customers": 60,
+        "as_of": "2026-07-01T00:00:00.000000Z",
+        "days": 40,
+    }
+    assert found["versions"]["catalogue"] == catalogue().version
+    assert list(found["relations"]) == [*RELATIONS]
+    paths = set()
+    for name, one in found["relations"].items():
+        assert one["rows"] == PLAN.rows(name) == sum(file["rows"] for file in one["files"])
+        for file in one["files"]:
+            content = (folders[kind] / file["path"]).read_bytes()
+            assert file["bytes"] == len(content)
+            assert file["sha256"] == hashlib.sha256(content).hexdigest()
+            paths.add(file["path"])
+    # Nothing else is left in the folder.
+    there = {str(path.relative_to(folders[kind])) for path in folders[kind].rglob("*")}
+    assert there == paths | {"manifest.json"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_equal_runs_give_equal_bytes(tmp_path: Path, folders: dict[str, Path], kind: str) -> None:
+    written(tmp_path, kind)
+    for path in folders[kind].iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with pytest.raises(
+        ConfigurationError, match=r"manifest.json is there already, and 10 more; .*--overwrite"
+    ):
+        written(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"manifest.json is there already; "):
+        written(tmp_path, "csv")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_of_someone_else_is_refused_without_a_manifest(tmp_path: Path) -> None:
+    (tmp_path / "customers.parquet").write_text("mine")
+    with pytest.raises(ConfigurationError, match=r"customers.parquet is there already; "):
+        written(tmp_path)
+    assert (tmp_path / "customers.parquet").read_text() == "mine"
+    written(tmp_path, relations=("accounts",))
+
+
+def test_overwriting_leaves_no_file_of_the_run_before(tmp_path: Path) -> None:
+    written(tmp_path, partition_by="day")
+    (tmp_path / "banking.trades" / "mine.txt").write_text("mine")
+    written(tmp_path, "csv", parts=3, overwrite=True)
+    listed = [
+        file["path"]
+        for one in json.loads((tmp_path / "manifest.json").read_bytes())["relations"].values()
+        for file in one["files"]
+    ]
+    there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == {*listed, "manifest.json", "banking.trades/mine.txt"}
+    assert not list(tmp_path.rglob("day=*"))
+
+
+def test_parts_of_another_number_are_refused(tmp_path: Path) -> None:
+    written(tmp_path, parts=4, relations=("customers",))
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(
+        ConfigurationError, match=r"part-1-of-4.parquet is there already, and 3 more"
+    ):
+        written(tmp_path, parts=2, relations=("customers",))
+
+
+def test_a_manifest_removes_nothing_outside_its_folder(tmp_path: Path) -> None:
+    mine, bank = tmp_path / "mine.parquet", tmp_path / "bank"
+    mine.write_text("mine")
+    bank.mkdir()
+    entries = [{"path": path} for path in ("../mine.parquet", str(mine), "sub/../../mine.parquet")]
+    listed = {"relations": {"customers": {"files": entries}}}
+    (bank / "manifest.json").write_text(json.dumps(listed))
+    written(bank, overwrite=True)
+    assert mine.read_text() == "mine"
+
+
+# --- What goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"format": "xlsx"}, "format: 'xlsx' is not allowed; use parquet, csv, jsonl, avro"),
+        ({"location": ""}, "output: '' is not allowed; use a folder, or a URL of file://, s3://"),
+        ({"location": "ftp://host/x"}, "output: 'ftp://host/x' is not allowed"),
+        ({"location": "ftp://me:hunter2@host/x"}, r"output: 'ftp://\*\*\*@host/x' is not allowed"),
+        ({"relations": ("customer",)}, "tables: 'customer' is not allowed; use customers, "),
+        ({"compression": "rar"}, "compression: 'rar' .* use snappy, zstd, gzip, lz4, none"),
+        ({"format": "csv", "compression": "snappy"}, "compression: 'snappy' .* use none, gzip"),
+        ({"parts": 0}, "parts: 0 is not allowed; use 1 to 10000"),
+        ({"parts": 4, "part": 5}, "part: 5 is not allowed; use 1 to 4"),
+        ({"parts": 4, "part": 0}, "part: 0 is not allowed; use 1 to 4"),
+        ({"partition_by": "year"}, "partition_by: 'year' is not allowed; use day or month"),
+        ({"uuids": "hex"}, "uuids: 'hex' is not allowed; use text or binary"),
+        ({"format": "csv", "uuids": "binary"}, "uuids: 'binary' is not allowed; use text"),
+        ({"descriptor": 1}, "tables: .* use one"),
+        ({"descriptor": 1, "relations": ("loans",), "parts": 2}, "parts: 2 .* use 1, or one part"),
+    ],
+)
+def test_what_cannot_be_asked_for(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        FilesTarget(**({"format": "parquet", "location": "x"} | asked))
+
+
+def test_more_parts_than_customers(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="parts: 61 is not allowed; use 1 to 60"):
+        written(tmp_path, parts=61)
+
+
+def test_folders_by_time_need_the_order_of_time(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="order: 'entity' is not allowed; use time"):
+        written(tmp_path, partition_by="day", order="entity")
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "bank").write_text("mine")
+    with pytest.raises(ConfigurationError, match="bank is a file; name a folder"):
+        written(tmp_path / "bank")
+    with pytest.raises(ConfigurationError, match=r"bank/sub: .*Not a directory"):
+        written(tmp_path / "bank" / "sub")
+
+
+def test_an_orphan_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datagen import check
+
+    real = check.MasterDataStore.check_batch
+    orphan = next(Plan(seed=7, customers=20).batches("banking.trades"))
+
+    def cut(store: Any, batch: Batch) -> Batch:
+        return real(store, orphan if batch.name == "banking.trades" else batch)
+
+    monkeypatch.setattr(check.MasterDataStore, "check_batch", cut)
+    with pytest.raises(ReferentialIntegrityError, match=r"banking\.trades row 0: account_id = "):
+        written(tmp_path / "bank")
+    assert not list((tmp_path / "bank").rglob("*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_no_space_is_left(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this account may not mount")
+    try:
+        with pytest.raises(
+            RejectedError, match=r"small/.*: .*No space left on device.*nothing was kept"
+        ):
+            written(small, "csv", Plan(customers=400))
+        assert not list(small.rglob("*"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.skipif(not os.access("/proc", os.X_OK), reason="has no /proc")
+def test_a_folder_that_nobody_may_write_to() -> None:
+    with pytest.raises(ConfigurationError, match=r"^/proc/bank: "):
+        written(Path("/proc/bank"))
+
+
+# --- The command ------------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
+    done = run(*FILES, "parquet", "-o", tmp_path / "bank")
+    assert done.code == 0, done
+    assert done.err == ""
+    assert done.lines[0] == (
+        "Writing 100 customers as parquet (seed 42, 90 days up to 2026-07-01T00:00:00Z)"
+    )
+    assert "  [OK] customers: 100 rows" in done.lines
+    assert done.lines[-1] == "Validation: ALL OK"
+
+
+def test_the_result_as_json(tmp_path: Path) -> None:
+    done = run(*FILES, "csv", "-o", tmp_path / "bank", "--parts", "2", "--json")
+    assert done.code == 0, done
+    found = json.loads(done.out)
+    assert found["ok"] is True
+    assert found["files"]["outcome"] == "committed"
+    assert found["files"]["rows"]["customers"] == 100
+    assert found["checks"]["banking.trades"]["ok"] is True
+    refused = run(*FILES, "csv", "-o", tmp_path / "bank", "--parts", "2", "--json")
+    assert refused.code == 3
+    assert json.loads(refused.out)["error"] in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("csv",), "say where to: either --output FOLDER or --stdout"),
+        (("csv", "-o", "x", "--stdout"), "say where to: either --output FOLDER or --stdout"),
+        (("csv", "--stdout", "--json"), "--json and --stdout would both write"),
+        (("csv", "--stdout"), "Invalid value for --tables: .* use one, for one stream of bytes"),
+        (("xml", "-o", "x"), "Invalid value for 'FORMAT'"),
+        (("csv", "-o", "x", "--tables", "custmers"), "Invalid value for --tables: 'custmers'"),
+        (("csv", "-o", "x", "--tables", ","), "Invalid value for --tables: ','"),
+        (
+            ("csv", "-o", "x", "--parts", "3", "--part", "4"),
+            "Invalid value for --part: 4 is .* use 1 to 3",
+        ),
+        (("csv", "-o", "x", "--parts", "101"), "Invalid value for --parts: 101 .* 1 to 100"),
+        (("csv", "-o", "x", "--parts", "101", "--part", "1"), "Invalid value for --parts: 101"),
+        (
+            ("csv", "-o", "x", "--parts", "2", "--part", "2", "--tables", "stocks"),
+            "--part: 2 .*use 1",
+        ),
+        (("csv", "-o", "gopher://x"), "Invalid value for --output: 'gopher://x' is not allowed"),
+        (("csv", "-o", "x", "--customers", "0"), "Invalid value for --customers: 0"),
+        (("csv", "-o", "x", "--partition-by", "day", "--order", "entity"), "--order: 'entity'"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    where = [str(tmp_path / "bank") if one == "x" else one for one in arguments]
+    done = run(*FILES, *where)
+    assert done.code == 2, done
+    assert re.search(message, done.err), done
+    assert not (tmp_path / "bank").exists()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_one_relation_to_standard_output(tmp_path: Path, kind: str) -> None:
+    plan = ("--customers", "60", "--days", "40", "--tables", "banking.trades")
+    found = tmp_path / "found"
+    with found.open("wb") as file:
+        done = subprocess.run(
+            [*FILES, kind, *plan, "--stdout"], stdout=file, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert b"Validation: ALL OK" in done.stderr
+    written(tmp_path / "bank", kind, relations=("banking.trades",))
+    assert found.read_bytes() == (tmp_path / "bank" / f"banking.trades.{kind}").read_bytes()
+
+
+def test_a_reader_that_goes_ends_the_command() -> None:
+    command = shlex.join(
+        [*FILES, "csv", "--customers", "3000", "--tables", "customers", "--stdout"]
+    )
+    done = run("sh", "-c", f"{command} | head -n 2")
+    assert done.code == 0, done
+    assert done.lines[0].startswith("customer_id,")
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing(tmp_path: Path, sent: signal.Signals) -> None:
+    with started(*FILES, "csv", "--customers", "60000", "-o", tmp_path / "bank") as process:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "bank").glob(".datagen-*/banking.*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(sent)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[sent], err
+    assert "Files: nothing committed." in out
+    assert not list((tmp_path / "bank").rglob("*"))
+
+
+def test_without_pyarrow(tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError")
+    done = run(*FILES, "csv", "-o", tmp_path / "bank", PYTHONPATH=str(tmp_path))
+    assert done.code == 3, done
+    assert done.err == (
+        "Error: files need pyarrow, which is not installed: pip install 'datagen[files]'\n"
+    )
+
+
+# --- An object store --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[ObjectStore]:
+    with absent(), ObjectStore() as server:
+        yield server
+
+
+def keys(store: ObjectStore) -> dict[str, Any]:
+    return {**store.environment}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # the store may have to be built
+def test_an_object_store(store: ObjectStore, folders: dict[str, Path]) -> None:
+    plan = ("--customers", "60", "--days", "40")
+    command = (*FILES, "parquet", *plan, "-o", store.url("of/team"))
+    done = run(*command, **keys(store))
+    assert done.code == 0, done
+    there = {path.name: path.read_bytes() for path in (store.folder / "of/team").iterdir()}
+    assert there == {path.name: path.read_bytes() for path in folders["parquet"].iterdir()}
+
+    again = run(*command, **keys(store))
+    assert again.code == 3
+    assert "s3://bank/of/team/manifest.json is there already, and 10 more" in again.err
+    replaced = run(
+        *(*FILES, "csv", *plan, "-o", store.url("of/team"), "--overwrite", "--parts", "2"),
+        **keys(store),
+    )
+    assert replaced.code == 0, replaced
+    files = fs.S3FileSystem(
+        access_key=store.access_key,
+        secret_key=store.secret_key,
+        endpoint_override=store.endpoint,
+        scheme="http",
+        region="us-east-1",
+    )
+    found = files.get_file_info(fs.FileSelector("bank/of/team", recursive=True))
+    names = {one.path for one in found if one.type == fs.FileType.File}
+    assert "bank/of/team/customers/part-2-of-2.csv" in names
+    assert len(names) == 2 * 9 + 2
+    assert not [name for name in names if name.endswith(".parquet") or ".datagen-" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_object_store_that_refuses(store: ObjectStore) -> None:
+    wrong = keys(store) | {"AWS_SECRET_ACCESS_KEY": "not-the-key-4711"}
+    refused = run(*FILES, "csv", "-o", store.url("x"), **wrong)
+    assert refused.code == 3, refused
+    assert "ACCESS_DENIED" in refused.err
+    assert "not-the-key-4711" not in refused.err
+    no_bucket = store.url("x").replace("s3://bank", "s3://other")
+    missing = run(*FILES, "csv", "-o", no_bucket, **keys(store))
+    assert missing.code == 3, missing
+    assert "s3://other/x: there is no other" in missing.err
+    gone = store.url("x").replace(store.endpoint, f"127.0.0.1:{free_port()}")
+    away = run(*FILES, "csv", "-o", gone, **keys(store))
+    assert away.code == 5, away
+    assert len(away.err.splitlines()) == 1

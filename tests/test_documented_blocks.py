@@ -119,7 +119,7 @@ def execute(block: Block, folder: Path, places: Mapping[str, str], **environment
     )
     outcome = Outcome(done.returncode, done.stdout, done.stderr)
     assert outcome.code == 0, str(outcome)
-    ends = r"^(?:datagen (?:load|stream(?!.*--stdout))|python scripts/load)"
+    ends = r"^(?:datagen (?:load|(?:files|stream)(?!.*--stdout))|python scripts/load)"
     loads = re.findall(ends, commands, re.MULTILINE)
     assert outcome.lines.count("Validation: ALL OK") == len(loads), str(outcome)
     return outcome

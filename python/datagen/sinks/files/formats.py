@@ -75,7 +75,7 @@ class _Parquet(Writer):
 
 
 class _Csv(Writer):
-    """A line of names, then a line a row; a text is quoted where it must be, and nothing is a null."""
+    """A line of names, then a line a row: texts are in quotes, and nothing is a null."""
 
     def __init__(self, out: Output, relation: Relation, compression: str, uuids: str) -> None:
         import pyarrow as pa

@@ -22,6 +22,7 @@ from .endings import explain
 from .loading import load, load_parallel
 from .reporting import report
 from .sandbox import local
+from .showing import show
 from .streaming import stream
 
 if TYPE_CHECKING:
@@ -108,5 +109,5 @@ def group() -> None:
     """
 
 
-for _command in (load, load_parallel, stream, benchmark, report, local):
+for _command in (load, load_parallel, stream, show, benchmark, report, local):
     group.add_command(_command)

@@ -28,6 +28,7 @@ __all__ = [
     "on_local_stack",
     "option_groups",
     "options_named",
+    "plan_from",
     "run_from",
 ]
 
@@ -154,7 +155,7 @@ def run_from(
     parallel: bool = False,
 ) -> loader.Load:
     """The load that options ask for."""
-    plan = _plan(options)
+    plan = plan_from(options)
     found = {
         name: options_of(name).target(context, options, fast=fast, parallel=parallel)
         for name in SINKS
@@ -189,7 +190,7 @@ def on_local_stack(
     return replace(run, targets=targets)
 
 
-def _plan(options: Mapping[str, Any]) -> Plan:
+def plan_from(options: Mapping[str, Any]) -> Plan:
     """The plan with every customer up to the last that is loaded."""
     settings = {"as_of": options["as_of"], "days": options["days"]}
     plan = Plan(options["seed"], options["customers"], **settings)

@@ -22,6 +22,7 @@ from .endings import explain
 from .loading import load, load_parallel
 from .reporting import report
 from .sandbox import local
+from .schemas import schema
 from .showing import show
 from .streaming import stream
 
@@ -109,5 +110,5 @@ def group() -> None:
     """
 
 
-for _command in (load, load_parallel, stream, show, benchmark, report, local):
+for _command in (load, load_parallel, stream, show, schema, benchmark, report, local):
     group.add_command(_command)

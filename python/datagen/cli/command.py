@@ -20,6 +20,7 @@ from . import signals
 from .benchmarking import benchmark
 from .endings import explain
 from .loading import load, load_parallel
+from .peeking import peek
 from .reporting import report
 from .sandbox import local
 from .schemas import schema
@@ -110,5 +111,5 @@ def group() -> None:
     """
 
 
-for _command in (load, load_parallel, stream, show, schema, benchmark, report, local):
+for _command in (load, load_parallel, stream, show, schema, peek, benchmark, report, local):
     group.add_command(_command)

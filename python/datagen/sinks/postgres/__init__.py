@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .description import Location, create_statements, identifier, location
+    from .reading import TableReader
     from .sink import PostgresSink
 
-__all__ = ["Location", "PostgresSink", "create_statements", "identifier", "location"]
+__all__ = [
+    "Location",
+    "PostgresSink",
+    "TableReader",
+    "create_statements",
+    "identifier",
+    "location",
+]
 
 #: Imported when first asked for, so that the options of the sink come without the sink.
 _MODULES = {
     "Location": "description",
     "PostgresSink": "sink",
+    "TableReader": "reading",
     "create_statements": "description",
     "identifier": "description",
     "location": "description",

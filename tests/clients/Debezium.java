@@ -15,36 +15,32 @@ import java.util.concurrent.TimeUnit;
  * Debezium's connector for PostgreSQL, embedded: writes each change that it sees as a line of JSON, with
  * its key, until the stream's row says that the tables are where they should be.
  *
- * <p>Arguments: port, user, password, database, the instant to wait for, the file of changes, seconds until it has
- * to be done. It prints "ready" once it has read the rows that were there.
+ * <p>Arguments: the connector as Kafka Connect takes it, the instant to wait for, the file of changes, seconds
+ * until it has to be done. It prints "ready" once it has read the rows that were there.
  */
 public final class Debezium {
     private static final ObjectMapper JSON = new ObjectMapper();
 
     public static void main(String[] args) throws Exception {
         Properties settings = new Properties();
-        settings.setProperty("name", "datagen");
-        settings.setProperty("connector.class", "io.debezium.connector.postgresql.PostgresConnector");
+        JsonNode connector = JSON.readTree(Path.of(args[0]).toFile());
+        settings.setProperty("name", connector.get("name").asText());
+        connector.get("config").fields().forEachRemaining(
+                one -> settings.setProperty(one.getKey(), one.getValue().asText()));
+        // The table that says how far the stream is.
+        settings.setProperty(
+                "table.include.list", settings.getProperty("table.include.list") + ",public.datagen_streams");
         settings.setProperty("offset.storage", "org.apache.kafka.connect.storage.MemoryOffsetBackingStore");
-        settings.setProperty("database.hostname", "127.0.0.1");
-        settings.setProperty("database.port", args[0]);
-        settings.setProperty("database.user", args[1]);
-        settings.setProperty("database.password", args[2]);
-        settings.setProperty("database.dbname", args[3]);
-        settings.setProperty("topic.prefix", "bank");
-        settings.setProperty("plugin.name", "pgoutput");
-        settings.setProperty("schema.include.list", "public");
-        settings.setProperty("decimal.handling.mode", "string");
         settings.setProperty("slot.drop.on.stop", "true");
         settings.setProperty("converter.schemas.enable", "false");
 
         // The row is at the head of its transaction; it is touched once more when that is over.
         CountDownLatch arrived = new CountDownLatch(2);
-        try (PrintWriter lines = new PrintWriter(Path.of(args[5]).toFile());
+        try (PrintWriter lines = new PrintWriter(Path.of(args[2]).toFile());
                 DebeziumEngine<ChangeEvent<String, String>> engine =
                         DebeziumEngine.create(Json.class)
                                 .using(settings)
-                                .notifying(change -> take(change, lines, args[4], arrived))
+                                .notifying(change -> take(change, lines, args[1], arrived))
                                 .using((success, message, error) -> {
                                     if (!success) {
                                         System.err.println(message + " " + error);
@@ -54,7 +50,7 @@ public final class Debezium {
                                 .build()) {
             ExecutorService thread = Executors.newSingleThreadExecutor();
             thread.execute(engine);
-            boolean done = arrived.await(Long.parseLong(args[6]), TimeUnit.SECONDS);
+            boolean done = arrived.await(Long.parseLong(args[3]), TimeUnit.SECONDS);
             engine.close();
             thread.shutdown();
             System.exit(done ? 0 : 2);

@@ -44,8 +44,10 @@ def test_debezium(tmp_path: Path) -> None:
         )
         begun = run(*stream, *plan, "--start", START, "--until", START, "--no-backfill", timeout=60)
         assert begun.code == 0, begun
-        at = urlsplit(dsn)
-        args = (at.port, at.username, at.password or "", "bank", END.replace("Z", ".000000Z"))
+        printed = run(*DATAGEN, "schema", "--for", "debezium", "--postgres-url", dsn)
+        connector = tmp_path / "connector.json"
+        connector.write_text(printed.out.replace("<password>", urlsplit(dsn).password or ""))
+        args = (connector, END.replace("Z", ".000000Z"))
         follower = subprocess.Popen(
             command("Debezium", tmp_path, *args, changes, PATIENCE),
             cwd=tmp_path,

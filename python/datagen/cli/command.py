@@ -21,8 +21,11 @@ from .benchmarking import benchmark
 from .endings import explain
 from .filing import files
 from .loading import load, load_parallel
+from .peeking import peek
 from .reporting import report
 from .sandbox import local
+from .schemas import schema
+from .showing import show
 from .streaming import stream
 
 if TYPE_CHECKING:
@@ -109,5 +112,5 @@ def group() -> None:
     """
 
 
-for _command in (load, load_parallel, stream, files, benchmark, report, local):
+for _command in (load, load_parallel, stream, files, show, schema, peek, benchmark, report, local):
     group.add_command(_command)

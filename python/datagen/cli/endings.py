@@ -75,7 +75,8 @@ def _fail(message: str, *, debug: bool) -> None:
 def _without_secrets(message: str) -> str:
     """A complaint about options that repeats no URL's user and no argument without a name."""
     message = re.sub(r"(Got unexpected extra arguments?) \(.*\)", r"\1", message, flags=re.DOTALL)
-    return re.sub(r"://\S*@", "://***@", message)
+    # A list of choices comes on lines of its own.
+    return re.sub(r"://\S*@", "://***@", re.sub(r"\s*\n\s*", " ", message))
 
 
 def text_of(error: BaseException) -> str:

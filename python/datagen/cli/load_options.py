@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ..local import Stack
+
 __all__ = [
     "check_target",
     "grouped",
     "json_option",
     "load_options",
+    "local_stack",
     "on_local_stack",
     "option_groups",
     "options_named",
@@ -188,19 +191,24 @@ def on_local_stack(
     context: click.Context, run: loader.Load, report: Callable[[str], None]
 ) -> loader.Load:
     """The same load into the local stack, which is started if need be."""
+    stack = local_stack(context, report)
+    targets = {
+        name: options_of(name).on_local_stack(target, stack) for name, target in run.targets.items()
+    }
+    return replace(run, targets=targets)
+
+
+def local_stack(context: click.Context, report: Callable[[str], None]) -> Stack:
+    """The local stack, started if need be; refuses addresses that are given beside ``--local``."""
     for name in (address for sink in SINKS for address in options_of(sink).addresses):
-        if is_given(context, name):
+        if name in context.params and is_given(context, name):
             option = "--" + name.replace("_", "-")
             if context.get_parameter_source(name) is click.core.ParameterSource.ENVIRONMENT:
                 option = f"DATAGEN_{name.upper()}"
             raise click.UsageError(f"--local says where the services are; leave out {option}.")
     from .. import local
 
-    stack = local.up(report=report)
-    targets = {
-        name: options_of(name).on_local_stack(target, stack) for name, target in run.targets.items()
-    }
-    return replace(run, targets=targets)
+    return local.up(report=report)
 
 
 def plan_from(options: Mapping[str, Any]) -> Plan:

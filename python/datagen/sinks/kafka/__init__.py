@@ -10,6 +10,7 @@ from ...presets import BULK, EVENT_BY_EVENT, FAST, PRESETS, RELIABLE, ProducerCo
 if TYPE_CHECKING:
     from .delivery import DeliveryReport, PartitionDelivery, TopicDelivery
     from .event_producer import Sending, flush_timeout
+    from .reading import Message, TopicReader
     from .sink import KafkaSink
     from .topics import Topic
 
@@ -21,11 +22,13 @@ __all__ = [
     "RELIABLE",
     "DeliveryReport",
     "KafkaSink",
+    "Message",
     "PartitionDelivery",
     "ProducerConfig",
     "Sending",
     "Topic",
     "TopicDelivery",
+    "TopicReader",
     "check_url",
     "flush_timeout",
 ]
@@ -34,10 +37,12 @@ __all__ = [
 _MODULES = {
     "DeliveryReport": "delivery",
     "KafkaSink": "sink",
+    "Message": "reading",
     "PartitionDelivery": "delivery",
     "Sending": "event_producer",
     "Topic": "topics",
     "TopicDelivery": "delivery",
+    "TopicReader": "reading",
     "flush_timeout": "event_producer",
 }
 

@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["check_options", "delete", "register", "warn"]
+__all__ = ["SchemaReader", "check_options", "delete", "register", "warn"]
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +116,42 @@ def delete(config: ProducerConfig, subjects: Iterable[str]) -> None:
                     raise registry.refusal(error, subject) from None
 
 
+@dataclass(frozen=True)
+class Found:
+    """A schema of the registry: its kind ("AVRO", "JSON", "PROTOBUF"), its text, and those that it refers to.
+
+    These come before what refers to them.
+    """
+
+    kind: str
+    text: str
+    references: list[str]
+
+
+class SchemaReader:
+    """Looks schemas up by their ids; connects when first asked. Raises as ``register`` does."""
+
+    def __init__(self, config: ProducerConfig) -> None:
+        self._registry = _Registry(config)
+
+    def close(self) -> None:
+        self._registry.__exit__()
+
+    def find(self, ident: int) -> Found | None:
+        """A schema; None if there is none of this id."""
+        try:
+            return self._registry.schema(ident)
+        except Exception as error:
+            if isinstance(error, DatagenError):
+                raise
+            if _is_absent(error):
+                raise self._registry.unreachable(error, "", ()) from None
+            status = getattr(error, "http_status_code", None)
+            if status == 404 and _is_of_registry(getattr(error, "error_code", None)):
+                return None
+            raise self._registry.refusal(error, f"schema {ident}") from None
+
+
 class _Registry:
     """A registry at one or several addresses, each with its own user and proxy.
 
@@ -190,6 +227,21 @@ class _Registry:
             if found is None:
                 raise
             return found
+
+    def schema(self, ident: int) -> Found:
+        """A schema by its id, with those that it refers to."""
+        found = self._ask(lambda client: client.get_schema(ident))
+        before: dict[tuple[str, int], str] = {}
+        self._add_references(found, before)
+        return Found(found.schema_type or "AVRO", str(found.schema_str), [*before.values()])
+
+    def _add_references(self, schema: Any, before: dict[tuple[str, int], str]) -> None:
+        for one in schema.references or ():
+            where = one.subject, one.version
+            if where not in before:
+                other = self._ask(partial(_version, *where)).schema
+                self._add_references(other, before)
+                before[where] = str(other.schema_str)
 
     def delete(self, subject: str) -> None:
         # For good means twice: the first time only hides it.
@@ -362,6 +414,10 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
     if failure:
         raise failure[0]
     return result[0]
+
+
+def _version(subject: str, version: int, client: SchemaRegistryClient) -> Any:
+    return client.get_version(subject, version)
 
 
 def _meaning(status: int, code: object) -> tuple[type[DatagenError], str]:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .description import Location, create_statements, identifier, location
+    from .reading import TableReader
     from .sink import PostgresSink
 
-__all__ = ["PostgresSink"]
+__all__ = [
+    "Location",
+    "PostgresSink",
+    "TableReader",
+    "create_statements",
+    "identifier",
+    "location",
+]
+
+#: Imported when first asked for, so that the options of the sink come without the sink.
+_MODULES = {
+    "Location": "description",
+    "PostgresSink": "sink",
+    "TableReader": "reading",
+    "create_statements": "description",
+    "identifier": "description",
+    "location": "description",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first asked for, so that the options of the sink come without the sink.
-    if name != "PostgresSink":
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .sink import PostgresSink
-
-    return PostgresSink
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,0 +1,19 @@
+"""The Avro schemas that are registered, one a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..types import Relation
+    from .source import Source
+
+
+def readable(relation: Relation, source: Source) -> bool:  # noqa: ARG001
+    return True
+
+
+def text(relations: Sequence[Relation], source: Source) -> str:  # noqa: ARG001
+    return "\n".join(relation.avro_schema for relation in relations)

@@ -89,8 +89,11 @@ def _set_up_logging() -> str:
     level = os.environ.get("LOG_LEVEL", "WARNING").upper()
     if level not in _LEVELS:
         raise OptionError("LOG_LEVEL", os.environ["LOG_LEVEL"], ", ".join(_LEVELS))
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
+    # Of other packages, warnings alone: what an HTTP client does, byte by byte, is no news of a load.
+    logging.getLogger().setLevel(max(logging.getLevelNamesMapping()[level], logging.WARNING))
+    logging.getLogger("datagen").setLevel(level)
     if level != "DEBUG":
         # It logs lost sessions, which our errors name too.
         logging.getLogger("psycopg").setLevel(logging.ERROR)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .delivery import DeliveryReport, PartitionDelivery, TopicDelivery
     from .event_producer import Sending, flush_timeout
     from .sink import KafkaSink
+    from .stage import KafkaTarget
     from .topics import Topic
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RELIABLE",
     "DeliveryReport",
     "KafkaSink",
+    "KafkaTarget",
     "PartitionDelivery",
     "ProducerConfig",
     "Sending",
@@ -34,6 +36,7 @@ __all__ = [
 _MODULES = {
     "DeliveryReport": "delivery",
     "KafkaSink": "sink",
+    "KafkaTarget": "stage",
     "PartitionDelivery": "delivery",
     "Sending": "event_producer",
     "Topic": "topics",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .sink import PostgresSink
+    from .stage import PostgresTarget
 
-__all__ = ["PostgresSink"]
+__all__ = ["PostgresSink", "PostgresTarget"]
+
+#: Imported when first asked for, so that the options of the sink come without the sink.
+_MODULES = {"PostgresSink": "sink", "PostgresTarget": "stage"}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first asked for, so that the options of the sink come without the sink.
-    if name != "PostgresSink":
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .sink import PostgresSink
-
-    return PostgresSink
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -86,12 +86,15 @@ def _suggestion(error: click.NoSuchOption) -> str:
     name, root = error.option_name, error.ctx.find_root()
     commands = root.command.commands if isinstance(root.command, click.Group) else {}
     having = [
-        f"`{root.command_path} {word}`"
+        word
         for word, command in commands.items()
         if any(name in option.opts for option in command.params)
     ]
-    if having:
-        return f" {', '.join(having)} {'has' if len(having) == 1 else 'have'} it."
+    # The commands of one kind have names that begin alike.
+    kin = [word for word in having if word.startswith(f"{error.ctx.info_name}-")] or having
+    if kin:
+        listed = ", ".join(f"`{root.command_path} {word}`" for word in kin)
+        return f" {listed} {'has' if len(kin) == 1 else 'have'} it."
     own = [text for option in error.ctx.command.params for text in option.opts]
     nearest = get_close_matches(name, [text for text in own if text.startswith("--")], 1, 0.7)
     return f" Did you mean {nearest[0]}?" if nearest else ""

@@ -58,25 +58,27 @@ def shorten_session(request: bytearray | memoryview) -> None:
             if request[at] != 0:  # tagged fields in the header: no client sends any
                 return
             length, at = _varint(request, at + 1)
-            at += length - 1
+            length -= 1
         else:
             (length,) = struct.unpack_from(">h", request, at)
-            at += 2 + length
+            at += 2
+        if length < 0:  # a group has an id
+            return
+        at += length
         (session,) = struct.unpack_from(">i", request, at)
         if session > SESSION_MS:
             struct.pack_into(">i", request, at, SESSION_MS)
 
 
 def _varint(text: bytearray | memoryview, at: int) -> tuple[int, int]:
-    """An unsigned number of seven bits a byte, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = text[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
+    """An unsigned number of seven bits a byte, five bytes at most, and where it ends; -1 for none."""
+    value = 0
+    for place in range(5):
+        byte = text[at + place]
+        value |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
-            return value, at
+            return value, at + place + 1
+    return -1, at
 
 
 def _pass_requests(client: socket.socket, broker: socket.socket) -> None:

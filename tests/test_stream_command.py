@@ -55,7 +55,7 @@ NOWHERE = ("--kafka-bootstrap", "127.0.0.1:1", "--skip-postgres", "--start", "20
         (["--duration", "-5"], "--duration"),
         (["--duration", "5 weeks"], "write seconds, or 90s, 5m or 2h"),
         (["--until", "2026-06-20T14:59:59Z"], "--until"),
-        (["--until", "2026-06-20"], "write 2026-07-01T00:00:00Z"),
+        (["--until", "2026-06-20T12:00"], "write 2026-07-01T00:00:00Z"),
         (["--as-of", "2026-06-01T00:00:00Z"], "--start"),
         (["--resume"], "--position"),
         (["--position", "/no/such/folder/file"], "--position"),

@@ -31,6 +31,7 @@ help:
 # The virtual environment, which comes with the extension as it is released.
 $(VENV)/.packages: pyproject.toml requirements/local.txt
 	@command -v cargo >/dev/null || { echo "datagen is built with Rust 1.88 or later: install rustup first"; exit 1; }
+	@echo "Installing packages into $(VENV), and building datagen with optimisation: some minutes the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/local.txt
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
@@ -38,6 +39,7 @@ $(VENV)/.packages: pyproject.toml requirements/local.txt
 
 # The same with what has changed since.
 $(VENV)/.released: $(RUST_SOURCES) | $(VENV)/.packages
+	@echo "Building datagen with optimisation: some minutes the first time"
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@ $(EXTENSION)
 
@@ -57,6 +59,7 @@ pins:
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements/local.txt
 
 load: $(VENV)/.released
+	@echo "Loading 100 customers into the local stack, which is started if need be; \`make down\` stops it"
 	$(BIN)/datagen load --local --customers 100 --seed 42 --create-topics --truncate
 
 down: $(VENV)/.packages

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import termios
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +35,15 @@ from command import (
     wait_until,
 )
 from datagen import cli, loader
-from datagen.cli.console import Console
+from datagen.cli.console import Console, _rate
 from datagen.sinks.base import Part
 from datagen.sinks.kafka.stage import KAFKA
 from datagen.types import catalogue
 from records import TOPICS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from datagen.settlement import Settlement
     from engines import Engine
     from own_topics import OwnTopics
@@ -104,14 +107,21 @@ def test_help_has_the_guides_options_and_defaults() -> None:
     assert described(*SCRIPT) == options
 
 
-@pytest.mark.parametrize("command", ["load", "load-parallel"])
+SINK_GROUPS = ["What", "Where to", "PostgreSQL", "Kafka", "Schema Registry"]
+GROUPS = {
+    "load": [*SINK_GROUPS, "How it runs"],
+    "load-parallel": [*SINK_GROUPS, "How it runs"],
+    "stream": [*SINK_GROUPS, "Time", "Position"],
+    "benchmark": ["What", "Where to", "Kafka", "Schema Registry", "How it runs"],
+    "report": ["What", "Where to"],
+}
+
+
+@pytest.mark.parametrize("command", GROUPS)
 def test_help_is_in_groups_that_have_each_option_once(command: str) -> None:
     text = run(*DATAGEN, command, "--help").out
     groups = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
-    assert groups == [
-        *("What", "Where to", "PostgreSQL", "Kafka", "Schema Registry", "How it runs"),
-        "Other options",
-    ]
+    assert groups == [*GROUPS[command], "Other options"]
     names = re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE)
     assert len(names) == len(set(names))
     declared = {one.opts[-1] for one in cli.group.commands[command].params}
@@ -227,6 +237,39 @@ def test_a_password_in_the_wrong_place_is_not_repeated(words: list[str]) -> None
     assert SECRET not in outcome.out + outcome.err
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("load --workers 2", "No such option '--workers'. `datagen load-parallel` has it."),
+        ("load --custmers 2", "No such option '--custmers'. Did you mean --customers?"),
+        ("stream --truncat", "No such option '--truncat'. Did you mean --truncate?"),
+        (
+            "benchmark --bootstrap x:1",
+            "No such option '--bootstrap'. Did you mean --kafka-bootstrap?",
+        ),
+        ("report --truncate", "`datagen load`, `datagen load-parallel`, `datagen stream` have it."),
+        ("load --qqqq", "No such option '--qqqq'."),
+    ],
+)
+def test_suggestions_fit(typed: str, said: str) -> None:
+    outcome = run(*DATAGEN, *typed.split())
+    assert_failed(outcome, 2)
+    assert outcome.err.splitlines()[0].endswith(said)
+
+
+def test_a_day_is_its_midnight(pg_dsn: str) -> None:
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 20, "--truncate")
+    outcome = load(*options, "--as-of", "2026-03-01")
+    assert outcome.code == 0, str(outcome)
+    assert "90 days up to 2026-03-01T00:00:00Z" in outcome.lines[0]
+    assert_failed(load("--as-of", "2026-02-30"), 2, "--as-of", "'2026-02-30' is no day")
+    times = ("--start", "2026-06-20", "--until", "2026-06-21", "--rate", 1e6, "--no-backfill")
+    events = run(*DATAGEN, "stream", "--stdout", *times, "--as-of", "2026-06-22", "--customers", 20)
+    assert events.code == 0, str(events)
+    assert "live from 2026-06-20T00:00:00.000Z" in events.err
+    assert "Ended at 2026-06-21T00:00:00.000Z" in events.err
+
+
 # --- LOG_LEVEL
 
 
@@ -244,6 +287,25 @@ def test_a_traceback_only_for_debugging() -> None:
 @pytest.mark.parametrize("level", ["LOUD", "", "10"])
 def test_no_such_log_level(level: str) -> None:
     assert_failed(load(LOG_LEVEL=level), 2, "LOG_LEVEL", repr(level), "DEBUG, INFO")
+
+
+def test_debugging_tells_of_the_load(
+    pg_dsn: str, clean_kafka: OwnTopics, registry: Registry
+) -> None:
+    services = ("--postgres-url", pg_dsn), clean_kafka.options
+    options = (*services[0], *services[1], "--schema-registry", registry.url, "--create-topics")
+    secret = f"--kafka-option=sasl.password={SECRET}"
+    said = load(*options, secret, "--customers", 20, LOG_LEVEL="DEBUG").err
+    assert "plan: seed 42, customers 0 to 19, 90 days up to 2026-07-01T00:00:00+00:00" in said
+    assert "engine native, acks all, batches of 16384 bytes" in said
+    assert "client options: sasl.password" in said
+    assert re.search(r"COPY customers: 20 rows, \d{4} bytes", said)
+    assert re.search(rf"creating {clean_kafka.names[0]}", said)
+    assert re.search(r"banking.transactions-value has the id \d+", said)
+    assert "Kafka banking.trades: 120 rows" in said
+    # No news of other packages' connections.
+    assert not re.search(r"send_request|connect_tcp|handshake|HTTP Request", said), said
+    assert SECRET not in said
 
 
 def test_info_says_more(pg_dsn: str, clean_kafka: OwnTopics, registry: Registry) -> None:
@@ -275,10 +337,13 @@ def test_a_mistake_of_ours_is_one_line_too(
 # --- progress
 
 
-def on_a_terminal(*command: object) -> str:
+def on_a_terminal(
+    *command: object, columns: int = 120, added: Mapping[str, str] | None = None
+) -> str:
     """What a command shows on a terminal."""
     ours, theirs = pty.openpty()
-    environment = environment_of({"TERM": "xterm-256color", "COLUMNS": "120"})
+    termios.tcsetwinsize(theirs, (40, columns))
+    environment = environment_of({"TERM": "xterm-256color", **(added or {})})
     with subprocess.Popen(
         [str(part) for part in command], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     ) as process:
@@ -297,29 +362,106 @@ def on_a_terminal(*command: object) -> str:
     return shown.decode()
 
 
+def plain(shown: str) -> list[str]:
+    """The lines that stay on a terminal, without colours: a bar goes when its part is done."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", re.sub(r"[^\n]*\r(?!\n)", "", shown))
+    return [line for line in text.splitlines() if line and "━" not in line]
+
+
 def test_a_bar_on_a_terminal_and_lines_elsewhere(pg_dsn: str) -> None:
     options = ("--postgres-url", pg_dsn, "--skip-kafka", "--truncate", "--customers", 2_000)
     shown = on_a_terminal(*LOAD, *options)
     assert "━" in shown
     assert "\x1b[" in shown
-    assert re.search(r"PostgreSQL accounts .*━.* \d+/\d+", shown)
-    assert "Validation: ALL OK" in shown
+    assert re.search(r"PostgreSQL accounts .*━.* [\d,]+/[\d,]+", shown)
+    assert "\x1b[32m[OK]\x1b[0m customers: 2000 rows" in shown
 
     logged = load(*options)
     assert logged.code == 0, str(logged)
     assert not set("\x1b\r━") & set(logged.out + logged.err)
-    assert re.search(
-        r"^  PostgreSQL accounts: \d+ in \d+\.\d+ s \([\d,]+/s\)$", logged.out, re.MULTILINE
+    assert "  [OK] customers: 2000 rows" in logged.lines
+    assert re.search(r"^  PostgreSQL: [\d,]+ rows in \d+\.\d+ s", logged.out, re.MULTILINE)
+    assert unfigured(plain(shown)) == unfigured(logged.lines)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_no_colours_where_none_are_wanted(pg_dsn: str, variable: str, value: str) -> None:
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 20)
+    shown = on_a_terminal(*LOAD, *options, added={variable: value})
+    assert "\x1b[3" not in shown
+    assert "  [OK] customers: 20 rows" in shown
+    if variable == "TERM":
+        assert not set("\x1b━") & set(shown)
+
+
+def test_what_fails_is_red(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("datagen.cli.console.Console._on_a_terminal", lambda _: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console = Console()
+    console.say(f"{console.mark('[FAIL]', 'red')} banking.trades")
+    assert capsys.readouterr().out == "\x1b[31m[FAIL]\x1b[0m banking.trades\n"
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_lines_fit_the_terminal_and_use_it(pg_dsn: str, columns: int) -> None:
+    options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 12_000)
+    shown = on_a_terminal(*LOAD, *options, columns=columns)
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown))
+    # An address is never broken.
+    assert max(len(line) for line in lines if "://" not in line) <= columns
+    if columns == 200:
+        assert max(map(len, lines)) > 190
+        assert any(len(line) > 80 for line in lines if line.startswith("Loading "))
+    assert "Validation: ALL OK" in lines
+
+
+def test_a_small_load_says_little(pg_dsn: str) -> None:
+    outcome = load("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 20)
+    heads = [line.split(":")[0] for line in outcome.lines]
+    known = {"Loading 20 customers (seed 42, 90 days up to 2026-07-01T00", "Summary", "Look at it"}
+    known |= {"  Generation", "  PostgreSQL", "  Total", "Validating PostgreSQL row counts..."}
+    checks = [head for head in heads if head.startswith("  [OK] ")]
+    looks = [head for head in heads if head.startswith(("  psql ", "  datagen peek "))]
+    assert {*heads} - known - {*checks} - {*looks} == {"Validation"}
+    assert (len(checks), len(looks), len(heads)) == (6, 2, 16)
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "text"),
+    [(40_234, 0.001, ""), (402_340, 0.5, "804,680/s"), (0, 2.0, ""), (3, 2.0, "2/s")],
+)
+def test_rates_mean_something(rows: int, seconds: float, text: str) -> None:
+    assert _rate(rows, seconds) == text
+
+
+def test_topics_side_by_side_have_no_rate_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.start(KAFKA, "events", 1_000_000)
+    for name in ("banking.trades", "banking.transactions"):
+        console.finish(KAFKA, Part(name, 500_000, 20.0))
+    console.start(KAFKA, "banking.trades", 500_000)
+    console.finish(KAFKA, Part("banking.trades", 500_000, 20.0))
+    console.finish(KAFKA, Part("acknowledgements", 0, 0.9))
+    assert capsys.readouterr().out == "  Kafka banking.trades: 500,000 in 20.00 s (25,000/s)\n"
+
+
+@pytest.mark.parametrize(
+    "options", [["load", "--help"], ["lod"], ["load", "--seed", "x"], ["load", *nowhere()]]
+)
+def test_the_language_of_the_user_changes_nothing(options: list[str]) -> None:
+    ours, theirs = (
+        run(*DATAGEN, *options, LANG=name, LC_ALL=name, LANGUAGE=name.partition(".")[0])
+        for name in ("C.UTF-8", "pt_BR.UTF-8")
     )
-    # The bar goes when its part is done, and then both are the same.
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", shown)
-    kept = [line for line in plain.splitlines() if line and "━" not in line and "\x1b" not in line]
-    assert unfigured(kept) == unfigured(logged.lines)
+    assert ours == theirs
 
 
 def unfigured(lines: list[str]) -> list[str]:
-    """Lines without seconds and rates."""
-    return [re.sub(r"[\d.]+ s\b|[\d,]+/s", "N", line).strip() for line in lines]
+    """Lines without seconds and rates, and without those of parts that took long."""
+    kept = [line for line in lines if not re.match(r"  (Generating|PostgreSQL) [a-z_ ]+:", line)]
+    return [re.sub(r"[\d.]+ s\b( \([\d,]+/s\))?", "N", line).strip() for line in kept]
 
 
 def test_a_log_gets_a_line_now_and_then(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from datagen import cli
+from datagen import Plan, cli
+from datagen.sinks.base import streams
 from pages import CODE, FENCED, OPTION, ROOT
 
 if TYPE_CHECKING:
@@ -176,3 +177,38 @@ def test_relative_links_lead_somewhere(document: str, request: pytest.FixtureReq
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document):
         if "://" not in target:
             assert (folder / target).exists(), target
+
+
+THOUSANDS = str.maketrans({"\N{NO-BREAK SPACE}": "", " ": "", ".": ""})
+
+
+@every_guide
+def test_volumes_are_those_of_a_run(guide: Path) -> None:
+    rows = re.findall(
+        r"^\| ([\d .]+) \| ([\d .]+) \| ([\d .]+) \| ([\d .]+) \| ([\d .]+) \|$",
+        guide.read_text("utf-8"),
+        re.MULTILINE,
+    )
+    found = [[int(cell.translate(THOUSANDS)) for cell in row] for row in rows]
+    assert [row[0] for row in found] == [100, 1_000, 10_000]
+    for customers, *volumes in found:
+        plan = Plan(seed=42, customers=customers, days=90)
+        assert volumes == [plan.rows(name) for name in streams()]
+
+
+def test_json_is_as_much_larger_as_the_documents_say() -> None:
+    sizes = {
+        format_: sum(
+            sum(map(len, batch.encode(format_)))
+            for name in streams()
+            for batch in Plan(customers=1_000).batches(name)
+        )
+        for format_ in ("avro", "json")
+    }
+    times = f"{sizes['json'] / sizes['avro']:.1f}"
+    assert f"JSON, {times} times as large" in str(LOAD["--no-avro"].help)
+    for guide, word in zip(OFF, ("times as large", "vezes maior"), strict=True):
+        [row] = [
+            line for line in guide.read_text("utf-8").splitlines() if "| `--no-avro` |" in line
+        ]
+        assert f"{times} {word}".replace(".", "," if word == "vezes maior" else ".") in row

@@ -73,10 +73,11 @@ SMALLER = {
     "benchmark --scale 10000 --rounds 5": "benchmark --scale 100 --rounds 1",
 }
 LOCAL, SECURED = 'pip install -e ".[local]"', "cat > client.properties"
+PLUGIN = "def test_accounts(datagen_bank):"  # tests/test_pytest_plugin.py runs it
 README_PYTHON, GUIDE_PYTHON = "import datagen", "from data_gen.sinks.kafka import"
 OUTPUT, LOOKS = "Validating PostgreSQL row counts...", "docker exec -it datagen-postgres"
 QUERY = "SELECT c.customer_id"
-ALONE = (LOCAL, SECURED, README_PYTHON, GUIDE_PYTHON, OUTPUT, LOOKS, QUERY)
+ALONE = (LOCAL, SECURED, PLUGIN, README_PYTHON, GUIDE_PYTHON, OUTPUT, LOOKS, QUERY)
 
 
 def executed(text: str) -> str:

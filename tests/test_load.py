@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import shlex
 import shutil
 import tempfile
 import threading
@@ -24,6 +26,7 @@ from confluent_kafka.cimpl import RESOURCE_TOPIC, NewTopic
 from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from psycopg.conninfo import conninfo_to_dict
 
 from command import (
     DATAGEN,
@@ -85,6 +88,7 @@ class Bank:
     """What one run left behind: its output, a database, and every record of every topic."""
 
     outcome: Outcome
+    typed: tuple[object, ...]
     dsn: str
     records: dict[str, list[Record]]
     events: dict[str, list[dict[str, Any]]]  # decoded by fastavro, in the order of the records
@@ -106,12 +110,13 @@ def bank(unprefixed: OwnTopics, registry: Registry, postgres: Postgres) -> Itera
     name = f"datagen_bank_{secrets.token_hex(6)}"
     dsn = postgres.database(name)
     try:
-        outcome = load(*to(dsn, unprefixed, registry), *SAME, "--create-topics")
+        typed = (*to(dsn, unprefixed, registry), *SAME, "--create-topics")
+        outcome = load(*typed)
         assert outcome.code == 0, str(outcome)
         records = unprefixed.read()
         read = AvroReader(registry.url)
         events = {topic: [read(one.value) for one in records[topic]] for topic in TOPICS}
-        yield Bank(outcome, dsn, records, events)
+        yield Bank(outcome, typed, dsn, records, events)
     finally:
         postgres.drop(name)
 
@@ -166,15 +171,45 @@ def test_the_run_ends_as_the_guide_shows(bank: Bank) -> None:
 
 def test_the_run_tells_time_and_rate_of_each_part(bank: Bank) -> None:
     lines = bank.outcome.lines
-    assert lines[0].startswith(f"Loading {PLAN.customers} customers (seed {PLAN.seed}, 90 days")
+    assert lines[0].startswith(f"Loading {PLAN.customers:,} customers (seed {PLAN.seed}, 90 days")
     summary = lines[lines.index("Summary:") + 1 :]
     parts = ("  Generation: ", "  PostgreSQL: ", "  Kafka (avro, native): ", "  Total: ")
     for line, part in zip(summary, parts, strict=False):
         assert line.startswith(part)
-        assert " in " in line
-        assert line.endswith("/s)")
+        found = re.fullmatch(
+            r".*: ([\d,]+) (?:rows|events) in (\d+\.\d\d) s(?: \([\d,]+/s\))?", line
+        )
+        assert found is not None, line
+        # Of less than a tenth of a second a rate would say nothing.
+        assert line.endswith("/s)") == (float(found[2]) >= 0.1), line
     rows = sum(PLAN.rows(name) for name in (*TABLES, *TOPICS))
-    assert f"  Total: {rows} rows" in bank.outcome.out
+    assert f"  Total: {rows:,} rows" in bank.outcome.out
+
+
+def test_the_run_says_how_to_look_at_it(bank: Bank) -> None:
+    lines = bank.outcome.lines
+    first = lines.index("Look at it:") + 1
+    assert first - 1 > lines.index("Summary:")
+    psql, customers, kafka, events = lines[first : first + 4]
+    assert lines[first + 4] == "Validating PostgreSQL row counts..."
+    # What is printed leads there, and has no password.
+    program, where = psql.split(maxsplit=1)
+    [url] = shlex.split(where)
+    expected = conninfo_to_dict(bank.dsn)
+    assert str(expected.pop("password")) not in bank.outcome.out
+    assert (program, conninfo_to_dict(url)) == ("psql", expected)
+    assert customers == f"  datagen peek customers --postgres-url {where}"
+    bootstrap, registry = (
+        _typed(bank, name) for name in ("--kafka-bootstrap", "--schema-registry")
+    )
+    assert kafka == f"  Kafka {bootstrap}, Schema Registry {registry}"
+    peek = f"  datagen peek banking.transactions --kafka-bootstrap {bootstrap}"
+    assert events == f"{peek} --schema-registry {registry}"
+
+
+def _typed(bank: Bank, option: str) -> str:
+    """The address that the load was given."""
+    return str(bank.typed[bank.typed.index(option) + 1])
 
 
 # --- Kafka

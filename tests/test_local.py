@@ -9,6 +9,7 @@ import pwd
 import shutil
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -24,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from command import DATAGEN, Outcome, run, wait_until
 from datagen import local
 from datagen.errors import ConfigurationError, UnreachableError
-from datagen.local import _root, registry
+from datagen.local import _root, proxy, registry
 from datagen.local import stack as stack_module
 from datagen.local._avro import InvalidSchemaError, Schema, incompatibilities
 from datagen.local._process import is_listening, last_line, started_at, stop
@@ -205,7 +207,8 @@ def test_listeners_are_loopback_only(running: tuple[Path, local.Stack]) -> None:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in inodes:  # LISTEN
                 found.append(fields[1].partition(":")[0])
-    assert found == ["0100007F"] * 3
+    # The broker's own one, and that of the proxy before it.
+    assert found == ["0100007F"] * 4
 
 
 def test_down_leaves_nothing_but_files(home: Path) -> None:
@@ -249,6 +252,164 @@ def test_busy_ports_are_left_alone(home: Path) -> None:
         assert not ports & busy
         assert sum("is taken, using" in line for line in said) == 3
         assert local.up(home) == stack
+
+
+def test_ports_are_kept_over_down_and_up(home: Path) -> None:
+    local.up(home)
+    local.down(home)
+    other = free_port()
+    ports = json.loads((home / "ports.json").read_text())
+    (home / "ports.json").write_text(json.dumps({**ports, "kafka": other}))
+    before = local.up(home)
+    assert before.kafka_bootstrap == f"127.0.0.1:{other}"
+    local.down(home)
+    after = local.up(home)
+    addresses = [[one.address for one in stack.services] for stack in (before, after)]
+    assert addresses[0] == addresses[1]
+    assert after.postgres_url == before.postgres_url
+    local.down(home)
+    (home / "ports.json").write_text("{]")
+    assert local.up(home).whole
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_status_fails_where_something_is_down(home: Path) -> None:
+    def status() -> Outcome:
+        return run(*DATAGEN, "local", "status", DATAGEN_HOME=str(home))
+
+    down = status()
+    assert (down.code, down.err) == (1, "")
+    services = {service.name: service for service in local.up(home).services}
+    assert status().code == 0
+    broker = services["kafka"]
+    assert stop(broker.pid, started_at(broker.pid) or "", [(SIGKILL, 5.0)])
+    partly = status()
+    assert partly.code == 1
+    assert "kafka: 127.0.0.1:" in partly.out
+    assert "NOT RUNNING" in partly.out
+    assert (
+        partly.lines[-1]
+        == "Not all of the local stack is up; start the rest with: datagen local up"
+    )
+
+
+def test_a_broker_ends_with_the_proxy_before_it(home: Path) -> None:
+    stack = local.up(home)
+    broker = next(service for service in stack.services if service.name == "kafka")
+    children = Path(f"/proc/{broker.pid}/task/{broker.pid}/children").read_text().split()
+    assert len(children) == 1
+    assert stop(broker.pid, started_at(broker.pid) or "", [(SIGKILL, 5.0)])
+    assert wait_until(lambda: started_at(int(children[0])) is None)
+
+
+@pytest.mark.timing
+def test_a_group_gets_its_first_message_soon(running: tuple[Path, local.Stack]) -> None:
+    """Half the session timeout that clients ask for would be 22 s."""
+    from confluent_kafka import Consumer, Producer
+
+    server: dict[str, Any] = {"bootstrap.servers": running[1].kafka_bootstrap}
+    producer = Producer(server)
+    producer.produce("soon", b"value")
+    assert producer.flush(10) == 0
+    began = time.monotonic()
+    consumer = Consumer({**server, "group.id": "soon", "auto.offset.reset": "earliest"})
+    consumer.subscribe(["soon"])
+    try:
+        message = consumer.poll(20)
+        seconds = time.monotonic() - began
+    finally:
+        consumer.close()
+    assert message is not None
+    assert message.error() is None, message.error()
+    assert seconds < 4, seconds
+
+
+def test_members_of_a_group_stay_in_it(running: tuple[Path, local.Stack]) -> None:
+    """They share the partitions, and heartbeats each 3 s keep both in."""
+    from confluent_kafka import Consumer
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
+
+    server: dict[str, Any] = {"bootstrap.servers": running[1].kafka_bootstrap}
+    admin = AdminClient(server)
+    admin.create_topics([NewTopic("shared", 4, 1)])["shared"].result(10)
+    members = [Consumer({**server, "group.id": "shared"}) for _ in range(2)]
+    revoked: list[object] = []
+    try:
+        for member in members:
+            member.subscribe(["shared"], on_revoke=lambda *_: revoked.append(_))
+
+        def shared() -> bool:
+            for member in members:
+                member.poll(0.05)
+            return [len(member.assignment()) for member in members] == [2, 2]
+
+        assert wait_until(shared)
+        revoked.clear()
+        assert not wait_until(lambda: not shared(), 7)
+    finally:
+        for member in members:
+            member.close()
+
+
+def join_request(
+    version: int, session: int, client: str | None = "client", group: str = "g" * 200
+) -> bytes:
+    """A request JoinGroup as Kafka's protocol guide lays it out, as far as the member's id."""
+    compact = version >= 6
+    name = (
+        struct.pack(">h", -1)
+        if client is None
+        else struct.pack(">h", len(client)) + client.encode()
+    )
+    head = struct.pack(">hhi", 11, version, 7) + name + (b"\0" if compact else b"")
+    size = len(group) + 1
+    length = bytes([size & 0x7F | 0x80, size >> 7]) if compact else struct.pack(">h", len(group))
+    body = head + length + group.encode() + struct.pack(">i", session)
+    body += (struct.pack(">i", 300_000) if version else b"") + b"the member's id"
+    return struct.pack(">i", len(body)) + body
+
+
+@pytest.mark.parametrize("version", range(10))
+@pytest.mark.parametrize("client", [None, "", "client"])
+def test_a_session_is_shortened_and_nothing_else(version: int, client: str | None) -> None:
+    for asked, given in ((45_000, proxy.SESSION_MS), (1_000, 1_000)):
+        request = bytearray(join_request(version, asked, client))
+        proxy.shorten_session(request)
+        assert request == join_request(version, given, client)
+
+
+def test_a_join_that_is_laid_out_otherwise_stays_as_it_is() -> None:
+    whole = join_request(5, 45_000)
+    session = whole.index(struct.pack(">i", 45_000))
+    for end in range(12, session + 4):  # cut off
+        part = bytearray(whole[:end])
+        proxy.shorten_session(part)
+        assert part == whole[:end]
+    without_group = bytearray(whole.replace(struct.pack(">h", 200), struct.pack(">h", -1), 1))
+    endless = bytearray(join_request(6, 45_000)[:23] + b"\xff" * 1_000_000)
+    for request in (without_group, endless):
+        before = bytes(request)
+        proxy.shorten_session(request)
+        assert request == before
+
+
+def test_what_is_no_request_ends_its_connection_alone(running: tuple[Path, local.Stack]) -> None:
+    from confluent_kafka.admin import AdminClient
+
+    bootstrap = running[1].kafka_bootstrap
+    port = int(bootstrap.rpartition(":")[2])
+    for sent in (struct.pack(">ihh", 2, 11, 5), struct.pack(">ihh", -9, 0, 0), b"\0"):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+    assert AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).brokers
 
 
 def test_up_starts_only_what_is_missing(home: Path) -> None:
@@ -426,7 +587,7 @@ def test_a_stack_that_ran_as_root_is_stopped_and_made_anew(home: Path) -> None:
 
 
 PLANTED = [
-    *("lock", "stack.json", "registry.json", "registry.json.new", "server"),
+    *("lock", "stack.json", "ports.json", "registry.json", "registry.json.new", "server"),
     *("logs", "logs/kafka.log", "logs/postgres.log", "logs/schema-registry.log"),
     *("postgres", "postgres/password", "postgres/superuser.pgpass", "postgres/data"),
     *("postgres/data.unfinished", "postgres/data/postmaster.pid", "before"),

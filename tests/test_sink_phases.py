@@ -116,7 +116,7 @@ def test_the_command_loads_validates_and_reports_it() -> None:
     assert outcome.code == 0, str(outcome)
     rows = sum(map(PLAN.rows, RELATIONS))
     summary = outcome.lines.index("Summary:")
-    assert outcome.lines[summary + 2].startswith(f"  {MEMORY.title}: {rows} rows in ")
+    assert outcome.lines[summary + 2].startswith(f"  {MEMORY.title}: {rows:,} rows in ")
     checks = outcome.lines.index("Validating rows in memory...")
     assert outcome.lines[checks + 1 :] == [
         *(f"  [OK] {name}: {PLAN.rows(name)} rows" for name in RELATIONS),

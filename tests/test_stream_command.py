@@ -20,9 +20,12 @@ from click.testing import CliRunner
 from command import DATAGEN, run, started
 from datagen import Plan
 from datagen.cli.command import group
+from datagen.cli.streaming import _line
 from datagen.errors import ConfigurationError
+from datagen.pace import Delays
 from datagen.position import Position
 from datagen.sinks.base import streams
+from datagen.stream import Status
 from datagen.types import catalogue
 from planned import planned, rows
 from records import read_topics
@@ -52,7 +55,7 @@ NOWHERE = ("--kafka-bootstrap", "127.0.0.1:1", "--skip-postgres", "--start", "20
         (["--duration", "-5"], "--duration"),
         (["--duration", "5 weeks"], "write seconds, or 90s, 5m or 2h"),
         (["--until", "2026-06-20T14:59:59Z"], "--until"),
-        (["--until", "2026-06-20"], "write 2026-07-01T00:00:00Z"),
+        (["--until", "2026-06-20T12:00"], "write 2026-07-01T00:00:00Z"),
         (["--as-of", "2026-06-01T00:00:00Z"], "--start"),
         (["--resume"], "--position"),
         (["--position", "/no/such/folder/file"], "--position"),
@@ -446,3 +449,25 @@ def test_a_broker_that_goes_while_the_queue_is_full_is_spoken_of(
             done = run(*common, "--resume", "--rate", "1e6", timeout=60)
             assert done.code == 0, done
             assert_exact(topics, Plan(42, 2_000, days=20))
+
+
+def test_a_line_fits_its_terminal() -> None:
+    status = Status(
+        time=datetime(2026, 6, 20, 12, tzinfo=UTC),
+        lag=0.1,
+        rate=12_345.6,
+        speed=3_600.0,
+        events={"banking.trades": 1_234_567},
+        live=True,
+        waiting="Kafka does not answer",
+        delays=Delays(),
+    )
+    whole = _line(status, speed=True)
+    assert whole == (
+        "2026-06-20T12:00:00Z live, 0.1 s late; 12,346 events/s; speed 3,600; 1,234,567 events; "
+        "Kafka does not answer"
+    )
+    assert _line(status, speed=True, room=200) == whole
+    narrow = _line(status, speed=True, room=61)
+    assert narrow == "2026-06-20T12:00:00Z live, 0.1 s late; Kafka does not answer"
+    assert _line(status, speed=True, room=20) == "2026-06-20T12:00:00…"

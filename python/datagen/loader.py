@@ -195,6 +195,18 @@ def carry_out(
     streams is only known once it is. With ``tables_there`` an earlier process has loaded them.
     """
     began = time.perf_counter()
+    _log.debug(
+        "plan: seed %d, customers %d to %d, %d days up to %s; %s mode, %d workers, order of %s; into %s",
+        run.plan.seed,
+        run.from_customer,
+        run.plan.customers - 1,
+        run.plan.days,
+        run.plan.as_of.isoformat(),
+        "fast" if run.fast else "standard",
+        run.workers or _cores(),
+        run.order,
+        ", ".join(run.targets),
+    )
     _check_memory(run, streaming=tables_at is not None)
     running: Running | None = None
     done: list[Result] = []
@@ -578,6 +590,7 @@ class Running:
     def finish(self, stage: Stage, part: Part) -> None:
         """Takes note that a part is done."""
         self._parts.setdefault(stage, []).append(part)
+        _log.debug("%s %s: %d rows, %.3f s", stage.title, part.name, part.rows, part.seconds)
         self._progress.finish(stage, part)
 
     def _stage_report(self, stage: Stage, verified: StageReport | None) -> StageReport:

@@ -7,43 +7,57 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cloup
 
+from ..sinks.command_line import Option
 from .console import Console
-from .load_options import check_target, on_local_stack, options_named, run_from
+from .load_options import check_target, grouped, on_local_stack, options_named, run_from
 from .loading import PARALLEL, as_in_load, load_parallel
 
 __all__ = ["benchmark"]
 
 
 @click.command(
+    cls=cloup.Command,
     name="benchmark",
     short_help="Measure each stage beside a peer.",
     epilog="Example: datagen benchmark --scale 10000 --json -",
-    params=[
-        click.Option(
-            ["--scale"],
-            type=int,
-            default=1000,
-            show_default=True,
-            help="Customers to generate and load.",
-        ),
-        *as_in_load("seed", "skip_postgres", "skip_kafka"),
-        *as_in_load("postgres_url", "kafka_bootstrap", "schema_registry"),
-        click.Option(
-            ["--rounds"],
-            type=click.IntRange(1, 1000),
-            default=3,
-            show_default=True,
-            help="Rounds of each stage; the one in the middle counts.",
-        ),
-        click.Option(
-            ["--json", "json_file"],
-            type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
-            metavar="FILE",
-            help="Write every figure as JSON too; - is stdout, and then the table goes to stderr.",
-        ),
-        *as_in_load("kafka_config", "kafka_option", "registry_user", "registry_ca", "local"),
-    ],
+    params=grouped(
+        {
+            "What": [
+                Option(
+                    "--scale",
+                    type=int,
+                    default=1000,
+                    show_default=True,
+                    help="Customers to generate and load.",
+                ),
+                *as_in_load("seed"),
+                Option(
+                    "--rounds",
+                    type=click.IntRange(1, 1000),
+                    default=3,
+                    show_default=True,
+                    help="Rounds of each stage; the one in the middle counts.",
+                ),
+            ],
+            "Where to": as_in_load(
+                *("postgres_url", "kafka_bootstrap", "schema_registry"),
+                *("skip_postgres", "skip_kafka", "local"),
+            ),
+            "Kafka": as_in_load("kafka_config", "kafka_option"),
+            "Schema Registry": as_in_load("registry_user", "registry_ca"),
+            "How it runs": [
+                Option(
+                    "--json",
+                    "json_file",
+                    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+                    metavar="FILE",
+                    help="Write every figure as JSON too; - is stdout, and then the table goes to stderr.",
+                )
+            ],
+        }
+    ),
 )
 @click.pass_context
 def benchmark(context: click.Context, /, **options: Any) -> None:

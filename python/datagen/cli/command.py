@@ -1,6 +1,6 @@
 """The ``datagen`` command: options in, calls out.
 
-Exit codes: 0 done, 2 wrong usage, 3 configuration or authentication, 4 a sink rejected data,
+Exit codes: 0 done, 1 `local status` where something is down, 2 wrong usage, 3 configuration or authentication, 4 a sink rejected data,
 5 unreachable or timed out, 6 verification failed or could not be done, 130 interrupted, 143 and 129
 ended by SIGTERM and SIGHUP.
 """
@@ -81,18 +81,22 @@ def _run(args: Sequence[str] | None) -> int:
     try:
         signals.listen()
         debug = _set_up_logging() == "DEBUG"
-        group.main(args, prog_name="datagen", standalone_mode=False)
+        code = group.main(args, prog_name="datagen", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last to see any
         return explain(error, debug=debug)
-    return 0
+    # A number where a command has left its context with one.
+    return code if isinstance(code, int) else 0
 
 
 def _set_up_logging() -> str:
     level = os.environ.get("LOG_LEVEL", "WARNING").upper()
     if level not in _LEVELS:
         raise OptionError("LOG_LEVEL", os.environ["LOG_LEVEL"], ", ".join(_LEVELS))
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.captureWarnings(capture=True)
+    # Of other packages, warnings alone: what an HTTP client does, byte by byte, is no news of a load.
+    logging.getLogger().setLevel(max(logging.getLevelNamesMapping()[level], logging.WARNING))
+    logging.getLogger("datagen").setLevel(level)
     if level != "DEBUG":
         # It logs lost sessions, which our errors name too.
         logging.getLogger("psycopg").setLevel(logging.ERROR)

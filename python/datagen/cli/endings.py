@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from difflib import get_close_matches
 from typing import Final
 
 import click
@@ -28,7 +29,7 @@ def explain(error: BaseException, *, debug: bool) -> int:
         error.show()
         return _EXIT_USAGE
     if isinstance(error, click.UsageError):
-        _fail(_without_secrets(error.format_message()), debug=debug)
+        _fail(text_of(error), debug=debug)
         if error.ctx is not None:
             click.echo(f"Try: {error.ctx.command_path} --help", err=True)
         return _EXIT_USAGE
@@ -79,8 +80,31 @@ def _without_secrets(message: str) -> str:
     return re.sub(r"://\S*@", "://***@", re.sub(r"\s*\n\s*", " ", message))
 
 
+def _suggestion(error: click.NoSuchOption) -> str:
+    """The commands that have the option, or the option of this one that is nearest to it."""
+    if error.ctx is None:
+        return ""
+    name, root = error.option_name, error.ctx.find_root()
+    commands = root.command.commands if isinstance(root.command, click.Group) else {}
+    having = [
+        word
+        for word, command in commands.items()
+        if any(name in option.opts for option in command.params)
+    ]
+    # The commands of one kind have names that begin alike.
+    kin = [word for word in having if word.startswith(f"{error.ctx.info_name}-")] or having
+    if kin:
+        listed = ", ".join(f"`{root.command_path} {word}`" for word in kin)
+        return f" {listed} {'has' if len(kin) == 1 else 'have'} it."
+    own = [text for option in error.ctx.command.params for text in option.opts]
+    nearest = get_close_matches(name, [text for text in own if text.startswith("--")], 1, 0.7)
+    return f" Did you mean {nearest[0]}?" if nearest else ""
+
+
 def text_of(error: BaseException) -> str:
     """What the line `Error:` says."""
+    if isinstance(error, click.NoSuchOption):
+        return f"No such option {error.option_name!r}.{_suggestion(error)}"
     if isinstance(error, click.UsageError):
         return _without_secrets(error.format_message())
     if isinstance(error, DatagenError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from ..local import Stack
 
 __all__ = [
+    "Moment",
     "check_target",
     "grouped",
+    "how_to_look",
     "json_option",
     "load_options",
     "local_stack",
@@ -37,6 +41,20 @@ __all__ = [
     "run_from",
     "workers_option",
 ]
+
+
+class Moment(click.ParamType[Any]):
+    """A moment as text, in which a date alone is its midnight, UTC."""
+
+    name = "INSTANT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            return value
+        try:
+            return f"{date.fromisoformat(value)}T00:00:00Z"
+        except ValueError:
+            self.fail(f"{value!r} is no day of the calendar", param, ctx)
 
 
 def plan_options(*, customers: int) -> list[Option]:
@@ -61,9 +79,10 @@ def plan_options(*, customers: int) -> list[Option]:
         ),
         Option(
             "--as-of",
+            type=Moment(),
             default="2026-07-01T00:00:00Z",
             show_default=True,
-            help="Where the history ends.",
+            help="Where the history ends; a date alone is its midnight, UTC.",
         ),
         Option(
             "--days",
@@ -209,6 +228,17 @@ def local_stack(context: click.Context, report: Callable[[str], None]) -> Stack:
     from .. import local
 
     return local.up(report=report)
+
+
+def how_to_look(context: click.Context, run: loader.Load) -> list[str]:
+    """Lines that say how to look at what a load leaves."""
+    typed = click.core.ParameterSource.COMMANDLINE
+    lines: list[str] = []
+    for name in filter(run.targets.__contains__, SINKS):
+        sink = options_of(name)
+        addresses = [one for one in sink.addresses if context.get_parameter_source(one) is typed]
+        lines += sink.look(run.targets[name], addresses, local=context.params["local"])
+    return lines
 
 
 def plan_from(options: Mapping[str, Any]) -> Plan:

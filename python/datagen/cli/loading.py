@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,10 +14,11 @@ from .. import loader
 from ..errors import CountingError, VerificationError
 from ..settlement import attach, settlement_of
 from ..sinks import SINKS, options_of
+from ..sinks.command_line import Option
 from . import signals
 from .console import Console
 from .endings import exit_code, text_of
-from .load_options import load_options, on_local_stack, options_named, run_from
+from .load_options import how_to_look, load_options, on_local_stack, options_named, run_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +114,7 @@ def _load_and_judge(
         report = loader.load(run, console)
     said.update(_settled(report.settlement), **report.as_json(_unused_facts(run)))
     try:
-        console.tail(report)
+        console.tail(report, how_to_look(context, run))
         judge(report)
     except BaseException as error:
         # A signal while the summary waits for its reader; or something is not as it should be.
@@ -162,5 +164,8 @@ def asked(run: loader.Load) -> dict[str, Any]:
     }
 
 
-def as_in_load(*names: str) -> list[click.Parameter]:
-    return [option for option in load.params if option.name in names]
+def as_in_load(*names: str) -> list[Option]:
+    """Options of ``load`` for another command, in the order of the names; each in no group yet."""
+    options = {option.name: option for option in load.params}
+    copies = [copy(options[name]) for name in names]
+    return [option for option in copies if isinstance(option, Option)]

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Final
 
 import click
+import cloup
 
 from .._core import Plan
 from ..errors import VerificationError
 from ..sinks.base import Stage
+from ..sinks.command_line import Option
 from .console import Console
-from .load_options import check_target, options_named
+from .load_options import check_target, grouped, options_named
 from .loading import as_in_load
 
 __all__ = ["report"]
@@ -20,20 +22,25 @@ _COUNTING: Final = Stage("report", title="Counting", unit="customers")
 
 
 @click.command(
+    cls=cloup.Command,
     name="report",
     short_help="Draw the data, and check it against published figures.",
     epilog="Example: datagen report --customers 10000 --out report.html",
-    params=[
-        *as_in_load("customers", "seed", "as_of", "days"),
-        click.Option(
-            ["--out"],
-            type=click.Path(dir_okay=False, path_type=Path),
-            metavar="FILE",
-            default="report.html",
-            show_default=True,
-            help="The page; one that is there is replaced.",
-        ),
-    ],
+    params=grouped(
+        {
+            "What": as_in_load("customers", "seed", "as_of", "days"),
+            "Where to": [
+                Option(
+                    "--out",
+                    type=click.Path(dir_okay=False, path_type=Path),
+                    metavar="FILE",
+                    default="report.html",
+                    show_default=True,
+                    help="The page; one that is there is replaced.",
+                )
+            ],
+        }
+    ),
 )
 def report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
     """Make the data of a seed and write one HTML page about it, which works without a network.
@@ -51,7 +58,7 @@ def report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
     from .. import report as page
 
     click.echo(
-        f"Looking at {customers} customers (seed {seed}, {days} days up to "
+        f"Looking at {customers:,} customers (seed {seed}, {days} days up to "
         f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ})"
     )
     console = Console()
@@ -63,9 +70,9 @@ def report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
     size = page.write(found, out)
     failed, known = found.failed, found.known
     for check in failed:
-        click.echo(f"  [FAIL] {check}")
+        console.say(f"  {console.mark('[FAIL]', 'red')} {check}")
     click.echo(
-        f"Report: {out} ({size / 1e6:.1f} MB, {sum(found.rows.values())} rows in "
+        f"Report: {out} ({size / 1e6:.1f} MB, {sum(found.rows.values()):,} rows in "
         f"{found.seconds:.1f} s): {len(known) - len(failed)} of {len(known)} checks hold"
     )
     if failed:

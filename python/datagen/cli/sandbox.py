@@ -23,15 +23,19 @@ def _up() -> None:
 
 
 @local.command(name="status")
-def _status() -> None:
-    """Say what runs, and where."""
+@click.pass_context
+def _status(context: click.Context) -> None:
+    """Say what runs, and where; exit code 1 where not all of it does."""
     from .. import local as sandbox
 
     stack = sandbox.status()
     if stack is None:
         click.echo("The local stack is down; start it with: datagen local up")
-    else:
-        _print_stack(stack)
+        context.exit(1)
+    _print_stack(stack)
+    if not stack.whole:
+        click.echo("Not all of the local stack is up; start the rest with: datagen local up")
+        context.exit(1)
 
 
 @local.command(name="down")
@@ -50,3 +54,4 @@ def _print_stack(stack: Any) -> None:
     click.echo(f"  --postgres-url {stack.postgres_url}")
     click.echo(f"  --kafka-bootstrap {stack.kafka_bootstrap}")
     click.echo(f"  --schema-registry {stack.schema_registry}")
+    click.echo(f"  psql {stack.postgres_url}")

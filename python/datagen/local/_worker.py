@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from datagen.errors import ConfigurationError, DatagenError
 
-from . import registry as _registry  # noqa: F401 - it may have to run in a copy of this process
+# They may have to run in a copy of this process.
+from . import proxy as _proxy  # noqa: F401
+from . import registry as _registry  # noqa: F401
 from .stack import account_name, down_here, find_programs, up_here
 
 if TYPE_CHECKING:

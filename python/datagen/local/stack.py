@@ -1,7 +1,8 @@
 """Start, describe and stop the local stack.
 
 What runs is written in ``HOME/stack.json``: for each service its pid, the start time of that
-process and its port. A process is ours only if both pid and start time still match.
+process and its port. A process is ours only if both pid and start time still match. The ports stay
+in ``HOME/ports.json``, so that a stack which was down comes up where it was.
 
 Everything below HOME is done by the account that owns HOME, and each service runs as it. Root
 is no exception: what it is asked for, it has done by that account (see ``_root``).
@@ -34,6 +35,7 @@ Programs = Mapping[str, Path]
 """The executable of each service that has one."""
 #: How ``stack.json`` is laid out. Those of earlier versions say nothing of it.
 _FORMAT = 2
+_PORTS = "ports.json"
 _PATIENCE = 60.0  # seconds until a service must answer
 _LOCK_PATIENCE = 300.0  # seconds until another command must have ended
 _ATTEMPTS = 3  # ports that are tried, when others take them first
@@ -58,6 +60,12 @@ class Stack:
     kafka_bootstrap: str
     schema_registry: str
     services: tuple[Service, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every service runs."""
+        names = {service.name for service in self.services if service.running}
+        return names == {recipe.name for recipe in RECIPES}
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,8 @@ def up_here(folder: Path, programs: Programs, report: Report) -> Stack:
         missing = [recipe for recipe in RECIPES if not _is_running(state, recipe.name)]
         if missing:
             _start(folder, state, missing, programs, report)
+            ports = {name: entry.port for name, entry in state.items()}
+            write_whole(folder / _PORTS, json.dumps(ports).encode() + b"\n", mode=0o600)
         else:
             report("the local stack is already up")
         return _describe(folder, state)
@@ -141,11 +151,14 @@ def _start(
 ) -> None:
     """Start all, then wait for each: the quick ones come up while initdb is at work."""
     begun: list[str] = []
+    ports = _ports(folder)
 
     def begin(recipe: Recipe) -> None:
         program = programs.get(recipe.name, Path())
         recipe.prepare(folder, program, report)
-        wanted = state[recipe.name].port if recipe.name in state else recipe.default_port
+        wanted = ports.get(recipe.name, recipe.default_port)
+        if recipe.name in state:
+            wanted = state[recipe.name].port
         port = choose_port(wanted, [state[name].port for name in begun if name != recipe.name])
         if port != wanted:
             report(f"{recipe.name}: port {wanted} is taken, using {port}")
@@ -365,6 +378,15 @@ def _read(folder: Path, owner: int) -> _State:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{path} cannot be read ({error}); remove it") from error
     return state
+
+
+def _ports(folder: Path) -> dict[str, int]:
+    """The ports that the services had when they were last up; none where that is not known."""
+    try:
+        found = json.loads(read_own(folder / _PORTS, os.geteuid())).items()
+        return {str(name): port for name, port in found if type(port) is int and 0 < port < 65_536}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _write(folder: Path, state: _State) -> None:

@@ -10,7 +10,7 @@ import click
 import cloup
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from .base import Target
 
@@ -46,6 +46,20 @@ class SinkOptions(ABC):
     def on_local_stack(self, target: Any, stack: Any) -> Target:  # noqa: ARG002
         """The same target on the services of the local stack."""
         return cast("Target", target)
+
+    def look(
+        self,
+        target: Any,  # noqa: ARG002
+        typed: Collection[str],  # noqa: ARG002
+        *,
+        local: bool,  # noqa: ARG002
+    ) -> Sequence[str]:
+        """Lines that say how to look at what was loaded, without a secret.
+
+        ``typed`` are the parameters of ``addresses`` that the command line had, which another command needs
+        again; with ``local`` it is ``--local`` instead.
+        """
+        return ()
 
     def warning(self, options: Mapping[str, Any]) -> str:  # noqa: ARG002
         """What the user should know before the load begins, or nothing."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .event_producer import Sending, flush_timeout
     from .reading import Message, TopicReader
     from .sink import KafkaSink
+    from .stage import KafkaTarget
     from .topics import Topic
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "RELIABLE",
     "DeliveryReport",
     "KafkaSink",
+    "KafkaTarget",
     "Message",
     "PartitionDelivery",
     "ProducerConfig",
@@ -38,6 +40,7 @@ _MODULES = {
     "DeliveryReport": "delivery",
     "KafkaSink": "sink",
     "Message": "reading",
+    "KafkaTarget": "stage",
     "PartitionDelivery": "delivery",
     "Sending": "event_producer",
     "Topic": "topics",

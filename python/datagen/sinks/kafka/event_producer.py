@@ -81,6 +81,19 @@ class EventProducer:
         #: Called ten times a second while a batch waits for capacity; what it raises breaks the wait off.
         self.when_waiting: Callable[[], None] = lambda: None
         self.engine = choose_engine(config, cluster)
+        # Values of client options may be secrets.
+        _log.debug(
+            "Kafka at %s: engine %s, acks %s, batches of %d bytes, linger %d ms, compression %s, idempotence %s; "
+            "client options: %s",
+            cluster.address,
+            self.engine.name,
+            config.acks,
+            config.batch_size,
+            config.linger_ms,
+            config.compression,
+            "on" if config.enable_idempotence else "off",
+            ", ".join(config.client_options) or "none",
+        )
 
     def find(self, topics: list[str], limits: Mapping[str, int]) -> None:
         """Has the engine find topics, once it knows how many bytes of a batch each topic takes."""

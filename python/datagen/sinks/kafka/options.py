@@ -12,6 +12,7 @@ import click
 
 from ...presets import PRESETS, EngineChoice, ProducerConfig, RecordTimestamp
 from ...properties import Properties, read_properties
+from ..base import streams
 from ..command_line import KeyValue, Option, SinkOptions, is_given
 from .stage import (
     MAX_PARTITIONS,
@@ -22,7 +23,7 @@ from .stage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["OPTIONS"]
 
@@ -177,7 +178,7 @@ class _KafkaOptions(SinkOptions):
                 ),
             ],
             "Schema Registry": [
-                Option("--no-avro", is_flag=True, help="Send JSON, three to four times as large."),
+                Option("--no-avro", is_flag=True, help="Send JSON, 2.8 times as large."),
                 Option(
                     "--registry-user",
                     metavar="USER:PASSWORD",
@@ -220,6 +221,21 @@ class _KafkaOptions(SinkOptions):
         if not self.wanted(options):
             return None
         return replace(topics, producer=_producer(context, options, fast=fast))
+
+    def look(self, target: KafkaTarget, typed: Collection[str], *, local: bool) -> Sequence[str]:
+        producer = target.producer
+        registry = re.sub(r"//[^/]*@", "//", producer.schema_registry_url or "")
+        values = {"kafka_bootstrap": producer.bootstrap_servers, "schema_registry": registry}
+        words = [f"--{name.replace('_', '-')} {values[name]}" for name in values if name in typed]
+        peek = " ".join(
+            [
+                f"datagen peek {producer.topic_prefix}{streams()[0]}",
+                *(["--local"] if local else words),
+            ]
+        )
+        where = f"Kafka {producer.bootstrap_servers}"
+        has_schemas = producer.avro and registry
+        return (f"{where}, Schema Registry {registry}" if has_schemas else where), peek
 
     def on_local_stack(self, target: KafkaTarget, stack: Any) -> KafkaTarget:
         producer = replace(

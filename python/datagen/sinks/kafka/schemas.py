@@ -80,6 +80,7 @@ def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, in
         for subject, schema in schemas.items():
             try:
                 ids[subject] = registry.id_of(subject, schema)
+                _log.debug("Schema Registry: %s has the id %d", subject, ids[subject])
             except DatagenError:
                 raise
             except Exception as error:  # noqa: BLE001  # the HTTP client's have no public name

@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from .description import Location, create_statements, identifier, location
     from .reading import TableReader
     from .sink import PostgresSink
+    from .stage import PostgresTarget
 
 __all__ = [
     "Location",
     "PostgresSink",
+    "PostgresTarget",
     "TableReader",
     "create_statements",
     "identifier",
@@ -23,6 +25,7 @@ __all__ = [
 _MODULES = {
     "Location": "description",
     "PostgresSink": "sink",
+    "PostgresTarget": "stage",
     "TableReader": "reading",
     "create_statements": "description",
     "identifier": "description",

@@ -6,6 +6,7 @@ import os
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ..._secrets import Secrets
 from ...errors import ConfigurationError, OptionError
@@ -56,6 +57,26 @@ class ConnectionString:
     def setting(self, name: str, variable: str) -> str:
         """A parameter, or else an environment variable; empty where neither is set."""
         return self.params.get(name) or os.environ.get(variable, "")
+
+    def without_secrets(self, schema: str | None = None) -> str:
+        """A connection string for psql: a URL where one is plain, else names and values.
+
+        A ``schema`` is where the session looks for tables.
+        """
+        params = {k: v for k, v in self.params.items() if k not in {"password", "sslpassword"}}
+        if schema is not None:
+            name = re.sub(r"([\\ ])", r"\\\1", '"' + schema.replace('"', '""') + '"')
+            params["options"] = f"{params.get('options', '')} -csearch_path={name}".strip()
+        if {*params} <= {"host", "port", "user", "dbname"} and re.fullmatch(
+            r"[\w.-]+", params.get("host", "")
+        ):
+            user = f"{quote(params['user'], safe='')}@" if "user" in params else ""
+            port = f":{params['port']}" if "port" in params else ""
+            database = quote(params.get("dbname", ""), safe="")
+            return f"postgresql://{user}{params['host']}{port}/{database}"
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo("", **params)
 
     def address(self, reached: psycopg.Connection[Any] | psycopg.Error | None = None) -> str:
         """host:port/database: what was tried, or as far as the connection string tells."""

@@ -5,6 +5,7 @@ The ``copy`` of psycopg awaits each, and sees no refusal before the end of the r
 
 from __future__ import annotations
 
+import logging
 import selectors
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .ddl import TableShape
 
 __all__ = ["COPY_HEADER", "COPY_TRAILER", "CopyIn", "CopySession"]
+
+_log = logging.getLogger(__name__)
 
 # The file header of binary COPY: signature, flags, length of the header's extension; and its
 # trailer (PostgreSQL documentation, COPY, "Binary Format").
@@ -134,6 +137,7 @@ class CopyIn:
         self.table = table
         #: Rows that were sent.
         self.sent = 0
+        self._bytes = 0
         self._open = False
         self._start()
 
@@ -143,13 +147,16 @@ class CopyIn:
             self._rows = self.rows()
             self._start()
         with waiting(self._what, STALLED):
-            self._pipe.put(memoryview(batch.encode("pgcopy")))
+            rows = memoryview(batch.encode("pgcopy"))
+            self._pipe.put(rows)
         self.sent += len(batch)
+        self._bytes += rows.nbytes
 
     def end(self) -> None:
         """Says that these are all rows, and does not wait for what the server makes of them."""
         if self._open:
             self._open = False
+            _log.debug("COPY %s: %d rows, %d bytes", self.table.name, self.sent, self._bytes)
             with waiting(self._what, STALLED):
                 self._pipe.put(COPY_TRAILER)
                 self._pipe.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -11,7 +12,7 @@ from ..command_line import Option, SinkOptions
 from .stage import SKIP, PostgresTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["OPTIONS"]
 
@@ -82,6 +83,15 @@ class _PostgresOptions(SinkOptions):
         if not options["truncate"] or not first:
             return ""
         return f"--truncate removes the rows of customers before {first} too"
+
+    def look(self, target: PostgresTarget, typed: Collection[str], *, local: bool) -> Sequence[str]:
+        from .conninfo import ConnectionString
+
+        where = shlex.quote(ConnectionString(target.url).without_secrets(target.schema))
+        words = ["--local"] if local else ["--postgres-url", where] if typed else []
+        if target.schema is not None:
+            words += ["--postgres-schema", shlex.quote(target.schema)]
+        return f"psql {where}", " ".join(["datagen peek customers", *words])
 
     def on_local_stack(self, target: PostgresTarget, stack: Any) -> PostgresTarget:
         return replace(target, url=stack.postgres_url)

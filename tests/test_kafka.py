@@ -313,9 +313,9 @@ def test_topics_that_cannot_be_made(topics: OwnTopics) -> None:
     sink = KafkaSink(topics.config())
     with pytest.raises(ConfigurationError, match="no/topic"):
         sink.create_topics({"no/topic": 1}, 8)
-    with pytest.raises(ConfigurationError, match=r"249.*--topic-prefix"):
+    with pytest.raises(ConfigurationError, match=r"249.*topic_prefix"):
         sink.create_topics({"x" * 250: 1}, 8)
-    with pytest.raises(ConfigurationError, match=r"Number of partitions.*--partitions"):
+    with pytest.raises(ConfigurationError, match=r"Number of partitions.*partitions"):
         sink.create_topics({"none": 0}, 8)
     for hours in (0, -2, 2**63):
         with pytest.raises(OptionError, match="retention_hours"):

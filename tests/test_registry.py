@@ -447,7 +447,7 @@ def test_the_first_address_that_answers_is_used() -> None:
 
 def test_a_registry_that_was_named_and_is_not_there() -> None:
     url = f"http://me:{SECRET}@127.0.0.1:{free_port()}"
-    with pytest.raises(UnreachableError, match=r"cannot be reached.*--no-avro") as caught:
+    with pytest.raises(UnreachableError, match=r"cannot be reached.*avro=False") as caught:
         register(url)
     assert SECRET not in str(caught.value)
 

@@ -378,9 +378,9 @@ def settings_of(bootstrap: str, topics: list[str]) -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"config": {"no.such": "1"}}, ["no.such", "--topic-config"]),
-        ({"config": {"retention.bytes": "many"}}, ["retention.bytes", "--topic-config"]),
-        ({"replication_factor": 2}, ["1 broker,", "2 replicas", "--replication-factor 1"]),
+        ({"config": {"no.such": "1"}}, ["no.such", "topic_config"]),
+        ({"config": {"retention.bytes": "many"}}, ["retention.bytes", "topic_config"]),
+        ({"replication_factor": 2}, ["1 broker,", "2 replicas", "replication_factor=1"]),
     ],
 )
 def test_topics_that_the_broker_refuses(
@@ -469,7 +469,7 @@ DAYS = timedelta(days=90)
 @pytest.mark.parametrize(
     ("settings", "oldest", "newest", "words"),
     [
-        ({"retention.ms": "28800000"}, NOW - DAYS, NOW, ["8 hours", "--retention-hours -1"]),
+        ({"retention.ms": "28800000"}, NOW - DAYS, NOW, ["8 hours", "retention_hours=-1"]),
         (
             {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"},
             NOW - DAYS,

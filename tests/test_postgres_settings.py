@@ -166,7 +166,7 @@ def test_settings_that_cannot_be(pg_dsn: str) -> None:
     ("state", "kind", "words"),
     [
         ("42501", ConfigurationError, "Grant the role"),
-        ("3F000", ConfigurationError, "--postgres-schema"),
+        ("3F000", ConfigurationError, "schema=NAME"),
         ("25006", ConfigurationError, "primary"),
         ("57P04", ConfigurationError, "name of the database"),
         ("53300", UnreachableError, "connections"),

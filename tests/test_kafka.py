@@ -255,7 +255,7 @@ def test_a_signal_as_the_producer_is_closed_loses_no_count(topics: OwnTopics) ->
 def test_topics_are_made_once_and_reused(clean_kafka: OwnTopics) -> None:
     sink = KafkaSink(clean_kafka.config())
     one, other = clean_kafka.name(TRANSACTIONS), clean_kafka.name("banking.trades")
-    with pytest.raises(ConfigurationError, match=rf"{other} does not exist.*create-topics"):
+    with pytest.raises(ConfigurationError, match=rf"{other} does not exist.*create_topics"):
         sink.require_topics([other])
     first = sink.create_topics({one: 3}, 8)
     assert [(topic.name, topic.partitions, topic.created) for topic in first] == [(one, 3, True)]

@@ -278,8 +278,6 @@ def test_what_the_readme_says_of_installing(wheel: Path, folder: Path) -> None:
     assert down.lines[-1] == "Stopped: schema-registry, kafka, postgres"
     done = place.run("datagen", "report", "--customers", 100, "--out", "page.html")
     assert done.code == 0, str(done)
-    done = place.run("pip", "install", "pyarrow")
-    assert done.code == 0, str(done)
     uses_the_library(place)
 
 

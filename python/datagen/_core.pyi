@@ -23,6 +23,7 @@ __all__ = [
     "TimeOrder",
     "Until",
     "Window",
+    "__version__",
     "catalogue",
     "is_debug_build",
 ]

@@ -44,6 +44,7 @@ OPTIONS: Final = {
     "--no-cloudevents": "cloudevents=False",
     "--order": "order",
     "--out": "the file",
+    "--overwrite": "overwrite=True",
     "--partitions": "partitions",
     "--postgres-schema": "schema=NAME",
     "--postgres-url": "its URL",

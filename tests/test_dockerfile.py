@@ -107,6 +107,7 @@ def test_the_words_that_it_calls_exist() -> None:
     assert "--out dist" in makefile
 
 
+@pytest.mark.slow
 def test_the_sources_of_a_wheel_are_copied(copied: Path) -> None:
     made = subprocess.run(
         ["make", "--dry-run", "wheel", f"VENV={copied}/.venv"],

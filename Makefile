@@ -8,15 +8,24 @@ RUST_TESTS := --package datagen-core --package datagen-pipeline --package datage
 EXTENSION := python/datagen/_core.abi3.so
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NO_SERVER := not kafka and not postgres and not registry and not slow and not timing
+# What is released, and what tests run on: built once, for `load` as for `wheel`. On Linux zig links it, so that it runs
+# with the C library of 2018 (2.28); elsewhere the system's own linker does.
+BUILD_TOOLS := 'maturin>=1.9.4,<2'
+ifneq ($(filter Linux-x86_64 Linux-aarch64,$(shell uname -s)-$(shell uname -m)),)
+BUILD_TOOLS += 'ziglang>=0.15,<0.18'
+RELEASE := --zig --compatibility manylinux_2_28
+endif
+EDITABLE := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 # Tests that run at once: more than the machine has cores, since most of them wait for something.
 WORKERS ?= 4
 
-.PHONY: help load down dev check test test-clients lint format deny bench golden docs pins clean \
+.PHONY: help load down dev wheel check test test-clients lint format deny bench golden docs pins clean \
 	rust-format rust-lint rust-test python-lint python-types python-stubs python-test
 
 help:
 	@echo "make load    build everything, start the local stack, load 100 customers into it"
 	@echo "make dev     build the extension for a try, in seconds"
+	@echo "make wheel   build a wheel and a source distribution into dist/"
 	@echo "make check   check formats, lints and types, and run the tests that need no server"
 	@echo "make test    run every test, against real PostgreSQL, Apache Kafka and Apicurio"
 	@echo "make test-clients  read a load with Kafka Streams, Flink and Spark (needs a JDK and Maven)"
@@ -28,19 +37,24 @@ help:
 	@echo "make pins    write requirements/local.txt from the extra \`local\` of pyproject.toml"
 	@echo "make down    stop the local stack"
 
-# The virtual environment, which comes with the extension as it is released.
-$(VENV)/.packages: pyproject.toml requirements/local.txt
+# What builds: a virtual environment with maturin.
+$(VENV)/.tools:
 	@command -v cargo >/dev/null || { echo "datagen is built with Rust 1.88 or later: install rustup first"; exit 1; }
 	@echo "Installing packages into $(VENV), and building datagen with optimisation: some minutes the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(BUILD_TOOLS)
+	touch $@
+
+# The same environment with all packages, and with the extension as it is released.
+$(VENV)/.packages: pyproject.toml requirements/local.txt | $(VENV)/.tools
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/local.txt
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	MATURIN_PEP517_ARGS="$(RELEASE)" $(EDITABLE) ".[dev]"
 	touch $@ $(VENV)/.released $(EXTENSION)
 
 # The same with what has changed since.
 $(VENV)/.released: $(RUST_SOURCES) | $(VENV)/.packages
 	@echo "Building datagen with optimisation: some minutes the first time"
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	MATURIN_PEP517_ARGS="$(RELEASE)" $(EDITABLE) . --no-deps
 	touch $@ $(EXTENSION)
 
 # Whichever build was the last, if nothing has changed since; otherwise the one that takes seconds.
@@ -50,6 +64,13 @@ $(EXTENSION): $(RUST_SOURCES) | $(VENV)/.packages
 	install $(TARGET)/dev-fast/lib_core.so $@
 
 dev: $(EXTENSION)
+
+# One wheel for every Python from 3.11 on, of the build that `load` has.
+wheel: $(VENV)/.tools
+	rm -rf dist
+	$(BIN)/maturin build --quiet --release --locked $(RELEASE) --out dist
+	$(BIN)/maturin sdist --out dist
+	@ls dist/*
 
 # The hashes of the extra `local`, written anew from pyproject.toml; needs uv.
 LOCAL_EXTRA := import tomllib; \
@@ -70,7 +91,7 @@ check: $(EXTENSION)
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target python-test rust-lint rust-test \
 		python-types python-stubs python-lint rust-format
 
-test: $(VENV)/.released rust-test
+test: $(VENV)/.released wheel rust-test
 	cd tests && $(abspath $(BIN))/python -m services
 	$(BIN)/python -m pytest -m "not timing" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m timing
@@ -126,4 +147,4 @@ docs: $(EXTENSION)
 	$(BIN)/python scripts/data_catalog.py
 
 clean:
-	rm -rf $(VENV) target benches/java/target
+	rm -rf $(VENV) dist target benches/java/target

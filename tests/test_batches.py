@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import io
 import itertools
+import types
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -490,8 +492,67 @@ def test_from_rows_names_missing_and_unknown_fields() -> None:
     with pytest.raises(OptionError, match=r"^stocks row 1: 'colour' .*use stock_id, ticker.* or "):
         Batch.from_rows("stocks", [row, row | {"colour": "blue"}])
     with pytest.raises(OptionError, match=r"^stocks row 0: 7 is not allowed"):
-        Batch.from_rows("stocks", [row | {7: 7}])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="stocks row 0: not a mapping"):
-        Batch.from_rows("stocks", [7])  # type: ignore[list-item]
+        Batch.from_rows("stocks", [row | {7: 7}])
+    with pytest.raises(TypeError, match="stocks row 0: neither a mapping nor an object"):
+        Batch.from_rows("stocks", [7])
     with pytest.raises(TypeError, match="not iterable"):
         Batch.from_rows("stocks", 7)  # type: ignore[arg-type]
+
+
+# --- Rows ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_iterates_and_subscripts() -> None:
+    batch = first("stocks")
+    rows = [*batch]
+    assert rows == python_rows(batch) == [batch.row(number) for number in range(len(batch))]
+    assert (batch[0], batch[-1], batch[-len(batch)]) == (rows[0], rows[-1], rows[0])
+    for chosen in (slice(3, 7), slice(None), slice(None, None, -5), slice(40, 99), slice(7, 3)):
+        assert batch[chosen] == rows[chosen]
+    assert rows[3] in batch
+    assert bytes(Batch.from_rows("stocks", batch).encode("json")) == bytes(batch.encode("json"))
+    one, other = iter(batch), iter(batch)
+    assert next(one) == next(other) == rows[0]
+
+
+@pytest.mark.parametrize("index", [42, -43, 2**80, -(2**80)])
+def test_a_row_that_is_not_there_is_an_index_error(index: int) -> None:
+    with pytest.raises(IndexError, match=f"^row {index} of 42$"):
+        first("stocks")[index]
+
+
+@pytest.mark.parametrize("index", ["ticker", 1.5, None, (0, 1)])
+def test_a_batch_has_no_other_subscripts(index: Any) -> None:
+    with pytest.raises(TypeError, match=r"rows by int or slice, .*; column\(name\) gives a column"):
+        first("stocks")[index]
+
+
+def test_rows_may_be_objects_that_have_the_fields() -> None:
+    batch = first("loans")
+    named = collections.namedtuple("named", batch.column_names)  # type: ignore[misc]
+    fields = [(name, Any) for name in batch.column_names]
+    data = dataclasses.make_dataclass("data", fields, slots=True)
+    kinds: list[Callable[..., object]] = [named, data, types.SimpleNamespace]
+    for kind in kinds:
+        again = Batch.from_rows("loans", [kind(**row) for row in batch])
+        assert bytes(again.encode("avro")) == bytes(batch.encode("avro"))
+
+
+def test_objects_lack_no_field_and_may_have_more() -> None:
+    row = some_row("stocks")
+    Batch.from_rows("stocks", [types.SimpleNamespace(**row, colour="blue")])
+    less = types.SimpleNamespace(**{k: v for k, v in row.items() if k != "isin"})
+    with pytest.raises(
+        OptionError, match=r"^stocks row 1: .*SimpleNamespace.*use a row that has isin"
+    ):
+        Batch.from_rows("stocks", [row, less])
+    with pytest.raises(OptionError, match=r"^stocks.lot_size row 0: 'many' is not allowed"):
+        Batch.from_rows("stocks", [types.SimpleNamespace(**row | {"lot_size": "many"})])
+
+    class Broken(types.SimpleNamespace):
+        @property
+        def isin(self) -> str:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Batch.from_rows("stocks", [Broken(**{k: v for k, v in row.items() if k != "isin"})])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import types
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,22 @@ def test_an_unknown_parent_is_refused(
     assert caught.value.row == 0
     # Nothing of the refused batch was kept: the right rows are new.
     store.add_batch(Batch.from_rows(name, rows(name)))
+
+
+@STORES
+@pytest.mark.parametrize("name", ADD)
+def test_a_row_may_be_an_object(new_store: type[MasterDataStore], name: str) -> None:
+    store = filled(new_store, upto=name)
+    right = rows(name)[0]
+    given = types.SimpleNamespace(**right)
+    getattr(store, ADD[name])(given)
+    # What becomes of it afterwards is no matter.
+    vars(given).clear()
+    assert store.counts[name] == 1
+    if isinstance(store, FinancialDataStore):
+        assert [row for batch in store.batches(name) for row in batch] == [right]
+    with pytest.raises(OptionError, match=f"^{name} row 0: .*use a row that has "):
+        getattr(store, ADD[name])(types.SimpleNamespace(**dict(list(right.items())[:-1])))
 
 
 @STORES

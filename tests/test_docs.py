@@ -23,7 +23,7 @@ DOCUMENTS = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.m
 
 # Options of other programs, in blocks of commands.
 OTHERS = {
-    "docker": {"--wait"},
+    "docker": {"--build-arg", "--network", "--rm", "--wait"},
     "kafka-console-consumer": {
         "--bootstrap-server",
         "--from-beginning",
@@ -79,6 +79,8 @@ def calls(text: str) -> Iterator[str]:
 def allowed_in(call: str) -> set[str]:
     """The options that may stand in a line of a block."""
     words = call.split()
+    # It may be called within a container.
+    around = OTHERS["docker"] if words[:1] == ["docker"] else set[str]()
     for at, word in enumerate(words):
         name = word.rpartition("/")[2]
         if name == "datagen" and "=" not in call.partition("datagen")[0]:
@@ -87,7 +89,7 @@ def allowed_in(call: str) -> set[str]:
                 if (*path, below) not in COMMANDS:
                     break
                 path = (*path, below)
-            return set(options(COMMANDS[path]))
+            return set(options(COMMANDS[path])) | around
         if name in SCRIPTS:
             return set(options(COMMANDS[SCRIPTS[name],]))
     return {option for name, known in OTHERS.items() if name in words for option in known}

@@ -72,12 +72,17 @@ SMALLER = {
     "benchmark.py --scale 10000": "benchmark.py --scale 100 --rounds 1",
     "benchmark --scale 10000 --rounds 5": "benchmark --scale 100 --rounds 1",
 }
-LOCAL, SECURED = 'pip install -e ".[local]"', "cat > client.properties"
+LOCAL, SECURED = "pip install 'datagen[local]'", "cat > client.properties"
 PLUGIN = "def test_accounts(datagen_bank):"  # tests/test_pytest_plugin.py runs it
+#: Executed where a wheel is, by tests/test_wheel.py.
+INSTALLED = "pip install ./datagen-*.whl"
 README_PYTHON, GUIDE_PYTHON = "import datagen", "from data_gen.sinks.kafka import"
 OUTPUT, LOOKS = "Validating PostgreSQL row counts...", "docker exec -it datagen-postgres"
 QUERY = "SELECT c.customer_id"
-ALONE = (LOCAL, SECURED, PLUGIN, README_PYTHON, GUIDE_PYTHON, OUTPUT, LOOKS, QUERY)
+ALONE = (
+    *(INSTALLED, LOCAL, SECURED, PLUGIN, README_PYTHON, GUIDE_PYTHON),
+    *(OUTPUT, LOOKS, QUERY),
+)
 
 
 def executed(text: str) -> str:

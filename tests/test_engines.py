@@ -339,7 +339,7 @@ def test_the_engine_that_can_is_taken_and_says_why(
     (line,) = caplog.messages
     assert line.startswith("Kafka engine: confluent, since native cannot do this: ")
     assert reason in line
-    with pytest.raises(ConfigurationError, match="Use --engine confluent"):
+    with pytest.raises(ConfigurationError, match='Use engine="confluent"'):
         choose_engine(replace(config, engine="native"), cluster)
 
 

@@ -564,7 +564,7 @@ def test_a_topic_that_is_not_there(engine: Engine, broker: KafkaBroker) -> None:
     config = to(broker.bootstrap, "BULK", engine, message_timeout_ms=3_000)
     began = time.monotonic()
     sink = KafkaSink(config)
-    with pytest.raises(ConfigurationError, match="--create-topics") as caught, sink:  # noqa: PT012
+    with pytest.raises(ConfigurationError, match="add create_topics") as caught, sink:  # noqa: PT012
         for batch in Plan(customers=20).batches(STREAM):
             sink.send_batch(batch)
     assert time.monotonic() - began < 3 + 10

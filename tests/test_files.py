@@ -325,7 +325,7 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     written(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.raises(
-        ConfigurationError, match=r"manifest.json is there already, and 10 more; .*--overwrite"
+        ConfigurationError, match=r"manifest.json is there already, and 10 more; .*overwrite=True"
     ):
         written(tmp_path)
     with pytest.raises(ConfigurationError, match=r"manifest.json is there already; "):

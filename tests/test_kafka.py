@@ -255,7 +255,7 @@ def test_a_signal_as_the_producer_is_closed_loses_no_count(topics: OwnTopics) ->
 def test_topics_are_made_once_and_reused(clean_kafka: OwnTopics) -> None:
     sink = KafkaSink(clean_kafka.config())
     one, other = clean_kafka.name(TRANSACTIONS), clean_kafka.name("banking.trades")
-    with pytest.raises(ConfigurationError, match=rf"{other} does not exist.*create-topics"):
+    with pytest.raises(ConfigurationError, match=rf"{other} does not exist.*create_topics"):
         sink.require_topics([other])
     first = sink.create_topics({one: 3}, 8)
     assert [(topic.name, topic.partitions, topic.created) for topic in first] == [(one, 3, True)]
@@ -313,9 +313,9 @@ def test_topics_that_cannot_be_made(topics: OwnTopics) -> None:
     sink = KafkaSink(topics.config())
     with pytest.raises(ConfigurationError, match="no/topic"):
         sink.create_topics({"no/topic": 1}, 8)
-    with pytest.raises(ConfigurationError, match=r"249.*--topic-prefix"):
+    with pytest.raises(ConfigurationError, match=r"249.*topic_prefix"):
         sink.create_topics({"x" * 250: 1}, 8)
-    with pytest.raises(ConfigurationError, match=r"Number of partitions.*--partitions"):
+    with pytest.raises(ConfigurationError, match=r"Number of partitions.*partitions"):
         sink.create_topics({"none": 0}, 8)
     for hours in (0, -2, 2**63):
         with pytest.raises(OptionError, match="retention_hours"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import importlib
+import importlib.metadata
 import io
 import itertools
 import json
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,35 @@ def test_a_plan_tells_what_it_is() -> None:
     assert plan.as_of.tzinfo is UTC
     assert eval(repr(plan)) == plan  # noqa: S307
     assert repr(Plan()) == "Plan(seed=42, customers=100, as_of='2026-07-01T00:00:00Z', days=90)"
+
+
+def test_a_plan_names_its_tables_and_streams() -> None:
+    assert Plan().names == tuple(RELATIONS)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert datagen.__version__ == _core.__version__ == importlib.metadata.version("datagen")
+
+
+PLANS_EVENTS: dict[str, Callable[[], Iterator[Batch]]] = {
+    "window": PLAN.window,
+    "window, entity": lambda: PLAN.window(order="entity"),
+    "until": lambda: PLAN.window().until(PLAN.as_of),
+    "changes": lambda: PLAN.changes(since="2026-06-01T00:00:00Z").until(PLAN.as_of),
+    "order of time": lambda: _core.TimeOrder(PLAN.batches("banking.trades"), batch_rows=9),
+}
+
+
+@pytest.mark.parametrize("kind", PLANS_EVENTS)
+def test_what_comes_once_is_not_iterated_twice_in_silence(kind: str) -> None:
+    batches = PLANS_EVENTS[kind]()
+    head = next(batches)
+    rest = [*batches]  # goes on
+    assert len(head) > 0
+    assert len(rest) > 0
+    assert next(batches, None) is None
+    with pytest.raises(RuntimeError, match="was iterated before, and its batches come once"):
+        iter(batches)
 
 
 def test_plans_are_values() -> None:

@@ -262,7 +262,7 @@ def test_a_standard_load_that_the_memory_has_no_room_for_is_refused(
     run = Load(plan=Plan(customers=9_000, days=1_000), targets=both)
     monkeypatch.setattr(loader, "available", lambda: 1 << 30)
     with pytest.raises(
-        ConfigurationError, match=r"1\.\d GB, of which 1\.1 GB are free; use --fast"
+        ConfigurationError, match=r"1\.\d GB, of which 1\.1 GB are free; use fast=True"
     ):
         loader.load(run, Silent())
     monkeypatch.setattr(loader, "available", lambda: 4 << 30)
@@ -286,10 +286,10 @@ def test_a_load_in_time_that_the_memory_has_no_room_for_is_refused(
     monkeypatch.setattr(loader, "available", lambda: 1 << 30)
     monkeypatch.setattr(loader, "_open", lambda *_: pytest.fail("far enough"))
     with pytest.raises(
-        ConfigurationError, match=r"1\.\d GB, of which 1\.1 GB are free; use --order entity"
+        ConfigurationError, match=r'1\.\d GB, of which 1\.1 GB are free; use order="entity"'
     ):
         loader.load(run, Silent())
-    with pytest.raises(ConfigurationError, match="are free; use fewer --customers"):
+    with pytest.raises(ConfigurationError, match="are free; use fewer customers"):
         loader.carry_out(run, Silent(), loader.Running.load, tables_at=plan.as_of)
     for other in (replace(run, order="entity"), replace(run, targets=nowhere)):
         with pytest.raises(pytest.fail.Exception, match="far enough"):

@@ -267,11 +267,11 @@ def test_nothing_is_sent_where_the_database_refuses(clean_kafka: OwnTopics, pg_d
         ({"cleanup.policy": "compact,delete"}, "set its cleanup.policy to compact"),
         (
             {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"},
-            "leave out --master-topics",
+            "leave out master_topics",
         ),
         (
             {"cleanup.policy": "compact", "message.timestamp.before.max.ms": "3600000"},
-            "leave out --master-topics",
+            "leave out master_topics",
         ),
     ],
 )

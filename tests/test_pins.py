@@ -59,3 +59,10 @@ def test_no_index_is_named_and_the_environment_is_built_from_the_file() -> None:
     assert "://" not in _FILE.read_text("utf-8")
     makefile = (_ROOT / "Makefile").read_text("utf-8")
     assert "pip install --quiet --require-hashes --requirement requirements/local.txt" in makefile
+
+
+def test_make_builds_with_what_pip_builds_with() -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))
+    [wanted] = project["build-system"]["requires"]
+    assert wanted in project["project"]["optional-dependencies"]["dev"]
+    assert f"BUILD_TOOLS := '{wanted}'\n" in (_ROOT / "Makefile").read_text("utf-8")

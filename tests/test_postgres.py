@@ -181,7 +181,9 @@ def test_truncate_without_rows_empties(pg_dsn: str, parallel: bool) -> None:
 def test_a_second_load_is_refused_whole(pg_dsn: str, parallel: bool) -> None:
     load(pg_dsn, 20, parallel=parallel)
     before = snapshot(pg_dsn), constraints(pg_dsn)
-    with pytest.raises(RejectedError, match=r"refused customers.*nothing was loaded.*--truncate"):
+    with pytest.raises(
+        RejectedError, match=r"refused customers.*nothing was loaded.*truncate=True"
+    ):
         load(pg_dsn, 20, parallel=parallel)
     assert (snapshot(pg_dsn), constraints(pg_dsn)) == before
 
@@ -206,7 +208,7 @@ def test_a_stock_with_other_values_is_refused(pg_dsn: str) -> None:
     execute(
         pg_dsn, "UPDATE stocks SET lot_size = 1 WHERE ticker = (SELECT min(ticker) FROM stocks)"
     )
-    with pytest.raises(RejectedError, match=r"refused stocks.*--truncate"):
+    with pytest.raises(RejectedError, match=r"refused stocks.*truncate=True"):
         load(pg_dsn, 60, start=20)
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(20,)]
 
@@ -364,7 +366,7 @@ def test_duplicates_are_found_at_commit(pg_dsn: str, parallel: bool) -> None:
             sink.write(next(plan().batches("customers")))
         with pytest.raises(RejectedError, match=r"refused customers.*customers_pkey") as caught:
             sink.commit()
-    assert "--truncate" not in str(caught.value)
+    assert "truncate=True" not in str(caught.value)
     assert tables(pg_dsn) == set()
 
 

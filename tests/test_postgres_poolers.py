@@ -35,7 +35,7 @@ def test_a_pooler_that_drops_the_search_path(postgres: Postgres, bank: str, para
     before = snapshot(bank)
     with pool(postgres, ignore_startup_parameters="options") as pooler:
         dsn = f"{pooler.dsn(bank)}?options={quote('-csearch_path=bank')}"
-        with pytest.raises(ConfigurationError, match=r"search_path is .*--postgres-schema"):
+        with pytest.raises(ConfigurationError, match=r"search_path is .*schema=NAME"):
             load(dsn, 60, truncate=True, parallel=parallel)
         with PostgresSink(dsn, schema="bank", truncate=True, parallel=parallel) as sink:
             fill_and_commit(sink)
@@ -47,7 +47,7 @@ def test_a_pooler_that_drops_the_search_path(postgres: Postgres, bank: str, para
 def test_a_pooler_that_refuses_options(postgres: Postgres, bank: str) -> None:
     with pool(postgres) as pooler:
         dsn = f"{pooler.dsn(bank)}?options={quote('-csearch_path=bank')}"
-        with pytest.raises(ConfigurationError, match=r"unsupported startup.*--postgres-schema"):
+        with pytest.raises(ConfigurationError, match=r"unsupported startup.*schema=NAME"):
             PostgresSink(dsn).connect()
 
 
@@ -56,7 +56,7 @@ def test_a_search_path_that_another_client_of_the_pool_left(postgres: Postgres, 
     with pool(postgres, default_pool_size="1") as pooler:
         with session(pooler.dsn(bank)) as other:
             other.execute("SET search_path = bank")
-        with pytest.raises(ConfigurationError, match=r"search_path 'bank'.*--postgres-schema"):
+        with pytest.raises(ConfigurationError, match=r"search_path 'bank'.*schema=NAME"):
             load(pooler.dsn(bank), 60, truncate=True)
         with PostgresSink(pooler.dsn(bank), schema="public", truncate=True) as sink:
             fill_and_commit(sink, 20)

@@ -106,7 +106,7 @@ def test_a_schema_that_is_not_there_or_not_ours(pg_dsn: str, role: str) -> None:
         f"CREATE SCHEMA shown; GRANT USAGE ON SCHEMA shown TO {OTHER_ROLE}",
     )
     for dsn, name, words in (
-        (pg_dsn, "BANK", "schema 'BANK' does not exist.*--postgres-schema"),
+        (pg_dsn, "BANK", "schema 'BANK' does not exist.*schema=NAME"),
         (role, "bank", "no right USAGE on schema 'bank'"),
         (role, "shown", "no right CREATE on schema 'shown'"),
     ):

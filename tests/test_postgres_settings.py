@@ -87,7 +87,7 @@ def test_another_seed_is_told_where_to_go(pg_dsn: str, parallel: bool) -> None:
     load(pg_dsn, 200)
     with pytest.raises(
         RejectedError,
-        match=r"Column \w+ has values.*--truncate.*same seed.*--from-customer.*--postgres-schema",
+        match=r"Column \w+ has values.*truncate=True.*same seed.*start .of plan.*schema=NAME",
     ):
         load(pg_dsn, 60, parallel=parallel)
     assert query(pg_dsn, "SELECT count(*) FROM customers") == [(200,)]
@@ -166,7 +166,7 @@ def test_settings_that_cannot_be(pg_dsn: str) -> None:
     ("state", "kind", "words"),
     [
         ("42501", ConfigurationError, "Grant the role"),
-        ("3F000", ConfigurationError, "--postgres-schema"),
+        ("3F000", ConfigurationError, "schema=NAME"),
         ("25006", ConfigurationError, "primary"),
         ("57P04", ConfigurationError, "name of the database"),
         ("53300", UnreachableError, "connections"),

@@ -167,7 +167,7 @@ def test_who_may_not_write_finds_the_schema_as_others_wrote_it() -> None:
         (refused(403, 40301), ConfigurationError, ["403", "right"]),
         (refused(404, 40400), ConfigurationError, ["404", "URL"]),
         (refused(409, 409), RejectedError, ["409", "incompatible", "delete the subject"]),
-        (refused(422, 42201), RejectedError, ["422", "--no-avro"]),
+        (refused(422, 42201), RejectedError, ["422", "avro=False"]),
         (
             refused(422, 42205, "Subject is in read-only mode"),
             ConfigurationError,
@@ -392,7 +392,7 @@ def test_a_registry_that_asks_for_a_certificate(authority: Authority, tmp_path: 
         ({"ssl.certificate.location": __file__}, ["PEM"]),
         ({"basic.auth.user.info": SECRET}, ["basic.auth.user.info", "USER:PASSWORD"]),
         ({"bearer.auth.credentials.source": SECRET}, ["bearer.auth.credentials.source"]),
-        ({"url": "http://other"}, ["url", "--schema-registry"]),
+        ({"url": "http://other"}, ["url", "schema_registry_url"]),
         ({"proxy": f"socks5://me:{SECRET}@127.0.0.1:1"}, ["proxy", "socks"]),
         ({"proxy": f"gopher://me:{SECRET}@127.0.0.1:1"}, ["proxy"]),
     ],
@@ -447,7 +447,7 @@ def test_the_first_address_that_answers_is_used() -> None:
 
 def test_a_registry_that_was_named_and_is_not_there() -> None:
     url = f"http://me:{SECRET}@127.0.0.1:{free_port()}"
-    with pytest.raises(UnreachableError, match=r"cannot be reached.*--no-avro") as caught:
+    with pytest.raises(UnreachableError, match=r"cannot be reached.*avro=False") as caught:
         register(url)
     assert SECRET not in str(caught.value)
 

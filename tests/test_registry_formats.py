@@ -69,7 +69,7 @@ def test_avro_is_not_followed_by_json_unasked(
         sink.require_topics(at_default.names)
         with pytest.raises(
             ConfigurationError,
-            match=rf"{at_default.name(TRANSACTIONS)} holds Avro; --no-avro to mix",
+            match=rf"{at_default.name(TRANSACTIONS)} holds Avro; avro=False to mix",
         ):
             sink.register_schemas()
     assert caplog.text == ""  # no word of JSON that is not sent
@@ -105,7 +105,7 @@ def test_json_is_not_followed_by_avro_unasked(
     with monkeypatch.context() as inner:
         inner.setattr(presets, "DEFAULT_REGISTRY", registry.url)
         with pytest.raises(
-            ConfigurationError, match=rf"{topics.name(TRANSACTIONS)} holds JSON; --no-avro"
+            ConfigurationError, match=rf"{topics.name(TRANSACTIONS)} holds JSON; avro=False"
         ):
             send(topics, schema_registry_url=registry.url)
     assert topics.ends() == before

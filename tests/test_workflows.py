@@ -52,6 +52,11 @@ def test_check_calls_the_words() -> None:
     assert set(re.findall(r"\bmake ([a-z-]+)", text)) == {"check", "deny"}
 
 
+def test_the_wheels_are_those_of_the_word() -> None:
+    text = (ROOT / ".github/workflows/wheels.yml").read_text("utf-8")
+    assert set(re.findall(r"\bmake ([a-z-]+)", text)) == {"wheel"}
+
+
 def test_the_tests_are_those_that_have_to_pass_before_a_change_lands() -> None:
     assert ".ci/run" in (ROOT / ".github/workflows/test.yml").read_text("utf-8")
     landing = (ROOT / ".ci/run").read_text("utf-8").splitlines()
@@ -60,7 +65,7 @@ def test_the_tests_are_those_that_have_to_pass_before_a_change_lands() -> None:
 
 def test_the_files_that_it_names_exist(workflow: dict[Any, Any]) -> None:
     commands = " ".join(step["run"] for step in steps(workflow) if "run" in step)
-    words = [word.strip("'\"") for word in commands.split()]
+    words = [word.partition(")")[0].strip("'\"") for word in commands.split()]
     named = {word for word in words if re.search(r"/|\.(html|toml|txt|whl)$", word)} - MADE
     for event in triggers(workflow).values():
         named |= set((event or {}).get("paths", ()) if isinstance(event, dict) else ())

@@ -1,7 +1,7 @@
 """Seeded Brazilian bank data: a plan gives batches, batches give Arrow, Avro, JSON or COPY."""
 
 from . import _core, errors
-from ._core import Batch, Batches, EncodedRows, KeySet, Plan, catalogue
+from ._core import Batch, Batches, EncodedRows, KeySet, Plan, __version__, catalogue
 from .check import FinancialDataStore, MasterDataStore
 from .errors import ReferentialIntegrityError
 
@@ -14,6 +14,7 @@ __all__ = [
     "MasterDataStore",
     "Plan",
     "ReferentialIntegrityError",
+    "__version__",
     "catalogue",
     "errors",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, SupportsIndex, final
+from typing import Any, Literal, SupportsIndex, final, overload
 
 __all__ = [
     "Batch",
@@ -23,9 +23,13 @@ __all__ = [
     "TimeOrder",
     "Until",
     "Window",
+    "__version__",
     "catalogue",
     "is_debug_build",
 ]
+
+__version__: str
+"""The package's."""
 
 _Order = Literal["entity", "time"]
 _Uuids = Literal["binary", "text"]
@@ -58,6 +62,9 @@ class Plan:
         """Aware, in UTC."""
     @property
     def days(self) -> int: ...
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all tables, in the order of insertion, then of all streams."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __getnewargs_ex__(self) -> tuple[tuple[int, int], dict[str, Any]]: ...
@@ -159,7 +166,7 @@ class Batches:
 
 @final
 class Window:
-    """Iterates the batches of several streams, once."""
+    """Iterates the batches of several streams, once: a second iteration raises ``RuntimeError``."""
 
     def __iter__(self) -> Window: ...
     def __next__(self) -> Batch: ...
@@ -188,7 +195,7 @@ class Changes:
 
 @final
 class Until:
-    """Iterates what a window or changes have before an instant."""
+    """Iterates what a window or changes have before an instant, once as well."""
 
     def __iter__(self) -> Until: ...
     def __next__(self) -> Batch: ...
@@ -203,7 +210,8 @@ class TimeOrder:
     of event time, or longer where fewer than 8 192 events are in it.
 
     Batches have at most ``batch_rows`` rows (1 to 1 048 576) and are made one by one. Beside these
-    it takes 16 bytes of memory for each event. Raises ``OptionError`` for a batch of a table.
+    it takes 16 bytes of memory for each event. A second iteration raises ``RuntimeError``, and a batch of
+    a table ``OptionError``.
     """
 
     def __new__(cls, batches: Iterable[Batch], *, batch_rows: int = 8192) -> TimeOrder: ...
@@ -220,10 +228,11 @@ class Batch:
     """
 
     @staticmethod
-    def from_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Batch:
+    def from_rows(name: str, rows: Iterable[Mapping[str, Any] | object]) -> Batch:
         """A batch of a table or stream from rows as Python values; the inverse of ``row``.
 
-        Each row has every field and no other. Beside what ``row`` gives, uuids may be text or 16
+        Each row is a mapping that has every field and no other, or an object with an attribute for every
+        field (a dataclass, a named tuple, a model), whose other attributes are not read. Beside what ``row`` gives, uuids may be text or 16
         bytes, decimals int or text, dates and instants ISO-8601 text. Raises ``OptionError`` with
         the field, the row and what the field accepts: a decimal with more digits than its column,
         a naive datetime, one with microseconds, a None where there must be a value.
@@ -238,6 +247,12 @@ class Batch:
     @property
     def column_names(self) -> list[str]: ...
     def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Its rows, each as ``row`` has it."""
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[dict[str, Any]]: ...
     def with_layout(self, *, uuids: _Uuids = "binary", enums: _Enums = "dictionary") -> Batch:
         """The same rows, without a copy, with another layout for Arrow readers: see ``Plan.batches``."""
     def column(self, name: str) -> Column:

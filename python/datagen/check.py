@@ -15,6 +15,9 @@ from .types import catalogue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    #: Mypy cannot say which attributes an object has to have.
+    Row = Mapping[str, Any] | object
+
 __all__ = ["FinancialDataStore", "MasterDataStore", "memory_in_time", "memory_needed"]
 
 #: Single rows are merged into batches of this many.
@@ -77,47 +80,50 @@ class MasterDataStore:
         """Counts rows that were checked elsewhere: by ``check_batch``, or against ``parents``."""
         self._keys.count(name, rows)
 
-    def add_customer(self, row: Mapping[str, Any]) -> None:
-        """Takes one customer; ``row`` has the catalogue's fields, here and in all that follow."""
+    def add_customer(self, row: Row) -> None:
+        """Takes one customer; ``row`` has the catalogue's fields, here and in all that follow.
+
+        It is a mapping that has no others, or an object that has them as attributes.
+        """
         self._add_row("customers", row)
 
-    def add_property(self, row: Mapping[str, Any]) -> None:
+    def add_property(self, row: Row) -> None:
         self._add_row("properties", row)
 
-    def add_stock(self, row: Mapping[str, Any]) -> None:
+    def add_stock(self, row: Row) -> None:
         self._add_row("stocks", row)
 
-    def add_account(self, row: Mapping[str, Any]) -> None:
+    def add_account(self, row: Row) -> None:
         """Takes one account; its customer must be known."""
         self._add_row("accounts", row)
 
-    def add_credit_card(self, row: Mapping[str, Any]) -> None:
+    def add_credit_card(self, row: Row) -> None:
         """Takes one card; its customer must be known."""
         self._add_row("credit_cards", row)
 
-    def add_loan(self, row: Mapping[str, Any]) -> None:
+    def add_loan(self, row: Row) -> None:
         """Takes one loan; its customer, and the property of a HOUSING loan, must be known."""
         self._add_row("loans", row)
 
-    def add_transaction(self, row: Mapping[str, Any]) -> None:
+    def add_transaction(self, row: Row) -> None:
         """Takes one movement; its account must be known."""
         self._add_row("banking.transactions", row)
 
-    def add_card_transaction(self, row: Mapping[str, Any]) -> None:
+    def add_card_transaction(self, row: Row) -> None:
         """Takes one purchase; its card must be known."""
         self._add_row("banking.card-transactions", row)
 
-    def add_trade(self, row: Mapping[str, Any]) -> None:
+    def add_trade(self, row: Row) -> None:
         """Takes one trade; its INVESTIMENTOS account and its stock must be known."""
         self._add_row("banking.trades", row)
 
-    def add_installment(self, row: Mapping[str, Any]) -> None:
+    def add_installment(self, row: Row) -> None:
         """Takes one installment; its loan must be known."""
         self._add_row("banking.installments", row)
 
-    def _add_row(self, name: str, row: Mapping[str, Any]) -> None:
+    def _add_row(self, name: str, row: Row) -> Batch:
         # By way of a batch, so that single rows and batches are checked alike.
-        MasterDataStore.add_batch(self, Batch.from_rows(name, [row]))
+        return MasterDataStore.add_batch(self, Batch.from_rows(name, [row]))
 
 
 class FinancialDataStore(MasterDataStore):
@@ -161,12 +167,13 @@ class FinancialDataStore(MasterDataStore):
                 raise OptionError("names", name, "one of " + ", ".join(every))
         return TimeOrder(batch for name in every if name in wanted for batch in self.batches(name))
 
-    def _add_row(self, name: str, row: Mapping[str, Any]) -> None:
-        super()._add_row(name, row)
+    def _add_row(self, name: str, row: Row) -> Batch:
+        batch = super()._add_row(name, row)
         pending = self._pending[name]
-        pending.append(dict(row))
+        pending.append(batch[0])
         if len(pending) >= _MERGED_ROWS:
             self._merge(name)
+        return batch
 
     def _merge(self, name: str) -> None:
         if pending := self._pending[name]:

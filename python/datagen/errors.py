@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._words import spoken
+
 
 class DatagenError(Exception):
     """The root of every error that datagen raises on purpose.
 
-    ``delivery`` is a ``DeliveryReport`` where a Kafka sink failed after it had been given events.
+    It names the arguments of the library, and in the command the options. ``delivery`` is a
+    ``DeliveryReport`` where a Kafka sink failed after it had been given events.
     """
 
     exit_code = 1
     delivery: Any = None
+
+    def __init__(self, *what: object) -> None:
+        super().__init__(*(spoken(one) if isinstance(one, str) else one for one in what))
 
 
 class OptionError(DatagenError, ValueError):

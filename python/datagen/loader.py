@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from ._memory import available
 from ._prefetch import Prefetch
+from ._words import spoken
 from .check import FinancialDataStore, MasterDataStore, memory_in_time, memory_needed
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
 from .settlement import Settlement, attach
@@ -280,7 +281,7 @@ def _check_memory(run: Load, *, streaming: bool) -> None:
     if needed > free:
         raise ConfigurationError(f"{said}; use {way_out}")
     if needed > free / 4:
-        _log.warning("%s; %s would take less", said, way_out)
+        _log.warning("%s; %s would take less", said, spoken(way_out))
 
 
 def _sinks(run: Load, window: Window) -> list[Sink]:

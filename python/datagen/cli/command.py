@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
+from .._words import of_the_command
 from ..errors import OptionError
 from . import signals
 from .benchmarking import benchmark
@@ -81,7 +82,8 @@ def _run(args: Sequence[str] | None) -> int:
     try:
         signals.listen()
         debug = _set_up_logging() == "DEBUG"
-        code = group.main(args, prog_name="datagen", standalone_mode=False)
+        with of_the_command():
+            code = group.main(args, prog_name="datagen", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last to see any
         return explain(error, debug=debug)
     # A number where a command has left its context with one.

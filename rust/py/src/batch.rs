@@ -1,5 +1,6 @@
 //! `Batch`, `Batches` that iterates those of a plan, and `TimeOrder` that iterates events in time.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
@@ -8,9 +9,9 @@ use datagen_core::catalog::Relation;
 use datagen_core::column::Batch;
 use datagen_core::encode::{self, Format};
 use datagen_core::order::TimeOrder;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyIndexError, PyOverflowError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyDict};
+use pyo3::types::{PyCapsule, PyDict, PyList, PySlice};
 
 use crate::arrow::{self, Layout, Reader};
 use crate::border::{Number, detached, position};
@@ -118,21 +119,48 @@ impl PyBatches {
     }
 }
 
+/// Whether an iteration has come to its end. Another one would give nothing, in silence.
+#[derive(Default)]
+struct Ended(AtomicBool);
+
+impl Ended {
+    /// Takes note of what comes next.
+    fn after<T>(&self, next: Option<T>) -> Option<T> {
+        if next.is_none() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        next
+    }
+
+    /// The exception where a second iteration begins; `again` is how to get one.
+    fn refuse(&self, what: &str, again: &str) -> PyResult<()> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(PyRuntimeError::new_err(format!(
+                "{what} was iterated before, and its batches come once; {again}"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// Iterates batches of several streams.
 #[pyclass(frozen, name = "Window", module = "datagen._core")]
 pub struct PyWindow {
     layout: Layout,
     rest: Mutex<Window>,
+    ended: Ended,
 }
 
 #[pymethods]
 impl PyWindow {
-    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
+    fn __iter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        slf.ended.refuse("this window", "call plan.window() again")?;
+        Ok(slf)
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
-        Ok(next(py, &self.rest)?.map(|batch| PyBatch::new(batch, self.layout)))
+        let next = self.ended.after(next(py, &self.rest)?);
+        Ok(next.map(|batch| PyBatch::new(batch, self.layout)))
     }
 
     /// The events before an instant that have not come yet.
@@ -140,7 +168,7 @@ impl PyWindow {
         let found = values::instant_from_python(instant)?;
         let limit = found.ok_or_else(|| option_error(py, "instant", instant, values::INSTANT))?;
         slf.get().in_time(py, |_| ())?;
-        Ok(PyUntil { rest: Rest::Events(slf), limit })
+        Ok(PyUntil::new(Rest::Events(slf), limit))
     }
 
     /// When the next event happens; aware, in UTC. None after the last.
@@ -152,8 +180,8 @@ impl PyWindow {
 }
 
 impl PyWindow {
-    pub const fn new(layout: Layout, window: Window) -> Self {
-        Self { layout, rest: Mutex::new(window) }
+    pub fn new(layout: Layout, window: Window) -> Self {
+        Self { layout, rest: Mutex::new(window), ended: Ended::default() }
     }
 
     fn rest(&self) -> MutexGuard<'_, Window> {
@@ -191,7 +219,7 @@ impl PyChanges {
         let found = values::instant_from_python(instant)?;
         let limit =
             found.ok_or_else(|| option_error(instant.py(), "instant", instant, values::INSTANT))?;
-        Ok(PyUntil { rest: Rest::Changes(slf), limit })
+        Ok(PyUntil::new(Rest::Changes(slf), limit))
     }
 
     /// When the next row is born or changes; aware, in UTC. None after the last.
@@ -219,6 +247,13 @@ impl PyChanges {
 pub struct PyUntil {
     rest: Rest,
     limit: i64,
+    ended: Ended,
+}
+
+impl PyUntil {
+    fn new(rest: Rest, limit: i64) -> Self {
+        Self { rest, limit, ended: Ended::default() }
+    }
 }
 
 enum Rest {
@@ -228,8 +263,9 @@ enum Rest {
 
 #[pymethods]
 impl PyUntil {
-    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
+    fn __iter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        slf.ended.refuse("what comes before this instant", "call until() with a later one")?;
+        Ok(slf)
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
@@ -247,7 +283,7 @@ impl PyUntil {
                 (batch, Layout::default())
             }
         };
-        Ok(batch.map(|batch| PyBatch::new(batch, layout)))
+        Ok(self.ended.after(batch).map(|batch| PyBatch::new(batch, layout)))
     }
 }
 
@@ -263,6 +299,7 @@ fn next(py: Python<'_>, rest: &Mutex<Window>) -> PyResult<Option<Batch>> {
 #[pyclass(frozen, name = "TimeOrder", module = "datagen._core")]
 pub struct PyTimeOrder {
     rest: Mutex<TimeOrder>,
+    ended: Ended,
 }
 
 #[pymethods]
@@ -285,17 +322,19 @@ impl PyTimeOrder {
             }
             given.push(Arc::clone(batch));
         }
-        Ok(Self { rest: Mutex::new(TimeOrder::new(given, batch_rows)) })
+        let rest = Mutex::new(TimeOrder::new(given, batch_rows));
+        Ok(Self { rest, ended: Ended::default() })
     }
 
-    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
+    fn __iter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        slf.ended.refuse("this order of time", "make it anew from the same batches")?;
+        Ok(slf)
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
         let rest = || self.rest.lock().expect("no batch has failed before");
         while detached(py, || Ok(rest().sort_some()))? {}
-        Ok(detached(py, || Ok(rest().next()))?.map(PyBatch::from))
+        Ok(self.ended.after(detached(py, || Ok(rest().next()))?).map(PyBatch::from))
     }
 }
 
@@ -354,6 +393,40 @@ impl PyBatch {
 
     fn __len__(&self) -> usize {
         self.batch.rows()
+    }
+
+    fn __iter__(&self) -> PyRows {
+        PyRows { batch: Arc::clone(&self.batch), next: AtomicUsize::new(0) }
+    }
+
+    /// One row as ``row`` has it, or a list of those of a slice.
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let chosen = slice.indices(self.batch.rows() as isize)?;
+            let rows = PyList::empty(py);
+            let mut row = chosen.start;
+            for _ in 0..chosen.slicelength {
+                py.check_signals()?;
+                rows.append(rows::to_python(py, &self.batch, row as usize)?)?;
+                row += chosen.step;
+            }
+            return Ok(rows.into_any());
+        }
+        let position = index.extract::<isize>().map_err(|error| {
+            let rows = self.batch.rows();
+            if error.is_instance_of::<PyOverflowError>(py) {
+                return PyIndexError::new_err(format!("row {index} of {rows}"));
+            }
+            let given = index.get_type();
+            PyTypeError::new_err(format!(
+                "batches have rows by int or slice, not by {given}; column(name) gives a column"
+            ))
+        })?;
+        Ok(self.row(py, position)?.into_any())
     }
 
     /// The same rows with another layout for Arrow readers.
@@ -431,5 +504,31 @@ impl PyBatch {
 
     fn __repr__(&self) -> String {
         format!("<Batch of {}, {} rows>", self.batch.relation().name, self.batch.rows())
+    }
+}
+
+/// Makes each row a dict.
+#[pyclass(frozen, name = "Rows", module = "datagen._core")]
+pub struct PyRows {
+    batch: Arc<Batch>,
+    next: AtomicUsize,
+}
+
+#[pymethods]
+impl PyRows {
+    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let row = self.next.fetch_add(1, Ordering::Relaxed);
+        if row >= self.batch.rows() {
+            return Ok(None);
+        }
+        rows::to_python(py, &self.batch, row).map(Some)
+    }
+
+    fn __length_hint__(&self) -> usize {
+        self.batch.rows().saturating_sub(self.next.load(Ordering::Relaxed))
     }
 }

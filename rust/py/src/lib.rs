@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 /// The compiled core: plans, columnar batches, encoded rows and key sets.
 #[pymodule]
 mod _core {
-    use super::pyfunction;
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, pyfunction};
 
     #[pymodule_export]
     use crate::batch::{PyBatch, PyBatches, PyChanges, PyTimeOrder, PyUntil, PyWindow};
@@ -37,6 +37,11 @@ mod _core {
     use crate::producer::{ProducerError, PyProducer};
     #[pymodule_export]
     use crate::sending::PySending;
+
+    #[pymodule_init]
+    fn version(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
 
     /// Whether the extension was compiled without optimisation.
     #[pyfunction]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datagen_core::batch::{Bank, Changes, EVER, MAX_BATCH_ROWS, Order, Window};
-use datagen_core::catalog::{Relation, STREAMS};
+use datagen_core::catalog::{Relation, STREAMS, TABLES};
 use datagen_core::error::Error;
 use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
 use pyo3::exceptions::PyTypeError;
@@ -96,6 +96,14 @@ impl PyPlan {
     #[getter]
     fn days(&self) -> u32 {
         self.bank.plan().days()
+    }
+
+    /// The names of all tables, then of all streams.
+    #[getter]
+    #[allow(clippy::unused_self, reason = "plans have the same tables and streams")]
+    fn names<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let names: Vec<_> = TABLES.iter().chain(STREAMS.iter()).map(|one| one.name).collect();
+        PyTuple::new(py, names)
     }
 
     /// How many rows of a table or stream belong to customers ``start`` to ``stop``; with ``until`` those of a

@@ -1,10 +1,10 @@
-//! Rows as Python mappings: for people and for tests, not for volume.
+//! Rows as Python dicts, and from mappings or objects: for people and for tests, not for volume.
 
 use std::fmt::Display;
 
 use datagen_core::catalog::{Field, FieldType, Relation};
 use datagen_core::column::{Batch, Column, Stored, Typed, Values};
-use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBoolMethods, PyDict, PyMapping, PyString};
 
@@ -44,22 +44,18 @@ fn value<'py>(
     }
 }
 
-/// A batch from an iterable of mappings.
+/// A batch from an iterable of rows: mappings, or objects that have the fields as attributes.
 pub fn from_python(relation: &'static Relation, rows: &Bound<'_, PyAny>) -> PyResult<Batch> {
     let py = rows.py();
     let mut builders: Vec<Builder> = relation.fields.iter().map(Builder::new).collect();
-    for (row, mapping) in rows.try_iter()?.enumerate() {
+    for (number, row) in rows.try_iter()?.enumerate() {
         py.check_signals()?;
-        let mapping = mapping?;
-        let mapping = mapping.cast::<PyMapping>().map_err(|_| {
-            PyTypeError::new_err(format!("{} row {row}: not a mapping", relation.name))
-        })?;
-        check_keys(relation, row, mapping)?;
+        let row = Row { relation, number, given: row? };
+        row.check_keys()?;
         for builder in &mut builders {
-            let name = builder.field.name;
-            let value = mapping.get_item(name)?;
+            let value = row.value(builder.field.name)?;
             if !builder.push(&value)? {
-                let option = format!("{}.{name} row {row}", relation.name);
+                let option = format!("{}.{} row {number}", relation.name, builder.field.name);
                 return Err(option_error(py, &option, value, &allowed(builder.field)));
             }
         }
@@ -68,34 +64,62 @@ pub fn from_python(relation: &'static Relation, rows: &Bound<'_, PyAny>) -> PyRe
     Ok(Batch::new(relation, columns))
 }
 
-/// Refuses a row that lacks a field or has another.
-fn check_keys(
+/// A row as it was given.
+struct Row<'py> {
     relation: &'static Relation,
-    row: usize,
-    mapping: &Bound<'_, PyMapping>,
-) -> PyResult<()> {
-    let py = mapping.py();
-    let option = || format!("{} row {row}", relation.name);
-    for field in relation.fields {
-        match mapping.get_item(field.name) {
-            Err(error) if error.is_instance_of::<PyKeyError>(py) => {
-                let keys = mapping.keys()?;
-                let wanted = format!("a row that has {}", field.name);
-                return Err(option_error(py, &option(), keys, &wanted));
-            }
-            other => other?,
-        };
+    number: usize,
+    given: Bound<'py, PyAny>,
+}
+
+impl<'py> Row<'py> {
+    fn mapping(&self) -> Option<&Bound<'py, PyMapping>> {
+        self.given.cast::<PyMapping>().ok()
     }
-    if mapping.len()? != relation.fields.len() {
-        for key in mapping.keys()? {
-            let known = key.extract::<&str>().is_ok_and(|key| relation.position(key).is_some());
-            if !known {
-                let names = choice(relation.fields.iter().map(|field| field.name));
-                return Err(option_error(py, &option(), key, &names));
-            }
+
+    fn value(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        match self.mapping() {
+            Some(mapping) => mapping.get_item(name),
+            None => self.given.getattr(name),
         }
     }
-    Ok(())
+
+    /// Refuses a row that lacks a field, and a mapping that has another.
+    fn check_keys(&self) -> PyResult<()> {
+        let py = self.given.py();
+        let Self { relation, number, given } = self;
+        let option = || format!("{} row {number}", relation.name);
+        let mapping = self.mapping();
+        for (position, field) in relation.fields.iter().enumerate() {
+            let Err(error) = self.value(field.name) else { continue };
+            let wanted = format!("a row that has {}", field.name);
+            if mapping.is_some() && error.is_instance_of::<PyKeyError>(py) {
+                let keys = given.call_method0("keys")?;
+                return Err(option_error(py, &option(), keys, &wanted));
+            }
+            if mapping.is_some() || !error.is_instance_of::<PyAttributeError>(py) {
+                return Err(error);
+            }
+            if position == 0 {
+                return Err(PyTypeError::new_err(format!(
+                    "{}: neither a mapping nor an object that has the attribute {}",
+                    option(),
+                    field.name
+                )));
+            }
+            return Err(option_error(py, &option(), given.get_type(), &wanted));
+        }
+        let Some(mapping) = mapping else { return Ok(()) };
+        if mapping.len()? != relation.fields.len() {
+            for key in mapping.keys()? {
+                let known = key.extract::<&str>().is_ok_and(|key| relation.position(key).is_some());
+                if !known {
+                    let names = choice(relation.fields.iter().map(|field| field.name));
+                    return Err(option_error(py, &option(), key, &names));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A column that grows.

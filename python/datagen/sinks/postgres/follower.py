@@ -112,7 +112,7 @@ class Follower:
             raise ConfigurationError(
                 f"PostgreSQL at {self._load.server.where} has no tables of this stream in schema "
                 f"{self._load.schema}, or they were loaded anew since; name the right database with "
-                "--postgres-url, leave it out with --skip-postgres, or begin a new stream"
+                "--postgres-url, leave it out (--skip-postgres), or begin a new stream"
             )
         self.at = found
         self._thread.start()

@@ -96,7 +96,8 @@ def _gateway() -> Path:
 
 
 def _build(folder: Path) -> None:
-    go = shutil.which("go")
+    # Where Go puts itself may not be on the path of a job.
+    go = shutil.which("go", path=os.environ.get("PATH", "") + ":/usr/local/go/bin")
     if go is None:
         raise ServiceUnavailableError("Go is not installed, which builds the object store")
     try:

@@ -196,7 +196,8 @@ def test_the_run_says_how_to_look_at_it(bank: Bank) -> None:
     program, where = psql.split(maxsplit=1)
     [url] = shlex.split(where)
     expected = conninfo_to_dict(bank.dsn)
-    assert str(expected.pop("password")) not in bank.outcome.out
+    password = expected.pop("password")
+    assert str(password) not in bank.outcome.out
     assert (program, conninfo_to_dict(url)) == ("psql", expected)
     assert customers == f"  datagen peek customers --postgres-url {where}"
     bootstrap, registry = (
@@ -205,6 +206,10 @@ def test_the_run_says_how_to_look_at_it(bank: Bank) -> None:
     assert kafka == f"  Kafka {bootstrap}, Schema Registry {registry}"
     peek = f"  datagen peek banking.transactions --kafka-bootstrap {bootstrap}"
     assert events == f"{peek} --schema-registry {registry}"
+    for line, shown in ((customers, "customer_id"), (events, "transaction_id")):
+        looked = run(*DATAGEN, *shlex.split(line)[1:], "-n", 1, PGPASSWORD=str(password))
+        assert looked.code == 0, str(looked)
+        assert shown in looked.out
 
 
 def _typed(bank: Bank, option: str) -> str:

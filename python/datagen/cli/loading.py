@@ -168,4 +168,6 @@ def as_in_load(*names: str) -> list[Option]:
     """Options of ``load`` for another command, in the order of the names; each in no group yet."""
     options = {option.name: option for option in load.params}
     copies = [copy(options[name]) for name in names]
+    for option in copies:
+        option.group = None  # type: ignore[attr-defined]
     return [option for option in copies if isinstance(option, Option)]

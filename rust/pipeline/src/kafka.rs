@@ -17,6 +17,7 @@ impl Piece for Packed {
 
 /// What all records have beside their key and value.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Stamp {
     /// Whether there are `CloudEvents` headers.
     pub cloudevents: bool,

@@ -76,7 +76,7 @@ def rows_and_back(name: str, row: Mapping[str, Any]) -> None:
     batch = Batch.from_rows(name, [row])
     batch.row(0)
     for encoding in ("avro", "json", "pgcopy"):
-        batch.encode(encoding, **({"schema_id": 1} if encoding == "avro" else {}))
+        batch.encode(encoding, schema_id=1 if encoding == "avro" else None)
     for column in batch.column_names:
         with suppress(ValueError):
             batch.column(column)

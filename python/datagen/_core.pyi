@@ -268,11 +268,16 @@ class Batch:
         A negative index counts from the end.
         """
     def encode(
-        self, format: Literal["avro", "json", "jsonl", "pgcopy"], *, schema_id: int | None = None
+        self,
+        format: Literal["avro", "json", "jsonl", "pgcopy"],
+        *,
+        schema_id: int | None = None,
+        avro_enums: Literal["enum", "string"] = "enum",
     ) -> EncodedRows:
         """One encoded row each: Avro binary, a JSON object, or a tuple of PostgreSQL's binary COPY.
 
-        ``jsonl`` is a JSON object with its line end, so that the buffer is a file of JSON lines.
+        ``jsonl`` is a JSON object with its line end, so that the buffer is a file of JSON lines. In Avro
+        symbols are those of enumerations, or with ``avro_enums="string"`` strings.
 
         With ``schema_id`` (Avro only) each row starts with Confluent's frame: 0, then the id as four
         bytes. The bytes of a COPY stream are ``pgcopy``'s data between its header and trailer.
@@ -391,6 +396,7 @@ class Producer:
         cloudevents: bool = True,
         content_type: bool = False,
         event_time: bool = False,
+        avro_strings: bool = False,
     ) -> Producer: ...
     def partitions(self, topics: list[str], timeout: float) -> list[int] | None:
         """The number of partitions of each, or None if nobody says of all within so many seconds."""
@@ -525,6 +531,9 @@ class Relation:
     @property
     def avro_schema(self) -> str:
         """JSON text."""
+    @property
+    def avro_schema_of_strings(self) -> str:
+        """The same with strings in place of enumerations."""
     @property
     def is_stream(self) -> bool: ...
     @property

@@ -32,6 +32,7 @@ __all__ = [
     "FAST",
     "PRESETS",
     "RELIABLE",
+    "AvroEnums",
     "EngineChoice",
     "EngineName",
     "ProducerConfig",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 RecordTimestamp = Literal["production", "event"]
+AvroEnums = Literal["enum", "string"]
 EngineName = Literal["native", "confluent"]
 EngineChoice = Literal["auto", EngineName]
 
@@ -60,6 +62,7 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "compression": get_args(Compression),
     "record_timestamp": get_args(RecordTimestamp),
     "engine": get_args(EngineChoice),
+    "avro_enums": get_args(AvroEnums),
 }
 _FLAGS: Final = ("enable_idempotence", "cloudevents", "content_type", "avro")
 _SECRET: Final = re.compile(
@@ -88,6 +91,7 @@ class ProducerConfig:
     too, and win over the fields here; ``registry_options`` those of confluent-kafka's
     ``SchemaRegistryClient``, and of its serializers ``auto.register.schemas``,
     ``normalize.schemas`` and ``use.latest.version``.
+    With ``avro_enums="string"`` Avro has strings in place of enumerations, for readers that know none.
     ``record_timestamp`` stamps records with the time of production or with that of their event:
     a record older than the topic's retention is deleted at once. ``topic_prefix`` goes before the
     name of each stream to make that of its topic, and of its subject.
@@ -114,6 +118,7 @@ class ProducerConfig:
     cloudevents: bool = True
     content_type: bool = False
     avro: bool = True
+    avro_enums: AvroEnums = "enum"
     json_fallback: bool | None = None
     """Whether events may be JSON where no registry answers; None: at the default address only."""
     record_timestamp: RecordTimestamp = "production"

@@ -30,7 +30,7 @@ _ENGINES = ("flink", "spark", "ksqldb", "debezium", "postgres", "avro")
             help="Who reads: the engine whose statements or JSON are printed.",
         ),
         *as_in_load("master_topics", "topic_prefix", "kafka_bootstrap", "schema_registry"),
-        *as_in_load("postgres_url", "postgres_schema", "local"),
+        *as_in_load("avro_enums", "postgres_url", "postgres_schema", "local"),
     ],
 )
 @click.pass_context
@@ -66,6 +66,7 @@ def schema(context: click.Context, /, **options: Any) -> None:
         topic_prefix=config.topic_prefix,
         postgres=at,
         master_topics=options["master_topics"],
+        avro_strings=options["avro_enums"] == "string",
     )
     # In the order of the catalogue: what is referred to comes first.
     asked = [one for name, one in known.items() if name in (options["names"] or known)]

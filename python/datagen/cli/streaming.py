@@ -54,7 +54,15 @@ _FIXED: Final = (
 #: What else a position keeps, so that it need not be given again; none is a secret.
 _KEPT: Final = (
     *("until", "speed", "rate", "kafka_bootstrap", "schema_registry", "skip_kafka", "kafka_config"),
-    *("no_avro", "no_cloudevents", "record_timestamp", "preset", "engine", "registry_ca"),
+    *(
+        "no_avro",
+        "avro_enums",
+        "no_cloudevents",
+        "record_timestamp",
+        "preset",
+        "engine",
+        "registry_ca",
+    ),
     *("skip_postgres", "postgres_schema"),
 )
 

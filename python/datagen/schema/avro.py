@@ -15,5 +15,5 @@ def readable(relation: Relation, source: Source) -> bool:  # noqa: ARG001
     return True
 
 
-def text(relations: Sequence[Relation], source: Source) -> str:  # noqa: ARG001
-    return "\n".join(relation.avro_schema for relation in relations)
+def text(relations: Sequence[Relation], source: Source) -> str:
+    return "\n".join(map(source.avro_schema, relations))

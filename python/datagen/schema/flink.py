@@ -71,7 +71,7 @@ def _topic(relation: Relation, source: Source) -> dict[str, str]:
         "format": "avro-confluent",
         "avro-confluent.url": source.registry,
         # Without it Flink takes symbols of an enumeration for text.
-        "avro-confluent.schema": relation.avro_schema,
+        "avro-confluent.schema": source.avro_schema(relation),
     }
 
 
@@ -83,7 +83,7 @@ def _compacted(relation: Relation, source: Source) -> dict[str, str]:
         "key.format": "raw",
         "value.format": "avro-confluent",
         "value.avro-confluent.url": source.registry,
-        "value.avro-confluent.schema": relation.avro_schema,
+        "value.avro-confluent.schema": source.avro_schema(relation),
     }
 
 

@@ -38,9 +38,14 @@ class Source:
     postgres: Location
     #: Tables are read from their topics, not from PostgreSQL.
     master_topics: bool
+    #: Avro has strings in place of enumerations.
+    avro_strings: bool = False
 
     def topic(self, relation: Relation) -> str:
         return self.topic_prefix + relation.topic
+
+    def avro_schema(self, relation: Relation) -> str:
+        return relation.avro_schema_of_strings if self.avro_strings else relation.avro_schema
 
     @property
     def jdbc(self) -> str:

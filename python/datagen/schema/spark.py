@@ -40,7 +40,7 @@ def _topic(relation: Relation, source: Source) -> str:
         "subscribe": source.topic(relation),
         "startingOffsets": "earliest",
     }
-    row = f"from_avro({_VALUE}, {_quoted(relation.avro_schema)})"
+    row = f"from_avro({_VALUE}, {_quoted(source.avro_schema(relation))})"
     if relation.is_stream:
         rows = f"SELECT {row} AS row FROM {name}_topic"
     else:

@@ -11,7 +11,7 @@ mod rows;
 mod schema;
 mod text;
 
-pub use schema::avro_schema;
+pub use schema::{avro_schema, avro_schema_of_strings};
 
 use rows::{Row, Rows, part};
 
@@ -23,6 +23,11 @@ use crate::column::{Batch, Column, Typed};
 pub enum Format {
     /// Avro binary, without a container file.
     Avro {
+        /// If given, each row starts with Confluent's frame for this id.
+        schema_id: Option<u32>,
+    },
+    /// The same with the symbols of enumerations as strings, for readers that know no enumerations.
+    AvroStrings {
         /// If given, each row starts with Confluent's frame for this id.
         schema_id: Option<u32>,
     },
@@ -66,7 +71,10 @@ pub fn encode(batch: &Batch, format: Format) -> Encoded {
     let columns: Vec<Cells> =
         fields.iter().zip(batch.columns()).map(|(f, c)| Cells::new(c, f)).collect();
     match format {
-        Format::Avro { schema_id } => avro::encode(&columns, batch.rows(), schema_id),
+        Format::Avro { schema_id } => avro::encode::<false>(&columns, batch.rows(), schema_id),
+        Format::AvroStrings { schema_id } => {
+            avro::encode::<true>(&columns, batch.rows(), schema_id)
+        }
         Format::Json => json::encode(&columns, batch.rows(), []),
         Format::JsonLines => json::encode(&columns, batch.rows(), *b"\n"),
         Format::PgCopy => pgcopy::encode(&columns, batch.rows()),

@@ -17,6 +17,7 @@ impl Piece for Packed {
 
 /// What all records have beside their key and value.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Stamp {
     /// Whether there are `CloudEvents` headers.
     pub cloudevents: bool,
@@ -24,6 +25,8 @@ pub struct Stamp {
     pub content_type: bool,
     /// Whether records bear the time of their event, or else that of their production.
     pub event_time: bool,
+    /// Whether the symbols of enumerations are strings in Avro.
+    pub avro_strings: bool,
 }
 
 impl Stamp {
@@ -34,7 +37,11 @@ impl Stamp {
             since.as_millis() as i64
         };
         EventFormat {
-            value: schema_id.map_or(Format::Json, |id| Format::Avro { schema_id: Some(id) }),
+            value: match schema_id {
+                None => Format::Json,
+                Some(_) if self.avro_strings => Format::AvroStrings { schema_id },
+                Some(_) => Format::Avro { schema_id },
+            },
             cloudevents: self.cloudevents,
             content_type: self.content_type,
             timestamp: (!self.event_time).then(now),

@@ -87,7 +87,8 @@ fn record_batches_are_those_of_each_thousand_customers() {
     let bank = bank(customers, 6);
     let store = masters(&bank, 0..customers);
     let (size, codec) = (8_192, Codec::Lz4);
-    let stamp = Stamp { cloudevents: true, content_type: false, event_time: true };
+    let stamp =
+        Stamp { cloudevents: true, content_type: false, event_time: true, avro_strings: false };
     let topic = |stream: usize| Topic {
         // Two topics share a packer.
         partitions: [3, 2, 3, 1][stream],
@@ -132,7 +133,8 @@ fn partitions_in_time_are_those_of_lanes_for_any_number_of_workers() {
     let bank = bank(all, 30);
     let store = masters(&bank, 0..all);
     let (size, codec) = (8_192, Codec::Lz4);
-    let stamp = Stamp { cloudevents: true, content_type: false, event_time: true };
+    let stamp =
+        Stamp { cloudevents: true, content_type: false, event_time: true, avro_strings: false };
     let partitions = [3, 2, 3, 1];
     let topic = |partitions| Topic { partitions, schema_id: Some(40) };
     let topics = partitions.map(topic).to_vec();

@@ -449,13 +449,14 @@ impl PyBatch {
     }
 
     /// One encoded row each.
-    #[pyo3(signature = (format, *, schema_id = None))]
+    #[pyo3(signature = (format, *, schema_id = None, avro_enums = "enum"))]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn encode(
         &self,
         py: Python<'_>,
         format: &str,
         schema_id: Option<Number>,
+        avro_enums: &str,
     ) -> PyResult<PyEncodedRows> {
         let schema_id = match schema_id {
             Some(id) if format == "avro" => Some(id.within(py, "schema_id", &(0..=u32::MAX))?),
@@ -465,7 +466,13 @@ impl PyBatch {
             }
             None => None,
         };
+        let strings = match avro_enums {
+            "enum" => false,
+            "string" => true,
+            _ => return Err(option_error(py, "avro_enums", avro_enums, "enum or string")),
+        };
         let format = match format {
+            "avro" if strings => Format::AvroStrings { schema_id },
             "avro" => Format::Avro { schema_id },
             "json" => Format::Json,
             "jsonl" => Format::JsonLines,

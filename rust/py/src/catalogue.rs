@@ -1,7 +1,7 @@
 //! The catalogue as frozen objects. There is one of each, so that equal is identical.
 
 use datagen_core::catalog::{CATALOG_VERSION, Field, FieldType, Kind, Relation, STREAMS, TABLES};
-use datagen_core::encode::avro_schema;
+use datagen_core::encode::{avro_schema, avro_schema_of_strings};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyTuple};
@@ -91,6 +91,7 @@ pub struct PyRelation {
     foreign_keys: Py<PyTuple>,
     primary_key: &'static str,
     avro_schema: String,
+    avro_schema_of_strings: String,
     is_stream: bool,
     is_reference: bool,
     unique: Py<PyTuple>,
@@ -127,6 +128,7 @@ impl PyRelation {
             foreign_keys: tuple(py, keys.collect())?,
             primary_key: relation.fields[0].name,
             avro_schema: avro_schema(relation),
+            avro_schema_of_strings: avro_schema_of_strings(relation),
             is_stream: topic.is_some(),
             is_reference: relation.is_reference(),
             unique: tuple(py, table.map_or(vec![], |table| table.unique.to_vec()))?,

@@ -57,7 +57,7 @@ impl PyProducer {
         bootstrap, *, client_id, acks, idempotent, retries, retry_backoff_ms, request_timeout_ms,
         delivery_timeout_ms, linger_ms, max_in_flight, batch_size, compression, queue_records,
         queue_bytes, tls = None, sasl = None, cloudevents = true, content_type = false,
-        event_time = false,
+        event_time = false, avro_strings = false,
     ))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "by keyword")]
     fn new(
@@ -81,6 +81,7 @@ impl PyProducer {
         cloudevents: bool,
         content_type: bool,
         event_time: bool,
+        avro_strings: bool,
     ) -> PyResult<Self> {
         let acks = one_of(
             py,
@@ -118,7 +119,7 @@ impl PyProducer {
             producer: Mutex::new(Some(producer)),
             driver: Mutex::new(Some(driver)),
             batching,
-            stamp: Stamp { cloudevents, content_type, event_time },
+            stamp: Stamp { cloudevents, content_type, event_time, avro_strings },
         })
     }
 

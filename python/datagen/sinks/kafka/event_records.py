@@ -28,6 +28,7 @@ class EventRecords:
         self._ce_type = (relation.ce_type or "").encode()
         self._schema_id = schema_id
         # Rows of a table are no events, and bear the time of their last change.
+        self._avro_enums = config.avro_enums
         self._cloudevents = config.cloudevents and relation.is_stream
         self._event_time = config.record_timestamp == "event" or not relation.is_stream
         kind = b"application/json" if schema_id is None else b"application/avro"
@@ -39,7 +40,7 @@ class EventRecords:
         if self._schema_id is None:
             values = batch.encode("json")
         else:
-            values = batch.encode("avro", schema_id=self._schema_id)
+            values = batch.encode("avro", schema_id=self._schema_id, avro_enums=self._avro_enums)
         keys = batch.text(self._key)
         times: Iterable[int] = repeat(0)
         if timestamp is not None:

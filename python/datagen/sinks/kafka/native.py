@@ -252,6 +252,7 @@ def producer_arguments(config: ProducerConfig) -> dict[str, Any]:
         "tls": _tls(client) if protocol.endswith("ssl") else None,
         "sasl": _sasl(client) if protocol.startswith("sasl") else None,
         "cloudevents": config.cloudevents,
+        "avro_strings": config.avro_enums == "string",
         "content_type": config.content_type,
         "event_time": config.record_timestamp == "event",
     }

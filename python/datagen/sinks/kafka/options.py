@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 import click
 
-from ...presets import PRESETS, EngineChoice, ProducerConfig, RecordTimestamp
+from ...presets import PRESETS, AvroEnums, EngineChoice, ProducerConfig, RecordTimestamp
 from ...properties import Properties, read_properties
 from ..base import streams
 from ..command_line import KeyValue, Option, SinkOptions, is_given
@@ -180,6 +180,13 @@ class _KafkaOptions(SinkOptions):
             "Schema Registry": [
                 Option("--no-avro", is_flag=True, help="Send JSON, 2.8 times as large."),
                 Option(
+                    "--avro-enums",
+                    type=click.Choice(get_args(AvroEnums)),
+                    default="enum",
+                    show_default=True,
+                    help="Symbols in Avro: an enumeration, or string for readers that know none.",
+                ),
+                Option(
                     "--registry-user",
                     metavar="USER:PASSWORD",
                     envvar="DATAGEN_REGISTRY_USER",
@@ -283,6 +290,7 @@ def _producer(context: click.Context, options: Mapping[str, Any], *, fast: bool)
         topic_prefix=options["topic_prefix"],
         cloudevents=not options["no_cloudevents"],
         avro=not options["no_avro"],
+        avro_enums=options["avro_enums"],
         record_timestamp=options["record_timestamp"],
         engine=options["engine"],
         client_options=client,

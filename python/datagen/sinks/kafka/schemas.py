@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
-    from ...presets import ProducerConfig
+    from ...presets import AvroEnums, ProducerConfig
+    from ...types import Relation
 
     T = TypeVar("T")
 
-__all__ = ["SchemaReader", "check_options", "delete", "register", "warn"]
+__all__ = ["SchemaReader", "avro_schema", "check_options", "delete", "register", "warn"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ _FLAGS: Final[Mapping[str, bool]] = {
 _JSON: Final = "or send JSON with --no-avro"
 _MAX_TEXT: Final = 300
 _POLL: Final = 0.1  # seconds
+
+
+def avro_schema(relation: Relation, enums: AvroEnums) -> str:
+    """The schema of a relation's rows, with enumerations or with strings in their place."""
+    return relation.avro_schema_of_strings if enums == "string" else relation.avro_schema
 
 
 def check_options(config: ProducerConfig) -> bool:

@@ -191,7 +191,10 @@ class KafkaSink:
         names = [one.name for one in catalogue().streams] if streams is None else list(streams)
         found: dict[str, int] | None = {}
         if self._schema_ids is not None:
-            by_subject = {self._subject(name): _relation(name).avro_schema for name in names}
+            by_subject = {
+                self._subject(name): schemas.avro_schema(_relation(name), self._config.avro_enums)
+                for name in names
+            }
             found = schemas.register(self._config, by_subject)
             if found is None and self._schema_ids:
                 raise UnreachableError(

@@ -1,7 +1,7 @@
 //! Avro 1.11, "Binary Encoding": the fields of the record in order, without names or types.
 
 use super::text::{self, UUID_LEN};
-use super::{Cells, Encoded, Row, Rows, part};
+use super::{Cells, Encoded, Row, Rows, longest, part, symbol};
 use crate::column::Typed;
 
 /// Union branches of `["null", T]`, as zigzag numbers.
@@ -14,9 +14,14 @@ const FRAME_LEN: usize = 5;
 /// Most bytes of a 64-bit number: 64 bits in sevens.
 const LONG_LEN: usize = 10;
 
-pub(super) fn encode(columns: &[Cells], rows: usize, schema_id: Option<u32>) -> Encoded {
+/// With `STRINGS` the symbols of enumerations are strings, not positions.
+pub(super) fn encode<const STRINGS: bool>(
+    columns: &[Cells],
+    rows: usize,
+    schema_id: Option<u32>,
+) -> Encoded {
     let frame = schema_id.map(frame);
-    let mut out = Rows::new(rows, columns, FRAME_LEN, width);
+    let mut out = Rows::new(rows, columns, FRAME_LEN, width::<STRINGS>);
     for row in 0..rows {
         out.push(|out| {
             if let Some(frame) = frame {
@@ -30,7 +35,7 @@ pub(super) fn encode(columns: &[Cells], rows: usize, schema_id: Option<u32>) -> 
                     }
                     out.put([VALUE]);
                 }
-                put_value(out, &column.data, row);
+                put_value::<STRINGS>(out, &column.data, row);
             }
         });
     }
@@ -44,11 +49,12 @@ fn frame(schema_id: u32) -> [u8; FRAME_LEN] {
 }
 
 /// Most bytes of a value, beside the text itself.
-fn width(column: &Cells) -> usize {
+fn width<const STRINGS: bool>(column: &Cells) -> usize {
     let value = match column.data {
         Typed::Uuid(_) => 1 + UUID_LEN,
         Typed::Bool(_) => 1,
         Typed::Decimal { .. } => 1 + size_of::<i64>(),
+        Typed::Enum(_, symbols) if STRINGS => LONG_LEN + longest(symbols),
         Typed::Text(_)
         | Typed::Instant(_)
         | Typed::Int(_)
@@ -60,7 +66,7 @@ fn width(column: &Cells) -> usize {
 }
 
 #[inline]
-fn put_value(out: &mut Row, data: &Typed, row: usize) {
+fn put_value<const STRINGS: bool>(out: &mut Row, data: &Typed, row: usize) {
     match data {
         Typed::Uuid(v) => put_uuid(out, &v[row]),
         Typed::Text(v) => {
@@ -73,6 +79,11 @@ fn put_value(out: &mut Row, data: &Typed, row: usize) {
         Typed::Int(v) | Typed::Date(v) => put_long(out, i64::from(v[row])),
         Typed::SmallInt(v) => put_long(out, i64::from(v[row])),
         Typed::Bool(v) => out.put([u8::from(v[row])]),
+        Typed::Enum(v, symbols) if STRINGS => {
+            let symbol = symbol(symbols, v[row]);
+            put_long(out, symbol.len() as i64);
+            out.copy(symbol, 0..symbol.len());
+        }
         Typed::Enum(v, _) => put_long(out, i64::from(v[row])),
     }
 }

@@ -6,16 +6,31 @@ use crate::catalog::{Field, FieldType, Relation};
 
 /// The schema of the relation's rows, as compact JSON. The record is named for one row.
 pub fn avro_schema(relation: &Relation) -> String {
+    schema(relation, type_schema)
+}
+
+/// The same with strings in place of enumerations.
+pub fn avro_schema_of_strings(relation: &Relation) -> String {
+    schema(relation, |field, record| match field.ty {
+        FieldType::Enum(_) => type_schema(&Field { ty: FieldType::Text, ..*field }, record),
+        _ => type_schema(field, record),
+    })
+}
+
+fn schema(relation: &Relation, type_schema: fn(&Field, &str) -> String) -> String {
     let record = pascal_case(relation.singular);
-    let fields: Vec<String> = relation.fields.iter().map(|f| field_schema(f, &record)).collect();
+    let fields: Vec<String> = relation
+        .fields
+        .iter()
+        .map(|field| field_schema(field, type_schema(field, &record)))
+        .collect();
     format!(
         r#"{{"type":"record","name":"{record}","namespace":"banking","fields":[{}]}}"#,
         fields.join(",")
     )
 }
 
-fn field_schema(field: &Field, record: &str) -> String {
-    let ty = type_schema(field, record);
+fn field_schema(field: &Field, ty: String) -> String {
     let (ty, default) =
         if field.nullable { (format!(r#"["null",{ty}]"#), r#","default":null"#) } else { (ty, "") };
     let doc = quoted(field.doc);

@@ -38,6 +38,10 @@ pub fn read_avro(schema: &Schema, relation: &Relation, mut row: &[u8]) -> Vec<Ce
                 assert_eq!(symbols[code as usize], symbol);
                 Value::Symbol(symbols[code as usize])
             }
+            (FieldType::Enum(symbols), Avro::String(text)) => {
+                let found = symbols.iter().find(|symbol| **symbol == text);
+                Value::Symbol(found.expect("a symbol of the field"))
+            }
             (ty, value) => panic!("{}: {ty:?} as {value:?}", field.name),
         }));
     }

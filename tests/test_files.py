@@ -341,6 +341,24 @@ def test_a_file_of_someone_else_is_refused_without_a_manifest(tmp_path: Path) ->
     written(tmp_path, relations=("accounts",))
 
 
+def test_a_file_that_is_cut_meanwhile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datagen.sinks.files.place import Place
+
+    publish = Place.publish
+
+    def cut(place: Place, paths: list[str]) -> None:
+        publish(place, paths)
+        (tmp_path / "loans.csv").write_text("")
+
+    monkeypatch.setattr(Place, "publish", cut)
+    target = FilesTarget(format="csv", location=str(tmp_path))
+    report = load(Load(plan=PLAN, targets={"files": target}, fast=True), Silent())
+    wrong = [check for check in report["files"].checks if not check.ok]
+    assert [(check.name, check.found) for check in wrong] == [("loans", 0)]
+
+
 def test_overwriting_leaves_no_file_of_the_run_before(tmp_path: Path) -> None:
     written(tmp_path, partition_by="day")
     (tmp_path / "banking.trades" / "mine.txt").write_text("mine")

@@ -81,11 +81,11 @@ def of_another_run(target: FilesTarget, place: Place) -> list[str]:
 
 
 def left_behind(target: FilesTarget, place: Place, written: Iterable[str]) -> list[str]:
-    """The files of earlier runs that are replaced, and not by a file of their own name."""
+    """The files of earlier runs that are replaced, and not by a file of their own name; manifests first."""
     found = of_another_run(target, place)
     for path in [one for one in found if _MANIFEST.fullmatch(one)]:
         found += _listed_in(place.read(path))
-    return sorted({*found} - {*written})
+    return [path for path in dict.fromkeys(found) if path not in {*written}]
 
 
 def _replaces(target: FilesTarget, name: re.Match[str] | None) -> bool:

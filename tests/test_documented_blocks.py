@@ -62,6 +62,7 @@ LEFT_OUT = {
 }
 #: Blocks of other languages that nothing can execute.
 NOT_EXECUTED = {
+    "from datagen.spark import register": "tests/clients/test_spark_source.py has Spark run it",
     "PostgreSQL: all rows committed.": "what a broken load of 100 000 customers says once; "
     "tests/test_faults.py breaks loads"
 }

@@ -1,0 +1,181 @@
+"""Executors that die, and tasks that run twice, in a cluster of Spark: the rows are those of the plan, each once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pytest
+from spark_sessions import (
+    PATIENCE,
+    begun,
+    executors,
+    read,
+    session,
+    stream,
+    until,
+    until_batches,
+    workers,
+)
+
+from datagen import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.timeout(PATIENCE * 2),
+    pytest.mark.filterwarnings("default"),
+]
+
+PLAN = Plan(seed=11, customers=6_000)
+OPTIONS = {"seed": 11, "customers": 6_000}
+STREAM = "banking.transactions"
+PARTITIONS = 24
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    with session(
+        "local-cluster[2,1,1024]",
+        tmp_path_factory.mktemp("cluster"),
+        **{
+            "spark.executor.memory": "1g",
+            "spark.task.maxFailures": 10,
+            "spark.speculation": "true",
+            "spark.speculation.interval": "100ms",
+            "spark.speculation.multiplier": 1.5,
+            "spark.speculation.quantile": 0.5,
+        },
+    ) as found:
+        # Until both are there, one of them would do all of the work.
+        until(lambda: len(executors(found)) == 2)
+        yield found
+
+
+class Job(threading.Thread):
+    """A read that writes Parquet, while the test does what it does to executors."""
+
+    def __init__(self, spark: SparkSession, target: Path, **options: object) -> None:
+        super().__init__()
+        self._spark, self._target, self._options = spark, target, options
+        self._before = set(self._ids())
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            frame = read(self._spark, STREAM, **OPTIONS, partitions=PARTITIONS, **self._options)
+            frame.write.parquet(str(self._target))
+        except BaseException as error:  # noqa: BLE001 - the test raises it
+            self.error = error
+
+    def _ids(self) -> list[int]:
+        return list(self._spark.sparkContext.statusTracker().getJobIdsForGroup())
+
+    def tasks(self) -> tuple[int, int]:
+        """How many are done, and how many have failed."""
+        tracker = self._spark.sparkContext.statusTracker()
+        stages = [
+            tracker.getStageInfo(stage)
+            for job in set(self._ids()) - self._before
+            for stage in tracker.getJobInfo(job).stageIds
+        ]
+        known = [one for one in stages if one]
+        return sum(one.numCompletedTasks for one in known), sum(one.numFailedTasks for one in known)
+
+    def wait_for(self, done: int) -> None:
+        until(lambda: self.tasks()[0] >= done or not self.is_alive())
+        assert self.is_alive(), "the job ended before anything was done to it"
+
+    def finish(self) -> None:
+        self.join(PATIENCE)
+        assert not self.is_alive()
+        if self.error:
+            raise self.error
+
+
+def check(target: Path, plan: Plan = PLAN) -> None:
+    """The files of a folder have the events of the plan: ids, sums, and nothing twice."""
+    found = ds.dataset(target, format="parquet").to_table()
+    expected = pa.table(plan.batches(STREAM))
+    assert found.num_rows == expected.num_rows == plan.rows(STREAM)
+    ids = sorted(map(str, expected["transaction_id"].to_pylist()))
+    assert sorted(found["transaction_id"].to_pylist()) == ids
+    for field in ("amount", "balance_after"):
+        assert pc.sum(found[field]) == pc.sum(expected[field])
+    times = found["occurred_at"].cast(pa.timestamp("ms", "UTC"))
+    assert pc.sum(times.cast(pa.int64())) == pc.sum(expected["occurred_at"].cast(pa.int64()))
+
+
+def test_executors_that_are_killed(spark: SparkSession, tmp_path: Path) -> None:
+    job = Job(spark, tmp_path / "rows")
+    killed: set[int] = set()
+    try:
+        for done in (2, 6):
+            job.wait_for(done)
+            pid = next(iter(set(executors(spark)) - killed))
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    finally:
+        job.finish()
+    assert len(killed) == 2
+    assert not killed & set(executors(spark))
+    # Tasks were lost with them, and were run again.
+    assert job.tasks()[1] > 0
+    check(tmp_path / "rows")
+
+
+def test_tasks_that_run_twice(spark: SparkSession, tmp_path: Path) -> None:
+    until(lambda: len(executors(spark)) == 2)
+    job = Job(spark, tmp_path / "rows")
+    job.wait_for(2)
+    # What this executor has begun hangs, so that it is begun again by the other.
+    executor = max(executors(spark))
+    hung = workers(executor)
+    for pid in hung:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        job.finish()
+    finally:
+        for pid in hung:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+    # Spark has ended what hung, and no task has failed.
+    assert set(hung) - set(workers(executor))
+    assert job.tasks() == (PARTITIONS, 0)
+    check(tmp_path / "rows")
+
+
+def test_a_stream_whose_executors_are_killed(spark: SparkSession, tmp_path: Path) -> None:
+    until(lambda: len(executors(spark)) == 2)
+    asked = stream(spark, STREAM, **OPTIONS, speed=100_000, partitions=4)
+    query = begun(asked, tmp_path, processingTime="100 milliseconds")
+    killed: set[int] = set()
+    try:
+        for done in (2, 4):
+            until_batches(query, tmp_path, done)
+            pid = next(iter(set(executors(spark)) - killed))
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        until_batches(query, tmp_path, 6)
+    finally:
+        query.stop()
+    query = begun(stream(spark, STREAM, **OPTIONS), tmp_path, availableNow=True)
+    try:
+        assert query.awaitTermination(PATIENCE)
+    finally:
+        query.stop()
+    rows = spark.read.parquet(str(tmp_path / "rows"))
+    assert rows.count() == PLAN.rows(STREAM)
+    assert rows.select("transaction_id").distinct().count() == PLAN.rows(STREAM)

@@ -181,7 +181,7 @@ def test_parts_by_customers_are_the_whole(name: str, partitions: int) -> None:
 @pytest.mark.parametrize("span", [{}, {"since": "2026-06-03T00:00:00Z"}])
 def test_parts_by_time_are_the_whole_in_its_order(name: str, span: dict[str, str]) -> None:
     asked = request(relation=name, order="time", partitionBy="time", partitions=7, **span)
-    found = parts(asked, asked.by_time)
+    found = parts(asked)
     assert len(found) == 7
     assert all(one.until == other.since for one, other in pairwise(found))
     whole = asked.plan.batches(name, order="time", since=asked.since)
@@ -191,8 +191,9 @@ def test_parts_by_time_are_the_whole_in_its_order(name: str, span: dict[str, str
 
 
 def test_a_span_of_a_few_instants_is_cut_into_as_many() -> None:
-    asked = request(since="2026-06-03T00:00:00Z", until="2026-06-03T00:00:00.003Z", partitions=9)
-    assert [one.since for one in parts(asked, by_time=True)] == [
+    span = {"since": "2026-06-03T00:00:00Z", "until": "2026-06-03T00:00:00.003Z"}
+    asked = request(**span, partitionBy="time", partitions=9)
+    assert [one.since for one in parts(asked)] == [
         datetime(2026, 6, 3, microsecond=each * 1000, tzinfo=UTC) for each in range(3)
     ]
     empty = request(since="2026-06-03T00:00:00Z", until="2026-06-03T00:00:00Z")

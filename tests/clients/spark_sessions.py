@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyspark
 from pyspark.sql import SparkSession
 
 import datagen
 from datagen.spark import register
+from services._net import free_port
+from services._process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,10 +95,49 @@ def until_batches(query: Any, folder: Path, count: int) -> None:
     assert query.exception() is None
 
 
-def executors(spark: SparkSession) -> list[int]:
-    """The processes that this session's `local-cluster` has for its executors."""
-    started = _children(spark.sparkContext._gateway.proc.pid)
-    return [pid for pid, command in started if b"CoarseGrainedExecutorBackend" in command]
+class Cluster:
+    """A master and two workers of Spark, each with an address of its own and one executor of one core.
+
+    `local-cluster` would do but for one thing: its executors share an address, and Spark tries no task a
+    second time at an address where it is already.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.master = f"spark://127.0.0.1:{free_port()}"
+        name, port = self.master.removeprefix("spark://").split(":")
+        self._processes = [self._start(folder, name, "master.Master", "--port", port)]
+        self._workers = [
+            self._start(
+                *(folder, host, "worker.Worker", self.master, "--port", "0"),
+                *("--cores", "1", "--memory", "1g", "--work-dir", str(folder)),
+            )
+            for host in ("127.0.0.2", "127.0.0.3")
+        ]
+
+    def _start(self, folder: Path, host: str, program: str, *args: str) -> Process:
+        home = Path(pyspark.__file__).parent
+        # It is loopback alone that it listens on.
+        environment = [f"SPARK_LOCAL_IP={host}", f"SPARK_HOME={home}"]
+        command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{program}"]
+        return Process(
+            ["env", *environment, *command, "--host", host, "--webui-port", "0", *args],
+            cwd=folder,
+            log=folder / f"{host}.log",
+        )
+
+    def executors(self) -> list[int]:
+        """The processes of the executors, by their workers."""
+        return [
+            pid
+            for worker in self._workers
+            for pid, command in _children(worker.pid)
+            if b"CoarseGrainedExecutorBackend" in command
+        ]
+
+    def stop(self) -> None:
+        for process in (*self._workers, *self._processes):
+            process.stop()
 
 
 def workers(executor: int) -> list[int]:

@@ -14,8 +14,8 @@ import pyarrow.dataset as ds
 import pytest
 from spark_sessions import (
     PATIENCE,
+    Cluster,
     begun,
-    executors,
     read,
     session,
     stream,
@@ -45,22 +45,34 @@ PARTITIONS = 24
 
 
 @pytest.fixture(scope="module")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    with session(
-        "local-cluster[2,1,1024]",
-        tmp_path_factory.mktemp("cluster"),
-        **{
-            "spark.executor.memory": "1g",
-            "spark.task.maxFailures": 10,
-            "spark.speculation": "true",
-            "spark.speculation.interval": "100ms",
-            "spark.speculation.multiplier": 1.5,
-            "spark.speculation.quantile": 0.5,
-        },
-    ) as found:
-        # Until both are there, one of them would do all of the work.
-        until(lambda: len(executors(found)) == 2)
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    found = Cluster(tmp_path_factory.mktemp("cluster") / "work")
+    try:
         yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture(scope="module")
+def spark(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    settings = {
+        "spark.executor.memory": "512m",
+        "spark.task.maxFailures": 10,
+        "spark.speculation": "true",
+        "spark.speculation.interval": "100ms",
+        "spark.speculation.multiplier": 1.5,
+        "spark.speculation.quantile": 0.5,
+    }
+    with session(cluster.master, tmp_path_factory.mktemp("driver"), **settings) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def both(cluster: Cluster, spark: SparkSession) -> None:
+    """With one executor alone, that would do all of the work."""
+    known = spark.sparkContext._jsc.sc().getExecutorMemoryStatus
+    # The driver is counted too.
+    until(lambda: len(cluster.executors()) == 2 and known().size() == 3)
 
 
 class Job(threading.Thread):
@@ -86,13 +98,20 @@ class Job(threading.Thread):
     def tasks(self) -> tuple[int, int]:
         """How many are done, and how many have failed."""
         tracker = self._spark.sparkContext.statusTracker()
-        stages = [
-            tracker.getStageInfo(stage)
-            for job in set(self._ids()) - self._before
-            for stage in tracker.getJobInfo(job).stageIds
-        ]
-        known = [one for one in stages if one]
+        known = [one for one in map(tracker.getStageInfo, self._stages()) if one]
         return sum(one.numCompletedTasks for one in known), sum(one.numFailedTasks for one in known)
+
+    def speculated(self) -> int:
+        """How many tasks are done by their second try, while the first went on."""
+        store = self._spark.sparkContext._jsc.sc().statusStore()
+        lists = [store.taskList(stage, 0, 1_000) for stage in self._stages()]
+        tries = [each.apply(index) for each in lists for index in range(each.size())]
+        return sum(one.speculative() and one.status() == "SUCCESS" for one in tries)
+
+    def _stages(self) -> list[int]:
+        tracker = self._spark.sparkContext.statusTracker()
+        jobs = [tracker.getJobInfo(job) for job in set(self._ids()) - self._before]
+        return [stage for job in jobs for stage in job.stageIds]
 
     def wait_for(self, done: int) -> None:
         until(lambda: self.tasks()[0] >= done or not self.is_alive())
@@ -118,30 +137,29 @@ def check(target: Path, plan: Plan = PLAN) -> None:
     assert pc.sum(times.cast(pa.int64())) == pc.sum(expected["occurred_at"].cast(pa.int64()))
 
 
-def test_executors_that_are_killed(spark: SparkSession, tmp_path: Path) -> None:
+def test_executors_that_are_killed(cluster: Cluster, spark: SparkSession, tmp_path: Path) -> None:
     job = Job(spark, tmp_path / "rows")
     killed: set[int] = set()
     try:
         for done in (2, 6):
             job.wait_for(done)
-            pid = next(iter(set(executors(spark)) - killed))
+            pid = next(iter(set(cluster.executors()) - killed))
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
     finally:
         job.finish()
     assert len(killed) == 2
-    assert not killed & set(executors(spark))
+    assert not killed & set(cluster.executors())
     # Tasks were lost with them, and were run again.
     assert job.tasks()[1] > 0
     check(tmp_path / "rows")
 
 
-def test_tasks_that_run_twice(spark: SparkSession, tmp_path: Path) -> None:
-    until(lambda: len(executors(spark)) == 2)
+def test_tasks_that_run_twice(cluster: Cluster, spark: SparkSession, tmp_path: Path) -> None:
     job = Job(spark, tmp_path / "rows")
     job.wait_for(2)
     # What this executor has begun hangs, so that it is begun again by the other.
-    executor = max(executors(spark))
+    executor = max(cluster.executors())
     hung = workers(executor)
     for pid in hung:
         os.kill(pid, signal.SIGSTOP)
@@ -151,21 +169,22 @@ def test_tasks_that_run_twice(spark: SparkSession, tmp_path: Path) -> None:
         for pid in hung:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-    # Spark has ended what hung, and no task has failed.
-    assert set(hung) - set(workers(executor))
+    # A second try has come first, and none has failed.
     assert job.tasks() == (PARTITIONS, 0)
+    assert job.speculated() > 0
     check(tmp_path / "rows")
 
 
-def test_a_stream_whose_executors_are_killed(spark: SparkSession, tmp_path: Path) -> None:
-    until(lambda: len(executors(spark)) == 2)
+def test_a_stream_whose_executors_are_killed(
+    cluster: Cluster, spark: SparkSession, tmp_path: Path
+) -> None:
     asked = stream(spark, STREAM, **OPTIONS, speed=100_000, partitions=4)
     query = begun(asked, tmp_path, processingTime="100 milliseconds")
     killed: set[int] = set()
     try:
         for done in (2, 4):
             until_batches(query, tmp_path, done)
-            pid = next(iter(set(executors(spark)) - killed))
+            pid = next(iter(set(cluster.executors()) - killed))
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
         until_batches(query, tmp_path, 6)

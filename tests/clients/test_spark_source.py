@@ -191,6 +191,7 @@ LATER = EXACT + timedelta(days=3, microseconds=1)
         ("t > '1901-01-01 00:00:00Z' and t < '2990-01-01 00:00:00Z'", lambda _: True, None),
         ("t < '1901-01-01 00:00:00Z'", lambda _: False, None),
         ("t > '2990-01-01 00:00:00Z'", lambda _: False, None),
+        ("t <= '9999-12-31 23:59:59.999999Z'", lambda _: True, None),
         ("t is not null", lambda _: True, None),
         # What is Spark's own.
         (

@@ -127,7 +127,7 @@ class Part:
     until: datetime | None
 
 
-def parts(request: Request, by_time: bool = False) -> list[Part]:
+def parts(request: Request) -> list[Part]:
     """What together is all rows, each once, and the same each time; one without customers where there are none."""
     plan, first = request.plan, request.first
     if request.since and request.until and request.since >= request.until:
@@ -136,7 +136,7 @@ def parts(request: Request, by_time: bool = False) -> list[Part]:
         # These rows belong to no customer.
         return [Part(first, plan.customers, request.since, request.until)]
     wanted = request.partitions or -(-plan.rows(request.relation, first) // _ROWS) or 1
-    if by_time:
+    if request.by_time:
         low, high = millis_of(request.begin), millis_of(request.end)
         cuts = [moment(one) for one in _cuts(low, max(high, low + 1), wanted)[1:-1]]
         spans = zip([request.since, *cuts], [*cuts, request.until], strict=True)

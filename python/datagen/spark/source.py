@@ -136,7 +136,7 @@ class _Reader(_Rows, DataSourceReader):
     """A table or stream, as a batch."""
 
     def partitions(self) -> Sequence[InputPartition]:
-        return [InputPartition(one) for one in parts(self._request, self._request.by_time)]
+        return [InputPartition(one) for one in parts(self._request)]
 
 
 class _PushingReader(_Reader):
@@ -162,10 +162,13 @@ def _span(one: Any) -> tuple[datetime | None, datetime | None] | None:
     value = getattr(one, "value", None)
     if not isinstance(value, datetime):
         return None
-    value = value.astimezone(UTC)
-    # Events have whole milliseconds.
-    floor = value.replace(microsecond=value.microsecond // 1000 * 1000)
-    above = floor + _MILLISECOND
+    try:
+        value = value.astimezone(UTC)
+        # Events have whole milliseconds.
+        floor = value.replace(microsecond=value.microsecond // 1000 * 1000)
+        above = floor + _MILLISECOND
+    except OverflowError:  # of the year 1 or 9999
+        return None
     at_least = floor if floor == value else above
     match one:
         case datasource.EqualTo() | datasource.EqualNullSafe():

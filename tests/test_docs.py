@@ -107,6 +107,8 @@ def test_the_documents_are_there() -> None:
         "README.md",
         "README.pt.md",
         "docs/README.md",
+        "docs/consumers.md",
+        "docs/consumers.pt.md",
         "docs/data-catalog.md",
         "docs/data-catalog.pt.md",
         "docs/docker.md",

@@ -8,7 +8,7 @@ const SnappyCodec = require('kafkajs-snappy')
 const { SchemaRegistry, SchemaType } = require('@kafkajs/confluent-schema-registry')
 const avro = require('avsc')
 
-// Of itself kafkajs reads gzip only; datagen sends snappy, or lz4 with --fast.
+// Of itself kafkajs reads gzip only; datagen sends snappy, and fast loads lz4.
 CompressionCodecs[CompressionTypes.Snappy] = SnappyCodec
 
 // Decimals are bytes in Avro: a big-endian integer in two's complement, here of cents.

@@ -7,6 +7,7 @@ fail instead.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
@@ -101,6 +102,16 @@ def signals_as_before() -> Iterator[None]:
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def levels_as_before() -> Iterator[None]:
+    """A command that a test runs within this process leaves the levels of logging as they were."""
+    loggers = [logging.getLogger(name) for name in (None, "datagen", "psycopg")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

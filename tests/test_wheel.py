@@ -36,7 +36,7 @@ LIMIT = 8_000_000
 GLIBC = (2, 28)
 VERSION = datagen.__version__
 README = FENCED.findall((ROOT / "README.md").read_text("utf-8"))
-[LIBRARY] = [text for language, text in README if language == "python"]
+[LIBRARY] = [text for _, text in README if text.startswith("import datagen\n")]
 [INSTALL] = [text for _, text in README if text.startswith("pip install ./datagen-*.whl")]
 
 

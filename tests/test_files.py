@@ -177,8 +177,12 @@ def test_a_file_of_text_is_compressed_as_a_whole(
 def test_compressions_of_parquet(tmp_path: Path, compression: str) -> None:
     written(tmp_path, compression=compression, relations=("customers",))
     file = pq.ParquetFile(tmp_path / "customers.parquet")
-    codec = file.metadata.row_group(0).column(0).compression
-    assert codec == {"none": "UNCOMPRESSED"}.get(compression, compression.upper())
+    columns = file.metadata.row_group(0)
+    codec = {"none": "UNCOMPRESSED"}.get(compression, compression.upper())
+    assert {columns.column(at).compression for at in range(1, columns.num_columns)} == {codec}
+    # Nothing repeats in a primary key.
+    of_key = "UNCOMPRESSED" if compression in {"snappy", "lz4"} else codec
+    assert columns.column(0).compression == of_key
     assert file.read().to_pylist() == expected("customers")
 
 

@@ -21,6 +21,9 @@ __all__ = ["FORMATS", "Format", "Writer"]
 _ROW_GROUP: Final = 122_880
 #: Types of few values; the ids of rows would fill a dictionary for nothing.
 _REPEATED: Final = ("enum", "text", "char", "smallint", "bool")
+#: Codecs that look for repetitions alone, of which primary keys have none: a quarter of the time for a
+#: tenth of their bytes.
+_REPETITIONS: Final = ("snappy", "lz4")
 
 
 class Writer(ABC):
@@ -46,10 +49,13 @@ class _Parquet(Writer):
         self._waiting: list[Any] = []
         self._rows = 0
         schema = pa.schema(_arrow(_empty(relation), uuids, "dictionary"))
+        codecs = dict.fromkeys(schema.names, compression)
+        if compression in _REPETITIONS:
+            codecs[relation.primary_key] = "none"
         self._file = parquet.ParquetWriter(
             out,
             schema,
-            compression=compression,
+            compression=codecs,
             use_dictionary=[one.name for one in relation.fields if one.type in _REPEATED],
             # Readers of Arrow would get dictionaries, and others texts.
             store_schema=False,

@@ -247,6 +247,13 @@ def test_parts_concatenate_to_the_whole(tmp_path: Path, name: str, together: boo
     assert b"".join(path.read_bytes() for path in found) == (whole / f"{name}.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize(("more", "order"), [((), "entity"), (("--partition-by", "day"), "time")])
+def test_the_order_without_a_word(tmp_path: Path, more: tuple[str, ...], order: str) -> None:
+    done = run(*FILES, "parquet", "-o", tmp_path / "bank", "--tables", "banking.trades", *more)
+    assert done.code == 0, done
+    assert json.loads((tmp_path / "bank" / "manifest.json").read_bytes())["order"] == order
+
+
 def test_a_part_by_the_command(tmp_path: Path) -> None:
     plan = ("--customers", "50", "--from-customer", "10", "--days", "40")
     for part in (2, 1):
@@ -255,9 +262,7 @@ def test_a_part_by_the_command(tmp_path: Path) -> None:
             *("--parts", "2", "--part", part),
         )
         assert done.code == 0, done
-    whole = run(
-        *(*FILES, "jsonl", *plan, "--tables", "customers", "--stdout"),
-    )
+    whole = run(*FILES, "jsonl", *plan, "--tables", "customers", "--stdout")
     parts = sorted((tmp_path / "bank" / "customers").iterdir())
     assert "".join(path.read_text() for path in parts) == whole.out
     names = {path.name for path in (tmp_path / "bank").iterdir()}
@@ -547,7 +552,7 @@ def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], message: str) -
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_one_relation_to_standard_output(tmp_path: Path, kind: str) -> None:
-    plan = ("--customers", "60", "--days", "40", "--tables", "banking.trades")
+    plan = ("--customers", "60", "--days", "40", "--tables", "banking.trades", "--order", "time")
     found = tmp_path / "found"
     with found.open("wb") as file:
         done = subprocess.run(
@@ -608,7 +613,7 @@ def keys(store: ObjectStore) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # the store may have to be built
 def test_an_object_store(store: ObjectStore, folders: dict[str, Path]) -> None:
-    plan = ("--customers", "60", "--days", "40")
+    plan = ("--customers", "60", "--days", "40", "--order", "time")
     command = (*FILES, "parquet", *plan, "-o", store.url("of/team"))
     done = run(*command, **keys(store))
     assert done.code == 0, done

@@ -46,10 +46,9 @@ def _options() -> list[click.Parameter]:
             Option(
                 "--order",
                 type=click.Choice(get_args(Order)),
-                default="time",
-                show_default=True,
                 help="Order of events: time, or entity: all events of one account, card or loan, then "
-                "those of the next, which is faster and packs better.",
+                "those of the next, which is faster and packs better [default: entity; time with "
+                "--partition-by].",
             ),
         ],
         "Where to": [
@@ -173,7 +172,7 @@ def _run_from(options: Mapping[str, Any]) -> loader.Load:
         targets={"files": target},
         fast=True,
         workers=options["workers"],
-        order=options["order"],
+        order=options["order"] or ("time" if options["partition_by"] else "entity"),
     )
 
 

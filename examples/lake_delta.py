@@ -7,8 +7,8 @@ FOLDER is `lake` unless it is given. A second run appends the same trades again.
 
 import sys
 
-import pyarrow.compute as pc
-from deltalake import DeltaTable, write_deltalake
+import pyarrow as pa
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from datagen import Plan
 
@@ -20,7 +20,10 @@ for first, last in ((0, 500), (500, 1_000)):
     trades = plan.batches("banking.trades", first, last, uuids="text", enums="text")
     write_deltalake(f"{folder}/trades", trades, mode="append")
 
+# Its own engine reads: `to_pyarrow_table` leaves threads that may abort a process as it ends.
 table = DeltaTable(f"{folder}/trades")
-rows = table.to_pyarrow_table(columns=["gross_amount"])
-print(f"{len(rows)} trades for R$ {pc.sum(rows['gross_amount']).as_py():,.2f}")
+query = "SELECT count(*) AS trades, sum(gross_amount) AS reais FROM trades"
+found = QueryBuilder().register("trades", table).execute(query).read_all()
+[row] = pa.table(found).to_pylist()
+print(f"{row['trades']} trades for R$ {row['reais']:,.2f}")
 print(f"{table.version() + 1} versions")

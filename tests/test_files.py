@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import shlex
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -30,13 +32,16 @@ from pyarrow import parquet as pq
 
 from command import DATAGEN, run, started
 from datagen import Batch, Plan, catalogue
+from datagen.cli.console import Console
 from datagen.errors import (
     ConfigurationError,
     OptionError,
     ReferentialIntegrityError,
     RejectedError,
+    UnreachableError,
 )
 from datagen.loader import Load, load
+from datagen.sinks.files import FILES as FILES_STAGE
 from datagen.sinks.files import FORMATS, FilesTarget, part_of
 from relations import RELATIONS, every_relation
 from running import absent
@@ -204,10 +209,10 @@ def test_texts_with_quotes_and_line_ends_are_read_back(tmp_path: Path) -> None:
         place.begin()
         out = place.create("customers")
         writer = FORMATS[kind].writer(out, RELATIONS["customers"], "none", "text")
-        writer.write(batch, 0, 1)
+        writer.write(FORMATS[kind].convert(batch, "text"), 0, 1)
         writer.close()
         out.finish()
-        place.publish(["customers"])
+        place.publish(["customers"], [])
         place.clear()
     (found,) = csv.DictReader(io.StringIO((tmp_path / "csv" / "customers").read_text(), newline=""))
     assert found["name"] == row["name"]
@@ -357,8 +362,8 @@ def test_a_file_that_is_cut_meanwhile_is_told(
 
     publish = Place.publish
 
-    def cut(place: Place, paths: list[str]) -> None:
-        publish(place, paths)
+    def cut(place: Place, paths: list[str], stale: list[str]) -> None:
+        publish(place, paths, stale)
         (tmp_path / "loans.csv").write_text("")
 
     monkeypatch.setattr(Place, "publish", cut)
@@ -391,12 +396,141 @@ def test_parts_of_another_number_are_refused(tmp_path: Path) -> None:
         written(tmp_path, parts=2, relations=("customers",))
 
 
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    }
+
+
+def test_overwriting_takes_only_what_a_manifest_lists(tmp_path: Path) -> None:
+    bank, outside = tmp_path / "bank", tmp_path / "outside"
+    written(bank, "csv", parts=2, relations=("customers",))
+    outside.mkdir()
+    mine = [
+        outside / "part-3-of-3.csv",
+        bank / "customers" / "backup" / "part-1-of-2.csv",
+        bank / "accounts" / "x" / "part-1-of-9.csv",
+        bank / "manifest-1-of-7.txt",
+    ]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    (bank / "customers" / "link").symlink_to(outside)
+    written(bank, "csv", relations=("customers",), overwrite=True)
+    assert [path.read_text() for path in mine] == ["mine"] * 4
+    assert not list((bank / "customers").glob("part-*"))
+
+
+@pytest.mark.parametrize("name", ["customers/part-1-of-3.csv", "manifest-1-of-7.json"])
+def test_overwriting_refuses_what_no_manifest_lists(tmp_path: Path, name: str) -> None:
+    written(tmp_path, "csv", parts=2, relations=("customers",))
+    (tmp_path / name).write_text('{"name": "my web app"}')
+    before = contents(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"{name} is in no manifest"):
+        written(tmp_path, "csv", relations=("customers",), overwrite=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("error", [OSError("no"), KeyboardInterrupt()])
+@pytest.mark.parametrize("at", [1, 5, 12, 25])
+def test_what_ends_while_files_get_their_names_leaves_the_run_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: int
+) -> None:
+    from datagen.sinks.files.place import Place
+
+    written(tmp_path, parts=2)
+    before = contents(tmp_path)
+    move, moves = Place._move, itertools.count(1)
+
+    def fails_once(place: Place, source: str, to: str) -> None:
+        if next(moves) == at:
+            raise error
+        move(place, source, to)
+
+    monkeypatch.setattr(Place, "_move", fails_once)
+    with pytest.raises((UnreachableError, KeyboardInterrupt)):
+        written(tmp_path, plan=Plan(7, 90), overwrite=True, partition_by="month")
+    assert contents(tmp_path) == before
+
+
+def test_what_was_there_is_kept_where_it_cannot_be_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from datagen.sinks.files.place import Place
+
+    written(tmp_path, relations=("customers", "accounts"))
+    before = {value for value in contents(tmp_path).values() if value}
+    move, moves = Place._move, itertools.count(1)
+
+    def fails_for_good(place: Place, source: str, to: str) -> None:
+        if next(moves) > 2:
+            raise OSError("no")
+        move(place, source, to)
+
+    monkeypatch.setattr(Place, "_move", fails_for_good)
+    with pytest.raises(OSError, match="no"):
+        written(tmp_path, plan=Plan(7, 90), overwrite=True, relations=("customers", "accounts"))
+    assert "what was there before is in" in caplog.text
+    assert before <= {*contents(tmp_path).values()}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_where_a_file_should_be(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "customers.csv").mkdir()
+    (tmp_path / "customers.csv" / "mine").write_text("mine")
+    with pytest.raises(ConfigurationError, match=r"customers\.csv is a folder"):
+        written(tmp_path, "csv", relations=("customers",), overwrite=overwrite)
+    assert contents(tmp_path) == {"customers.csv/mine": b"mine"}
+
+
+def test_a_link_that_leads_nowhere_is_something(tmp_path: Path) -> None:
+    (tmp_path / "stocks.csv").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(ConfigurationError, match=r"stocks.csv is there already; "):
+        written(tmp_path, "csv", relations=("stocks",))
+    assert (tmp_path / "stocks.csv").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("more", "differing"),
+    [
+        ({"plan": Plan(5, 60)}, "seed"),
+        ({"partition_by": "month"}, "partition_by"),
+        ({"whole": (0, 90)}, "range of customers"),
+    ],
+)
+def test_parts_of_two_banks_do_not_meet(
+    tmp_path: Path, more: dict[str, Any], differing: str
+) -> None:
+    part: dict[str, Any] = {"plan": Plan(customers=60), "parts": 2, "whole": (0, 60)}
+    written(tmp_path, **(part | {"plan": Plan(customers=30), "part": 1}))
+    before = contents(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"manifest-1-of-2.json .* another {differing};"):
+        written(tmp_path, **(part | {"part": 2, "from_customer": 30} | more))
+    assert contents(tmp_path) == before
+
+
+def test_two_runs_at_once_into_one_folder(tmp_path: Path) -> None:
+    written(tmp_path, partition_by="month")
+    plan = ("--customers", "60", "--days", "40", "--partition-by", "month", "--overwrite")
+    with ThreadPoolExecutor() as pool:
+        runs = [
+            pool.submit(run, *FILES, "csv", "-o", tmp_path, *plan, "--seed", seed, "--parts", seed)
+            for seed in (1, 2, 3)
+        ]
+        assert 0 in [one.result().code for one in runs]
+    found = json.loads((tmp_path / "manifest.json").read_bytes())["relations"].values()
+    listed = {file["path"] for one in found for file in one["files"]}
+    assert {*contents(tmp_path)} == listed | {"manifest.json"}
+
+
 def test_a_manifest_removes_nothing_outside_its_folder(tmp_path: Path) -> None:
     mine, bank = tmp_path / "mine.parquet", tmp_path / "bank"
     mine.write_text("mine")
     bank.mkdir()
     entries = [{"path": path} for path in ("../mine.parquet", str(mine), "sub/../../mine.parquet")]
-    listed = {"relations": {"customers": {"files": entries}}}
+    listed = {"relations": {"customers": {"files": entries}}, "versions": {"datagen": "1"}}
     (bank / "manifest.json").write_text(json.dumps(listed))
     written(bank, overwrite=True)
     assert mine.read_text() == "mine"
@@ -562,6 +696,27 @@ def test_one_relation_to_standard_output(tmp_path: Path, kind: str) -> None:
     assert b"Validation: ALL OK" in done.stderr
     written(tmp_path / "bank", kind, relations=("banking.trades",))
     assert found.read_bytes() == (tmp_path / "bank" / f"banking.trades.{kind}").read_bytes()
+
+
+def test_standard_output_that_is_full() -> None:
+    command = shlex.join([*FILES, "csv", "--tables", "customers", "--stdout"])
+    done = run("sh", "-c", f"{command} > /dev/full")
+    assert done.code == 4, done
+    assert "standard output: No space left on device" in done.err
+
+
+def test_no_home_of_that_name() -> None:
+    done = run(*FILES, "csv", "--tables", "customers", "-o", "~no-such-user/x")
+    assert done.code == 3, done
+    assert "there is no such home" in done.err
+
+
+def test_a_log_of_a_run_whose_rows_come_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console()
+    monkeypatch.setattr(Console, "_QUIET", 0.0)
+    console.start(FILES_STAGE, "events", 100)
+    console.advance(0)
+    console.advance(10)
 
 
 def test_a_reader_that_goes_ends_the_command() -> None:

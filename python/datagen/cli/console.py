@@ -108,7 +108,7 @@ class Console:
         if self._bar is not None:
             count = f"{self._done:,}/{self._rows:,}"
             self._bar.update(self._task, completed=self._done, rate=rate, count=count)
-        elif now - self._spoke >= self._QUIET and self._done < self._rows:
+        elif now - self._spoke >= self._QUIET and 0 < self._done < self._rows:
             self._spoke = now
             left = (self._rows - self._done) * (now - self._began) / self._done
             self.say(

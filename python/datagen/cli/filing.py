@@ -156,6 +156,7 @@ def _run_from(options: Mapping[str, Any]) -> loader.Load:
         partition_by=options["partition_by"],
         parts=parts,
         part=part,
+        whole=(first, plan.customers) if part is not None else None,
         uuids=options["uuids"],
         overwrite=options["overwrite"],
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..._core import Batch
+    from ..._core import Batch, EncodedRows
     from ...types import Relation
     from .place import Output
 
@@ -30,8 +30,8 @@ class Writer(ABC):
     """Writes the rows of one relation to one file, which it does not close."""
 
     @abstractmethod
-    def write(self, batch: Batch, start: int, stop: int) -> None:
-        """Takes the rows of a batch from ``start`` to ``stop``."""
+    def write(self, rows: Any, start: int, stop: int) -> None:
+        """Takes the rows of a converted batch from ``start`` to ``stop``."""
 
     @abstractmethod
     def close(self) -> None:
@@ -45,7 +45,7 @@ class _Parquet(Writer):
         import pyarrow as pa
         from pyarrow import parquet
 
-        self._pa, self._uuids = pa, uuids
+        self._pa = pa
         self._waiting: list[Any] = []
         self._rows = 0
         schema = pa.schema(_arrow(_empty(relation), uuids, "dictionary"))
@@ -61,8 +61,7 @@ class _Parquet(Writer):
             store_schema=False,
         )
 
-    def write(self, batch: Batch, start: int, stop: int) -> None:
-        rows = self._pa.record_batch(_arrow(batch, self._uuids, "dictionary"))
+    def write(self, rows: Any, start: int, stop: int) -> None:
         self._waiting.append(rows.slice(start, stop - start))
         self._rows += stop - start
         if self._rows >= _ROW_GROUP:
@@ -87,7 +86,6 @@ class _Csv(Writer):
         import pyarrow as pa
         from pyarrow import csv
 
-        self._pa = pa
         self._out = _compressed(out, compression)
         schema = pa.schema(_arrow(_empty(relation), uuids, "text"))
         # It would quote the names.
@@ -95,8 +93,7 @@ class _Csv(Writer):
         options = csv.WriteOptions(include_header=False, quoting_style="needed")
         self._file = csv.CSVWriter(self._out, schema, write_options=options)
 
-    def write(self, batch: Batch, start: int, stop: int) -> None:
-        rows = self._pa.record_batch(_arrow(batch, "text", "text"))
+    def write(self, rows: Any, start: int, stop: int) -> None:
         self._file.write_batch(rows.slice(start, stop - start))
 
     def close(self) -> None:
@@ -110,8 +107,8 @@ class _JsonLines(Writer):
     def __init__(self, out: Output, relation: Relation, compression: str, uuids: str) -> None:  # noqa: ARG002
         self._out = _compressed(out, compression)
 
-    def write(self, batch: Batch, start: int, stop: int) -> None:
-        self._out.write(_encoded(batch, "jsonl", start, stop))
+    def write(self, rows: Any, start: int, stop: int) -> None:
+        self._out.write(_part(rows, start, stop))
 
     def close(self) -> None:
         self._out.close()
@@ -140,8 +137,8 @@ class _Avro(Writer):
         entries = b"".join(_bytes(key.encode()) + _bytes(value) for key, value in header.items())
         out.write(b"Obj\x01" + _long(len(header)) + entries + _long(0) + self._sync)
 
-    def write(self, batch: Batch, start: int, stop: int) -> None:
-        block = self._compress(_encoded(batch, "avro", start, stop))
+    def write(self, rows: Any, start: int, stop: int) -> None:
+        block = self._compress(_part(rows, start, stop))
         self._out.write(_long(stop - start) + _long(len(block)))
         self._out.write(block)
         self._out.write(self._sync)
@@ -154,10 +151,13 @@ class _Avro(Writer):
 class Format:
     """A format of files: its writer, the end of its names, and its compressions, the default first.
 
+    ``convert`` makes of a batch what the writer takes, with uuids as text or binary.
+
     A compression that wraps the whole file adds the end that ``wrapped`` has for it.
     """
 
     writer: Callable[[Output, Relation, str, str], Writer]
+    convert: Callable[[Batch, str], Any]
     suffix: str
     compressions: Sequence[str]
     wrapped: Mapping[str, str]
@@ -172,11 +172,34 @@ _WRAPPED: Final = {"gzip": ".gz", "zstd": ".zst"}
 
 FORMATS: Final[Mapping[str, Format]] = {
     "parquet": Format(
-        _Parquet, ".parquet", ("snappy", "zstd", "gzip", "lz4", "none"), {}, binary_uuids=True
+        _Parquet,
+        lambda batch, uuids: _record_batch(batch, uuids, "dictionary"),
+        ".parquet",
+        ("snappy", "zstd", "gzip", "lz4", "none"),
+        {},
+        binary_uuids=True,
     ),
-    "csv": Format(_Csv, ".csv", ("none", "gzip", "zstd"), _WRAPPED),
-    "jsonl": Format(_JsonLines, ".jsonl", ("none", "gzip", "zstd"), _WRAPPED),
-    "avro": Format(_Avro, ".avro", ("deflate", "snappy", "zstd", "none"), {}),
+    "csv": Format(
+        _Csv,
+        lambda batch, uuids: _record_batch(batch, uuids, "text"),
+        ".csv",
+        ("none", "gzip", "zstd"),
+        _WRAPPED,
+    ),
+    "jsonl": Format(
+        _JsonLines,
+        lambda batch, _: batch.encode("jsonl"),
+        ".jsonl",
+        ("none", "gzip", "zstd"),
+        _WRAPPED,
+    ),
+    "avro": Format(
+        _Avro,
+        lambda batch, _: batch.encode("avro"),
+        ".avro",
+        ("deflate", "snappy", "zstd", "none"),
+        {},
+    ),
 }
 
 
@@ -190,8 +213,13 @@ def _empty(relation: Relation) -> Batch:
     return _Batch.from_rows(relation.name, [])
 
 
-def _encoded(batch: Batch, encoding: Any, start: int, stop: int) -> memoryview:
-    rows = batch.encode(encoding)
+def _record_batch(batch: Batch, uuids: str, enums: str) -> Any:
+    import pyarrow as pa
+
+    return pa.record_batch(_arrow(batch, uuids, enums))
+
+
+def _part(rows: EncodedRows, start: int, stop: int) -> memoryview:
     offsets = memoryview(rows.offsets)
     return memoryview(rows)[offsets[start] : offsets[stop]]
 

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from ...errors import ConfigurationError
 from ...types import catalogue
 
 if TYPE_CHECKING:
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from .place import Place, Whole
     from .target import FilesTarget
 
-__all__ = ["left_behind", "manifest", "of_another_run"]
+__all__ = ["manifest", "of_another_run", "stale"]
 
 _MANIFEST: Final = re.compile(r"manifest(?:-(\d+)-of-(\d+))?\.json")
-_PART: Final = re.compile(r"/part-(\d+)-of-(\d+)\.[a-z.]+$")
+_PART: Final = re.compile(r"[^/]+(?:/(?:day|month)=[\d-]+)?/part-(\d+)-of-(\d+)\.[a-z.]+")
+#: What the manifests of parts of one bank have in common, beside the plan.
+_SHARED: Final = ("format", "uuids", "order", "partition_by", "whole")
 #: A name that a run gives: nothing else is ever removed.
 _OURS: Final = re.compile(
     r"[\w-]+(?:\.[\w-]+)?(?:/(?:day|month)=[\d-]+)?(?:/part-\d+-of-\d+)?\.[a-z.]+"
@@ -29,12 +32,20 @@ def manifest(
     target: FilesTarget, window: Window, files: Mapping[str, Sequence[tuple[Whole, int]]]
 ) -> bytes:
     """JSON text, the same for the same rows, options and versions."""
+    return json.dumps(_content(target, window, files), indent=1).encode() + b"\n"
+
+
+def _content(
+    target: FilesTarget, window: Window, files: Mapping[str, Sequence[tuple[Whole, int]]]
+) -> dict[str, Any]:
     from importlib.metadata import version
 
     import pyarrow as pa
 
     plan = window.plan
-    content = {
+    own = None if target.part else (window.first_customer, plan.customers)
+    whole = target.whole or own
+    return {
         "plan": {
             "seed": plan.seed,
             "from_customer": window.first_customer,
@@ -52,6 +63,7 @@ def manifest(
         "uuids": target.uuids,
         "order": window.order,
         "partition_by": target.partition_by,
+        "whole": whole and {"from_customer": whole[0], "customers": whole[1] - whole[0]},
         "part": target.part,
         "parts": target.parts,
         "relations": {
@@ -65,27 +77,66 @@ def manifest(
             for name, written in files.items()
         },
     }
-    return json.dumps(content, indent=1).encode() + b"\n"
 
 
-def of_another_run(target: FilesTarget, place: Place) -> list[str]:
-    """The files of earlier runs that those of this one would replace, or stand beside as doubles."""
+def of_another_run(target: FilesTarget, window: Window, place: Place) -> list[str]:
+    """The files of earlier runs that those of this one would replace, or stand beside as doubles.
+
+    Raises ``ConfigurationError`` where another part in the folder is not of the same bank.
+    """
     there = place.listed("", below=False)
-    found = [path for path in there if _replaces(target, _MANIFEST.fullmatch(path))]
+    manifests = [path for path in there if _MANIFEST.fullmatch(path)]
+    found = [path for path in manifests if _replaces(target, _MANIFEST.fullmatch(path))]
+    for path in manifests:
+        if path not in found:
+            _check_sibling(_content(target, window, {}), place, path)
+    alone = [f"{name}{target.form.suffix_of(target.compression)}" for name in target.relations]
+    for path in place.folders([target.manifest, *(alone if target.parts == 1 else ())]):
+        raise ConfigurationError(f"{place.name}/{path} is a folder; choose another one")
+    found += place.occupied(path for path in (target.manifest, *alone) if path not in found)
     for name in target.relations:
-        alone = f"{name}{target.form.suffix_of(target.compression)}"
-        found += [alone] if alone in there else []
         in_parts = place.listed(name, below=True)
-        found += sorted(path for path in in_parts if _replaces(target, _PART.search(path)))
+        found += sorted(path for path in in_parts if _replaces(target, _PART.fullmatch(path)))
     return found
 
 
-def left_behind(target: FilesTarget, place: Place, written: Iterable[str]) -> list[str]:
-    """The files of earlier runs that are replaced, and not by a file of their own name; manifests first."""
-    found = of_another_run(target, place)
+def stale(target: FilesTarget, window: Window, place: Place, written: Iterable[str]) -> list[str]:
+    """The files of earlier runs that go without a new one of their name, manifests first.
+
+    Raises ``ConfigurationError`` for one that no manifest lists: it may be somebody's.
+    """
+    names = {*written}
+    found = of_another_run(target, window, place)
+    listed: dict[str, None] = {}
     for path in [one for one in found if _MANIFEST.fullmatch(one)]:
-        found += _listed_in(place.read(path))
-    return [path for path in dict.fromkeys(found) if path not in {*written}]
+        files = _listed_in(place.read(path))
+        if files is not None:
+            listed |= dict.fromkeys([path, *files])
+    left = [path for path in found if path not in listed and path not in names]
+    if left:
+        raise ConfigurationError(
+            f"{place.name}/{left[0]} is in no manifest, so --overwrite leaves it; remove it, or choose "
+            "another folder"
+        )
+    return place.occupied(path for path in listed if path not in names)
+
+
+def _check_sibling(own: Mapping[str, Any], place: Place, path: str) -> None:
+    try:
+        found = json.loads(place.read(path))
+        plan = {
+            name: found["plan"][name] == own["plan"][name] for name in ("seed", "as_of", "days")
+        }
+        alike = plan | {name: found[name] == own[name] for name in _SHARED}
+        differing = [
+            name.replace("whole", "range of customers") for name in alike if not alike[name]
+        ]
+    except (ValueError, KeyError, TypeError):
+        differing = ["content"]
+    if differing:
+        raise ConfigurationError(
+            f"{place.name}/{path} is of a part with another {differing[0]}; choose another folder"
+        )
 
 
 def _replaces(target: FilesTarget, name: re.Match[str] | None) -> bool:
@@ -97,11 +148,12 @@ def _replaces(target: FilesTarget, name: re.Match[str] | None) -> bool:
     return not alike or target.part is None or int(part) == target.part
 
 
-def _listed_in(content: bytes) -> list[str]:
-    """The files that a manifest has; none if it is none of ours."""
+def _listed_in(content: bytes) -> list[str] | None:
+    """The files that a manifest has; None if it is none of ours."""
     try:
-        relations: dict[str, Any] = json.loads(content)["relations"]
-        paths = [file["path"] for one in relations.values() for file in one["files"]]
+        found: dict[str, Any] = json.loads(content)
+        paths = [file["path"] for one in found["relations"].values() for file in one["files"]]
+        _ = found["versions"]["datagen"]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []
+        return None
     return [path for path in paths if isinstance(path, str) and _OURS.fullmatch(path)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import fcntl
 import hashlib
 import io
 import os
 import re
 import secrets
 from abc import abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -79,7 +79,7 @@ class Place:
         self._location = location
         self.name = shown(location).rstrip("/") or "/"
         self._unfinished = f".datagen-{secrets.token_hex(8)}"
-        self._begun = False
+        self._begun = self._unsettled = self._is_new = False
         with self._named():
             self._files, self._root = _file_system(location)
             self._disk = self._files.type_name == "local"
@@ -93,6 +93,7 @@ class Place:
         """Makes the folder of unfinished files."""
         self._begun = True
         if self._disk:
+            self._is_new = not Path(self._root).exists()
             with self._named():
                 self._files.create_dir(self._path(self._unfinished), recursive=True)
 
@@ -131,31 +132,86 @@ class Place:
             out = self._files.open_output_stream(hidden, compression=None, buffer_size=_BUFFER)
         return Unfinished(path, out, self._named, hidden if self._disk else "")
 
-    def publish(self, paths: Iterable[str]) -> None:
-        """Gives files their names; those of other files are taken over."""
-        for path in paths:
-            final = self._path(path)
-            with self._named(path):
-                if self._disk:
-                    self._files.create_dir(str(Path(final).parent), recursive=True)
-                self._files.move(self._path(f"{self._unfinished}/{path}"), final)
+    def occupied(self, paths: Iterable[str]) -> list[str]:
+        """Those of the names that something has: a file, and on a disk also a link or a folder."""
+        wanted = [*paths]
+        if self._disk:
+            return [path for path in wanted if os.path.lexists(self._path(path))]
+        return [
+            path for path, size in zip(wanted, self.sizes(wanted), strict=True) if size is not None
+        ]
 
-    def remove(self, paths: Iterable[str]) -> None:
-        """Removes files, if they are there, and folders that are empty then."""
-        for path in paths:
-            with self._named(path):
-                with contextlib.suppress(FileNotFoundError):
-                    self._files.delete_file(self._path(path))
-                if self._disk:
-                    for folder in [*Path(path).parents][:-1]:
-                        with contextlib.suppress(OSError):
-                            Path(self._path(str(folder))).rmdir()
+    def folders(self, paths: Iterable[str]) -> list[str]:
+        """Those of the names that a folder has, which no file can take over."""
+        return [path for path in paths if self._disk and Path(self._path(path)).is_dir()]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other run has the folder meanwhile; an object store has nothing to hold."""
+        if not self._disk:
+            yield
+            return
+        descriptor = os.open(self._root, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def publish(self, paths: Sequence[str], stale: Sequence[str]) -> None:
+        """Gives files their names, the last of them last; what has these names goes, and what is stale.
+
+        After an error or a signal all is as it was before.
+        """
+        old = f"{self._unfinished}/old"
+        leaving = [*stale, *self.occupied(path for path in paths if path not in {*stale})]
+        moves = [(path, f"{old}/{path}") for path in leaving]
+        moves += [(f"{self._unfinished}/{path}", path) for path in paths]
+        begun: list[tuple[str, str]] = []
+        try:
+            for source, to in moves:
+                with self._named(to if source.startswith(self._unfinished) else source):
+                    begun.append((source, to))
+                    self._move(source, to)
+        except BaseException:
+            self._unsettled = True
+            for source, to in reversed(begun):
+                with suppress(FileNotFoundError):  # it had not been moved yet
+                    self._move(to, source)
+                self._remove_folders_of(to)
+            self._unsettled = False
+            raise
+        for path in leaving:
+            self._remove_folders_of(path)
+
+    @property
+    def unsettled(self) -> str:
+        """Where what was there before is, if it could be put back no more."""
+        return f"{self.name}/{self._unfinished}/old" if self._unsettled else ""
+
+    def _move(self, source: str, to: str) -> None:
+        if self._disk:
+            Path(self._path(to)).parent.mkdir(parents=True, exist_ok=True)
+            # The system's own, which takes a link for what it is, and no folder's name.
+            Path(self._path(source)).rename(self._path(to))
+        else:
+            self._files.move(self._path(source), self._path(to))
+
+    def _remove_folders_of(self, path: str) -> None:
+        """Removes the folders of a file that are empty now."""
+        if self._disk:
+            for folder in [*Path(path).parents][:-1]:
+                with suppress(OSError):
+                    Path(self._path(str(folder))).rmdir()
 
     def clear(self) -> None:
-        """Removes what has no name yet."""
-        if self._begun:
-            with self._named(), contextlib.suppress(FileNotFoundError):
+        """Removes what has no name, and a folder that was made for nothing."""
+        if self._begun and not self._unsettled:
+            with self._named(), suppress(FileNotFoundError):
                 self._files.delete_dir(self._path(self._unfinished))
+            if self._is_new:
+                with suppress(OSError):
+                    Path(self._root).rmdir()
 
     def _path(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
@@ -209,8 +265,13 @@ class Descriptor(Output):
 
     def _put(self, data: Any) -> None:
         rest = memoryview(data).cast("B")
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _error(error, "standard output") from error
 
     def finish(self) -> Whole:
         return Whole("", self._bytes, "")
@@ -241,7 +302,7 @@ class Unfinished(Output):
 
     def abandon(self) -> None:
         super().abandon()
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self._out.close()
 
 
@@ -251,7 +312,10 @@ def _file_system(location: str) -> tuple[Any, str]:
     from pyarrow import fs
 
     if _URL.match(location) is None:
-        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+        try:
+            return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+        except RuntimeError:  # a user whom the system does not know
+            raise ConfigurationError(f"{location}: there is no such home") from None
     try:
         files, path = fs.FileSystem.from_uri(location)
     except pa.ArrowInvalid as error:
@@ -263,7 +327,16 @@ def _error(error: OSError, where: str) -> DatagenError:
     """An error of a file system, by what a caller can do."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return RejectedError(f"{where}: {error.strerror or 'no space left'}; nothing was kept")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}:
+    # ENOTEMPTY is what a folder has that stands where a file should be.
+    if error.errno in {
+        errno.ENOTEMPTY,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+    }:
         return ConfigurationError(f"{where}: {error.strerror or _words(error)}")
     if error.errno == errno.ENOENT:
         return ConfigurationError(f"{where}: no such folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from bisect import bisect_left
@@ -13,7 +14,7 @@ from ...errors import ConfigurationError, DatagenError
 from ...settlement import Committed, Outcome
 from ...types import catalogue
 from ..base import Check, Sink, streams
-from .manifest import left_behind, manifest, of_another_run
+from .manifest import manifest, of_another_run, stale
 from .place import Descriptor, Output, Place, Whole
 from .target import FILES
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .target import FilesTarget
 
 __all__ = ["Files"]
+
+_log = logging.getLogger(__name__)
 
 #: Rows of a batch of events: an encoder of columns works best on many.
 _BATCH_ROWS: Final = 16_384
@@ -58,10 +61,10 @@ class Files(Sink):
             self._place = Place(self._target.location)
 
     def prepare(self) -> None:
-        if self._place is None or self._target.overwrite:
+        if self._place is None:
             return
-        found = of_another_run(self._target, self._place)
-        if found:
+        found = of_another_run(self._target, self._window, self._place)
+        if found and not self._target.overwrite:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             raise ConfigurationError(
                 f"{self._place.name}/{found[0]} is there already{more}; "
@@ -113,13 +116,16 @@ class Files(Sink):
             with self._place.create(own) as out:
                 out.write(manifest(self._target, self._window, written))
                 out.finish()
-            if self._target.overwrite:
-                self._place.remove(left_behind(self._target, self._place, paths))
-            else:
-                self.prepare()  # nothing has come there meanwhile
-            self._outcome = "unknown"
             # The manifest last: where it is, all that it lists is.
-            self._place.publish([*paths, own])
+            names = [*paths, own]
+            with self._place.alone():
+                self.prepare()  # what has come there meanwhile
+                going = []
+                if self._target.overwrite:
+                    going = stale(self._target, self._window, self._place, names)
+                elif taken := self._place.occupied(names):
+                    raise ConfigurationError(f"{self._place.name}/{taken[0]} has come meanwhile")
+                self._place.publish(names, going)
         self._outcome = "committed"
 
     def verify(self) -> Iterator[Check]:
@@ -156,6 +162,9 @@ class Files(Sink):
             # What cannot be removed now has no name that a reader would take.
             with suppress(DatagenError) if error else nullcontext():
                 self._place.clear()
+            if self._place.unsettled:
+                self._outcome = "unknown"
+                _log.warning("what was there before is in %s", self._place.unsettled)
 
 
 class File:
@@ -165,8 +174,9 @@ class File:
         self._out, self._writer = out, writer
         self._rows = 0
 
-    def write(self, batch: Batch, start: int, stop: int) -> None:
-        self._writer.write(batch, start, stop)
+    def write(self, rows: Any, start: int, stop: int) -> None:
+        """Takes rows of a batch, which the format has converted."""
+        self._writer.write(rows, start, stop)
         self._rows += stop - start
 
     def finish(self) -> tuple[Whole, int]:
@@ -187,7 +197,7 @@ class _Parts:
     def __init__(
         self, sink: Files, target: FilesTarget, window: Window, relation: Relation
     ) -> None:
-        self._sink, self._relation = sink, relation
+        self._sink, self._relation, self._convert = sink, relation, target.convert
         parts = target.customers(window)
         if relation.is_reference:
             parts = parts[:1]
@@ -203,13 +213,13 @@ class _Parts:
         self._file = self._sink.file(self._relation, part)
 
     def write(self, batch: Batch) -> None:
-        start = 0
+        start, rows = 0, self._convert(batch)
         while start < len(batch):
             while not self._left:
                 self._done.append(self._file.finish())
                 self._open()
             stop = min(len(batch), start + self._left)
-            self._file.write(batch, start, stop)
+            self._file.write(rows, start, stop)
             self._left -= stop - start
             start = stop
 
@@ -292,7 +302,7 @@ class _Streams:
             for batch in batches:
                 if self._cancelled.is_set():
                     raise _CancelledError
-                window.check(batch)
+                rows = self._target.convert(window.check(batch))
                 times = memoryview(batch.column(relation.time)) if spans else None
                 first = 0
                 while first < len(batch):
@@ -305,7 +315,7 @@ class _Streams:
                             file = self._sink.file(relation, part, span)
                         last = bisect_left(times, end, lo=first)
                     assert file is not None  # noqa: S101 - made above
-                    file.write(batch, first, last)
+                    file.write(rows, first, last)
                     first = last
                 with self._lock:
                     self._events[relation.name] += len(batch)

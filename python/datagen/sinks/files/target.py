@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from ...errors import ConfigurationError, OptionError
 from ...types import catalogue
@@ -15,6 +15,7 @@ from .place import check_location
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..._core import Batch
     from ...types import Relation
     from ..base import Window
     from .formats import Format
@@ -42,8 +43,8 @@ class FilesTarget:
     default all.
 
     A part has the customers that ``part_of`` gives. The run writes the parts side by side, or, where
-    ``part`` says which, that one: then its customers are those of the part. Reference rows (stocks)
-    are in the first.
+    ``part`` says which, that one: then its customers are those of the part, and ``whole`` has the first
+    of all and the one behind the last. Reference rows (stocks) are in the first.
 
     ``partition_by`` has a folder for each day or month of event time (UTC), by the names of Hive. Tables have
     none. With ``overwrite`` files of an earlier run are replaced, once all new ones are whole.
@@ -57,6 +58,7 @@ class FilesTarget:
     partition_by: Span | None = None
     parts: int = 1
     part: int | None = None
+    whole: tuple[int, int] | None = None
     uuids: Uuids = "text"
     overwrite: bool = False
 
@@ -100,6 +102,10 @@ class FilesTarget:
     @property
     def form(self) -> Format:
         return FORMATS[self.format]
+
+    def convert(self, batch: Batch) -> Any:
+        """The rows of a batch as the format's writer takes them."""
+        return self.form.convert(batch, self.uuids)
 
     def sink(self, window: Window) -> Files:
         customers = window.plan.customers - window.first_customer

@@ -83,7 +83,10 @@ def test_no_password_is_printed(engine: str) -> None:
             "--postgres-url",
             "postgresql://reader:hunter2@db.example:6432/bank?sslmode=require",
         ),
-        *("--schema-registry", "http://someone:hunter3@registry.example:8081,http://other.example"),
+        *(
+            "--schema-registry",
+            "http://someone:hunter3@registry.example:8081,http://other.example?apikey=hunter5",
+        ),
         *("--kafka-bootstrap", "kafka.example:9092", "--topic-prefix", "team."),
         PGPASSWORD="hunter4",
     )

@@ -90,6 +90,8 @@ def options(pairs: Mapping[str, str]) -> str:
 
 
 def without_user(url: str) -> str:
-    """Addresses of a registry, without their users."""
+    """Addresses of a registry, without their users and without a query, which may have a key."""
     parts = (urlsplit(one.strip()) for one in url.split(","))
-    return ",".join(urlunsplit(one._replace(netloc=one.netloc.rpartition("@")[2])) for one in parts)
+    return ",".join(
+        urlunsplit(one._replace(netloc=one.netloc.rpartition("@")[2], query="")) for one in parts
+    )

@@ -33,6 +33,8 @@ PUSHDOWN: Final = (
     "spark.sql.python.filterPushdown.enabled" if hasattr(DataSourceReader, "pushFilters") else None
 )
 _MILLISECOND: Final = timedelta(milliseconds=1)
+#: Few enough that Java finds a batch in its caches as it takes it apart: a tenth faster than four times as many.
+_BATCH_ROWS: Final = 4_096
 
 #: Spark's type and Arrow's, by the catalogue's.
 _TYPES: Final[Mapping[str, tuple[Callable[[Field], Any], Callable[[Field], pa.DataType]]]] = {
@@ -125,6 +127,7 @@ class _Rows:
             order=request.order,
             since=part.since,
             until=part.until,
+            batch_rows=_BATCH_ROWS,
             uuids="text" if "uuid" in asked else "binary",
             enums="text" if "enum" in asked else "dictionary",
         )

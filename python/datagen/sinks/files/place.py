@@ -164,7 +164,7 @@ class Place:
         After an error or a signal all is as it was before.
         """
         old = f"{self._unfinished}/old"
-        leaving = [*stale, *self.occupied(path for path in paths if path not in {*stale})]
+        leaving = [*dict.fromkeys([*stale, *self.occupied(paths)])]
         moves = [(path, f"{old}/{path}") for path in leaving]
         moves += [(f"{self._unfinished}/{path}", path) for path in paths]
         begun: list[tuple[str, str]] = []

@@ -51,11 +51,6 @@ class Files(Sink):
         self._written: dict[str, list[tuple[Whole, int]]] = {}
         self._outcome: Outcome = "nothing"
 
-    @property
-    def place(self) -> Place:
-        assert self._place is not None  # noqa: S101 - a phase that comes after `open`
-        return self._place
-
     def open(self) -> None:
         if self._target.descriptor is None:
             self._place = Place(self._target.location)

@@ -7,6 +7,7 @@ pub mod customer;
 pub mod layout;
 pub mod loan;
 pub mod property;
+pub mod skeleton;
 pub mod stock;
 
 use crate::id::{Ids, Origin, Permutation};

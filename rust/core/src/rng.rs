@@ -42,6 +42,8 @@ pub enum Domain {
     Price = 13,
     /// Random Pix keys (EVP).
     PixKey = 14,
+    /// What joins the products of a customer.
+    Skeleton = 15,
 }
 
 impl Domain {

@@ -153,6 +153,8 @@ pub struct Month {
     /// Its first five business days: benefits of social security come on one of them, salaries on the
     /// last (CLT, article 459, § 1).
     pub business_days: [i32; 5],
+    /// Its last five business days, of which servants are paid on the last.
+    pub last_business_days: [i32; 5],
     /// A half of the thirteenth salary: by 30 November and 20 December (Law 4.749 of 1965).
     pub thirteenth: Option<i32>,
 }
@@ -172,7 +174,27 @@ impl Month {
             latest.and_then(|latest| (latest - 9..=latest).rev().find(|&day| is_business_day(day)));
         let business_days =
             std::array::from_fn(|_| business_days.next().expect("a month has five business days"));
-        Self { first_day, business_days, thirteenth }
+        let next = add_months(year, month, 1, 1);
+        let mut from_the_end = (first_day..next).rev().filter(|&day| is_business_day(day));
+        let mut last_business_days =
+            std::array::from_fn(|_| from_the_end.next().expect("a month has five business days"));
+        last_business_days.reverse();
+        Self { first_day, business_days, last_business_days, thirteenth }
+    }
+
+    /// The day so many days after the first, or the business day before it.
+    pub fn business_day_until(&self, days: i32) -> i32 {
+        let day = self.first_day + days;
+        (day - 8..=day).rev().find(|&day| is_business_day(day)).expect("no week is without one")
+    }
+
+    /// When the benefit of a month comes: one of ten business days, the last five of this month and the first five
+    /// of the next for benefits of a minimum wage; for others one of the first five (INSS).
+    pub const fn benefit_day(&self, place: u8) -> i32 {
+        match place {
+            0..5 => self.last_business_days[place as usize],
+            _ => self.business_days[place as usize - 5],
+        }
     }
 
     /// The day on which salaries come.

@@ -42,7 +42,7 @@ pub const CPF_ROOTS: u64 = 9 * 11_111_110;
 /// How long before the history the first customers joined.
 pub(crate) const LONGEST_TENURE: i64 = 15 * 365 * DAY;
 /// Minimum wage of 2026 in centavos.
-const MINIMUM_WAGE: u64 = 162_100;
+pub(super) const MINIMUM_WAGE: u64 = 162_100;
 /// Percentage of the range of its income that an occupation opens by stage of life.
 const CAREER: [u64; STAGES] = [50, 60, 80, 95, 100, 100, 100];
 const DOMAINS: [&str; 3] = ["example.com", "example.org", "example.net"];

@@ -1,0 +1,445 @@
+//! What joins the products of a customer: month by month income, shocks, trips and spending.
+//!
+//! A skeleton is drawn before anything that a customer has, and all of it follows the skeleton: an account gets the
+//! income, a card is used where its holder is, a loan is not paid when the income stops. Each month is a
+//! function of (seed, customer, calendar month), so an entity can be made alone and in any order, and a longer history
+//! adds months without a change in those that are there.
+
+use super::Context;
+use super::customer::{Customer, MINIMUM_WAGE, log2_q16};
+use crate::brazil::calendar::{Month, local_day};
+use crate::brazil::data::{Business, City, Payer};
+use crate::brazil::reference;
+use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
+
+/// Months in which there is one shock at the most.
+const ERA: i32 = 24;
+/// Months of a shock at the most.
+const LONGEST_EPISODE: i32 = 14;
+/// For how many eras a debt that was never paid follows a customer ≈; claims lapse after five years
+/// (Civil Code, article 206, § 5).
+const MEMORY: i32 = 2;
+/// One, of factors.
+pub const ONE: u64 = 1 << 16;
+
+/// Places of draws that belong to no month.
+mod place {
+    pub const SELF: u64 = u64::MAX;
+    pub const ERAS: u64 = u64::MAX / 2;
+}
+
+/// Blocks of the draws of a month.
+mod of_month {
+    pub const LEVEL: u64 = 0;
+    pub const TRIP: u64 = 1;
+    pub const CONTRIBUTIONS: u64 = 2;
+}
+
+/// What happens to an income.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shock {
+    /// It stops.
+    Stops,
+    /// Half of it is left.
+    Halves,
+    /// Nothing: a court or the bank blocks the accounts.
+    Blocked,
+}
+
+/// A shock and its months.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Episode {
+    /// What happens.
+    pub shock: Shock,
+    /// The first calendar month, as months since the year 0.
+    pub first: i32,
+    /// How many.
+    pub months: i32,
+    /// Whether what was not paid meanwhile is paid afterwards.
+    pub cures: bool,
+}
+
+impl Episode {
+    /// The month after the last.
+    pub const fn end(&self) -> i32 {
+        self.first + self.months
+    }
+}
+
+/// On which days an income is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payday {
+    /// The fifth business day, the latest that the law allows (CLT, article 459, § 1).
+    Fifth,
+    /// The first day of the month, or the business day before.
+    First,
+    /// The last business day of the month.
+    Last,
+    /// 40% on the fifteenth, and the rest on the fifth business day.
+    Advance,
+    /// A benefit of social security, by the final digit of its number.
+    Benefit(u8),
+}
+
+/// A stay in another city, in local days.
+#[derive(Debug, Clone, Copy)]
+pub struct Trip {
+    /// The first day.
+    pub first: i32,
+    /// The day of return, which is no day of the trip.
+    pub end: i32,
+    /// Where.
+    pub city: &'static City,
+}
+
+/// An account of the customer's own into which they put money month by month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pot {
+    /// POUPANCA.
+    Savings = 0,
+    /// INVESTIMENTOS.
+    Investments = 1,
+}
+
+/// The life of a customer, as far as their products share it.
+#[derive(Debug, Clone, Copy)]
+pub struct Skeleton {
+    rng: Rng,
+    row: u64,
+    /// Centavos a month before tax: that of the table.
+    pub income: i64,
+    /// Centavos a month as they come.
+    pub net: i64,
+    /// How much a customer does, beside the mean of all, times [`ONE`].
+    pub activity: u32,
+    /// Chance in 65 536 of a shock in an era.
+    odds: u32,
+    /// Percent of the income that go into each pot in the months in which something does.
+    shares: [u8; 2],
+    phase: u8,
+    payer: Payer,
+    payday: Payday,
+    /// Among the companies of their kind.
+    employer: u16,
+    /// Nothing happens in the accounts.
+    pub dormant: bool,
+}
+
+/// `value · factor`, for factors times [`ONE`].
+#[inline]
+pub const fn times(value: i64, factor: u64) -> i64 {
+    ((value as i128 * factor as i128) >> 16) as i64
+}
+
+/// A log-normal factor of mean one, times [`ONE`]; `sigma_pct` is sigma times 100.
+#[inline]
+pub fn around_one(draw: Half, sigma_pct: i64) -> u64 {
+    // e^(sigma · z − sigma² / 2), and 94 548 / 65 536 = 1 / ln 2.
+    let exponent =
+        i64::from(normal_q16(draw)) * sigma_pct / 100 - sigma_pct * sigma_pct * 65_536 / 20_000;
+    exp2_q16(ONE, (exponent * 94_548 / 65_536) as i32)
+}
+
+/// Spending by month of the year, in percent.
+const SEASONS: [u64; 12] = [96, 93, 97, 97, 101, 98, 99, 98, 97, 99, 106, 119];
+/// Trips by month of the year, in percent.
+const TRAVEL: [u32; 12] = [165, 105, 75, 85, 75, 85, 155, 80, 85, 85, 85, 120];
+
+impl Skeleton {
+    /// The skeleton of a customer.
+    pub fn new(context: &Context, customer: &Customer) -> Self {
+        let rng = context.rng;
+        let [[active, shares, work, sleep]] =
+            rng.fours::<1>(Domain::Skeleton, customer.row, place::SELF);
+        let payer = customer.payer();
+        let income = customer.income as i64;
+        // After tax and social security ≈.
+        let kept = match payer {
+            Payer::Nobody => 100,
+            Payer::Inss => 97,
+            Payer::Private | Payer::Public => {
+                95 - (log2_q16(customer.income / 100_000 + 1) * 4 >> 16).min(20)
+            }
+        };
+        let (level, phase) = active.halves();
+        let years = (local_day(context.plan.start()) - customer.birth) * 4 / 1_461;
+        let of_age = match years {
+            ..25 => 115,
+            25..35 => 125,
+            35..45 => 112,
+            45..55 => 96,
+            55..65 => 76,
+            _ => 52,
+        };
+        let doublings = log2_q16(customer.income) - const { log2_q16(MINIMUM_WAGE) };
+        // With the power of 0.35 of the income.
+        let of_income = exp2_q16(ONE, (doublings * 35 / 100) as i32) * 74 / 100;
+        let activity = (around_one(level, 70) * of_income >> 16) * of_age / 100;
+        // Six in ten at a score of 300, and half as many for each 110 points more.
+        let against = 300 - i64::from(customer.score);
+        let odds = exp2_q16(39_000, (against * 65_536 / 110) as i32).clamp(400, 46_000) as u32;
+        let odds = match payer {
+            Payer::Nobody | Payer::Private => odds,
+            Payer::Public | Payer::Inss => odds / 2,
+        };
+        let (saves, invests) = shares.halves();
+        let (employer, digit) = work.halves();
+        let companies = &reference().companies[business_of(payer) as usize];
+        let employer =
+            companies.pick_position(Word(u64::from(employer.0) << 32 | u64::from(digit.0)));
+        Self {
+            rng,
+            row: customer.row,
+            income,
+            net: income * kept / 100,
+            activity: activity.min(40 * ONE) as u32,
+            odds,
+            shares: [3 + saves.below(12) as u8, 4 + invests.below(16) as u8],
+            phase: phase.below(ERA as u32) as u8,
+            payer,
+            payday: payday(payer, employer as u64, digit, income),
+            employer: employer as u16,
+            dormant: sleep.halves().0.chance(850),
+        }
+    }
+
+    /// Who pays the income.
+    pub const fn payer(&self) -> Payer {
+        self.payer
+    }
+
+    /// Position of who pays the income among the companies of their kind.
+    pub const fn employer(&self) -> usize {
+        self.employer as usize
+    }
+
+    fn draws(&self, month: i32, block: u64) -> [Word; 4] {
+        self.rng.four(Domain::Skeleton, self.row, month as u64, block)
+    }
+
+    const fn era_of(&self, month: i32) -> i32 {
+        (month + self.phase as i32).div_euclid(ERA)
+    }
+
+    fn episode_of_era(&self, era: i32) -> Option<Episode> {
+        let [chance, shape, ..] =
+            self.rng.four(Domain::Skeleton, self.row, place::ERAS + era as u64, 0);
+        let (chance, kind) = chance.halves();
+        if chance.0 >> 16 >= self.odds {
+            return None;
+        }
+        let (length, rest) = shape.halves();
+        let shock = match kind.below(100) {
+            0..6 => Shock::Blocked,
+            6..46 => Shock::Halves,
+            _ => Shock::Stops,
+        };
+        // Two to fourteen months, five to six on average.
+        let months = match shock {
+            Shock::Blocked => 1 + (length.0 >> 16 & 1) as i32,
+            _ => {
+                2 + (length.below(LONGEST_EPISODE as u32 - 1) * (rest.0 & 0x3FF) >> 10) as i32
+                    + (length.0 & 1) as i32
+            }
+        }
+        .min(LONGEST_EPISODE);
+        let first =
+            era * ERA - i32::from(self.phase) + (rest.0 >> 10 & 0xFFFF) as i32 % (ERA - months);
+        // Common before 60 days, rare after 90.
+        let cures = match months {
+            ..=3 => 92,
+            4 => 65,
+            5..=6 => 50,
+            _ => 30,
+        };
+        let cures = shock == Shock::Blocked || (kind.0 & 0xFFFF) * 100 >> 16 < cures;
+        Some(Episode { shock, first, months, cures })
+    }
+
+    /// The shock of which a month is one.
+    pub fn episode(&self, month: i32) -> Option<Episode> {
+        self.episode_of_era(self.era_of(month))
+            .filter(|episode| (episode.first..episode.end()).contains(&month))
+    }
+
+    /// The shocks whose first months are from `since` on and before `until`, in order.
+    pub fn episodes(&self, since: i32, until: i32) -> impl Iterator<Item = Episode> {
+        (self.era_of(since)..=self.era_of(until - 1))
+            .filter_map(move |era| self.episode_of_era(era))
+            .filter(move |episode| (since..until).contains(&episode.first))
+    }
+
+    /// Months of want: 1 in the first month without the income, and so on; 0 in good months. From the second on
+    /// nothing is paid that can be left unpaid.
+    pub fn distress(&self, month: i32) -> u32 {
+        match self.episode(month) {
+            Some(Episode { shock: Shock::Stops | Shock::Halves, first, .. }) => {
+                (month - first + 1) as u32
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether an older debt was never paid, so that the income goes to another bank.
+    pub fn is_shunned(&self, month: i32) -> bool {
+        let era = self.era_of(month);
+        (era - MEMORY + 1..=era)
+            .any(|era| self.episode_of_era(era).is_some_and(|e| !e.cures && e.end() <= month))
+    }
+
+    /// What comes in during a month, in centavos.
+    pub fn income_in(&self, month: i32) -> i64 {
+        if self.is_shunned(month) {
+            return 0;
+        }
+        match self.episode(month).map(|episode| episode.shock) {
+            Some(Shock::Stops) => 0,
+            Some(Shock::Halves) => self.net / 2,
+            Some(Shock::Blocked) | None => self.net,
+        }
+    }
+
+    /// How much is spent in a month, beside other months of the customer, times [`ONE`].
+    pub fn spending(&self, month: i32) -> u64 {
+        let [level, ..] = self.draws(month, of_month::LEVEL);
+        let season = SEASONS[month.rem_euclid(12) as usize];
+        let level = around_one(level.halves().0, 30) * season / 100;
+        if self.distress(month) > 0 || self.is_shunned(month) { level / 2 } else { level }
+    }
+
+    /// How much happens in a month, beside other months of the customer, times [`ONE`].
+    pub fn business(&self, month: i32) -> u64 {
+        let [level, ..] = self.draws(month, of_month::LEVEL);
+        around_one(level.halves().1, 55)
+    }
+
+    /// The trip of a month, if there is one.
+    pub fn trip(&self, month: i32) -> Option<Trip> {
+        let [chance, when, place, _] = self.draws(month, of_month::TRIP);
+        let doublings =
+            (log2_q16(self.income as u64) - const { log2_q16(MINIMUM_WAGE) }).max(0) >> 16;
+        let percent = (46 + 14 * doublings as u32).min(95);
+        let of_10_000 = percent * TRAVEL[month.rem_euclid(12) as usize];
+        if !chance.halves().0.chance(of_10_000) || self.distress(month) > 0 {
+            return None;
+        }
+        let (length, start) = when.halves();
+        let days = 2 + length.below(10) as i32;
+        let first = crate::civil::to_days(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, 1)
+            + start.below((28 - days) as u32) as i32;
+        Some(Trip { first, end: first + days, city: reference().cities.pick(place) })
+    }
+
+    /// When the income of a month comes: local days with the percentage of it.
+    pub fn paydays(&self, month: &Month) -> [Option<(i32, i64)>; 2] {
+        if self.payer == Payer::Nobody {
+            return [None, None];
+        }
+        match self.payday {
+            Payday::Fifth => [Some((month.business_days[4], 100)), None],
+            Payday::First => [Some((month.business_day_until(0), 100)), None],
+            Payday::Last => [Some((month.last_business_days[4], 100)), None],
+            Payday::Advance => {
+                [Some((month.business_days[4], 60)), Some((month.business_day_until(14), 40))]
+            }
+            Payday::Benefit(place) => [Some((month.benefit_day(place), 100)), None],
+        }
+    }
+
+    /// What goes into a pot in a month: how many days after the fifth business day, and centavos.
+    pub fn contribution(&self, month: i32, pot: Pot) -> Option<(i32, i64)> {
+        let words = self.draws(month, of_month::CONTRIBUTIONS);
+        let (chance, when) = words[pot as usize].halves();
+        let of_10_000 = [6_500, 8_000][pot as usize];
+        let income = self.income_in(month);
+        if self.dormant || !chance.chance(of_10_000) || income < self.net {
+            return None;
+        }
+        let percent = i64::from(self.shares[pot as usize]);
+        // People put by round sums: fifties, and hundreds from a thousand on.
+        let amount = income * percent / 100;
+        let step = if amount < 100_000 { 5_000 } else { 10_000 };
+        Some((1 + when.below(4) as i32, (amount / step * step).max(5_000)))
+    }
+}
+
+const fn business_of(payer: Payer) -> Business {
+    match payer {
+        Payer::Public => Business::Government,
+        Payer::Inss => Business::Inss,
+        Payer::Private | Payer::Nobody => Business::Firm,
+    }
+}
+
+/// By employer, so that all who work there are paid on one day.
+fn payday(payer: Payer, employer: u64, digit: Half, income: i64) -> Payday {
+    match payer {
+        Payer::Public => Payday::Last,
+        // Benefits of a minimum wage are paid by digit over ten days, greater ones over five.
+        Payer::Inss if income <= MINIMUM_WAGE as i64 => Payday::Benefit(digit.below(10) as u8),
+        Payer::Inss => Payday::Benefit(5 + digit.below(5) as u8),
+        Payer::Private | Payer::Nobody => {
+            match employer.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & 0xF {
+                0..9 => Payday::Fifth,
+                9..11 => Payday::First,
+                11..13 => Payday::Last,
+                _ => Payday::Advance,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{DEFAULT_AS_OF, Plan};
+
+    const MONTH: i32 = 2_026 * 12 + 4;
+
+    fn skeletons(n: u64) -> Vec<Skeleton> {
+        let context = Context::new(Plan::try_new(1, n, DEFAULT_AS_OF, 90).expect("a plan"));
+        (0..n).map(|row| Skeleton::new(&context, &Customer::new(&context, row))).collect()
+    }
+
+    fn share(all: &[Skeleton], of: impl Fn(&Skeleton) -> bool) -> f64 {
+        all.iter().filter(|one| of(one)).count() as f64 / all.len() as f64
+    }
+
+    #[test]
+    fn shares_are_as_meant() {
+        let all = skeletons(20_000);
+        let mean =
+            all.iter().map(|s| f64::from(s.activity)).sum::<f64>() / all.len() as f64 / 65_536.0;
+        let level =
+            all.iter().map(|s| s.spending(MONTH) as f64).sum::<f64>() / all.len() as f64 / 65_536.0;
+        let distressed = share(&all, |s| s.distress(MONTH) > 0);
+        let shunned = share(&all, |s| s.is_shunned(MONTH));
+        let away = all
+            .iter()
+            .filter_map(|s| s.trip(MONTH))
+            .map(|t| f64::from(t.end - t.first))
+            .sum::<f64>()
+            / all.len() as f64
+            / 31.0;
+        println!(
+            "activity {mean:.3} spending {level:.3} distressed {distressed:.4} shunned {shunned:.4} away {away:.4}"
+        );
+        assert!((0.9..1.1).contains(&mean), "{mean}");
+        assert!((0.02..0.06).contains(&distressed), "{distressed}");
+        assert!((0.02..0.10).contains(&shunned), "{shunned}");
+        assert!((0.05..0.11).contains(&away), "{away}");
+    }
+
+    #[test]
+    fn an_episode_is_within_its_era_and_found_in_each_of_its_months() {
+        for one in skeletons(2_000) {
+            for episode in one.episodes(MONTH - 240, MONTH) {
+                for month in episode.first..episode.end() {
+                    assert_eq!(one.episode(month), Some(episode));
+                }
+                assert_ne!(one.episode(episode.end()), Some(episode));
+                assert_ne!(one.episode(episode.first - 1), Some(episode));
+            }
+        }
+    }
+}

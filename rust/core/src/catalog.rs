@@ -39,7 +39,7 @@ pub use streams::*;
 pub use tables::*;
 
 /// Changes with any change of a generated value.
-pub const CATALOG_VERSION: u32 = 2;
+pub const CATALOG_VERSION: u32 = 3;
 
 /// The type of a field, with its meaning in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -484,6 +484,12 @@ impl Nullable<Texts> {
         self.values.push_ascii(text);
         self.validity.push(true);
     }
+
+    /// Adds a row made of several pieces.
+    pub fn push_parts(&mut self, parts: &[&str]) {
+        self.values.push_parts(parts);
+        self.validity.push(true);
+    }
 }
 
 impl<T: Build> Build for Nullable<T> {

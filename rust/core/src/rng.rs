@@ -7,7 +7,7 @@
 mod normal;
 mod weighted;
 
-pub use normal::{exp2_q16, log_normal, normal_q16};
+pub use normal::{exp2_q16, log_normal, normal_q16, poisson};
 pub use weighted::{Search, Weighted, fit};
 
 /// What a draw is for. The numbers are part of every value: never reuse or change one.
@@ -44,6 +44,8 @@ pub enum Domain {
     PixKey = 14,
     /// What joins the products of a customer.
     Skeleton = 15,
+    /// Pix between customers of the bank.
+    Inside = 16,
 }
 
 impl Domain {

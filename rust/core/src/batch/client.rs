@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use crate::catalog::AccountType;
 use crate::entity::Context;
-use crate::entity::account::{Account, Opening};
+use crate::entity::account::Account;
 use crate::entity::card::{CreditCard, Issue};
 use crate::entity::customer::Customer;
 use crate::entity::layout::{Block, Product};
 use crate::entity::loan::Loan;
 use crate::entity::property::Property;
 use crate::event::History;
+use crate::event::transaction::{Feeds, Ledger};
 
 /// One customer with what says who has what.
 pub(super) struct Client<'a> {
@@ -59,13 +60,49 @@ impl<'a> Client<'a> {
         .filter_map(|(row, kind)| Some((row?, kind)))
     }
 
+    /// The ledgers of the customer's accounts, in the order of their rows, with the balances before the history.
+    pub(super) fn ledgers(&self) -> impl Iterator<Item = (Ledger, i64)> {
+        let customer = self.customer();
+        self.accounts().map(move |(row, kind)| {
+            let (account, balance, feeds) = self.account(row, kind, &customer);
+            (Ledger::new(self.history, account, balance, feeds), balance)
+        })
+    }
+
+    /// An account, its balance before the history, and what asks something of it.
     pub(super) fn account(
         &self,
         row: u64,
         kind: AccountType,
         customer: &Customer,
-    ) -> (Account, Opening) {
-        Account::new(self.context(), row, kind, customer)
+    ) -> (Account, i64, Option<Feeds>) {
+        let (account, balance) = Account::new(self.context(), row, kind, customer);
+        let feeds = (kind == AccountType::Checking).then(|| self.feeds(customer));
+        let balance = if kind == AccountType::Checking {
+            Ledger::opening_balance(self.history, &account)
+        } else {
+            balance
+        };
+        (account, balance, feeds)
+    }
+
+    /// What asks something of the customer's CORRENTE account.
+    fn feeds(&self, customer: &Customer) -> Feeds {
+        let accounts = self.block.accounts(self.row);
+        let open = |row: Option<u64>, kind| {
+            row.map(|row| Account::new(self.context(), row, kind, customer))
+        };
+        let savings = open(accounts.savings, AccountType::Savings);
+        let investments = open(accounts.investments, AccountType::Investments);
+        let span = |account: &Option<(Account, i64)>| {
+            account.as_ref().map_or(0..0, |(account, _)| account.opened_at..account.closed_at)
+        };
+        Feeds {
+            pots: [span(&savings), span(&investments)],
+            savings: savings.map(|(account, balance)| {
+                Box::new(Ledger::new(self.history, account, balance, None))
+            }),
+        }
     }
 
     pub(super) fn card(&self) -> Option<(CreditCard, Issue, Customer)> {

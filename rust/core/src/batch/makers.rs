@@ -18,7 +18,7 @@ use crate::event::Cursor;
 use crate::event::card_transaction::{self, CardTransactionColumns, Purchases};
 use crate::event::installment::{self, InstallmentColumns, Repayment};
 use crate::event::trade::{self, TradeColumns, Trader};
-use crate::event::transaction::{self, Ledger, TransactionColumns};
+use crate::event::transaction::{Ledger, TransactionColumns};
 
 /// What makes and counts the rows of a relation.
 #[derive(Debug)]
@@ -174,11 +174,7 @@ impl Living for AccountColumns {
     type Cursor = Row<Held>;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor> {
-        let customer = client.customer();
-        client.accounts().map(move |(row, kind)| {
-            let (account, opening) = client.account(row, kind, &customer);
-            Held::new(Ledger::new(client.history, account, opening.balance), opening)
-        })
+        client.ledgers().map(|(ledger, balance)| Held::new(client, ledger, balance))
     }
 }
 
@@ -223,18 +219,18 @@ impl Living for TransactionColumns {
     type Cursor = Ledger;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Ledger> {
-        let customer = client.customer();
-        client.accounts().map(move |(row, kind)| {
-            let (account, opening) = client.account(row, kind, &customer);
-            Ledger::new(client.history, account, opening.balance)
-        })
+        client.ledgers().map(|(ledger, _)| ledger)
     }
 }
 
 impl Events for TransactionColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        let count = |(row, kind)| transaction::count_of(client.history, row, kind);
-        client.accounts().map(|account| u64::from(count(account))).sum()
+        let customer = client.customer();
+        let count = |(row, kind)| {
+            let (account, _, feeds) = client.account(row, kind, &customer);
+            Ledger::count(client.history, account, feeds)
+        };
+        client.accounts().map(count).sum()
     };
 }
 

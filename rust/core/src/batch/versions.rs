@@ -3,7 +3,7 @@
 use super::client::Client;
 use crate::catalog::LoanStatus;
 use crate::column::Columns;
-use crate::entity::account::{AccountColumns, Opening};
+use crate::entity::account::{AccountColumns, Standing};
 use crate::entity::card::{CreditCardColumns, Issue};
 use crate::entity::customer::{Customer, CustomerColumns};
 use crate::entity::loan::LoanColumns;
@@ -159,41 +159,57 @@ impl Life for Security {
     }
 }
 
-/// An account: its balance changes with each movement.
+/// An account: its balance changes with each movement, and its state now and then.
 #[derive(Debug)]
 pub(crate) struct Held {
     ledger: Ledger,
-    opening: Opening,
+    opening_balance: i64,
+    /// The first is that at its birth; the next that is to come.
+    standings: Vec<Standing>,
+    next: usize,
 }
 
 impl Held {
-    pub(super) fn new(ledger: Ledger, opening: Opening) -> Row<Self> {
-        Row::new(Self { ledger, opening })
+    pub(super) fn new(client: &Client<'_>, ledger: Ledger, opening_balance: i64) -> Row<Self> {
+        let plan = &client.context().plan;
+        let standings = ledger.account().standings(plan.start(), plan.as_of());
+        Row::new(Self { ledger, opening_balance, standings, next: 1 })
     }
 }
 
 impl Life for Held {
     type Columns = AccountColumns;
-    type State = i64;
+    type State = (i64, Standing);
 
     fn id(&self) -> [u8; 16] {
         self.ledger.id()
     }
 
-    fn birth(&self) -> (i64, i64) {
-        (self.opening.opened_at, self.opening.balance)
+    fn birth(&self) -> (i64, Self::State) {
+        (self.ledger.account().opened_at, (self.opening_balance, self.standings[0]))
     }
 
-    fn advance(&mut self, history: &History) -> Option<(i64, i64)> {
-        let time = self.ledger.peek()?;
-        self.ledger.skip(history);
-        Some((time, self.ledger.balance()))
+    fn advance(&mut self, history: &History) -> Option<(i64, Self::State)> {
+        let changes = self.standings.get(self.next).and_then(|next| next.since);
+        let moves = self.ledger.peek();
+        let time = match (moves, changes) {
+            (moves, Some(changes)) if moves.is_none_or(|time| time > changes) => {
+                self.next += 1;
+                changes
+            }
+            (moves, _) => {
+                let time = moves?;
+                self.ledger.skip(history);
+                time
+            }
+        };
+        Some((time, (self.ledger.balance(), self.standings[self.next - 1])))
     }
 
-    fn push(&self, history: &History, since: (i64, i64), columns: &mut AccountColumns) {
+    fn push(&self, history: &History, since: (i64, Self::State), columns: &mut AccountColumns) {
         let account = self.ledger.account();
-        let holder = Customer::new(&history.context, account.holder);
-        columns.push(&history.context, account, self.opening, &holder, since);
+        let holder = Customer::new(&history.context, account.life.row);
+        columns.push(&history.context, account, self.opening_balance, &holder, since);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Days and hours as a Brazilian bank counts them, at UTC−3 (no daylight saving since 2019).
 
+use std::ops::Range;
+
 use crate::civil::{add_months, from_days, to_days};
 
 /// Milliseconds of a day.
@@ -148,8 +150,12 @@ impl Days {
 /// A month of a history, and the days of it on which money comes and goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Month {
+    /// Months since the year 0, with January of that year as 0.
+    pub number: i32,
     /// The number of its first day.
     pub first_day: i32,
+    /// How many days it has.
+    pub days: i32,
     /// Its first five business days: benefits of social security come on one of them, salaries on the
     /// last (CLT, article 459, § 1).
     pub business_days: [i32; 5],
@@ -179,7 +185,14 @@ impl Month {
         let mut last_business_days =
             std::array::from_fn(|_| from_the_end.next().expect("a month has five business days"));
         last_business_days.reverse();
-        Self { first_day, business_days, last_business_days, thirteenth }
+        Self {
+            number: year * 12 + month as i32 - 1,
+            first_day,
+            days: next - first_day,
+            business_days,
+            last_business_days,
+            thirteenth,
+        }
     }
 
     /// The day so many days after the first, or the business day before it.
@@ -195,6 +208,11 @@ impl Month {
             0..5 => self.last_business_days[place as usize],
             _ => self.business_days[place as usize - 5],
         }
+    }
+
+    /// Its instants.
+    pub fn instants(&self) -> Range<i64> {
+        instant(self.first_day, 0)..instant(self.first_day + self.days, 0)
     }
 
     /// The day on which salaries come.

@@ -232,6 +232,40 @@ enumerations! {
     Party { Person = "PERSON", Firm = "FIRM", Own = "OWN", Nobody = "NONE" }
 }
 
+/// How people choose a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sums {
+    /// To the centavo.
+    Free,
+    /// Half of them in whole reais.
+    Mixed,
+    /// In whole reais, and round ones where they are large.
+    Whole,
+    /// As shops price: most end in ,90 and ,99.
+    Shop,
+    /// As notes make them: in tens, and in fifties from R$ 300 on.
+    Notes,
+}
+
+/// What a movement is for.
+#[derive(Debug)]
+pub struct Purpose {
+    /// Its description, if the payer gives one.
+    pub label: Option<Label>,
+    /// Who is on the other side.
+    pub party: Party,
+    /// Median in centavos at an income of R$ 3 000 a month.
+    pub median: u64,
+    /// Sigma of the log-normal amount, times 100.
+    pub sigma_pct: u32,
+    /// Most, in centavos.
+    pub most: i64,
+    /// How the sum is chosen.
+    pub sums: Sums,
+    weight: u64,
+}
+
 /// An occupation with its range of income in centavos a month.
 #[derive(Debug)]
 pub struct Occupation {
@@ -330,10 +364,11 @@ pub struct Reference {
     pub hours: Vec<[[u64; 24]; 2]>,
     /// Stocks, in the catalogue's order.
     pub stocks: Choice<Stock>,
-    /// Descriptions by type and direction, in the catalogue's order of symbols, and by [`Party`].
-    pub descriptions: [[[Vec<Label>; 4]; 2]; 4],
-    /// Descriptions of what comes back every month, in the order of their file.
-    pub bills: Vec<Label>,
+    /// What movements are for, by type and direction in the catalogue's order of symbols; empty where there are
+    /// none.
+    pub purposes: [[Choice<Purpose>; 2]; 4],
+    /// Descriptions of movements that are known beforehand, in the order of their file.
+    pub dues: Vec<Label>,
 }
 
 /// The reference data, read at first use.

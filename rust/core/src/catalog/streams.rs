@@ -8,7 +8,12 @@ pub static STREAMS: [&Relation; 4] = [&TRANSACTIONS, &CARD_TRANSACTIONS, &TRADES
 
 enumerations! {
     /// Kinds of movement.
-    TransactionType { Pix = "PIX", Ted = "TED", Deposit = "DEPOSIT", Withdrawal = "WITHDRAWAL" }
+    TransactionType {
+        Pix = "PIX", Ted = "TED", Deposit = "DEPOSIT", Withdrawal = "WITHDRAWAL", Salary = "SALARY",
+        CardBill = "CARD_BILL", LoanDisbursement = "LOAN_DISBURSEMENT",
+        LoanInstallment = "LOAN_INSTALLMENT", Transfer = "TRANSFER", Settlement = "SETTLEMENT",
+        Interest = "INTEREST", Fee = "FEE", Tax = "TAX"
+    }
     /// Into the account, or out of it.
     Direction { Credit = "CREDIT", Debit = "DEBIT" }
     /// The one currency.
@@ -50,7 +55,7 @@ pub static TRANSACTIONS: Relation = Relation {
     foreign_keys: &[ForeignKey { field: "account_id", table: "accounts", only: None }],
 };
 
-static TRANSACTION_FIELDS: [Field; 17] = [
+static TRANSACTION_FIELDS: [Field; 18] = [
     field("transaction_id", Uuid, "Id of the event"),
     field("account_id", Uuid, "Account that moves"),
     field("transaction_type", Enum(TransactionType::SYMBOLS), "Kind of movement"),
@@ -67,6 +72,7 @@ static TRANSACTION_FIELDS: [Field; 17] = [
     nullable("pix_key_type", Enum(PixKeyType::SYMBOLS), "Kind of Pix key used"),
     nullable("pix_key", Text, "Pix key used"),
     nullable("end_to_end_id", Char(32), "End-to-end id; Pix only"),
+    nullable("original_transaction_id", Uuid, "Movement of the account that this one gives back"),
     field("occurred_at", Instant, "When it happened"),
 ];
 

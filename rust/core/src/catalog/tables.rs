@@ -26,6 +26,12 @@ enumerations! {
     AccountType { Checking = "CORRENTE", Savings = "POUPANCA", Investments = "INVESTIMENTOS" }
     /// State of an account.
     AccountStatus { Active = "ACTIVE", Blocked = "BLOCKED", Closed = "CLOSED" }
+    /// Why an account is in the state that it is in.
+    AccountStatusReason {
+        CourtOrder = "COURT_ORDER", FraudSuspected = "FRAUD_SUSPECTED",
+        DocumentsMissing = "DOCUMENTS_MISSING", BlockLifted = "BLOCK_LIFTED",
+        Inactivity = "INACTIVITY", HolderRequest = "HOLDER_REQUEST"
+    }
     /// Kinds of Pix key that a customer registers.
     AccountPixKeyType { Cpf = "CPF", Phone = "PHONE", Email = "EMAIL", Evp = "EVP" }
     /// Card brands.
@@ -181,7 +187,7 @@ pub static ACCOUNTS: Relation = Relation {
     foreign_keys: &[ForeignKey { field: "customer_id", table: "customers", only: None }],
 };
 
-static ACCOUNT_FIELDS: [Field; 13] = [
+static ACCOUNT_FIELDS: [Field; 15] = [
     field("account_id", Uuid, "Id of the account"),
     field("customer_id", Uuid, "Its customer"),
     field("account_type", Enum(AccountType::SYMBOLS), "Kind of account"),
@@ -194,6 +200,8 @@ static ACCOUNT_FIELDS: [Field; 13] = [
     nullable("pix_key_type", Enum(AccountPixKeyType::SYMBOLS), "Kind of the registered Pix key"),
     nullable("pix_key", Text, "Registered Pix key"),
     field("opened_at", Instant, "When the account was opened"),
+    nullable("status_reason", Enum(AccountStatusReason::SYMBOLS), "Why it is in this state"),
+    nullable("status_changed_at", Instant, "Since when it is in this state"),
     UPDATED_AT,
 ];
 

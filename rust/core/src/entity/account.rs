@@ -1,13 +1,14 @@
 //! `accounts`.
 
 use super::Context;
-use super::customer::{Customer, cpf, phone};
-use crate::brazil::calendar::DAY;
-use crate::brazil::data::{City, Payer};
+use super::customer::Customer;
+use super::skeleton::{Shock, Skeleton};
+use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::documents::{account_digit, write_digits};
-use crate::catalog::{AccountPixKeyType, AccountStatus, AccountType};
+use crate::catalog::{AccountPixKeyType, AccountStatus, AccountStatusReason, AccountType};
+use crate::civil::{from_days, to_days};
 use crate::column::{Nullable, Texts, columns};
-use crate::rng::{Domain, Half, Word, log_normal};
+use crate::rng::{Domain, Word, log_normal};
 
 columns! {
     /// Columns of `accounts`.
@@ -24,6 +25,8 @@ columns! {
         pix_key_type: Nullable<Vec<AccountPixKeyType>>,
         pix_key: Nullable<Texts>,
         opened_at: Vec<i64>,
+        status_reason: Nullable<Vec<AccountStatusReason>>,
+        status_changed_at: Nullable<Vec<i64>>,
         updated_at: Vec<i64>,
     }
 }
@@ -35,30 +38,29 @@ pub struct Account {
     pub row: u64,
     /// Id.
     pub id: [u8; 16],
-    /// Income of its customer, in centavos a month.
-    pub income: i64,
     /// Centavos.
     pub overdraft_limit: i64,
-    /// Row of its customer.
-    pub holder: u64,
-    /// Where the customer lives.
-    home: &'static City,
     /// Kind.
     pub kind: AccountType,
-    /// Who pays the income.
-    pub payer: Payer,
     /// Kind of the registered key.
     pub pix_key: Option<AccountPixKeyType>,
+    /// The life of its holder.
+    pub life: Skeleton,
+    /// When it is opened, in milliseconds.
+    pub opened_at: i64,
+    /// When it is closed, in milliseconds; at the end of time if never.
+    pub closed_at: i64,
 }
 
-/// What an account has besides.
-#[derive(Debug, Clone, Copy)]
-pub struct Opening {
-    status: AccountStatus,
-    /// Balance before the first event, in centavos.
-    pub balance: i64,
-    /// Milliseconds.
-    pub opened_at: i64,
+/// State of an account since an instant, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The state.
+    pub status: AccountStatus,
+    /// Why, unless it is as it was opened.
+    pub reason: Option<AccountStatusReason>,
+    /// Since when, in milliseconds; the same.
+    pub since: Option<i64>,
 }
 
 fn text(ascii: &[u8]) -> String {
@@ -82,77 +84,124 @@ fn pix_key_type(word: Word) -> AccountPixKeyType {
     }
 }
 
-fn status(kind: AccountType, state: Half) -> AccountStatus {
-    match state.below(1000) {
-        0..15 => AccountStatus::Blocked,
-        // Only savings close, with nothing in them and nothing happening in the history.
-        15..45 if kind == AccountType::Savings => AccountStatus::Closed,
-        _ => AccountStatus::Active,
-    }
-}
-
-/// Whether nothing happens any more in the account of a row; found without its other fields.
-pub fn is_closed(context: &Context, row: u64, kind: AccountType) -> bool {
-    let [state, ..] = context.rng.four(Domain::Account, row, 0, 0);
-    status(kind, state.halves().0) == AccountStatus::Closed
-}
+/// The months in which accounts that are closed at some time are closed: fifteen years from 2019 on.
+const CLOSINGS: (i32, u32) = (2_019 * 12, 180);
+/// An account is not closed before this, in days.
+const SHORTEST: i64 = 180;
 
 impl Account {
-    /// The account of a row.
-    pub fn new(
-        context: &Context,
-        row: u64,
-        kind: AccountType,
-        customer: &Customer,
-    ) -> (Self, Opening) {
-        let [state, money, key, opened] = context.rng.four(Domain::Account, row, 0, 0);
-        let (state, overdraft) = state.halves();
+    /// The account of a row, and its balance before the history in centavos.
+    pub fn new(context: &Context, row: u64, kind: AccountType, customer: &Customer) -> (Self, i64) {
+        let [[closing, money, overdraft, opened]] =
+            context.rng.fours::<1>(Domain::Account, row, 0);
+        let life = Skeleton::new(context, customer);
         let income = customer.income;
-        let (median, sigma) = match kind {
-            AccountType::Checking => (income * 6 / 10, 80),
-            AccountType::Savings => (income * 2, 110),
-            AccountType::Investments => (income * 6, 120),
-        };
         let checking = kind == AccountType::Checking;
-        let status = status(kind, state);
         // By the score, give or take 200 points: none below 450, from there 30% of the income and 1%
         // more for every four points, up to 150%.
-        let standing = i64::from(customer.score) - 200 + i64::from(overdraft.below(401));
+        let standing = i64::from(customer.score) - 200 + overdraft.halves().0.below(401) as i64;
         let percent = if standing < 450 { 0 } else { (30 + (standing - 450) / 4).min(150) };
         let overdraft_limit = income * percent as u64 / 100;
-        let opening_balance = log_normal(money.halves().0, median, sigma) as i64;
         let days = ((context.plan.start() - customer.created_at) / DAY - 1).max(1) as u64;
-        let account = Self {
-            row,
-            id: context.id(Domain::Account, row),
-            income: income as i64,
-            // Limits are rounded to R$ 100.
-            overdraft_limit: if checking { (overdraft_limit / 10_000 * 10_000) as i64 } else { 0 },
-            holder: customer.row,
-            home: customer.city,
-            kind,
-            payer: customer.payer(),
-            pix_key: (checking && key.halves().1.chance(8_500)).then(|| pix_key_type(key)),
-        };
         let opened_at = if checking {
             customer.created_at + (opened.0 & 0xF_FFFF) as i64
         } else {
             customer.created_at + DAY * opened.below(days) as i64 + (opened.0 & 0xFF_FFFF) as i64
         };
-        let balance = if status == AccountStatus::Closed { 0 } else { opening_balance };
-        (account, Opening { status, balance, opened_at })
+        let (ends, when) = closing.halves();
+        // Banks close what sleeps; people close savings that are used up.
+        let of_10_000 = match kind {
+            AccountType::Checking if life.dormant => 10_000,
+            AccountType::Savings if !life.dormant => 2_500,
+            _ => 0,
+        };
+        let month = CLOSINGS.0 + when.below(CLOSINGS.1) as i32;
+        let first_day = to_days(month / 12, month as u32 % 12 + 1, 1);
+        let closed_at = instant(first_day + 9 + (when.0 & 0xF) as i32, 11 * HOUR + i64::from(ends.0 & 0xFF_FFFF) / 2);
+        let closes = ends.chance(of_10_000)
+            && closed_at > opened_at + SHORTEST * DAY
+            && life.episode(month).is_none();
+        let account = Self {
+            row,
+            id: context.id(Domain::Account, row),
+            // Limits are rounded to R$ 100.
+            overdraft_limit: if checking { (overdraft_limit / 10_000 * 10_000) as i64 } else { 0 },
+            kind,
+            pix_key: if checking { pix_key_kind(context, customer.row) } else { None },
+            life,
+            opened_at,
+            closed_at: if closes { closed_at } else { i64::MAX },
+        };
+        let start = context.plan.start();
+        let balance = match kind {
+            _ if account.opened_at >= start || account.closed_at <= start => 0,
+            AccountType::Checking => 0,
+            AccountType::Savings => log_normal(money.halves().0, income * 2, 110) as i64,
+            AccountType::Investments => log_normal(money.halves().0, income * 6, 120) as i64,
+        };
+        (account, balance)
+    }
+
+    /// Its states, from the last before an instant to the last before another.
+    pub fn standings(&self, since: i64, until: i64) -> Vec<Standing> {
+        let mut all = vec![Standing { status: AccountStatus::Active, reason: None, since: None }];
+        let first = month_of(since) - 2;
+        for episode in self.life.episodes(first, month_of(until) + 1) {
+            if episode.shock == Shock::Blocked {
+                let [from, to] = [episode.first, episode.end()].map(month_begins);
+                let reason = self.life.block_reason(&episode);
+                all.push(Standing { status: AccountStatus::Blocked, reason: Some(reason), since: Some(from) });
+                all.push(Standing {
+                    status: AccountStatus::Active,
+                    reason: Some(AccountStatusReason::BlockLifted),
+                    since: Some(to),
+                });
+            }
+        }
+        all.retain(|one| one.since.is_none_or(|since| since < self.closed_at.min(until) && since >= self.opened_at));
+        if self.closed_at < until {
+            let reason = match self.kind {
+                AccountType::Checking => AccountStatusReason::Inactivity,
+                _ => AccountStatusReason::HolderRequest,
+            };
+            all.push(Standing {
+                status: AccountStatus::Closed,
+                reason: Some(reason),
+                since: Some(self.closed_at),
+            });
+        }
+        let before = all.iter().rposition(|one| one.since.is_none_or(|at| at < since)).unwrap_or(0);
+        all.split_off(before)
+    }
+
+    /// The registered key.
+    pub fn pix_key(&self, context: &Context) -> Option<String> {
+        self.pix_key.map(|kind| pix_key(context, kind, &Customer::new(context, self.life.row)))
     }
 }
 
-impl Account {
-    /// The registered key.
-    pub fn pix_key(&self, context: &Context) -> Option<String> {
-        Some(match self.pix_key? {
-            AccountPixKeyType::Evp => uuid_text(context.id(Domain::PixKey, self.row)),
-            AccountPixKeyType::Phone => text(&phone(context, self.holder, self.home)),
-            AccountPixKeyType::Cpf => text(&cpf(context, self.holder, self.home)),
-            AccountPixKeyType::Email => Customer::new(context, self.holder).email(),
-        })
+fn month_of(instant: i64) -> i32 {
+    let (year, month, _) = from_days(local_day(instant));
+    year * 12 + month as i32 - 1
+}
+
+fn month_begins(month: i32) -> i64 {
+    instant(to_days(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, 1), 0)
+}
+
+/// The kind of the key that a customer has registered for the CORRENTE account: 85% have one.
+pub fn pix_key_kind(context: &Context, customer: u64) -> Option<AccountPixKeyType> {
+    let [key, has, ..] = context.rng.four(Domain::PixKey, customer, 0, 0);
+    has.halves().0.chance(8_500).then(|| pix_key_type(key))
+}
+
+/// The registered key of a customer, of this kind.
+pub fn pix_key(context: &Context, kind: AccountPixKeyType, customer: &Customer) -> String {
+    match kind {
+        AccountPixKeyType::Evp => uuid_text(context.id(Domain::PixKey, customer.row)),
+        AccountPixKeyType::Phone => text(&customer.phone(context)),
+        AccountPixKeyType::Cpf => text(&customer.cpf(context)),
+        AccountPixKeyType::Email => customer.email(),
     }
 }
 
@@ -162,9 +211,9 @@ impl AccountColumns {
         &mut self,
         context: &Context,
         account: &Account,
-        opening: Opening,
+        opening_balance: i64,
         customer: &Customer,
-        (updated_at, balance): (i64, i64),
+        (updated_at, (balance, standing)): (i64, (i64, Standing)),
     ) {
         let mut branch = *b"0000";
         // All accounts of a customer are at one branch of the city.
@@ -178,13 +227,15 @@ impl AccountColumns {
         self.account_type.push(account.kind);
         self.branch.push_ascii(&branch);
         self.account_number.push_ascii(&number);
-        self.status.push(opening.status);
-        self.opening_balance.push(opening.balance);
+        self.status.push(standing.status);
+        self.status_reason.push(standing.reason);
+        self.status_changed_at.push(standing.since);
+        self.opening_balance.push(opening_balance);
         self.balance.push(balance);
         self.overdraft_limit.push(account.overdraft_limit);
         self.pix_key_type.push(account.pix_key);
         self.pix_key.push(account.pix_key(context).as_deref());
-        self.opened_at.push(opening.opened_at);
+        self.opened_at.push(account.opened_at);
         self.updated_at.push(updated_at);
     }
 }

@@ -7,9 +7,10 @@
 
 use super::Context;
 use super::customer::{Customer, MINIMUM_WAGE, log2_q16};
-use crate::brazil::calendar::{Month, local_day};
+use crate::brazil::calendar::{HOUR, Month, instant, is_business_day, local_day};
 use crate::brazil::data::{Business, City, Payer};
 use crate::brazil::reference;
+use crate::catalog::AccountStatusReason;
 use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 
 /// Months in which there is one shock at the most.
@@ -105,7 +106,8 @@ pub enum Pot {
 #[derive(Debug, Clone, Copy)]
 pub struct Skeleton {
     rng: Rng,
-    row: u64,
+    /// Row of the customer.
+    pub row: u64,
     /// Centavos a month before tax: that of the table.
     pub income: i64,
     /// Centavos a month as they come.
@@ -208,6 +210,11 @@ impl Skeleton {
         self.payer
     }
 
+    /// Kind of who pays the income.
+    pub const fn business_of_payer(&self) -> Business {
+        business_of(self.payer)
+    }
+
     /// Position of who pays the income among the companies of their kind.
     pub const fn employer(&self) -> usize {
         self.employer as usize
@@ -267,6 +274,16 @@ impl Skeleton {
         (self.era_of(since)..=self.era_of(until - 1))
             .filter_map(move |era| self.episode_of_era(era))
             .filter(move |episode| (since..until).contains(&episode.first))
+    }
+
+    /// Why the accounts are blocked in an episode.
+    pub fn block_reason(&self, episode: &Episode) -> AccountStatusReason {
+        let [why, ..] = self.draws(episode.first, of_month::LEVEL);
+        match why.0 % 100 {
+            0..55 => AccountStatusReason::CourtOrder,
+            55..85 => AccountStatusReason::FraudSuspected,
+            _ => AccountStatusReason::DocumentsMissing,
+        }
     }
 
     /// Months of want: 1 in the first month without the income, and so on; 0 in good months. From the second on
@@ -346,20 +363,25 @@ impl Skeleton {
         }
     }
 
-    /// What goes into a pot in a month: how many days after the fifth business day, and centavos.
-    pub fn contribution(&self, month: i32, pot: Pot) -> Option<(i32, i64)> {
-        let words = self.draws(month, of_month::CONTRIBUTIONS);
+    /// What goes from the CORRENTE account into a pot in a month: the instant and centavos. Both accounts have it.
+    pub fn contribution(&self, month: &Month, pot: Pot) -> Option<(i64, i64)> {
+        let words = self.draws(month.number, of_month::CONTRIBUTIONS);
         let (chance, when) = words[pot as usize].halves();
         let of_10_000 = [6_500, 8_000][pot as usize];
-        let income = self.income_in(month);
-        if self.dormant || !chance.chance(of_10_000) || income < self.net {
+        let income = self.income_in(month.number);
+        let usual = !self.dormant && income == self.net && self.episode(month.number).is_none();
+        if !usual || !chance.chance(of_10_000) {
             return None;
         }
         let percent = i64::from(self.shares[pot as usize]);
         // People put by round sums: fifties, and hundreds from a thousand on.
         let amount = income * percent / 100;
         let step = if amount < 100_000 { 5_000 } else { 10_000 };
-        Some((1 + when.below(4) as i32, (amount / step * step).max(5_000)))
+        // In the days after payday, moved to a business day, as orders to brokers are.
+        let day = month.payday() + 1 + when.below(4) as i32;
+        let day = (day..day + 8).find(|&day| is_business_day(day)).expect("no week is without one");
+        let time = 10 * HOUR + (words[2].0.rotate_left(21 * pot as u32) & 0x13F_FFFF) as i64;
+        Some((instant(day, time), (amount / step * step).max(5_000)))
     }
 }
 

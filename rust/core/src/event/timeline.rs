@@ -108,6 +108,15 @@ impl Divisor {
     }
 }
 
+/// Events over a stretch of a history, each in its part of as much intensity as the others' have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spread {
+    from: u64,
+    span: u64,
+    /// A part of the whole, times 2^32.
+    step: u32,
+}
+
 /// The parts of a history in which the events of one entity lie.
 #[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
@@ -260,6 +269,22 @@ impl Timeline {
     pub fn parts(&self, n: u32) -> Parts<'_> {
         let cut = self.cuts.get(n as usize).copied();
         Parts { timeline: self, cut: cut.unwrap_or_else(|| Cut::new(self.span, n)) }
+    }
+
+    /// The parts of `n` events between two instants of the history.
+    pub fn spread(&self, since: i64, until: i64, n: u32) -> Spread {
+        let from = self.weight_before(since);
+        let span = self.weight_before(until) - from;
+        Spread { from, span, step: u32::MAX / n.max(1) }
+    }
+
+    /// The time of event `j` of a stretch, in milliseconds; `draw` places it within its part.
+    #[inline]
+    pub fn time_in(&self, spread: &Spread, j: u32, draw: Word) -> i64 {
+        let within = ((draw.0 >> 32) * u64::from(spread.step)) >> 32;
+        let place = u64::from(spread.step) * u64::from(j) + within;
+        let point = ((u128::from(spread.span) * u128::from(place)) >> 32) as u64;
+        self.time_at(spread.from + point)
     }
 
     /// The time at which the weight before is `point`.

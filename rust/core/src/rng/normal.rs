@@ -45,3 +45,25 @@ pub fn log_normal(draw: Half, median: u64, sigma_pct: u32) -> u64 {
     let exponent = i64::from(normal_q16(draw)) * i64::from(sigma_pct) * 94_548 / 6_553_600;
     exp2_q16(median, exponent as i32)
 }
+
+/// Means from here on are drawn by the normal distribution that comes near.
+const LARGE_MEAN: u64 = 24 << 16;
+
+/// A Poisson draw of a mean times 2^16.
+pub fn poisson(draw: Half, mean_q16: u64) -> u32 {
+    if mean_q16 >= LARGE_MEAN {
+        // √(mean · 2^16) is √mean times 2^8.
+        let sigma = mean_q16.isqrt() as i64;
+        let centred = mean_q16 as i64 + ((i64::from(normal_q16(draw)) * sigma) >> 8) + (1 << 15);
+        return (centred >> 16).max(0) as u32;
+    }
+    // e^(−mean), times 2^32; 94 548 / 65 536 = 1 / ln 2.
+    let mut chance = exp2_q16(1 << 32, -((mean_q16 * 94_548 >> 16) as i32));
+    let (mut left, mut n) = (u64::from(draw.0), 0);
+    while left >= chance && n < 4 * 24 {
+        left -= chance;
+        n += 1;
+        chance = (chance * mean_q16 >> 16) / u64::from(n);
+    }
+    n
+}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     ADULTS, Bank, Business, Category, Choice, City, Company, DECADES, GivenName, Label, Name,
-    Occupation, Party, Payer, Reference, STAGES, Stock, Surname, band, decade,
+    Occupation, Party, Payer, Purpose, Reference, STAGES, Stock, Sums, Surname, band, decade,
 };
 use crate::brazil::documents::cnpj;
 use crate::catalog::{Direction, Enumeration, TransactionType};
@@ -231,13 +231,52 @@ fn companies() -> [Choice<Company>; 8] {
     })
 }
 
-/// A line of `descriptions.csv`.
+/// A line of `movements.csv`.
 #[derive(Deserialize)]
-struct Description {
+struct Line {
     kind: &'static str,
     direction: &'static str,
     party: &'static str,
     text: Label,
+    weight: u64,
+    median: u64,
+    sigma_pct: u32,
+    most: i64,
+    sums: Sums,
+}
+
+impl Line {
+    fn purpose(&self) -> Purpose {
+        let party = Party::SYMBOLS.iter().position(|symbol| *symbol == self.party);
+        Purpose {
+            label: (!self.text.text.is_empty()).then_some(self.text),
+            party: [Party::Person, Party::Firm, Party::Own, Party::Nobody]
+                [party.expect("a party of the catalogue")],
+            median: self.median,
+            sigma_pct: self.sigma_pct,
+            most: self.most,
+            sums: self.sums,
+            weight: self.weight,
+        }
+    }
+}
+
+/// What movements of each type and direction are for; empty where there are none.
+fn purposes() -> [[Choice<Purpose>; 2]; 4] {
+    let lines: Vec<Line> = rows!("movements.csv").collect();
+    from_fn(|kind| {
+        from_fn(|direction| {
+            let of_both = |line: &&Line| {
+                line.kind == TransactionType::SYMBOLS[kind]
+                    && line.direction == Direction::SYMBOLS[direction]
+            };
+            let purposes: Vec<_> = lines.iter().filter(of_both).map(Line::purpose).collect();
+            if purposes.is_empty() {
+                return Choice::default();
+            }
+            Choice::new(purposes, |purpose: &Purpose| purpose.weight)
+        })
+    })
 }
 
 impl Reference {
@@ -249,10 +288,6 @@ impl Reference {
                 weight,
             })
             .collect();
-        let described: Vec<Description> = rows!("descriptions.csv").collect();
-        let texts = |wanted: &dyn Fn(&Description) -> bool| -> Vec<Label> {
-            described.iter().filter(|one| wanted(one)).map(|one| one.text).collect()
-        };
         Self {
             cities: cities(),
             banks: Choice::new(banks, |bank: &Bank| bank.weight),
@@ -271,18 +306,8 @@ impl Reference {
             categories: categories(),
             hours: hours(),
             stocks: Choice::new(rows!("stocks.csv").collect(), |stock: &Stock| stock.weight),
-            descriptions: from_fn(|kind| {
-                from_fn(|direction| {
-                    from_fn(|party| {
-                        texts(&|one| {
-                            one.kind == TransactionType::SYMBOLS[kind]
-                                && one.direction == Direction::SYMBOLS[direction]
-                                && one.party == Party::SYMBOLS[party]
-                        })
-                    })
-                })
-            }),
-            bills: texts(&|one| one.party == "BILL"),
+            purposes: purposes(),
+            dues: rows!("dues.csv").map(|(text,): (Label,)| text).collect(),
         }
     }
 }

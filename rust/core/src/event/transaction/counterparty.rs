@@ -1,17 +1,15 @@
 //! Who is on the other side of a movement.
 
-use super::routine::Bill;
-use super::{Movement, OWN_ISPB};
+use super::OWN_ISPB;
+use super::month::What;
+use super::movement::Movement;
+use super::routine::Habits;
 use crate::brazil::data::{Business, Company, Label, Party};
 use crate::brazil::documents::cpf;
 use crate::brazil::reference;
 use crate::catalog::AccountType;
-use crate::catalog::TransactionType::{Deposit, Ted, Withdrawal};
 use crate::entity::account::Account;
 use crate::rng::Word;
-
-/// How many of 10 000 payments to somebody drawn are to or from a firm.
-const FIRMS: u32 = 3_105;
 
 static SPACE: Label = Label::new(" ");
 
@@ -33,21 +31,24 @@ pub(super) struct Counterparty {
 impl Counterparty {
     /// Someone drawn.
     #[inline]
-    fn new([who, given, last, document]: [Word; 4]) -> Self {
+    fn new(party: Party, habits: &Habits, [who, given, last, document]: [Word; 4]) -> Self {
         let reference = reference();
-        let (firm, kind) = who.halves();
-        // With the bills 41% of Pix goes to firms (Banco Central).
-        let other = if firm.chance(FIRMS) {
+        let other = match party {
             // Shops more than others.
-            Other::Company(if kind.chance(8_000) {
+            Party::Firm => Other::Company(if who.halves().1.chance(8_000) {
                 reference.categories.pick(given).merchants.pick(last)
             } else {
                 reference.companies[Business::Firm as usize].pick(given)
-            })
-        } else {
-            Self::person(given, last, document)
+            }),
+            Party::Own => return Self::elsewhere(habits),
+            Party::Person | Party::Nobody => Self::person(given, last, document),
         };
         Self { other, ispb: reference.banks.pick(document).ispb }
+    }
+
+    /// The holder's account at another bank, always the same.
+    fn elsewhere(habits: &Habits) -> Self {
+        Self { other: Other::Own, ispb: reference().banks.pick(Word(habits.contacts)).ispb }
     }
 
     #[inline]
@@ -63,24 +64,51 @@ impl Counterparty {
         Other::Person(name, cpf(document.below(999_999_998) as u32 + 1))
     }
 
-    /// Who sends or gets what comes back every month.
-    fn of_bill(account: &Account, bill: Bill, [who, given, last, document]: [Word; 4]) -> Self {
+    /// Who sends or gets what was known beforehand.
+    fn of_due(
+        account: &Account,
+        habits: &Habits,
+        what: What,
+        [who, given, last, document]: [Word; 4],
+    ) -> Option<Self> {
         let reference = reference();
-        // Most landlords are people.
-        let other = if bill == Bill::Rent && who.halves().0.chance(6_500) {
-            Self::person(given, last, document)
-        } else {
-            Other::Company(reference.companies[bill.business(account.payer) as usize].pick(given))
+        let company = |business: Business| {
+            Some(Self {
+                other: Other::Company(reference.companies[business as usize].pick(given)),
+                ispb: reference.banks.pick(document).ispb,
+            })
         };
-        let ispb = if bill.is_paid_in() { OWN_ISPB } else { reference.banks.pick(document).ispb };
-        Self { other, ispb }
-    }
-
-    pub(super) const fn party(&self) -> Party {
-        match self.other {
-            Other::Company(_) => Party::Firm,
-            Other::Person(..) => Party::Person,
-            Other::Own => Party::Own,
+        match what {
+            What::Salary | What::Advance | What::Thirteenth | What::Benefit => {
+                let payers = &reference.companies[account.life.business_of_payer() as usize];
+                let other = Other::Company(&payers.items[account.life.employer()]);
+                Some(Self { other, ispb: OWN_ISPB })
+            }
+            // Most landlords are people.
+            What::Rent if who.halves().0.chance(6_500) => Some(Self {
+                other: Self::person(given, last, document),
+                ispb: reference.banks.pick(document).ispb,
+            }),
+            What::Rent => company(Business::Realty),
+            What::Energy => company(Business::Energy),
+            What::Water => company(Business::Water),
+            What::Internet => company(Business::Telecom),
+            What::School => company(Business::School),
+            What::Earnings if who.halves().0.chance(4_000) => company(Business::Firm),
+            What::Earnings => Some(Self {
+                other: Self::person(given, last, document),
+                ispb: reference.banks.pick(document).ispb,
+            }),
+            // The firm that was paid, whose draws these are.
+            What::Refund => Some(Self::new(Party::Firm, habits, [who, given, last, document])),
+            What::Cover | What::Sweep | What::ToElsewhere => Some(Self::elsewhere(habits)),
+            What::Close if account.kind == AccountType::Checking => Some(Self::elsewhere(habits)),
+            What::ToSavings
+            | What::FromSavings
+            | What::ToInvestments
+            | What::FromChecking
+            | What::Close => Some(Self { other: Other::Own, ispb: OWN_ISPB }),
+            _ => None,
         }
     }
 }
@@ -90,21 +118,15 @@ impl Counterparty {
 #[inline(always)]
 pub(super) fn counterparty(
     account: &Account,
+    habits: &Habits,
     movement: &Movement,
     draws: [Word; 4],
 ) -> Option<Counterparty> {
-    if let Some(bill) = movement.bill {
-        return Some(Counterparty::of_bill(account, bill, draws));
+    match movement.purpose {
+        None => Counterparty::of_due(account, habits, movement.what, draws),
+        Some(purpose) if purpose.party == Party::Nobody => None,
+        Some(purpose) => Some(Counterparty::new(purpose.party, habits, draws)),
     }
-    if matches!(movement.kind, Deposit | Withdrawal) {
-        return None;
-    }
-    let mut other = Counterparty::new(draws);
-    let own_of_1024 = if account.kind == AccountType::Checking { 300 } else { 800 };
-    if movement.kind == Ted && movement.draw.0 & 0x3FF < own_of_1024 {
-        other.other = Other::Own;
-    }
-    Some(other)
 }
 
 /// `***.456.789-**`, as banks show a CPF to others.

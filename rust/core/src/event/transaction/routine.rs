@@ -1,173 +1,132 @@
-//! What an account gets and pays every month.
+//! How a customer uses a CORRENTE account: what is paid from it every month, and what is left in it.
 
-use std::ops::Range;
-
-use super::usual_count;
-use crate::brazil::calendar::{HOUR, instant};
-use crate::brazil::data::{Business, Payer};
-use crate::catalog::AccountType;
 use crate::entity::account::Account;
+use crate::entity::skeleton::{ONE, around_one, times};
 use crate::event::History;
-use crate::event::recurring::Dues;
-use crate::event::timeline::Parts;
-use crate::rng::{Domain, Word};
+use crate::rng::{Domain, Half, Word};
 
-/// From so many movements on a CORRENTE account is the one into which a salary comes, and the one from
-/// which a household is paid.
-const SALARY_FROM: u32 = 9;
-const BILLS_FROM: u32 = 15;
+/// Bills of a household that come back every month.
+pub(super) const BILLS: usize = 5;
 
-/// What comes back every month; the numbers are positions among the descriptions of bills.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Bill {
-    Salary = 0,
-    Thirteenth = 1,
-    Benefit = 2,
-    Rent = 3,
-    Energy = 4,
-    Water = 5,
-    Internet = 6,
-    School = 7,
+/// A bill that comes back every month.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bill {
+    /// Centavos; nothing if there is no such bill.
+    pub(super) amount: i64,
+    /// Day of the month, from 0.
+    pub(super) day: i32,
+    /// Milliseconds since midnight.
+    pub(super) time: i64,
 }
 
-impl Bill {
-    pub(super) const ALL: [Self; 8] = [
-        Self::Salary,
-        Self::Thirteenth,
-        Self::Benefit,
-        Self::Rent,
-        Self::Energy,
-        Self::Water,
-        Self::Internet,
-        Self::School,
-    ];
+/// The habits of an account, the same in every month.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Routine {
+    /// The income comes into it.
+    pub(super) is_main: bool,
+    /// Rent, energy, water, telephone, school.
+    pub(super) bills: [Bill; BILLS],
+    /// For a package of services, in centavos; nothing if there is none.
+    pub(super) fee: i64,
+}
 
-    pub(super) const fn is_paid_in(self) -> bool {
-        matches!(self, Self::Salary | Self::Thirteenth | Self::Benefit)
-    }
+/// What the movements of an account depend on again and again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Habits {
+    /// Chooses which movements are with whom the account knows.
+    pub(super) contacts: u64,
+    /// What is left in the account in the long run, in centavos.
+    pub(super) usual: i64,
+    /// How far below zero the holder goes in good months, in centavos.
+    pub(super) red: i64,
+    /// The square root of the income over R$ 3 000, times [`ONE`]: sums grow with it.
+    pub(super) scale: u64,
+    pub(super) is_main: bool,
+}
 
-    /// Whether its amount depends on how much was used.
-    pub(super) const fn is_metered(self) -> bool {
-        matches!(self, Self::Energy | Self::Water)
-    }
+fn draws(history: &History, account: &Account) -> [[Word; 4]; 3] {
+    history.context.rng.fours(Domain::Transaction, account.row, u64::MAX)
+}
 
-    pub(super) const fn business(self, payer: Payer) -> Business {
-        match self {
-            Self::Salary | Self::Thirteenth => match payer {
-                Payer::Public => Business::Government,
-                _ => Business::Firm,
-            },
-            Self::Benefit => Business::Inss,
-            Self::Rent => Business::Realty,
-            Self::Energy => Business::Energy,
-            Self::Water => Business::Water,
-            Self::Internet => Business::Telecom,
-            Self::School => Business::School,
+/// Whether it is the account into which the income comes.
+fn is_main(draw: Half) -> bool {
+    draw.chance(6_400)
+}
+
+impl Habits {
+    pub(super) fn new(history: &History, account: &Account) -> Self {
+        let [[main, usual, red, _], [contacts, ..], _] = draws(history, account);
+        let (main, _) = main.halves();
+        let life = &account.life;
+        let is_main = is_main(main);
+        // Half a month's income on average where it comes in, and a fifth elsewhere.
+        let percent = if is_main { 50 } else { 20 };
+        let usual = times(life.income * percent / 100, around_one(usual.halves().0, 90));
+        let (habit, depth) = red.halves();
+        let red = if habit.chance(2_200) { i64::from(20 + depth.below(50)) } else { 0 };
+        let (high, low) = contacts.halves();
+        Self {
+            contacts: u64::from(high.0) << 32 | u64::from(low.0),
+            usual,
+            red: account.overdraft_limit * red / 100,
+            scale: root(life.income),
+            is_main,
         }
     }
 }
 
-/// Amount, day of the month, and time of day of each bill of an account; without an amount there is none.
-#[derive(Debug, Default)]
-pub(super) struct Routine {
-    /// Chooses which movements are with whom the account knows.
-    pub(super) habits: u64,
-    pub(super) bills: [(i64, i32, i64); Bill::ALL.len()],
+/// The square root of an income over R$ 3 000, times [`ONE`], from 0.6 to 5.
+fn root(income: i64) -> u64 {
+    let square = (income as u64 * ONE / 300_000) * ONE;
+    square.isqrt().clamp(ONE * 6 / 10, 5 * ONE)
 }
 
 impl Routine {
     pub(super) fn new(history: &History, account: &Account) -> Self {
-        let [[draw, pay, rent, school], [energy, water, internet, payer]] =
-            history.context.rng.fours(Domain::Transaction, account.row, u64::MAX);
-        let mut routine = Self { habits: payer.0 ^ school.0.rotate_left(32), ..Self::default() };
-        if account.kind != AccountType::Checking {
-            return routine;
-        }
-        let usual = usual_count(account.kind, draw.halves().0);
-        if usual >= SALARY_FROM {
-            let (net, when) = pay.halves();
-            // At night, when banks run the files of those who pay.
-            let time = 5 * HOUR + i64::from(when.below(3 * HOUR as u32));
-            match account.payer {
-                Payer::Private | Payer::Public => {
-                    // After tax and social security.
-                    let salary = account.income * i64::from(78 + net.below(15)) / 100;
-                    routine.bills[Bill::Salary as usize] = (salary, 0, time);
-                    routine.bills[Bill::Thirteenth as usize] = (salary / 2, 0, time);
-                }
-                // On one of five days, by the last digit of its number.
-                Payer::Inss => {
-                    let day = net.below(5) as i32;
-                    routine.bills[Bill::Benefit as usize] = (account.income, day, time);
-                }
-                Payer::Nobody => {}
-            }
-        }
-        if usual >= BILLS_FROM {
-            let mut add =
-                |bill: Bill, word: Word, of_10_000: u32, days: Range<i32>, amount: i64| {
-                    let (has, when) = word.halves();
-                    if has.chance(of_10_000) {
-                        let day = days.start + (when.0 % (days.end - days.start) as u32) as i32;
-                        // Paid in the day, before the night cap.
-                        let time = 8 * HOUR + i64::from(when.below(11 * HOUR as u32));
-                        routine.bills[bill as usize] = (amount, day, time);
-                    }
-                };
-            let income = account.income;
-            let (share, fees) = payer.halves();
-            // Percent of the income, to R$ 10; R$ 3 000 and 6 000 at the most.
-            let of_income = |percent: i64, most: i64| {
-                ((income * percent / 100).min(most) / 1_000 * 1_000).max(20_000)
-            };
+        let [[main, ..], [_, shares, rent, school], [energy, water, internet, fee]] =
+            draws(history, account);
+        let (main, household) = main.halves();
+        let life = &account.life;
+        let mut routine =
+            Self { is_main: is_main(main), bills: [Bill::default(); BILLS], fee: 0 };
+        if routine.is_main && household.chance(6_500) {
+            let (share, fees) = shares.halves();
             let size = i64::from(share.0 >> 8 & 0xFF);
+            // Percent of the income, to R$ 10.
+            let of_income = |percent: i64, most: i64| {
+                ((life.net * percent / 100).min(most) / 1_000 * 1_000).max(15_000)
+            };
             // A fifth of all homes are rented (Census 2022: 20.9%).
-            add(
-                Bill::Rent,
-                rent,
-                2_090,
-                5..11,
-                of_income(18 + i64::from(share.below(13)), 600_000),
-            );
-            add(Bill::Energy, energy, 7_500, 5..26, 9_000 + size * 60);
-            add(Bill::Water, water, 5_500, 5..26, 5_000 + size * 30);
-            add(
-                Bill::Internet,
-                internet,
-                6_500,
-                5..26,
-                [7_990, 9_990, 11_990, 14_990][(fees.0 % 4) as usize],
-            );
-            add(
-                Bill::School,
-                school,
-                900,
-                5..11,
-                of_income(10 + i64::from(fees.below(6)), 300_000),
-            );
+            routine.bills = [
+                bill(rent, 2_090, 4..10, of_income(17 + i64::from(share.below(11)), 600_000)),
+                bill(energy, 8_000, 5..25, 7_000 + size * 55),
+                bill(water, 6_000, 5..25, 4_500 + size * 28),
+                bill(
+                    internet,
+                    7_500,
+                    5..25,
+                    [5_990, 7_990, 9_990, 11_990, 14_990][(fees.0 % 5) as usize],
+                ),
+                bill(school, 900, 4..10, of_income(8 + i64::from(fees.below(6)), 250_000)),
+            ];
+        }
+        let (has, which) = fee.halves();
+        if routine.is_main && has.chance(3_000) {
+            routine.fee = [1_290, 1_990, 2_750, 3_490, 4_300][(which.0 % 5) as usize];
         }
         routine
     }
+}
 
-    /// Whether an income comes every month.
-    pub(super) const fn is_paid(&self) -> bool {
-        self.bills[Bill::Salary as usize].0 > 0 || self.bills[Bill::Benefit as usize].0 > 0
+fn bill(word: Word, of_10_000: u32, days: std::ops::Range<i32>, amount: i64) -> Bill {
+    let (has, when) = word.halves();
+    if !has.chance(of_10_000) {
+        return Bill::default();
     }
-
-    pub(super) fn dues(&self, history: &History, parts: &Parts<'_>, n: u32) -> Dues {
-        Dues::new(history, parts, n, |month| {
-            let month = *month;
-            Bill::ALL.into_iter().filter_map(move |bill| {
-                let (amount, day, time) = self.bills[bill as usize];
-                let day = match bill {
-                    Bill::Salary => month.payday(),
-                    Bill::Benefit => month.business_days[day as usize],
-                    Bill::Thirteenth => month.thirteenth?,
-                    _ => month.first_day + day - 1,
-                };
-                (amount > 0).then(|| (bill as usize, instant(day, time)))
-            })
-        })
+    Bill {
+        amount,
+        day: days.start + (when.0 % (days.end - days.start) as u32) as i32,
+        // Paid in the day, before the night cap.
+        time: 8 * 3_600_000 + i64::from(when.below(11 * 3_600_000)),
     }
 }

@@ -1,0 +1,305 @@
+//! What is known beforehand of a month of an account: what falls due in it, and how much else happens.
+
+use std::ops::Range;
+
+use super::Ledger;
+use super::inside::{self, Leg};
+use super::routine::Routine;
+use crate::brazil::calendar::{DAY, HOUR, Month, instant};
+use crate::brazil::data::Payer;
+use crate::catalog::AccountType;
+use crate::entity::account::Account;
+use crate::entity::skeleton::{ONE, Pot, Shock};
+use crate::event::{Cursor, History};
+use crate::rng::{Domain, Word, poisson};
+
+/// What a movement is; what is not `Free` is known beforehand. The numbers are positions in `dues.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum What {
+    Salary,
+    Advance,
+    Thirteenth,
+    Benefit,
+    Earnings,
+    Rent,
+    Energy,
+    Water,
+    Internet,
+    School,
+    CardBill,
+    Installment,
+    Disbursement,
+    ToSavings,
+    FromSavings,
+    ToInvestments,
+    FromChecking,
+    Fee,
+    Overdraft,
+    Tax,
+    /// From an account elsewhere, so that what falls due can be paid.
+    Cover,
+    /// To or from an account elsewhere, so that as much is left as usual.
+    Sweep,
+    InsideIn,
+    InsideOut,
+    Refund,
+    Yield,
+    Settlement,
+    ToElsewhere,
+    Close,
+    Free,
+}
+
+impl What {
+    /// Whether it leaves the account, and has to.
+    const fn is_paid(self) -> bool {
+        matches!(
+            self,
+            Self::Rent
+                | Self::Energy
+                | Self::Water
+                | Self::Internet
+                | Self::School
+                | Self::CardBill
+                | Self::Installment
+                | Self::ToSavings
+                | Self::ToInvestments
+                | Self::Fee
+                | Self::InsideOut
+        )
+    }
+}
+
+/// A movement that is known beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due {
+    /// Milliseconds.
+    pub(super) time: i64,
+    pub(super) what: What,
+    /// Which of its kind in the month.
+    pub(super) number: u8,
+    /// Centavos, negative if they are paid; 0 if they follow from the balance.
+    pub(super) amount: i64,
+}
+
+/// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
+/// elsewhere.
+const FREE_MAIN: u64 = 5 * ONE;
+const FREE_SIDE: u64 = 2 * ONE;
+/// The same of a POUPANCA account.
+const FREE_SAVINGS: u64 = ONE / 4;
+
+/// What is found of a month in one go.
+pub(super) struct Found {
+    pub(super) dues: Vec<Due>,
+    month: Month,
+    clip: Range<i64>,
+}
+
+impl Found {
+    pub(super) fn new(month: &Month, clip: Range<i64>, dues: Vec<Due>) -> Self {
+        debug_assert!(dues.is_empty());
+        Self { dues, month: *month, clip }
+    }
+
+    pub(super) fn add(&mut self, what: What, time: i64, amount: i64) {
+        if self.clip.contains(&time) {
+            let number = self.dues.iter().filter(|due| due.what == what).count() as u8;
+            self.dues.push(Due { time, what, number, amount });
+        }
+    }
+
+    /// In the month, so many days after its first.
+    fn add_on(&mut self, what: What, day: i32, time: i64, amount: i64) {
+        self.add(what, instant(self.month.first_day + day, time), amount);
+    }
+}
+
+/// The instants of a month in which an account moves: open, not blocked, and within the history.
+pub(super) fn clip(history: &History, account: &Account, month: &Month) -> Range<i64> {
+    let plan = &history.context.plan;
+    let instants = month.instants();
+    let blocked = account.life.episode(month.number).is_some_and(|e| e.shock == Shock::Blocked);
+    let sleeps = account.kind == AccountType::Checking && account.life.dormant;
+    let start = instants.start.max(plan.start()).max(account.opened_at);
+    if blocked || sleeps {
+        // But for the end of an account.
+        let end = account.closed_at.saturating_add(1).min(plan.as_of());
+        return if instants.contains(&account.closed_at) { account.closed_at.max(start)..end } else { 0..0 };
+    }
+    start..instants.end.min(plan.as_of()).min(account.closed_at.saturating_add(1))
+}
+
+impl Ledger {
+    /// The draws of a month that are of no single movement.
+    fn draws_of_month(&self, history: &History, month: &Month, block: u64) -> [Word; 4] {
+        let place = (month.number as u64) << 16 | 0xFFFF;
+        history.context.rng.four(Domain::Transaction, self.account.row, place, block)
+    }
+
+    /// How many movements of a month are not known beforehand.
+    fn free_in(&self, month: &Month, clip: &Range<i64>, [many, ..]: [Word; 4]) -> u32 {
+        let life = &self.account.life;
+        let base = match self.account.kind {
+            AccountType::Checking if self.habits.is_main => FREE_MAIN,
+            AccountType::Checking => FREE_SIDE,
+            AccountType::Savings => FREE_SAVINGS,
+            AccountType::Investments => return 0,
+        };
+        if life.dormant {
+            return 0;
+        }
+        let usual = (base * u64::from(life.activity) >> 16) * life.business(month.number) >> 16;
+        let span = (clip.end - clip.start) as u64;
+        let mean = usual * (span / 1_000) / (30 * DAY as u64 / 1_000);
+        poisson(many.halves().0, mean.min(600 * ONE))
+    }
+
+    /// What is due in a month, and how much else happens; both follow from no balance. Amounts are those that
+    /// are known beforehand.
+    pub(super) fn find(&mut self, history: &History, month: &Month, clip: Range<i64>, dues: Vec<Due>) -> (Vec<Due>, u32) {
+        let draws = self.draws_of_month(history, month, 0);
+        let free = self.free_in(month, &clip, draws);
+        let mut found = Found::new(month, clip.clone(), dues);
+        if self.account.closed_at < clip.end {
+            found.add(What::Close, self.account.closed_at, 0);
+        }
+        match self.account.kind {
+            AccountType::Checking if self.account.life.dormant => {}
+            AccountType::Checking => self.find_checking(history, &mut found, draws),
+            AccountType::Savings => self.find_savings(&mut found, draws),
+            AccountType::Investments => {}
+        }
+        let mut dues = found.dues;
+        dues.sort_unstable();
+        (dues, free)
+    }
+
+    fn find_checking(&mut self, history: &History, found: &mut Found, draws: [Word; 4]) {
+        let (month, clip) = (found.month, found.clip.clone());
+        let life = self.account.life;
+        let routine = Routine::new(history, &self.account);
+        let [_, days, sides, refunds] = draws;
+        let mut last_income = month.first_day + 4;
+        if routine.is_main {
+            last_income = self.find_income(&month, found, days);
+            let bills = [What::Rent, What::Energy, What::Water, What::Internet, What::School];
+            for (what, bill) in bills.into_iter().zip(&routine.bills) {
+                if bill.amount > 0 && life.distress(month.number) < 2 {
+                    // Meters and contracts move by a day or two.
+                    let metered = matches!(what, What::Energy | What::Water);
+                    let shift = (days.0 >> (4 * what as u32 % 32) & 0x3) as i32 - 1;
+                    let percent = if metered { 80 + (sides.0 >> (5 * what as u32 % 48) & 0x1F) as i64 * 40 / 31 } else { 100 };
+                    found.add_on(what, bill.day + shift, bill.time, -(bill.amount * percent / 100));
+                }
+            }
+            if routine.fee > 0 {
+                found.add(What::Fee, instant(month.business_days[0], 4 * HOUR), -routine.fee);
+            }
+        }
+        for (pot, what) in [(Pot::Savings, What::ToSavings), (Pot::Investments, What::ToInvestments)] {
+            if let Some((time, amount)) = life.contribution(&month, pot)
+                && self.feeds.as_ref().is_some_and(|feeds| feeds.pots[pot as usize].contains(&time))
+            {
+                found.add(what, time, -amount);
+            }
+        }
+        for week in 0..inside::WEEKS {
+            let leg = inside::leg(history, &life, self.account.opened_at, &month, week);
+            if let Some(Leg { time, pays, amount, .. }) = leg {
+                let (what, amount) =
+                    if pays { (What::InsideOut, -amount) } else { (What::InsideIn, amount) };
+                found.add(what, time, amount);
+            }
+        }
+        self.find_obligations(history, &month, found);
+        if self.habits.red > 0 || life.distress(month.number) > 1 && self.account.overdraft_limit > 0 {
+            let first = instant(month.business_days[0], 3 * HOUR);
+            found.add(What::Overdraft, first, 0);
+            found.add(What::Tax, first + 1_000, 0);
+        }
+        if refunds.halves().0.chance(350) {
+            found.add_on(What::Refund, 3 + (refunds.0 % 24) as i32, 9 * HOUR + (refunds.0 >> 8 & 0x1FF_FFFF) as i64, 0);
+        }
+        // Whatever must be paid is covered before the first of it.
+        if let Some(first) = found.dues.iter().filter(|due| due.what.is_paid()).map(|due| due.time).min() {
+            let before = first.min(clip.start + 2 * DAY) - clip.start;
+            let time = clip.start + Word(sides.0).below(before.max(1) as u64) as i64;
+            found.add(What::Cover, time, 0);
+            if routine.is_main && life.distress(month.number) < 2 {
+                let time = 9 * HOUR + i64::from(sides.halves().1.below(10 * HOUR as u32));
+                found.add(What::Sweep, instant(last_income + 1, time), 0);
+            }
+        }
+    }
+
+    /// The incomes of a month; the day of the last of them.
+    fn find_income(&self, month: &Month, found: &mut Found, days: Word) -> i32 {
+        let life = &self.account.life;
+        let income = life.income_in(month.number);
+        // At night, when banks run the files of those who pay.
+        let night = 5 * HOUR + i64::from(days.halves().0.below(3 * HOUR as u32));
+        let mut last = month.first_day + 4;
+        let benefit = life.payer() == Payer::Inss;
+        for (n, (day, percent)) in life.paydays(month).into_iter().flatten().enumerate() {
+            let what = if benefit { What::Benefit } else if n == 0 { What::Salary } else { What::Advance };
+            if income > 0 {
+                found.add(what, instant(day, night), income * percent / 100);
+            }
+            last = last.max(day);
+        }
+        if let Some(day) = month.thirteenth.filter(|_| income > 0 && last > month.first_day + 4 || benefit && income > 0) {
+            found.add(What::Thirteenth, instant(day, night), income / 2);
+        }
+        if life.payer() == Payer::Nobody && income > 0 {
+            // Those who work for themselves are paid by their clients.
+            let clients = 2 + days.below(4) as i64;
+            for n in 0..clients {
+                let part = days.0.rotate_left(13 * n as u32) & 0x3F;
+                let amount = income / clients * (70 + part as i64 * 60 / 63) / 100;
+                let day = (days.0.rotate_left(7 + 11 * n as u32) % 26) as i32;
+                let time = 8 * HOUR + (days.0.rotate_left(17 + 9 * n as u32) & 0x1FF_FFFF) as i64;
+                found.add_on(What::Earnings, day, time, amount / 1_000 * 1_000);
+            }
+        }
+        last
+    }
+
+    fn find_savings(&self, found: &mut Found, draws: [Word; 4]) {
+        let month = found.month;
+        let life = &self.account.life;
+        // On the day of the month on which the first deposit was made, up to the 28th (Law 8.177 of 1991).
+        let day = (self.account.row % 28) as i32;
+        found.add_on(What::Yield, day, 2 * HOUR, 0);
+        if let Some((time, amount)) = life.contribution(&month, Pot::Savings) {
+            found.add(What::FromChecking, time, amount);
+        }
+        let [_, chance, when, _] = draws;
+        let often = if life.distress(month.number) > 0 { 9_000 } else { 900 };
+        if !life.dormant && chance.halves().0.chance(often) {
+            let time = 8 * HOUR + i64::from(when.halves().1.below(11 * HOUR as u32));
+            found.add_on(What::FromSavings, 1 + (when.0 % 26) as i32, time, 0);
+        }
+    }
+}
+
+
+impl Ledger {
+    /// What other products of the customer ask for in a month.
+    fn find_obligations(&mut self, history: &History, month: &Month, found: &mut Found) {
+        let Some(feeds) = &mut self.feeds else { return };
+        let end = month.instants().end;
+        if let Some(savings) = &mut feeds.savings {
+            while savings.peek().is_some_and(|time| time < end) {
+                let due = savings.next_due();
+                let movement = savings.pass(history);
+                if let Some(Due { time, what: What::FromSavings | What::Close, .. }) = due {
+                    // One that comes to nothing is something else in either account.
+                    let taken = matches!(movement.what, What::FromSavings | What::Close);
+                    found.add(What::FromSavings, time, if taken { movement.amount } else { 0 });
+                }
+            }
+        }
+    }
+}

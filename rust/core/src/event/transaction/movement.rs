@@ -1,0 +1,262 @@
+//! What a movement does to the balance.
+
+use super::amounts::{amount, round};
+use super::month::{Due, What};
+use super::{Ledger, Refundable};
+use crate::brazil::calendar::{DAY, HOUR, local_day, local_time};
+use crate::brazil::data::{Party, Purpose, Sums};
+use crate::brazil::reference;
+use crate::catalog::AccountType;
+use crate::catalog::Direction::{self, Credit, Debit};
+use crate::catalog::TransactionStatus::{self, Completed, Declined, Reversed};
+use crate::catalog::TransactionType::{self, *};
+use crate::event::History;
+use crate::rng::{Half, Word};
+
+/// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
+const NIGHT_CAP: i64 = 100_000;
+/// Most that goes to an account elsewhere by Pix and not by TED, in centavos.
+const LARGE: i64 = 2_000_000;
+/// What is asked of an overdraft in 30 days, in hundredths of a percent: at most 8% (CMN Resolution 4.765 of 2019).
+const OVERDRAFT: i128 = 795;
+/// IOF on credit of persons: 0.38% at once ≈, of the interest's principal.
+const IOF_OF_INTEREST: i64 = 8;
+
+/// What an event does to the account.
+pub(super) struct Movement {
+    pub(super) time: i64,
+    pub(super) what: What,
+    pub(super) kind: TransactionType,
+    pub(super) direction: Direction,
+    pub(super) amount: i64,
+    pub(super) status: TransactionStatus,
+    pub(super) balance: i64,
+    /// What is left of its draws.
+    pub(super) draw: Half,
+    pub(super) purpose: Option<&'static Purpose>,
+    /// The payment that it gives back.
+    pub(super) original: Option<u32>,
+}
+
+impl Movement {
+    /// Whether a firm was paid that may give the money back.
+    pub(super) fn is_refundable(&self) -> bool {
+        self.what == What::Free
+            && self.kind == Pix
+            && self.direction == Debit
+            && self.status == Completed
+            && self.purpose.is_some_and(|purpose| purpose.party == Party::Firm)
+    }
+}
+
+fn kind(history: &History, account: AccountType, time: i64, draw: Half) -> TransactionType {
+    let (of_day, business) = (local_time(time), history.days.at(local_day(time)).business);
+    // TED is ordered on business days, before 17:00; machines give no cash at night (Febraban).
+    let ted = business && (7 * HOUR..17 * HOUR).contains(&of_day);
+    let cash = (6 * HOUR..22 * HOUR).contains(&of_day);
+    match (account, draw.below(1000)) {
+        (AccountType::Checking, 0..40) if ted => Ted,
+        (AccountType::Checking, 40..75) | (AccountType::Savings, 0..450) if cash => Deposit,
+        (AccountType::Checking, 75..165) | (AccountType::Savings, 450..850) if cash => Withdrawal,
+        _ => Pix,
+    }
+}
+
+impl Ledger {
+    /// What the next event does; the dues before it are passed.
+    #[inline]
+    pub(super) fn movement(
+        &mut self,
+        history: &History,
+        due: Option<Due>,
+        time: i64,
+        draws: [Word; 4],
+    ) -> Movement {
+        if let Some(due) = due
+            && let Some((kind, signed)) = self.of_due(history, &due, draws)
+        {
+            let (direction, amount) =
+                if signed < 0 { (Debit, -signed) } else { (Credit, signed) };
+            let original = (due.what == What::Refund)
+                .then(|| self.refundable.take().map(|one| one.k))
+                .flatten();
+            return Movement {
+                time,
+                what: due.what,
+                kind,
+                direction,
+                amount,
+                status: Completed,
+                balance: self.balance + signed,
+                draw: draws[2].halves().1,
+                purpose: None,
+                original,
+            };
+        }
+        self.of_choice(history, time, draws)
+    }
+
+    /// Type and centavos of what was known beforehand; nothing if it comes to nothing.
+    fn of_due(&mut self, history: &History, due: &Due, draws: [Word; 4]) -> Option<(TransactionType, i64)> {
+        let signed = match due.what {
+            What::Cover => self.cover(history)?,
+            What::Sweep => self.sweep(history, draws[2].halves().0)?,
+            What::Overdraft => -self.interest(history)?,
+            What::Tax => -self.tax(history)?,
+            What::Refund => {
+                let Refundable { amount, .. } = self.refundable?;
+                amount
+            }
+            What::Yield => self.yielded(history, due.time)?,
+            What::FromSavings if self.account.kind == AccountType::Savings => -self.taken(self.month_number(history) as i32, draws[2])?,
+            What::Close => -self.balance,
+            _ => due.amount,
+        };
+        if signed == 0 {
+            return None;
+        }
+        let kind = match due.what {
+            What::Salary | What::Advance | What::Thirteenth | What::Benefit => Salary,
+            What::CardBill => CardBill,
+            What::Installment => LoanInstallment,
+            What::Disbursement => LoanDisbursement,
+            What::ToSavings | What::FromSavings | What::ToInvestments | What::FromChecking => Transfer,
+            What::Fee => Fee,
+            What::Overdraft | What::Yield => Interest,
+            What::Tax => Tax,
+            What::Settlement => Settlement,
+            What::Close if self.account.kind == AccountType::Savings => Transfer,
+            What::Cover | What::Sweep | What::ToElsewhere | What::Close if signed.abs() >= LARGE => Ted,
+            _ => Pix,
+        };
+        Some((kind, signed))
+    }
+
+    /// What has to come so that all dues of the month can be paid, in tens of reais.
+    fn cover(&self, history: &History) -> Option<i64> {
+        let missing = -self.available(history);
+        (missing > 0).then(|| (missing + 999) / 1_000 * 1_000)
+    }
+
+    /// What goes so that as much is left at the end of the month as usual, or comes.
+    fn sweep(&self, history: &History, draw: Half) -> Option<i64> {
+        let to_come: i64 = self.dues[self.due as usize..].iter().map(|due| due.amount).sum();
+        let usual = self.habits.usual * i64::from(70 + draw.below(61)) / 100;
+        let excess = self.balance + to_come - usual;
+        let step = if excess.abs() >= 100_000 { 5_000 } else { 1_000 };
+        if excess.abs() < (usual / 10).max(5_000) {
+            return None;
+        }
+        let sum = if excess > 0 { -excess.min(self.available(history).max(0)) } else { -excess };
+        let sum = sum / step * step;
+        (sum != 0).then_some(sum)
+    }
+
+    /// What the overdraft of the time since the last interest costs.
+    fn interest(&mut self, history: &History) -> Option<i64> {
+        let owed = std::mem::take(&mut self.owed);
+        let interest = (owed * OVERDRAFT / (30 * i128::from(DAY) * 10_000)) as i64;
+        let most = self.available(history) - self.floor(history) + self.account.overdraft_limit;
+        let interest = interest.min(most / 2);
+        (interest > 0).then_some(interest)
+    }
+
+    fn tax(&self, history: &History) -> Option<i64> {
+        let most = self.available(history) - self.floor(history) + self.account.overdraft_limit;
+        let tax = (-self.balance).max(0) * IOF_OF_INTEREST / 1_000;
+        let tax = tax.min(most);
+        (tax > 0).then_some(tax)
+    }
+
+    /// Interest of a month of POUPANCA: 0.5% and a reference rate ≈ (Law 12.703 of 2012).
+    fn yielded(&self, _: &History, _: i64) -> Option<i64> {
+        let interest = (i128::from(self.balance) * 6_200 / 1_000_000) as i64;
+        (interest > 0).then_some(interest)
+    }
+
+    /// What is taken out of POUPANCA at a time, in tens of reais; in want nearly all.
+    fn taken(&self, month: i32, draw: Word) -> Option<i64> {
+        let want = self.account.life.distress(month) > 0;
+        let (share, _) = draw.halves();
+        let percent = if want { 92 } else { 8 + i64::from(share.below(36)) };
+        let sum = self.balance * percent / 100 / 1_000 * 1_000;
+        (sum > 0).then_some(sum)
+    }
+
+    /// A movement that was not known beforehand.
+    fn of_choice(&self, history: &History, time: i64, [_, what, money, fate]: [Word; 4]) -> Movement {
+        let (which, side) = what.halves();
+        let (size, draw) = money.halves();
+        let (portion, fate) = fate.halves();
+        let kind = kind(history, self.account.kind, time, which);
+        let month = self.month_number(history) as i32;
+        let available = self.available(history);
+        // Money comes in when there is little, and goes out when there is much.
+        let usual = if self.account.life.distress(month) > 0 || self.account.life.is_shunned(month) {
+            5_000
+        } else {
+            self.habits.usual
+        };
+        let credits = match self.balance {
+            _ if self.account.kind == AccountType::Savings => 5_500,
+            balance if balance < usual / 2 => 5_600,
+            balance if balance < usual => 4_600,
+            balance if balance < usual * 2 => 3_600,
+            balance if balance < usual * 5 => 2_600,
+            _ => 1_500,
+        };
+        let wants = match kind {
+            Deposit => Credit,
+            Withdrawal => Debit,
+            _ if side.chance(credits) => Credit,
+            _ => Debit,
+        };
+        // Those who have nothing to give are given.
+        let broke = wants == Debit && available < 1_000;
+        let declined = broke && kind != Withdrawal && fate.0 % 6 == 0;
+        let (kind, direction) = match (broke && !declined, kind) {
+            (true, Withdrawal) => (Deposit, Credit),
+            (true, _) => (Pix, Credit),
+            (false, _) => (kind, wants),
+        };
+        let choice = Word((u64::from(side.0) << 32 | u64::from(portion.0)).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let purpose = reference().purposes[kind as usize][direction as usize].pick(choice);
+        let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
+        let most = if kind == Pix && night { NIGHT_CAP } else { i64::MAX };
+        let mut amount = amount(purpose, self.habits.scale, most, size);
+        // Most people look at their balance first and pay what they can.
+        if direction == Debit && !declined && amount > available {
+            let sums = if kind == Withdrawal { Sums::Notes } else { Sums::Mixed };
+            let part = available * i64::from(10 + portion.below(70)) / 100;
+            amount = round(sums, part, draw);
+            if amount > available {
+                amount = if kind == Withdrawal { available / 1_000 * 1_000 } else { available.min(part.max(100)) };
+            }
+        }
+        let declined = declined && amount > self.balance + self.account.overdraft_limit;
+        let status = match () {
+            () if declined => Declined,
+            () if direction == Debit && amount > available => Reversed,
+            () if fate.0 % 400 == 0 => Reversed,
+            () => Completed,
+        };
+        let moved = match (status, direction) {
+            (Completed, Credit) => amount,
+            (Completed, _) => -amount,
+            _ => 0,
+        };
+        Movement {
+            time,
+            what: What::Free,
+            kind,
+            direction,
+            amount,
+            status,
+            balance: self.balance + moved,
+            draw,
+            purpose: Some(purpose),
+            original: None,
+        }
+    }
+}
+

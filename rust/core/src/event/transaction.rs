@@ -106,13 +106,24 @@ pub struct Ledger {
 impl Ledger {
     /// All movements in this history of an account with a balance before it, in centavos.
     pub fn new(history: &History, account: Account, balance: i64, feeds: Option<Feeds>) -> Self {
+        let mut ledger = Self::idle(history, account, feeds);
+        ledger.balance = balance;
+        if !history.months.is_empty() {
+            ledger.plan_month(history);
+            ledger.find_next(history);
+        }
+        ledger
+    }
+
+    /// A ledger that has planned no month.
+    fn idle(history: &History, account: Account, feeds: Option<Feeds>) -> Self {
         let habits = Habits::new(history, &account);
-        let mut ledger = Self {
+        Self {
             habits,
             feeds: feeds.map(Box::new),
             k: 0,
             time: i64::MAX,
-            balance,
+            balance: 0,
             owed: 0,
             owed_until: history.context.plan.start(),
             refundable: None,
@@ -124,12 +135,7 @@ impl Ledger {
             free_time: i64::MAX,
             spread: Spread::default(),
             account,
-        };
-        if !history.months.is_empty() {
-            ledger.plan_month(history);
-            ledger.find_next(history);
         }
-        ledger
     }
 
     /// How many movements an account has.
@@ -151,12 +157,21 @@ impl Ledger {
         if account.life.dormant || account.opened_at >= plan.start() {
             return 0;
         }
+        let Some(month) = history.months.first() else { return 0 };
         let habits = Habits::new(history, account);
-        let month = &history.months[0];
         if account.life.distress(month.number) > 1 || account.life.is_shunned(month.number) {
             return habits.usual.min(3_000);
         }
-        habits.usual
+        // Since the first of the month, as far as that follows from no balance: after the sweep what is due
+        // later is there besides, and before it what has come or gone already is.
+        let mut ledger = Self::idle(history, account.clone(), None);
+        let (dues, _) = ledger.find(history, month, month.instants(), Vec::new());
+        let swept = dues.iter().any(|due| due.what == What::Sweep && due.time < plan.start());
+        let sum = |passed: bool| -> i64 {
+            let wanted = dues.iter().filter(|due| (due.time < plan.start()) == passed);
+            wanted.map(|due| due.amount).sum()
+        };
+        (habits.usual + if swept { -sum(false) } else { sum(true) }).max(0)
     }
 
     /// The account.

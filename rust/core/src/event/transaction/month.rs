@@ -227,10 +227,10 @@ impl Ledger {
             let before = first.min(clip.start + 2 * DAY) - clip.start;
             let time = clip.start + Word(sides.0).below(before.max(1) as u64) as i64;
             found.add(What::Cover, time, 0);
-            if routine.is_main && life.distress(month.number) < 2 {
+        }
+        if life.distress(month.number) < 2 && (routine.is_main || refunds.halves().1.chance(5_000)) {
                 let time = 9 * HOUR + i64::from(sides.halves().1.below(10 * HOUR as u32));
                 found.add(What::Sweep, instant(last_income + 1, time), 0);
-            }
         }
     }
 

@@ -57,8 +57,8 @@ AS_OF = "an aware datetime or ISO-8601 text with an offset, in whole millisecond
         ("as_of", "2026-07-01", AS_OF),
         ("as_of", "soon", AS_OF),
         ("as_of", "2026-07-01T00:00:00.0001Z", AS_OF),
-        ("as_of", "1999-12-31T23:59:59Z", "an instant of the years 2000 to 2099"),
-        ("as_of", datetime(2100, 1, 2, tzinfo=UTC), "an instant of the years 2000 to 2099"),
+        ("as_of", "2020-12-31T23:59:59Z", "an instant of the years 2021 to 2099"),
+        ("as_of", datetime(2100, 1, 2, tzinfo=UTC), "an instant of the years 2021 to 2099"),
     ],
 )
 def test_a_plan_refuses_by_name_value_and_range(option: str, value: Any, allowed: str) -> None:

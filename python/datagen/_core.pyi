@@ -40,9 +40,10 @@ class Plan:
     """What to generate. Equal plans give equal bytes on any machine, in any process.
 
     ``seed`` is 0 to 2**64 - 1, ``customers`` 1 to 99 999 990, ``as_of`` the instant at which the
-    history ends (aware datetime or ISO-8601 text with an offset, in whole milliseconds, years 2000
-    to 2099) and ``days`` (1 to 3660) how far back transactions, card transactions and trades go.
-    Raises ``OptionError`` otherwise. Plans can be compared, hashed and pickled.
+    history ends (aware datetime or ISO-8601 text with an offset, in whole milliseconds, years 2021
+    to 2099) and ``days`` (1 to 3660) how far back transactions, card transactions and trades go, to
+    2021-01-01T00:00:00Z at the most, since Pix began only in November 2020. Raises ``OptionError``
+    otherwise. Plans can be compared, hashed and pickled.
     """
 
     def __new__(

@@ -89,7 +89,7 @@ def plan_options(*, customers: int) -> list[Option]:
             type=int,
             default=90,
             show_default=True,
-            help="Days of history; volumes grow with them.",
+            help="Days of history, from 2021-01-01 on; volumes grow with them.",
         ),
     ]
 

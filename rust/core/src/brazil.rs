@@ -3,5 +3,6 @@
 pub mod calendar;
 pub mod data;
 pub mod documents;
+pub mod rates;
 
 pub use data::{Reference, reference};

@@ -8,8 +8,11 @@ pub const DEFAULT_AS_OF: i64 = 1_782_864_000_000;
 pub const DEFAULT_DAYS: u32 = 90;
 /// Roots of eight digits that a CPF may have, so that each customer has one of their own.
 pub const MAX_CUSTOMERS: u64 = 99_999_990;
-/// 2000-01-01T00:00:00Z: no history starts before.
-const FIRST_START: i64 = 946_684_800_000;
+/// 2021-01-01T00:00:00Z: no history starts before, since its institutions were others.
+///
+/// Pix began on 16 November 2020; B3 settles on the second day since 27 May 2019; the last daylight saving
+/// time ended on 17 February 2019.
+pub const FIRST_START: i64 = 1_609_459_200_000;
 /// 2100-01-01T00:00:00Z: every history ends before.
 const END: i64 = 4_102_444_800_000;
 const MAX_DAYS: u32 = 3660;
@@ -27,9 +30,9 @@ pub struct Plan {
 impl Plan {
     /// A plan, if its numbers are in range.
     ///
-    /// `as_of` is in milliseconds since 1970-01-01T00:00:00Z, in the years 2000 to 2099; the history of
-    /// 1 to 3 660 `days` before it starts in 2000 or later. `customers` are 1 to 99 999 990, as many as
-    /// have a CPF of their own.
+    /// `as_of` is in milliseconds since 1970-01-01T00:00:00Z, in the years 2021 to 2099; the history of
+    /// 1 to 3 660 `days` before it starts in 2021 or later ([`FIRST_START`]). `customers` are 1 to
+    /// 99 999 990, as many as have a CPF of their own.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] naming the first number that is not.
@@ -42,16 +45,16 @@ impl Plan {
         }
         if !(FIRST_START..END).contains(&as_of) {
             let given = format!("{as_of} ms after 1970");
-            return out_of_range("as_of", given, "an instant of the years 2000 to 2099");
+            return out_of_range("as_of", given, "an instant of the years 2021 to 2099");
         }
         if !(1..=MAX_DAYS).contains(&days) {
             return out_of_range("days", days.to_string(), "1 to 3660");
         }
         if as_of - i64::from(days) * DAY < FIRST_START {
             let allowed = match (as_of - FIRST_START) / DAY {
-                0 => "an as_of of 2000-01-02T00:00:00Z or later, as no history starts before 2000"
+                0 => "an as_of of 2021-01-02T00:00:00Z or later, as no history starts before 2021"
                     .to_owned(),
-                most => format!("1 to {most}, as no history starts before 2000"),
+                most => format!("1 to {most}, as no history starts before 2021"),
             };
             return out_of_range("days", days.to_string(), &allowed);
         }

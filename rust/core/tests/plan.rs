@@ -17,23 +17,23 @@ fn refusals_say_the_bounds_in_a_line() {
     for (customers, as_of, days, parts) in [
         (0, default, 90, ["customers", "1 to 99999990"]),
         (99_999_991, default, 90, ["customers", "1 to 99999990"]),
-        (1, days::utc((1999, 12, 31), 23, 59), 1, ["as_of", "the years 2000 to 2099"]),
-        (1, days::utc((2100, 1, 1), 0, 0), 1, ["as_of", "the years 2000 to 2099"]),
+        (1, days::utc((2020, 12, 31), 23, 59), 1, ["as_of", "the years 2021 to 2099"]),
+        (1, days::utc((2100, 1, 1), 0, 0), 1, ["as_of", "the years 2021 to 2099"]),
         (1, default, 0, ["days", "1 to 3660"]),
         (1, default, 10_000, ["days", "1 to 3660"]),
         (
             1,
-            days::utc((2000, 1, 10), 0, 0),
+            days::utc((2021, 1, 10), 0, 0),
             90,
-            ["days", "1 to 9, as no history starts before 2000"],
+            ["days", "1 to 9, as no history starts before 2021"],
         ),
         (
             1,
-            days::utc((2000, 1, 10), 23, 0),
+            days::utc((2021, 1, 10), 23, 0),
             10,
-            ["days", "1 to 9, as no history starts before 2000"],
+            ["days", "1 to 9, as no history starts before 2021"],
         ),
-        (1, days::utc((2000, 1, 1), 23, 59), 1, ["days", "2000-01-02T00:00:00Z or later"]),
+        (1, days::utc((2021, 1, 1), 23, 59), 1, ["days", "2021-01-02T00:00:00Z or later"]),
     ] {
         let said = refusal(customers, as_of, days);
         assert!(parts.iter().all(|part| said.contains(part)), "{said}, not {parts:?}");
@@ -44,9 +44,9 @@ fn refusals_say_the_bounds_in_a_line() {
 #[test]
 fn the_first_and_the_last_history_can_be_made() {
     for (as_of, length) in [
-        (days::utc((2000, 1, 2), 0, 0), 1),
-        (days::utc((2000, 1, 10), 0, 0), 9),
-        (days::utc((2010, 1, 8), 0, 0), 3_660),
+        (days::utc((2021, 1, 2), 0, 0), 1),
+        (days::utc((2021, 1, 10), 0, 0), 9),
+        (days::utc((2031, 1, 9), 0, 0), 3_660),
         (days::utc((2100, 1, 1), 0, 0) - 1, 30),
     ] {
         let plan = Plan::try_new(42, 20, as_of, length).expect("a plan");

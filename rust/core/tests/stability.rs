@@ -29,10 +29,10 @@ const CASES: u32 = 16;
 /// A seed, an instant at which the history ends, and its length.
 fn histories() -> impl Strategy<Value = (u64, i64, u32)> {
     let seeds = prop_oneof![Just(0), Just(u64::MAX), any::<u64>()];
-    // From 2004 on; the longest history then starts in 2000.
+    // From June 2022 on; the longest history then starts in 2021.
     let instants = prop_oneof![
-        days::utc((2004, 1, 1), 0, 0)..days::utc((2100, 1, 1), 0, 0),
-        (12_500_i64..47_000).prop_map(|day| day * days::DAY),
+        days::utc((2022, 6, 1), 0, 0)..days::utc((2100, 1, 1), 0, 0),
+        (19_150_i64..47_000).prop_map(|day| day * days::DAY),
     ];
     let lengths = prop_oneof![Just(1), Just(90), 1_u32..60, 60_u32..500];
     (seeds, instants, lengths)

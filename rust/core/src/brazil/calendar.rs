@@ -8,6 +8,8 @@ use crate::civil::{add_months, from_days, to_days};
 pub const DAY: i64 = 86_400_000;
 /// Milliseconds of an hour.
 pub const HOUR: i64 = 3_600_000;
+/// Milliseconds of a minute.
+pub const MINUTE: i64 = 60_000;
 /// What Brasília is behind UTC.
 const OFFSET: i64 = 3 * HOUR;
 
@@ -70,10 +72,32 @@ pub const fn is_business_day(day: i32) -> bool {
     weekday(day) < 5 && !is_holiday(day)
 }
 
-/// A day on which B3 has a session: business days but 24 and 31 December.
+/// A day on which B3 has a session: business days but 24 and 31 December and, until 2021, two holidays of
+/// São Paulo, 25 January and 9 July (B3's calendars of 2021 and 2022).
 pub const fn is_session_day(day: i32) -> bool {
-    let (_, month, day_of_month) = from_days(day);
-    is_business_day(day) && !(month == 12 && (day_of_month == 24 || day_of_month == 31))
+    let (year, month, day_of_month) = from_days(day);
+    let closed = match (month, day_of_month) {
+        (12, 24 | 31) => true,
+        (1, 25) | (7, 9) => year <= 2021,
+        _ => false,
+    };
+    is_business_day(day) && !closed
+}
+
+/// The first Sunday of a month, given its first day.
+const fn first_sunday(first_day: i32) -> i32 {
+    first_day + (6 - weekday(first_day))
+}
+
+/// A day on which New York is on standard time: from the first Sunday of November to the second of March
+/// (Energy Policy Act of 2005).
+pub const fn is_winter_in_new_york(day: i32) -> bool {
+    let (year, month, _) = from_days(day);
+    match month {
+        3 => day < first_sunday(to_days(year, 3, 1)) + 7,
+        11 => day >= first_sunday(to_days(year, 11, 1)),
+        month => month < 3 || month > 11,
+    }
 }
 
 /// The day on which a trade of `day` settles: two session days later.
@@ -93,6 +117,14 @@ const fn settlement(day: i32) -> i32 {
 pub const fn opens_late(day: i32) -> bool {
     let (year, _, _) = from_days(day);
     day - easter(year) == -46
+}
+
+/// When the continuous session of B3 begins and ends, in milliseconds since midnight: from 10:00, and on Ash
+/// Wednesday from 13:00, to 16:55, and to 17:55 while New York is on standard time.
+pub const fn session_hours(day: i32) -> (i64, i64) {
+    let opens = if opens_late(day) { 13 } else { 10 };
+    let ends = if is_winter_in_new_york(day) { 18 } else { 17 };
+    (opens * HOUR, ends * HOUR - 5 * MINUTE)
 }
 
 /// A day of a history, or before it.

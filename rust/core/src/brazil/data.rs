@@ -1,6 +1,6 @@
 //! Names, places, banks, companies and merchants, read once from the CSV files of `data/`.
 
-mod read;
+pub(super) mod read;
 
 use std::sync::LazyLock;
 
@@ -332,6 +332,10 @@ pub struct Stock {
     pub price: u64,
     /// Daily volatility in basis points.
     pub volatility: u32,
+    /// Beta to the market in hundredths.
+    pub beta: u32,
+    /// What moves it beside market and sector: its issuer, or the one that it holds.
+    pub factor: &'static str,
 }
 
 /// Everything that `data/` holds.

@@ -4,7 +4,8 @@
 //! within it. So its time needs no other event, and times never decrease with `k`.
 
 use crate::brazil::calendar::{
-    Month, instant, is_business_day, is_session_day, local_day, local_time, opens_late, weekday,
+    HOUR, Month, instant, is_business_day, is_session_day, local_day, local_time, opens_late,
+    session_hours, weekday,
 };
 use crate::civil::{add_months, from_days};
 use crate::plan::{DEFAULT_DAYS, Plan};
@@ -32,10 +33,6 @@ const PURCHASES_BY_HOUR: [Hours; 2] = [
 /// Weight by weekday, Monday first (≈); holidays count as Sundays.
 const MOVEMENTS_BY_WEEKDAY: [u64; 7] = [100, 98, 100, 104, 116, 88, 70];
 const PURCHASES_BY_WEEKDAY: [u64; 7] = [90, 92, 95, 100, 118, 122, 98];
-/// B3's continuous session, 10:00 to 16:55.
-const SESSION: std::ops::Range<usize> = 10 * SLOTS_PER_HOUR..17 * SLOTS_PER_HOUR - 1;
-/// The session of Ash Wednesday, from 13:00.
-const LATE_SESSION: std::ops::Range<usize> = 13 * SLOTS_PER_HOUR..SESSION.end;
 
 /// A weight for each hour of the day.
 pub type Hours = [u64; 24];
@@ -64,7 +61,7 @@ pub struct Timeline {
     days: Search,
     /// For each day its weight, and which of the curves it follows.
     day_weights: Vec<(Divisor, usize)>,
-    curves: [Curve; 2],
+    curves: Vec<Curve>,
     start: i64,
     end: i64,
     from: u64,
@@ -162,6 +159,11 @@ fn by_weekday(weights: [u64; 7], day: i32) -> u64 {
     weights[if holiday { SUNDAY } else { weekday(day) } as usize]
 }
 
+/// The second curve is that of days off.
+fn day_off(day: i32) -> usize {
+    usize::from(!is_business_day(day))
+}
+
 /// Hourly weights as weights of slots, by interpolation between the middles of the hours.
 fn by_slot(hours: [u64; 24]) -> Vec<u64> {
     (0..SLOTS)
@@ -176,23 +178,22 @@ fn by_slot(hours: [u64; 24]) -> Vec<u64> {
 }
 
 impl Timeline {
-    /// `day_weight` says how much happens on a day, and `second` on which days the second curve says
-    /// when.
+    /// `day_weight` says how much happens on a day, and `kind` which of the curves says when.
     fn new(
         plan: &Plan,
         day_weight: impl Fn(i32) -> u64,
-        second: impl Fn(i32) -> bool,
-        curves: [Vec<u64>; 2],
+        kind: impl Fn(i32) -> usize,
+        curves: impl IntoIterator<Item = Vec<u64>>,
     ) -> Self {
         let (start, end) = (plan.start(), plan.as_of());
         let first_day = local_day(start);
-        let curves = curves.map(Curve::new);
-        let totals = [0, 1].map(|curve: usize| curves[curve].slots.total());
+        let curves: Vec<Curve> = curves.into_iter().map(Curve::new).collect();
+        let totals: Vec<u64> = curves.iter().map(|curve| curve.slots.total()).collect();
         let days = first_day..=local_day(end);
         // As much happens on a day whatever the total of its curve.
         let weights: Vec<(u64, usize)> = days
             .map(|day| {
-                let curve = usize::from(second(day));
+                let curve = kind(day);
                 (day_weight(day) * totals[0] / totals[curve], curve)
             })
             .collect();
@@ -218,28 +219,35 @@ impl Timeline {
     /// Movements of accounts: at any hour, more on business days and around payday.
     pub fn movements(plan: &Plan) -> Self {
         let weight = |day| by_weekday(MOVEMENTS_BY_WEEKDAY, day) * busy(day, 150) / 1_000;
-        Self::new(plan, weight, |day| !is_business_day(day), MOVEMENTS_BY_HOUR.map(by_slot))
+        Self::new(plan, weight, day_off, MOVEMENTS_BY_HOUR.map(by_slot))
     }
 
     /// Card purchases: lunch and early evening, Fridays and Saturdays.
     pub fn purchases(plan: &Plan) -> Self {
         let weight = |day| by_weekday(PURCHASES_BY_WEEKDAY, day) * busy(day, 130) / 1_000;
-        Self::new(plan, weight, |day| !is_business_day(day), PURCHASES_BY_HOUR.map(by_slot))
+        Self::new(plan, weight, day_off, PURCHASES_BY_HOUR.map(by_slot))
     }
 
-    /// Trades: inside the session, busiest after the opening and before the close.
+    /// Trades: inside the session, busiest after the opening and before the close; as many on a day whether
+    /// it closes at 16:55 or at 17:55.
     pub fn session(plan: &Plan) -> Self {
         let weight = |day| match day {
             day if !is_session_day(day) => 0,
             day if opens_late(day) => 600,
             _ => 1_000,
         };
-        let curves = [SESSION, LATE_SESSION].map(|session| {
+        // Those of each hour at which a session opens and closes, whatever days there are of them.
+        let kind = |day| {
+            let (opens, ends) = session_hours(day);
+            2 * usize::from(opens > 10 * HOUR) + usize::from(ends > 17 * HOUR)
+        };
+        let curves = [(10, 17), (10, 18), (13, 17), (13, 18)].map(|(opens, closes)| {
+            let session = opens * SLOTS_PER_HOUR..closes * SLOTS_PER_HOUR - 1;
             let middle = i64::midpoint(session.start as i64, session.end as i64);
             let weight = |slot| (40 + (slot as i64 - middle).unsigned_abs()) * FINE;
             (0..SLOTS).map(|slot| if session.contains(&slot) { weight(slot) } else { 0 }).collect()
         });
-        Self::new(plan, weight, opens_late, curves)
+        Self::new(plan, weight, kind, curves)
     }
 
     /// Whether nothing can happen: no session falls into the history.

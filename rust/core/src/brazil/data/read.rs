@@ -12,6 +12,7 @@ use super::{
 };
 use crate::brazil::documents::cnpj;
 use crate::catalog::{Direction, Enumeration, TransactionType};
+use crate::civil::to_days;
 use crate::rng::{Search, Weighted, fit};
 
 /// The rows of a file, whose columns are in the order of the fields of what they become.
@@ -22,7 +23,7 @@ macro_rules! rows {
 }
 
 /// The records are kept for good, so that texts may be parts of them.
-fn read<T: Deserialize<'static>>(csv: &'static str) -> impl Iterator<Item = T> {
+pub fn read<T: Deserialize<'static>>(csv: &'static str) -> impl Iterator<Item = T> {
     let mut reader = ReaderBuilder::new().comment(Some(b'#')).from_reader(csv.as_bytes());
     let records: Result<Vec<StringRecord>, _> = reader.records().collect();
     let records = records.expect("a data file of equally many columns a row").leak();
@@ -38,6 +39,16 @@ pub(super) fn code<'de, D: Deserializer<'de>, const N: usize>(
 
 pub(super) fn flag<'de, D: Deserializer<'de>>(digit: D) -> Result<bool, D::Error> {
     Ok(u8::deserialize(digit)? == 1)
+}
+
+/// A day as year, month and day: 2026-07-01.
+pub fn date<'de, D: Deserializer<'de>>(text: D) -> Result<i32, D::Error> {
+    let date = <&str>::deserialize(text)?;
+    let mut parts = date.splitn(3, '-').map(str::parse::<u32>);
+    match [parts.next(), parts.next(), parts.next()] {
+        [Some(Ok(year)), Some(Ok(month)), Some(Ok(day))] => Ok(to_days(year as i32, month, day)),
+        _ => Err(Error::custom(format_args!("no date: {date}"))),
+    }
 }
 
 pub(super) fn particle<'de, D: Deserializer<'de>>(text: D) -> Result<Label, D::Error> {

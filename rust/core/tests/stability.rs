@@ -319,7 +319,7 @@ impl Explained {
                     .map(|row| Property::new(context, row, &customer));
                 let loan = Loan::new(context, row, &customer, property.as_ref());
                 let n = installment::count(history, &loan);
-                (0..n).map(|k| installment::time(history, &loan, k, n)).collect()
+                (0..n).map(|k| installment::time(history, &loan, k)).collect()
             }
             _ => {
                 let owner = customer_of_account(rng, row);

@@ -281,18 +281,22 @@ impl Life for Spending {
     }
 }
 
-/// A loan: it changes with each installment that is paid, or found to be overdue.
+/// A loan: it changes with each installment that is paid, and when one is found to be overdue, or by more than
+/// 90 days.
 #[derive(Debug)]
 pub(crate) struct Debt {
     repayment: Repayment,
     borrower: u64,
+    /// When something happened last.
+    at: i64,
 }
 
 impl Debt {
     pub(super) fn of(client: &Client<'_>) -> Option<Row<Self>> {
         let (loan, borrower) = client.loan()?;
         let repayment = Repayment::new(client.history, loan);
-        Some(Row::new(Self { repayment, borrower: borrower.row }))
+        let at = repayment.loan().contracted_at;
+        Some(Row::new(Self { repayment, borrower: borrower.row, at }))
     }
 }
 
@@ -305,13 +309,19 @@ impl Life for Debt {
     }
 
     fn birth(&self) -> (i64, Self::State) {
-        (self.repayment.loan().contracted_at, self.repayment.standing())
+        (self.at, (self.repayment.loan().principal, LoanStatus::Active))
     }
 
     fn advance(&mut self, history: &History) -> Option<(i64, Self::State)> {
-        let time = self.repayment.peek()?;
-        self.repayment.skip(history);
-        Some((time, self.repayment.standing()))
+        let event = self.repayment.peek()?;
+        self.at = match self.repayment.next_arrears(history, self.at) {
+            Some(run) => run,
+            None => {
+                self.repayment.skip(history);
+                event
+            }
+        };
+        Some((self.at, self.repayment.standing(history, self.at)))
     }
 
     fn push(&self, history: &History, since: (i64, Self::State), columns: &mut LoanColumns) {

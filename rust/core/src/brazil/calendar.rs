@@ -168,6 +168,14 @@ impl Days {
         self.days[(day - self.first) as usize]
     }
 
+    /// A month, by its number since January of the year 0.
+    pub fn month(&self, month: i32) -> Month {
+        let known = |day: i32| self.days.get(usize::try_from(day - self.first).ok()?);
+        Month::with(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, |day| {
+            known(day).map_or_else(|| is_business_day(day), |day| day.business)
+        })
+    }
+
     /// A day, or the first business day after it.
     pub fn business_day_from(&self, day: i32) -> i32 {
         (day..day + 8).find(|&day| self.at(day).business).expect("no week is without one")
@@ -201,6 +209,11 @@ impl Month {
     /// The month of a day.
     pub fn of(day: i32) -> Self {
         let (year, month, _) = from_days(day);
+        Self::with(year, month, is_business_day)
+    }
+
+    /// The month of a year, where `is_business_day` says so.
+    fn with(year: i32, month: u32, is_business_day: impl Fn(i32) -> bool) -> Self {
         let first_day = to_days(year, month, 1);
         let mut business_days = (first_day..).filter(|&day| is_business_day(day));
         let latest = match month {

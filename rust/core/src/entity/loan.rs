@@ -3,12 +3,13 @@
 use super::Context;
 use super::customer::Customer;
 use super::property::Property;
-use crate::brazil::calendar::{HOUR, instant, local_day};
+use super::skeleton::{Payday, Shock, Skeleton};
+use crate::brazil::calendar::{HOUR, instant, is_business_day, local_day};
 use crate::brazil::data::Payer;
 use crate::catalog::{Amortization, LoanStatus, LoanType};
-use crate::civil::{add_months, from_days};
+use crate::civil::{from_days, to_days};
 use crate::column::{Nullable, columns};
-use crate::rng::{Domain, Half, normal_q16};
+use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 
 columns! {
     /// Columns of `loans`.
@@ -48,11 +49,34 @@ pub struct Loan {
     pub term: u32,
     /// Milliseconds.
     pub contracted_at: i64,
-    first_due: (i32, u32, u32),
-    /// Installments at the end of those due that stay unpaid, if the loan still runs.
-    pub arrears: u32,
-    /// How many of 10 000 installments are paid late.
+    /// Calendar month and day of the first due date.
+    first_due: (i32, u32),
+    /// The life of the borrower, on which payments depend.
+    pub skeleton: Skeleton,
+    /// The month from which on nothing is paid; far in the future if all is.
+    pub lost_from: i32,
+    /// How many of 10 000 installments are paid some days late.
     pub lateness: u32,
+    /// In how many of 10 000 half-years an installment is forgotten until the next.
+    pub slips: u32,
+}
+
+/// Months between a contract and a shock at the least, for the shock to hit the loan: nobody lends to whom is about
+/// to lose an income.
+const PROBATION: i32 = 3;
+/// Months after which a debt that is not paid is no more in the books: claims lapse after five years (Civil Code,
+/// article 206, § 5).
+const PRESCRIPTION: i32 = 60;
+
+/// Months in which a loan is not paid.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrears {
+    /// The first calendar month whose installment is not paid when it falls due.
+    pub from: i32,
+    /// The month with the payday on which all is paid; none if it never is.
+    pub until: Option<i32>,
+    /// Draws for how it is paid.
+    pub draws: [Word; 2],
 }
 
 /// `part` of `whole` as a rounded product of centavos and millionths, half up.
@@ -148,18 +172,39 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Passes installments, in less time than one by one.
+    pub fn pass(&mut self, installments: u32) {
+        match self.amortization {
+            Amortization::Sac => {
+                self.left -= installments;
+                self.balance = self.left_of_sac();
+            }
+            Amortization::Price => (0..installments).for_each(|_| {
+                self.next();
+            }),
+        }
+    }
+
+    /// Principal still to be paid.
+    pub const fn balance(&self) -> i64 {
+        self.balance
+    }
+
+    const fn left_of_sac(&self) -> i64 {
+        (2 * self.principal * self.left as i64 + self.term) / (2 * self.term)
+    }
+}
+
 impl Iterator for Schedule {
     type Item = Installment;
 
     fn next(&mut self) -> Option<Installment> {
         self.left = self.left.checked_sub(1)?;
         let interest = interest(self.balance, self.rate);
-        let left = i64::from(self.left);
         let principal = match self.amortization {
-            _ if left == 0 => self.balance,
-            Amortization::Sac => {
-                self.balance - (2 * self.principal * left + self.term) / (2 * self.term)
-            }
+            _ if self.left == 0 => self.balance,
+            Amortization::Sac => self.balance - self.left_of_sac(),
             Amortization::Price => (self.equal - interest).clamp(0, self.balance),
         };
         self.balance -= principal;
@@ -168,11 +213,108 @@ impl Iterator for Schedule {
 }
 
 /// Percentage of a month's income up to which the first installment of a HOUSING loan may go.
-const HOUSING_BUDGET: u64 = 40;
+const HOUSING_BUDGET: u64 = 35;
 
 fn around(draw: Half, middle: i64, sigma: i64) -> i64 {
     // Within two sigmas, so that a rate never leaves its market.
     middle + (i64::from(normal_q16(draw)) * sigma / 65_536).clamp(-2 * sigma, 2 * sigma)
+}
+
+/// The calendar month of a day.
+const fn month_of(day: i32) -> i32 {
+    let (year, month, _) = from_days(day);
+    year * 12 + month as i32 - 1
+}
+
+/// The months, if any, in which a loan that was contracted in a month is not paid because of the shock of an era.
+fn arrears(
+    rng: &Rng,
+    row: u64,
+    kind: LoanType,
+    contracted: i32,
+    skeleton: &Skeleton,
+    era: i32,
+) -> Option<Arrears> {
+    let episode = skeleton.episode_of_era(era)?;
+    // A home is paid for before all else, and what is deducted at source is missed only when the job is lost.
+    let percent = match (episode.shock, kind) {
+        (Shock::Stops, LoanType::Housing) => 34,
+        (Shock::Halves, LoanType::Housing) => 22,
+        (Shock::Stops, LoanType::Payroll) => 75,
+        (Shock::Halves | Shock::Blocked, LoanType::Payroll) => return None,
+        (Shock::Stops, LoanType::Vehicle) => 80,
+        (Shock::Halves, LoanType::Vehicle) => 65,
+        (Shock::Stops, LoanType::Personal) => 95,
+        (Shock::Halves, LoanType::Personal) => 85,
+        (Shock::Blocked, _) => 100,
+    };
+    if contracted + PROBATION > episode.first {
+        return None;
+    }
+    let [hit, time, step, _] = rng.four(Domain::Loan, row, era as u64, 2);
+    (hit.below(100) < percent).then(|| Arrears {
+        // The first month without an income still pays; who cannot use their account pays nothing.
+        from: episode.first + i32::from(episode.shock != Shock::Blocked),
+        until: episode.cures.then_some(episode.end()),
+        draws: [time, step],
+    })
+}
+
+/// When a loan is contracted, and from which month on it is not paid.
+fn contract(
+    context: &Context,
+    row: u64,
+    borrower: &Customer,
+    skeleton: &Skeleton,
+    (kind, term): (LoanType, u32),
+    draws: [Word; 4],
+) -> (i64, i32) {
+    let as_of = context.plan.as_of();
+    let (created_day, last_day) = (local_day(borrower.created_at), local_day(as_of));
+    // Business days on which there is a loan to be had, if there is one.
+    let next = |day: i32| (day..day + 8).find(|&day| is_business_day(day));
+    let before = |day: i32| (day - 8..=day).rev().find(|&day| is_business_day(day));
+    let first = next(created_day + 1).expect("no week is without one");
+    let last = before(last_day - 1).expect("no week is without one");
+    if first > last {
+        // No day with banking between joining and the end of the history.
+        let closes = instant(created_day, 17 * HOUR).min(as_of);
+        let same_day = is_business_day(created_day) && borrower.created_at + 1 < closes;
+        let latest = if same_day { closes } else { as_of };
+        return (i64::midpoint(borrower.created_at, latest), i32::MAX);
+    }
+    let time = |draw: Word| 9 * HOUR + (draw.0 & 0xFF_FFFF) as i64 * 8 * HOUR / 0x100_0000;
+    let (tenure, end) = ((last_day - created_day - 1).max(1) as u64, month_of(last_day));
+    // A home is seldom the newest thing.
+    let latest = if kind == LoanType::Housing { (tenure * 92 / 100).max(1) } else { tenure };
+    let mut found = (0, i32::MAX);
+    for draw in draws {
+        let day = created_day + 1 + draw.below(latest) as i32;
+        let day = if day >= last { last } else { next(day).expect("no week is without one") };
+        let month = month_of(day);
+        let eras = skeleton.era_of(month + PROBATION)..=skeleton.era_of(end);
+        let lost_from = eras
+            .filter_map(|era| arrears(&context.rng, row, kind, month, skeleton, era))
+            .find(|arrears| arrears.until.is_none())
+            .map_or(i32::MAX, |arrears| arrears.from);
+        found = (instant(day, time(draw)), lost_from);
+        let forgotten = lost_from < end - PRESCRIPTION && lost_from <= month + term as i32;
+        if !forgotten && is_lent(skeleton, month) {
+            break;
+        }
+    }
+    found
+}
+
+/// Whether a bank lends to somebody in a month: they are in no want, nor soon, and owe nothing from before.
+fn is_lent(skeleton: &Skeleton, month: i32) -> bool {
+    let era = skeleton.era_of(month);
+    let in_want = |era| {
+        let episode = skeleton.episode_of_era(era);
+        episode.is_some_and(|e| e.first < month + PROBATION && month <= e.end())
+    };
+    let next = skeleton.era_of(month + PROBATION);
+    !skeleton.is_shunned(month) && !in_want(era) && (next == era || !in_want(next))
 }
 
 impl Loan {
@@ -183,11 +325,11 @@ impl Loan {
         borrower: &Customer,
         property: Option<&Property>,
     ) -> Self {
-        let [[shape, terms, money, date], [arrears, tail, ..]] =
-            context.rng.fours(Domain::Loan, row, 0);
+        let [[shape, terms, money, tail], dates] = context.rng.fours(Domain::Loan, row, 0);
         let (shape, rate) = shape.halves();
         let (months, more) = terms.halves();
         let income = borrower.income;
+        let skeleton = Skeleton::new(context, borrower);
         // Installments are deducted from a payroll or a benefit; who has none of them borrows otherwise.
         let payroll = match borrower.payer() {
             Payer::Nobody => 0,
@@ -202,12 +344,6 @@ impl Loan {
             (None, place) if place < payroll + vehicle => LoanType::Vehicle,
             _ => LoanType::Personal,
         };
-        let as_of_day = local_day(context.plan.as_of());
-        let created_day = local_day(borrower.created_at);
-        let tenure = (as_of_day - created_day - 1) as u64;
-        // A home is seldom the newest thing.
-        let latest = if kind == LoanType::Housing { (tenure * 92 / 100).max(1) } else { tenure };
-        let contracted = created_day + 1 + date.below(latest) as i32;
         let multiple = |draw: Half, low: u32, high: u32, step: u32| {
             low + draw.below((high - low) / step + 1) * step
         };
@@ -217,26 +353,32 @@ impl Loan {
             LoanType::Housing => {
                 // Long ones are commoner: the greater of two draws.
                 let term = multiple(Half(months.0.max(more.0)), 120, 420, 60);
-                // Insurers ask that it end before the age of 80 years and six months.
-                let months_left =
-                    (80 * 12 + 6 - (contracted - borrower.birth) * 12 / 365) / 12 * 12;
-                let rate = around(rate, 9_600, 450);
-                (rate, term.min(months_left.max(120) as u32), (HOUSING_BUDGET, HOUSING_BUDGET))
+                (around(rate, 9_600, 450), term, (HOUSING_BUDGET, HOUSING_BUDGET))
             }
             LoanType::Payroll if borrower.payer() == Payer::Private => {
-                (around(rate, 38_000, 2_000), multiple(months, 12, 96, 12), (8, 35))
+                (around(rate, 38_000, 2_000), multiple(months, 12, 96, 12), (14, 35))
             }
             LoanType::Payroll => {
-                (around(rate, 18_000, 1_000), multiple(months, 12, 96, 12), (8, 35))
+                (around(rate, 18_000, 1_000), multiple(months, 12, 96, 12), (14, 35))
             }
             LoanType::Vehicle => {
-                (around(rate, 19_700, 1_500), multiple(months, 12, 60, 12), (10, 30))
+                (around(rate, 19_700, 1_500), multiple(months, 12, 60, 12), (14, 32))
             }
             LoanType::Personal => {
-                (around(rate, 62_000, 8_000), multiple(months, 6, 48, 6), (5, 25))
+                (around(rate, 62_000, 8_000), multiple(months, 6, 48, 6), (8, 28))
             }
         };
-        let (count, fee) = tail.halves();
+        let (contracted_at, lost_from) =
+            contract(context, row, borrower, &skeleton, (kind, term), dates);
+        let contracted = local_day(contracted_at);
+        let term = if kind == LoanType::Housing {
+            // Insurers ask that it end before the age of 80 years and six months.
+            let months_left = (80 * 12 + 6 - (contracted - borrower.birth) * 12 / 365) / 12 * 12;
+            term.min(months_left.max(120) as u32)
+        } else {
+            term
+        };
+        let (fee, share) = tail.halves();
         let amortization = if kind == LoanType::Housing && fee.chance(8_500) {
             Amortization::Sac
         } else {
@@ -246,20 +388,21 @@ impl Loan {
         let budget = affordable(amortization, installment, rate, term);
         let principal = match property {
             // Loan to value of 50 to 80%, where the income allows.
-            Some(property) => budget.min(property.value * (50 + money.below(31)) / 100),
+            Some(property) => budget.min(property.value * (50 + u64::from(share.below(31))) / 100),
             None => budget.max(50_000),
         };
-        let (year, month, day) = from_days(contracted);
-        // Chance of more than 90 days late, in 10 000, for a middling score: 6.8% of the loans
-        // that still run.
-        let odds: i64 = match kind {
-            LoanType::Housing => 320,
-            LoanType::Payroll => 640,
-            LoanType::Vehicle => 890,
-            LoanType::Personal => 1_920,
+        // Some days late in so many of 10 000 cases at a score of 550, and twice as many for 200 points less;
+        // forgotten twice as often for 130 points less.
+        let (late, slips) = match kind {
+            LoanType::Housing => (600, 260),
+            LoanType::Payroll => (0, 0),
+            LoanType::Vehicle => (1_000, 700),
+            LoanType::Personal => (1_300, 1_000),
         };
-        let odds = odds * (1_150 - i64::from(borrower.score)) / 500;
-        let fate = i64::from(arrears.below(10_000) as u32);
+        let by_score = |middle: u64, points: i64| {
+            let against = 550 - i64::from(borrower.score);
+            exp2_q16(middle, (against * 65_536 / points) as i32).min(4_000) as u32
+        };
         Self {
             row,
             id: context.id(Domain::Loan, row),
@@ -270,27 +413,70 @@ impl Loan {
             principal: (principal / 1_000 * 1_000) as i64,
             rate,
             term,
-            contracted_at: instant(contracted, 10 * HOUR + (date.0 & 0xFF_FFFF) as i64),
-            first_due: (year, month, day.min(28)),
-            arrears: match fate {
-                f if f < odds => 4 + count.below(5),
-                f if f < odds * 7 / 4 => 1 + count.below(3),
-                _ => 0,
-            },
-            lateness: (odds * 3 / 2) as u32,
+            contracted_at,
+            first_due: first_due(contracted, kind, skeleton.payday()),
+            skeleton,
+            lost_from,
+            lateness: by_score(late, 200),
+            slips: by_score(slips, 130),
         }
     }
 
-    /// When installment `k` (from 0) is due: one month after the contract, and so on.
+    /// Whether installments are deducted from a salary or a benefit.
+    pub fn is_deducted(&self) -> bool {
+        self.kind == LoanType::Payroll
+    }
+
+    /// The calendar month in which installment `k` (from 0) is due.
+    pub const fn due_month(&self, k: u32) -> i32 {
+        self.first_due.0 + k as i32
+    }
+
+    /// When installment `k` (from 0) is due: on one day of each month.
     pub const fn due_date(&self, k: u32) -> i32 {
-        let (year, month, day) = self.first_due;
-        add_months(year, month, day, k as i32 + 1)
+        let month = self.due_month(k);
+        to_days(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, self.first_due.1)
+    }
+
+    /// How many installments are due before a day.
+    pub fn due_before(&self, day: i32) -> u32 {
+        let (year, month, of_month) = from_days(day);
+        let months = year * 12 + month as i32 - 1 - self.first_due.0;
+        (months + i32::from(of_month > self.first_due.1)).clamp(0, self.term as i32) as u32
+    }
+
+    /// The months, if any, in which it is not paid because of the shock of an era.
+    pub fn arrears(&self, rng: &Rng, era: i32) -> Option<Arrears> {
+        let contracted = month_of(local_day(self.contracted_at));
+        arrears(rng, self.row, self.kind, contracted, &self.skeleton, era)
+    }
+
+    /// When its principal comes into the account of the borrower, and how much; nothing if it did before `start`.
+    pub fn credit(&self, start: i64) -> Option<(i64, i64)> {
+        (self.contracted_at >= start).then_some((self.contracted_at, self.principal))
     }
 
     /// Its installments.
     pub fn schedule(&self) -> Schedule {
         Schedule::new(self.amortization, self.principal, self.rate, self.term)
     }
+}
+
+/// Month and day of the first due date: a month after the contract. What is deducted from an income is due
+/// soon after that has come, for the first time 25 days after the contract or later.
+const fn first_due(contracted: i32, kind: LoanType, payday: Payday) -> (i32, u32) {
+    let (year, month, day) = from_days(contracted);
+    let month = year * 12 + month as i32 - 1;
+    if !matches!(kind, LoanType::Payroll) {
+        return (month + 1, if day < 28 { day } else { 28 });
+    }
+    let due = match payday {
+        Payday::First | Payday::Last | Payday::Benefit(0..5) => 5,
+        Payday::Fifth | Payday::Advance | Payday::Benefit(_) => 10,
+    };
+    let (year, of_year, day) = from_days(contracted + 25);
+    let month = year * 12 + of_year as i32 - 1;
+    (if day <= due { month } else { month + 1 }, due)
 }
 
 impl LoanColumns {

@@ -82,6 +82,13 @@ pub enum Payday {
     Benefit(u8),
 }
 
+impl Payday {
+    /// Whether an income comes in the last days of its month.
+    pub const fn is_late(self) -> bool {
+        matches!(self, Self::Last | Self::Benefit(0..5))
+    }
+}
+
 /// A stay in another city, in local days.
 #[derive(Debug, Clone, Copy)]
 pub struct Trip {
@@ -215,6 +222,11 @@ impl Skeleton {
         business_of(self.payer)
     }
 
+    /// On which days the income comes.
+    pub const fn payday(&self) -> Payday {
+        self.payday
+    }
+
     /// Position of who pays the income among the companies of their kind.
     pub const fn employer(&self) -> usize {
         self.employer as usize
@@ -224,11 +236,13 @@ impl Skeleton {
         self.rng.four(Domain::Skeleton, self.row, month as u64, block)
     }
 
-    const fn era_of(&self, month: i32) -> i32 {
+    /// The era of a month: one shock at the most falls into each.
+    pub const fn era_of(&self, month: i32) -> i32 {
         (month + self.phase as i32).div_euclid(ERA)
     }
 
-    fn episode_of_era(&self, era: i32) -> Option<Episode> {
+    /// The shock of an era.
+    pub fn episode_of_era(&self, era: i32) -> Option<Episode> {
         let [chance, shape, ..] =
             self.rng.four(Domain::Skeleton, self.row, place::ERAS + era as u64, 0);
         let (chance, kind) = chance.halves();

@@ -1,11 +1,16 @@
 //! `banking.installments`.
 
+mod payments;
+
+use std::ops::Range;
+
 use super::{Cursor, History};
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::catalog::{LoanStatus, PaymentStatus};
 use crate::column::{Nullable, columns};
 use crate::entity::loan::{Installment, Loan, Schedule};
 use crate::rng::Domain;
+use payments::Payments;
 
 columns! {
     /// Columns of `banking.installments`.
@@ -26,50 +31,69 @@ columns! {
     }
 }
 
-/// Delay and earliness that are drawn, in days; what falls on a day off moves on by four days at the most,
-/// to the next business day or, if it is to be in time, to the one before. Due dates are at least 28 days
-/// apart, so no payment is later than the next.
-const LONGEST_DELAY: u32 = 16;
-const EARLIEST: u32 = 2;
+/// When on a day arrears are found.
+const RUN: i64 = 6 * HOUR;
+/// Most days late without being in default.
+const DEFAULTED_AFTER: i32 = 90;
 
 /// The last arrears run of the history, at 06:00: it reports what is overdue.
 fn arrears_run(as_of: i64) -> i64 {
-    let today = instant(local_day(as_of), 6 * HOUR);
+    let today = instant(local_day(as_of), RUN);
     if today < as_of { today } else { today - DAY }
 }
 
-/// How many installments fell due before the day of the last arrears run.
+/// How many installments there are to tell of: those that were paid, some of them before they fell due, and those
+/// found to be overdue by the last arrears run.
 pub fn count(history: &History, loan: &Loan) -> u32 {
-    let today = local_day(arrears_run(history.context.plan.as_of()));
-    // Due dates are at least 28 days apart, so this bounds the search from above.
-    let longest = ((today - loan.due_date(0)) / 28 + 1).max(0) as u32;
-    let (mut low, mut high) = (0, longest.min(loan.term));
-    while low < high {
-        let middle = (low + high).div_ceil(2);
-        if loan.due_date(middle - 1) < today { low = middle } else { high = middle - 1 }
+    count_of(history, &mut Payments::new(*loan))
+}
+
+fn count_of(history: &History, payments: &mut Payments) -> u32 {
+    let as_of = history.context.plan.as_of();
+    let today = local_day(arrears_run(as_of));
+    let loan = *payments.loan();
+    let mut n = loan.due_before(today);
+    // The last may be paid without charge on the next business day, and the next have been paid before the day.
+    if n > 0 && payments.payable_until(history, n - 1) >= today {
+        n -= 1;
     }
-    low
+    while n < loan.term && payments.paid_at(history, n) < as_of {
+        n += 1;
+    }
+    n
 }
 
-/// What becomes of installment `k` of the `n` that fell due: its delay in days (negative when early),
-/// and when it is paid, if it is.
-fn payment(history: &History, loan: &Loan, k: u32, n: u32) -> (i32, Option<i64>) {
-    let [late, time, ..] = history.context.rng.four(Domain::Installment, loan.row, u64::from(k), 0);
-    let (late, days) = late.halves();
-    let (due, calendar) = (loan.due_date(k), &history.days);
-    let paid_on = if late.chance(loan.lateness) {
-        calendar.business_day_from(due + 1 + days.below(LONGEST_DELAY) as i32)
-    } else {
-        calendar.business_day_until(due - days.below(EARLIEST + 1) as i32)
-    };
-    let paid_at = instant(paid_on, history.movements.time_of_business_day(time));
-    let first_unpaid = if n < loan.term { n.saturating_sub(loan.arrears) } else { n };
-    (paid_on - due, (k < first_unpaid && paid_at < history.context.plan.as_of()).then_some(paid_at))
+/// How many payments there are in a span of the history; found without their amounts.
+pub fn payments(history: &History, loan: &Loan, span: Range<i64>) -> u32 {
+    let mut payments = Payments::new(*loan);
+    let until = span.end.min(history.context.plan.as_of());
+    payments.before(history, until).saturating_sub(payments.before(history, span.start))
 }
 
-/// The time of event `k` of the `n` of a loan, in milliseconds; found without its other fields.
-pub fn time(history: &History, loan: &Loan, k: u32, n: u32) -> i64 {
-    payment(history, loan, k, n).1.unwrap_or_else(|| arrears_run(history.context.plan.as_of()))
+/// The time of event `k` of a loan, in milliseconds; found without its other fields.
+pub fn time(history: &History, loan: &Loan, k: u32) -> i64 {
+    let as_of = history.context.plan.as_of();
+    let mut payments = Payments::new(*loan);
+    let paid_at = payments.paid_at(history, k);
+    if paid_at < as_of {
+        return paid_at;
+    }
+    let run = arrears_run(as_of);
+    match payments.before(history, as_of) {
+        0 => run,
+        paid => run.max(payments.paid_at(history, paid - 1)),
+    }
+}
+
+/// What is paid for an installment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payment {
+    /// Milliseconds.
+    pub paid_at: i64,
+    /// Centavos: principal, interest and late fee.
+    pub amount: i64,
+    /// Number of the installment, from 1.
+    pub number: i16,
 }
 
 /// One event, without its ids.
@@ -84,97 +108,139 @@ struct Event {
     occurred_at: i64,
 }
 
-/// The installments of a loan that fell due, one after the other: a fold over its schedule.
+/// The installments of a loan that there are to tell of, one after the other: a fold over its schedule.
 #[derive(Debug, Clone)]
 pub struct Repayment {
-    loan: Loan,
+    payments: Payments,
     schedule: Schedule,
     n: u32,
     k: u32,
-    /// Of event `k`: its time, and its delay in days and its payment.
+    /// Of those so far, how many are paid: the first ones.
+    paid: u32,
+    /// When event `k` happens, and whether it is a payment.
     time: i64,
-    payment: (i32, Option<i64>),
+    is_paid: bool,
+    /// Principal still to be paid.
     remaining: i64,
-    /// Most days that an installment is overdue.
-    overdue: i32,
 }
 
 impl Repayment {
-    /// All installments of a loan that fell due in this history.
+    /// All installments of a loan in this history.
     pub fn new(history: &History, loan: Loan) -> Self {
-        let n = count(history, &loan);
+        Self::since(history, loan, i64::MIN)
+    }
+
+    /// The installments that are paid, or found to be overdue, from an instant on: of the older ones only what they
+    /// left to be paid is found. From the start of the history on, its payments are those of the account's history.
+    pub fn since(history: &History, loan: Loan, start: i64) -> Self {
+        let mut payments = Payments::new(loan);
         let mut repayment = Self {
             schedule: loan.schedule(),
-            n,
+            n: count_of(history, &mut payments),
+            payments,
             k: 0,
-            time: 0,
-            payment: (0, None),
+            paid: 0,
+            time: i64::MIN,
+            is_paid: false,
             remaining: loan.principal,
-            overdue: 0,
-            loan,
         };
-        repayment.find_payment(history);
+        if start <= loan.contracted_at {
+            repayment.find_time(history);
+        } else {
+            repayment.skip_until(history, start);
+        }
         repayment
     }
 
     /// The loan.
     pub const fn loan(&self) -> &Loan {
-        &self.loan
+        self.payments.loan()
     }
 
-    /// Principal still to be paid, and the state of the loan, after the events so far.
-    pub const fn standing(&self) -> (i64, LoanStatus) {
-        let status = match (self.overdue, self.remaining) {
-            (91.., _) => LoanStatus::Defaulted,
-            (1.., _) => LoanStatus::Late,
-            (_, 0) => LoanStatus::Settled,
-            _ => LoanStatus::Active,
+    /// When the next payment is made; nothing after the last of the history.
+    pub fn peek_payment(&self) -> Option<i64> {
+        (self.k < self.n && self.is_paid).then_some(self.time)
+    }
+
+    /// The next payment, which is passed. It has the amount of the event that tells of it.
+    pub fn next_payment(&mut self, history: &History) -> Option<Payment> {
+        let paid_at = self.peek_payment()?;
+        let event = self.step(history);
+        Some(Payment { paid_at, amount: event.paid, number: self.k as i16 })
+    }
+
+    /// Principal still to be paid, and the state of the loan, after the events so far and at an instant.
+    pub fn standing(&self, history: &History, at: i64) -> (i64, LoanStatus) {
+        let loan = self.loan();
+        // The day of the last arrears run.
+        let today = local_day(at - RUN);
+        let status = if self.paid == loan.term {
+            LoanStatus::Settled
+        } else if loan.due_date(self.paid) >= today
+            || self.payments.payable_until(history, self.paid) >= today
+        {
+            LoanStatus::Active
+        } else if today - loan.due_date(self.paid) > DEFAULTED_AFTER {
+            LoanStatus::Defaulted
+        } else {
+            LoanStatus::Late
         };
         (self.remaining, status)
     }
 
-    /// Finds when the next installment is paid.
-    fn find_payment(&mut self, history: &History) {
+    /// The arrears run after an instant, and before the next event, that finds the loan in another state: late, or
+    /// so late as to be in default.
+    pub fn next_arrears(&self, history: &History, since: i64) -> Option<i64> {
+        let next = self.peek()?;
+        let loan = self.loan();
+        if self.paid == loan.term || loan.due_date(self.paid) > local_day(next) {
+            return None;
+        }
+        let late = self.payments.payable_until(history, self.paid) + 1;
+        let defaulted = loan.due_date(self.paid) + DEFAULTED_AFTER + 1;
+        [late, defaulted].map(|day| instant(day, RUN)).into_iter().find(|at| (since + 1..next).contains(at))
+    }
+
+    /// Finds when the next event happens.
+    fn find_time(&mut self, history: &History) {
         if self.k < self.n {
-            self.payment = payment(history, &self.loan, self.k, self.n);
-            let run = || arrears_run(history.context.plan.as_of());
-            self.time = self.payment.1.unwrap_or_else(run);
+            let as_of = history.context.plan.as_of();
+            let paid_at = self.payments.paid_at(history, self.k);
+            self.is_paid = paid_at < as_of;
+            // What is overdue is not reported before the last payment.
+            self.time = if self.is_paid { paid_at } else { arrears_run(as_of).max(self.time) };
         }
     }
 
     fn step(&mut self, history: &History) -> Event {
-        let occurred_at = self.time;
-        let installment = self.schedule.next().expect("an installment that fell due");
-        let (delay, paid_at) = self.payment;
-        let days_late = if paid_at.is_some() {
-            delay.max(0)
-        } else {
-            local_day(occurred_at) - self.loan.due_date(self.k)
-        };
+        let (occurred_at, is_paid) = (self.time, self.is_paid);
+        let installment = self.schedule.next().expect("an installment to tell of");
+        let (today, due) = (local_day(occurred_at), self.loan().due_date(self.k));
+        let is_late = today > due && today > self.payments.payable_until(history, self.k);
+        let days_late = if is_late { today - due } else { 0 };
         let owed = installment.principal + installment.interest;
         // 2%, and 1% a month by the day.
         let days = i64::from(days_late);
-        let late_fee = if days > 0 { owed * 2 / 100 + owed * days / 3_000 } else { 0 };
-        if paid_at.is_some() {
+        let late_fee = if is_late { owed * 2 / 100 + owed * days / 3_000 } else { 0 };
+        if is_paid {
             self.remaining -= installment.principal;
-        } else {
-            self.overdue = self.overdue.max(days_late);
+            self.paid += 1;
         }
         let remaining = self.remaining;
         self.k += 1;
-        self.find_payment(history);
+        self.find_time(history);
         Event {
             installment,
             late_fee,
-            paid: if paid_at.is_some() { owed + late_fee } else { 0 },
+            paid: if is_paid { owed + late_fee } else { 0 },
             remaining,
             days_late,
-            status: match (paid_at, delay) {
-                (Some(_), ..=0) => PaymentStatus::Paid,
-                (Some(_), _) => PaymentStatus::PaidLate,
-                (None, _) => PaymentStatus::Overdue,
+            status: match (is_paid, is_late) {
+                (true, false) => PaymentStatus::Paid,
+                (true, true) => PaymentStatus::PaidLate,
+                (false, _) => PaymentStatus::Overdue,
             },
-            paid_at,
+            paid_at: is_paid.then_some(occurred_at),
             occurred_at,
         }
     }
@@ -184,7 +250,7 @@ impl Cursor for Repayment {
     type Columns = InstallmentColumns;
 
     fn id(&self) -> [u8; 16] {
-        self.loan.id
+        self.loan().id
     }
 
     fn peek(&self) -> Option<i64> {
@@ -195,14 +261,29 @@ impl Cursor for Repayment {
         self.step(history);
     }
 
+    fn skip_until(&mut self, history: &History, until: i64) {
+        // Payments before the last arrears run are passed together.
+        let run = arrears_run(history.context.plan.as_of());
+        let paid = self.payments.before(history, until.min(run));
+        if paid > self.k {
+            self.schedule.pass(paid - self.k);
+            self.remaining = self.schedule.balance();
+            (self.k, self.paid) = (paid, paid);
+        }
+        self.find_time(history);
+        while self.peek().is_some_and(|time| time < until) {
+            self.skip(history);
+        }
+    }
+
     fn next(&mut self, history: &History, columns: &mut InstallmentColumns) {
-        let k = self.k;
+        let (k, due) = (self.k, self.loan().due_date(self.k));
         let event = self.step(history);
-        let id = history.context.event_id(Domain::Installment, self.loan.row, k);
+        let id = history.context.event_id(Domain::Installment, self.loan().row, k);
         columns.installment_event_id.push(id);
-        columns.loan_id.push(self.loan.id);
+        columns.loan_id.push(self.loan().id);
         columns.installment_number.push(k as i16 + 1);
-        columns.due_date.push(self.loan.due_date(k));
+        columns.due_date.push(due);
         columns.principal_amount.push(event.installment.principal);
         columns.interest_amount.push(event.installment.interest);
         columns.late_fee.push(event.late_fee);

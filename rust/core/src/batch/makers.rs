@@ -5,7 +5,7 @@ use super::client::Client;
 use super::lanes::LaneMaker;
 use super::versions::{Debt, Held, Person, Row, Security, Spending};
 use crate::brazil::reference;
-use crate::catalog::Relation;
+use crate::catalog::{AccountType, Relation};
 use crate::column::{Batch, Columns};
 use crate::entity::account::AccountColumns;
 use crate::entity::card::CreditCardColumns;
@@ -13,11 +13,12 @@ use crate::entity::customer::CustomerColumns;
 use crate::entity::layout::{Block, Product};
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::PropertyColumns;
+use crate::entity::skeleton::Skeleton;
 use crate::entity::stock::StockColumns;
 use crate::event::Cursor;
 use crate::event::card_transaction::{self, CardTransactionColumns, Purchases};
 use crate::event::installment::{self, InstallmentColumns, Repayment};
-use crate::event::trade::{self, TradeColumns, Trader};
+use crate::event::trade::{self, TradeColumns, Trades};
 use crate::event::transaction::{self, Ledger, TransactionColumns};
 
 /// What makes and counts the rows of a relation.
@@ -254,18 +255,30 @@ impl Events for CardTransactionColumns {
 }
 
 impl Living for TradeColumns {
-    type Cursor = Trader;
+    type Cursor = Trades;
 
-    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Trader> {
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Trades> {
         let row = client.block.accounts(client.row).investments;
-        row.map(|row| Trader::new(client.history, row)).into_iter()
+        let trades = |row| {
+            let customer = client.customer();
+            let (_, opening) = client.account(row, AccountType::Investments, &customer);
+            let skeleton = Skeleton::new(client.context(), &customer);
+            Trades::new(client.history, row, skeleton, (opening.opened_at, opening.balance))
+        };
+        row.map(trades).into_iter()
     }
 }
 
 impl Events for TradeColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
         let row = client.block.accounts(client.row).investments;
-        row.map_or(0, |row| trade::count(client.history, row).into())
+        let count = |row| {
+            let customer = client.customer();
+            let (_, opening) = client.account(row, AccountType::Investments, &customer);
+            let skeleton = Skeleton::new(client.context(), &customer);
+            trade::count(client.history, row, &skeleton, opening.opened_at).into()
+        };
+        row.map_or(0, count)
     };
 }
 

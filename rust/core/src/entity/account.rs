@@ -61,6 +61,9 @@ pub struct Opening {
     pub opened_at: i64,
 }
 
+/// Centavos with which an INVESTIMENTOS account begins at the least.
+pub const LEAST_INVESTED: i64 = 50_000;
+
 fn text(ascii: &[u8]) -> String {
     String::from_utf8_lossy(ascii).into_owned()
 }
@@ -120,7 +123,9 @@ impl Account {
         let standing = i64::from(customer.score) - 200 + i64::from(overdraft.below(401));
         let percent = if standing < 450 { 0 } else { (30 + (standing - 450) / 4).min(150) };
         let overdraft_limit = income * percent as u64 / 100;
-        let opening_balance = log_normal(money.halves().0, median, sigma) as i64;
+        // Enough for an order of an investor, whatever is drawn.
+        let least = if kind == AccountType::Investments { LEAST_INVESTED } else { 0 };
+        let opening_balance = least + log_normal(money.halves().0, median, sigma) as i64;
         let days = ((context.plan.start() - customer.created_at) / DAY - 1).max(1) as u64;
         let account = Self {
             row,

@@ -20,6 +20,7 @@ use crate::rng::Half;
 use card_transaction::Shopping;
 use price::Prices;
 use timeline::Timeline;
+use trade::Sessions;
 
 /// The events of one entity, one after the other: a state, and the time of the next event.
 ///
@@ -69,6 +70,8 @@ pub struct History {
     pub purchases: Timeline,
     /// When trades happen.
     pub session: Timeline,
+    /// On which days they may.
+    pub sessions: Sessions,
     /// Days of the history, and those of the contracts before it.
     pub days: Days,
     /// Months of the history.
@@ -85,16 +88,20 @@ impl History {
     /// The history of a plan.
     pub fn new(plan: Plan) -> Self {
         let context = Context::new(plan);
+        let session = Timeline::session(&plan);
+        let (first_day, last_day) = (local_day(plan.start()), local_day(plan.as_of()));
+        let months = Month::all(first_day, last_day);
         Self {
             movements: Timeline::movements(&plan),
             purchases: Timeline::purchases(&plan),
-            session: Timeline::session(&plan),
+            sessions: Sessions::new(first_day, last_day, &months, &session),
+            session,
             // From the first contract to the latest payment of what falls due at the end.
             days: Days::new(
                 local_day(plan.start() - LONGEST_TENURE) - 1,
                 local_day(plan.as_of()) + 31,
             ),
-            months: Month::all(local_day(plan.start()), local_day(plan.as_of())),
+            months,
             shopping: Shopping::new(),
             prices: Prices::new(&context),
             stock_ids: reference().stocks.items.iter().map(|s| stock_id(s.ticker)).collect(),

@@ -11,6 +11,8 @@ use crate::entity::layout::{Block, Product};
 use crate::entity::loan::Loan;
 use crate::entity::property::Property;
 use crate::event::History;
+use crate::event::installment::Repayment;
+use crate::event::trade::Investor;
 use crate::event::transaction::{Feeds, Ledger};
 
 /// One customer with what says who has what.
@@ -69,25 +71,35 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// An account, its balance before the history, and what asks something of it.
+    /// The INVESTIMENTOS account of a row, and its balance before the history.
+    pub(super) fn investments(&self, row: u64) -> (Account, i64) {
+        Account::new(self.context(), row, AccountType::Investments, &self.customer())
+    }
+
+    /// An account, its balance before the history, and what moves it from outside.
     pub(super) fn account(
         &self,
         row: u64,
         kind: AccountType,
         customer: &Customer,
-    ) -> (Account, i64, Option<Feeds>) {
+    ) -> (Account, i64, Feeds) {
         let (account, balance) = Account::new(self.context(), row, kind, customer);
-        let feeds = (kind == AccountType::Checking).then(|| self.feeds(customer));
-        let balance = if kind == AccountType::Checking {
-            Ledger::opening_balance(self.history, &account)
-        } else {
-            balance
-        };
-        (account, balance, feeds)
+        match kind {
+            AccountType::Checking => {
+                let balance = Ledger::opening_balance(self.history, &account);
+                (account, balance, self.products(customer))
+            }
+            AccountType::Savings => (account, balance, Feeds::default()),
+            AccountType::Investments => {
+                let opening = (account.opened_at, balance);
+                let investor = Investor::new(self.history, row, &account.life, opening);
+                (account, balance, Feeds { investor: Some(investor), ..Feeds::default() })
+            }
+        }
     }
 
-    /// What asks something of the customer's CORRENTE account.
-    fn feeds(&self, customer: &Customer) -> Feeds {
+    /// What other products ask of the customer's CORRENTE account.
+    fn products(&self, customer: &Customer) -> Feeds {
         let accounts = self.block.accounts(self.row);
         let open = |row: Option<u64>, kind| {
             row.map(|row| Account::new(self.context(), row, kind, customer))
@@ -100,11 +112,14 @@ impl<'a> Client<'a> {
         Feeds {
             pots: [span(&savings), span(&investments)],
             savings: savings.map(|(account, balance)| {
-                Box::new(Ledger::new(self.history, account, balance, None))
+                Box::new(Ledger::new(self.history, account, balance, Feeds::default()))
             }),
+            loan: self.loan_of(customer).map(|loan| {
+                Repayment::since(self.history, loan, self.context().plan.start())
+            }),
+            investor: None,
         }
     }
-
     pub(super) fn card(&self) -> Option<(CreditCard, Issue, Customer)> {
         let row = self.block.row_of(Product::Card, self.row)?;
         let holder = self.customer();
@@ -119,10 +134,14 @@ impl<'a> Client<'a> {
     }
 
     pub(super) fn loan(&self) -> Option<(Loan, Customer)> {
-        let row = self.block.row_of(Product::Loan, self.row)?;
         let borrower = self.customer();
+        Some((self.loan_of(&borrower)?, borrower))
+    }
+
+    fn loan_of(&self, borrower: &Customer) -> Option<Loan> {
+        let row = self.block.row_of(Product::Loan, self.row)?;
         let property = self.block.row_of(Product::Property, self.row);
-        let property = property.map(|row| Property::new(self.context(), row, &borrower));
-        Some((Loan::new(self.context(), row, &borrower, property.as_ref()), borrower))
+        let property = property.map(|row| Property::new(self.context(), row, borrower));
+        Some(Loan::new(self.context(), row, borrower, property.as_ref()))
     }
 }

@@ -17,7 +17,7 @@ use crate::entity::stock::StockColumns;
 use crate::event::Cursor;
 use crate::event::card_transaction::{self, CardTransactionColumns, Purchases};
 use crate::event::installment::{self, InstallmentColumns, Repayment};
-use crate::event::trade::{self, TradeColumns, Trader};
+use crate::event::trade::{self, TradeColumns, Trades};
 use crate::event::transaction::{Ledger, TransactionColumns};
 
 /// What makes and counts the rows of a relation.
@@ -250,18 +250,26 @@ impl Events for CardTransactionColumns {
 }
 
 impl Living for TradeColumns {
-    type Cursor = Trader;
+    type Cursor = Trades;
 
-    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Trader> {
+    fn cursors(client: &Client<'_>) -> impl Iterator<Item = Trades> {
         let row = client.block.accounts(client.row).investments;
-        row.map(|row| Trader::new(client.history, row)).into_iter()
+        let trades = |row| {
+            let (account, opening) = client.investments(row);
+            Trades::new(client.history, row, account.life, (account.opened_at, opening))
+        };
+        row.map(trades).into_iter()
     }
 }
 
 impl Events for TradeColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
         let row = client.block.accounts(client.row).investments;
-        row.map_or(0, |row| trade::count(client.history, row).into())
+        let count = |row| {
+            let (account, _) = client.investments(row);
+            trade::count(client.history, row, &account.life, account.opened_at).into()
+        };
+        row.map_or(0, count)
     };
 }
 

@@ -63,6 +63,9 @@ pub struct Standing {
     pub since: Option<i64>,
 }
 
+/// Centavos with which an INVESTIMENTOS account begins at the least.
+pub const LEAST_INVESTED: i64 = 50_000;
+
 fn text(ascii: &[u8]) -> String {
     String::from_utf8_lossy(ascii).into_owned()
 }
@@ -137,7 +140,10 @@ impl Account {
             _ if account.opened_at >= start || account.closed_at <= start => 0,
             AccountType::Checking => 0,
             AccountType::Savings => log_normal(money.halves().0, income * 2, 110) as i64,
-            AccountType::Investments => log_normal(money.halves().0, income * 6, 120) as i64,
+            // Enough for an order of an investor, whatever is drawn.
+            AccountType::Investments => {
+                LEAST_INVESTED + log_normal(money.halves().0, income * 6, 120) as i64
+            }
         };
         (account, balance)
     }

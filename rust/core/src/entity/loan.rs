@@ -432,6 +432,11 @@ impl Loan {
         self.first_due.0 + k as i32
     }
 
+    /// Whether the principal pays for something at once: a home or a vehicle.
+    pub const fn is_for_something(&self) -> bool {
+        matches!(self.kind, LoanType::Housing | LoanType::Vehicle)
+    }
+
     /// When installment `k` (from 0) is due: on one day of each month.
     pub const fn due_date(&self, k: u32) -> i32 {
         let month = self.due_month(k);

@@ -60,6 +60,26 @@ pub struct Episode {
     pub cures: bool,
 }
 
+/// How a customer stands in a month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// As of [`Skeleton::distress`].
+    pub distress: u32,
+    /// As of [`Skeleton::is_shunned`].
+    pub shunned: bool,
+    /// The accounts are blocked.
+    pub blocked: bool,
+    /// They are blocked from the next month on.
+    pub blocked_next: bool,
+}
+
+impl Standing {
+    /// Whether the income comes, and the accounts are open.
+    pub const fn is_good(&self) -> bool {
+        self.distress == 0 && !self.shunned && !self.blocked
+    }
+}
+
 impl Episode {
     /// The month after the last.
     pub const fn end(&self) -> i32 {
@@ -243,8 +263,11 @@ impl Skeleton {
 
     /// The shock of an era.
     pub fn episode_of_era(&self, era: i32) -> Option<Episode> {
-        let [chance, shape, ..] =
-            self.rng.four(Domain::Skeleton, self.row, place::ERAS + era as u64, 0);
+        let draws = self.rng.four(Domain::Skeleton, self.row, place::ERAS + era as u64, 0);
+        self.episode_drawn(era, draws)
+    }
+
+    fn episode_drawn(&self, era: i32, [chance, shape, ..]: [Word; 4]) -> Option<Episode> {
         let (chance, kind) = chance.halves();
         if chance.0 >> 16 >= self.odds {
             return None;
@@ -318,6 +341,27 @@ impl Skeleton {
             .any(|era| self.episode_of_era(era).is_some_and(|e| !e.cures && e.end() <= month))
     }
 
+    /// How the customer stands in a month: all that its shocks say at once.
+    pub fn standing(&self, month: i32) -> Standing {
+        const { assert!(MEMORY == 2) };
+        let era = self.era_of(month);
+        let places = [era - 1, era].map(|era| (place::ERAS + era as u64, 0));
+        let [last, this] = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let (last, this) = (self.episode_drawn(era - 1, last), self.episode_drawn(era, this));
+        let lost = |episode: Option<Episode>| episode.is_some_and(|e| !e.cures && e.end() <= month);
+        let begun = this.filter(|e| (e.first..e.end()).contains(&month));
+        let blocked = begun.is_some_and(|e| e.shock == Shock::Blocked);
+        let next = if self.era_of(month + 1) == era { this } else { self.episode_of_era(era + 1) };
+        Standing {
+            distress: begun.filter(|_| !blocked).map_or(0, |e| (month - e.first + 1) as u32),
+            shunned: lost(last) || lost(this),
+            blocked,
+            blocked_next: next.is_some_and(|e| {
+                e.shock == Shock::Blocked && (e.first..e.end()).contains(&(month + 1))
+            }),
+        }
+    }
+
     /// What comes in during a month, in centavos.
     pub fn income_in(&self, month: i32) -> i64 {
         if self.is_shunned(month) {
@@ -378,18 +422,17 @@ impl Skeleton {
     }
 
     /// What goes from the CORRENTE account into a pot in a month: the instant and centavos. Both accounts have it.
+    /// Nothing in a month without the whole income, nor in one in which the accounts are blocked.
     pub fn contribution(&self, month: &Month, pot: Pot) -> Option<(i64, i64)> {
         let words = self.draws(month.number, of_month::CONTRIBUTIONS);
         let (chance, when) = words[pot as usize].halves();
         let of_10_000 = [6_500, 8_000][pot as usize];
-        let income = self.income_in(month.number);
-        let usual = !self.dormant && income == self.net && self.episode(month.number).is_none();
-        if !usual || !chance.chance(of_10_000) {
+        if self.dormant || !chance.chance(of_10_000) || !self.standing(month.number).is_good() {
             return None;
         }
         let percent = i64::from(self.shares[pot as usize]);
         // People put by round sums: fifties, and hundreds from a thousand on.
-        let amount = income * percent / 100;
+        let amount = self.net * percent / 100;
         let step = if amount < 100_000 { 5_000 } else { 10_000 };
         // In the days after payday, moved to a business day, as orders to brokers are.
         let day = month.payday() + 1 + when.below(4) as i32;
@@ -475,6 +518,24 @@ mod tests {
                 }
                 assert_ne!(one.episode(episode.end()), Some(episode));
                 assert_ne!(one.episode(episode.first - 1), Some(episode));
+            }
+        }
+    }
+
+    #[test]
+    fn a_standing_is_what_the_shocks_say() {
+        for one in skeletons(2_000) {
+            let blocked = |month| one.episode(month).is_some_and(|e| e.shock == Shock::Blocked);
+            for month in MONTH - 60..MONTH {
+                let standing = Standing {
+                    distress: one.distress(month),
+                    shunned: one.is_shunned(month),
+                    blocked: blocked(month),
+                    blocked_next: blocked(month + 1),
+                };
+                assert_eq!(one.standing(month), standing);
+                let whole = one.income_in(month) == one.net && !standing.blocked;
+                assert_eq!(standing.is_good(), whole);
             }
         }
     }

@@ -272,6 +272,19 @@ impl Timeline {
         slot as i64 * SLOT + curve.weights[slot].divide(into_slot * SLOT as u64) as i64
     }
 
+    /// A time of a day of the history, in milliseconds since local midnight, by the intensity over the day; nothing
+    /// on a day on which nothing happens.
+    #[inline]
+    pub fn time_of_day(&self, day: i32, draw: Word) -> Option<i64> {
+        let (weight, curve) = self.day_weights[(day - self.first_day) as usize];
+        if weight.value == 0 {
+            return None;
+        }
+        let curve = &self.curves[curve];
+        let (slot, into_slot) = curve.slots.find(draw.below(curve.slots.total()));
+        Some(slot as i64 * SLOT + curve.weights[slot].divide(into_slot * SLOT as u64) as i64)
+    }
+
     /// The parts of `n` events.
     #[inline]
     pub fn parts(&self, n: u32) -> Parts<'_> {

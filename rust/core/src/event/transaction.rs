@@ -15,12 +15,17 @@ mod routine;
 
 pub use inside::CIRCLE;
 
+use std::ops::Range;
+
 use month::{Due, What, clip};
 use movement::Movement;
 use routine::Habits;
 
+use super::installment::Repayment;
 use super::timeline::Spread;
+use super::trade::Investor;
 use super::{Cursor, History};
+use crate::brazil::calendar::Month;
 use crate::catalog::Channel;
 use crate::catalog::Direction;
 use crate::catalog::TransactionStatus;
@@ -59,13 +64,27 @@ const OWN_ISPB: [u8; 8] = *b"99860010";
 /// People and firms whom an account pays, and is paid by, again and again.
 const CONTACTS: u64 = 6;
 
-/// What other products of the customer ask of a CORRENTE account.
-#[derive(Debug, Clone)]
+/// What moves an account from outside: of a CORRENTE account the other products of the customer, of an INVESTIMENTOS
+/// account the investor.
+#[derive(Debug, Clone, Default)]
 pub struct Feeds {
     /// When the POUPANCA and the INVESTIMENTOS account are open; never if there is none.
-    pub pots: [std::ops::Range<i64>; 2],
+    pub pots: [Range<i64>; 2],
     /// The POUPANCA account, whose withdrawals come in.
     pub savings: Option<Box<Ledger>>,
+    /// The loan, from the start of the history on.
+    pub loan: Option<Repayment>,
+    /// Trades and what is put by for them.
+    pub investor: Option<Investor>,
+}
+
+impl Feeds {
+    const fn is_empty(&self) -> bool {
+        self.savings.is_none()
+            && self.loan.is_none()
+            && self.investor.is_none()
+            && self.pots[1].start == self.pots[1].end
+    }
 }
 
 /// A payment that can be given back.
@@ -105,7 +124,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// All movements in this history of an account with a balance before it, in centavos.
-    pub fn new(history: &History, account: Account, balance: i64, feeds: Option<Feeds>) -> Self {
+    pub fn new(history: &History, account: Account, balance: i64, feeds: Feeds) -> Self {
         let mut ledger = Self::idle(history, account, feeds);
         ledger.balance = balance;
         if !history.months.is_empty() {
@@ -116,11 +135,11 @@ impl Ledger {
     }
 
     /// A ledger that has planned no month.
-    fn idle(history: &History, account: Account, feeds: Option<Feeds>) -> Self {
+    fn idle(history: &History, account: Account, feeds: Feeds) -> Self {
         let habits = Habits::new(history, &account);
         Self {
             habits,
-            feeds: feeds.map(Box::new),
+            feeds: (!feeds.is_empty()).then(|| Box::new(feeds)),
             k: 0,
             time: i64::MAX,
             balance: 0,
@@ -139,7 +158,7 @@ impl Ledger {
     }
 
     /// How many movements an account has.
-    pub fn count(history: &History, account: Account, feeds: Option<Feeds>) -> u64 {
+    pub fn count(history: &History, account: Account, feeds: Feeds) -> u64 {
         let mut ledger = Self::new(history, account, 0, feeds);
         let mut count = 0;
         while (ledger.month as usize) < history.months.len() {
@@ -162,16 +181,35 @@ impl Ledger {
         if account.life.distress(month.number) > 1 || account.life.is_shunned(month.number) {
             return habits.usual.min(3_000);
         }
-        // Since the first of the month, as far as that follows from no balance: after the sweep what is due
-        // later is there besides, and before it what has come or gone already is.
-        let mut ledger = Self::idle(history, account.clone(), None);
-        let (dues, _) = ledger.find(history, month, month.instants(), Vec::new());
-        let swept = dues.iter().any(|due| due.what == What::Sweep && due.time < plan.start());
-        let sum = |passed: bool| -> i64 {
-            let wanted = dues.iter().filter(|due| (due.time < plan.start()) == passed);
-            wanted.map(|due| due.amount).sum()
-        };
-        (habits.usual + if swept { -sum(false) } else { sum(true) }).max(0)
+        // As it was made when the month was squared, and what has come and gone since, as far as that follows from no
+        // balance.
+        let mut ledger = Self::idle(history, account.clone(), Feeds::default());
+        let (squared, level) = ledger.level(history, month, plan.start());
+        if squared {
+            return level;
+        }
+        let before = Month::of(month.first_day - 1);
+        let (_, left) = ledger.level(history, &before, month.instants().start);
+        (left + level).max(0)
+    }
+
+    /// Whether a month is squared before an instant, and what there is then; or else what has come since its beginning.
+    fn level(&mut self, history: &History, month: &Month, at: i64) -> (bool, i64) {
+        let (dues, _) = self.find(history, month, month.instants(), Vec::new());
+        let sweep = dues.iter().find(|due| due.what == What::Sweep && due.time < at);
+        let since = sweep.map_or(i64::MIN, |sweep| sweep.time);
+        let (mut sum, mut least, mut passed) = (0, 0, 0);
+        for due in dues.iter().filter(|due| due.time >= since) {
+            sum += due.amount;
+            least = least.min(sum);
+            if due.time < at {
+                passed = sum;
+            }
+        }
+        match sweep {
+            Some(_) => (true, (self.habits.usual.max(-least) + passed).max(0)),
+            None => (dues.is_empty(), passed + if dues.is_empty() { self.habits.usual } else { 0 }),
+        }
     }
 
     /// The account.

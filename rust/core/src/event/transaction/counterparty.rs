@@ -90,6 +90,7 @@ impl Counterparty {
                 ispb: reference.banks.pick(document).ispb,
             }),
             What::Rent => company(Business::Realty),
+            What::Purchase => company(Business::Firm),
             What::Energy => company(Business::Energy),
             What::Water => company(Business::Water),
             What::Internet => company(Business::Telecom),

@@ -10,6 +10,7 @@ use crate::brazil::data::Payer;
 use crate::catalog::AccountType;
 use crate::entity::account::Account;
 use crate::entity::skeleton::{ONE, Pot, Shock};
+use crate::event::trade::CashKind;
 use crate::event::{Cursor, History};
 use crate::rng::{Domain, Word, poisson};
 
@@ -39,7 +40,7 @@ pub(super) enum What {
     Tax,
     /// From an account elsewhere, so that what falls due can be paid.
     Cover,
-    /// To or from an account elsewhere, so that as much is left as usual.
+    /// To the account elsewhere, so that no more is left than usual.
     Sweep,
     InsideIn,
     InsideOut,
@@ -48,6 +49,7 @@ pub(super) enum What {
     Settlement,
     ToElsewhere,
     Close,
+    Purchase,
     Free,
 }
 
@@ -67,6 +69,7 @@ impl What {
                 | Self::ToInvestments
                 | Self::Fee
                 | Self::InsideOut
+                | Self::Purchase
         )
     }
 }
@@ -85,8 +88,8 @@ pub(super) struct Due {
 
 /// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
 /// elsewhere.
-const FREE_MAIN: u64 = 5 * ONE;
-const FREE_SIDE: u64 = 2 * ONE;
+const FREE_MAIN: u64 = ONE * 21 / 10;
+const FREE_SIDE: u64 = ONE * 9 / 10;
 /// The same of a POUPANCA account.
 const FREE_SAVINGS: u64 = ONE / 4;
 
@@ -169,7 +172,7 @@ impl Ledger {
             AccountType::Checking if self.account.life.dormant => {}
             AccountType::Checking => self.find_checking(history, &mut found, draws),
             AccountType::Savings => self.find_savings(&mut found, draws),
-            AccountType::Investments => {}
+            AccountType::Investments => self.find_investments(history, &mut found),
         }
         let mut dues = found.dues;
         dues.sort_unstable();
@@ -181,9 +184,8 @@ impl Ledger {
         let life = self.account.life;
         let routine = Routine::new(history, &self.account);
         let [_, days, sides, refunds] = draws;
-        let mut last_income = month.first_day + 4;
         if routine.is_main {
-            last_income = self.find_income(&month, found, days);
+            self.find_income(&month, found, days);
             let bills = [What::Rent, What::Energy, What::Water, What::Internet, What::School];
             for (what, bill) in bills.into_iter().zip(&routine.bills) {
                 if bill.amount > 0 && life.distress(month.number) < 2 {
@@ -222,39 +224,54 @@ impl Ledger {
         if refunds.halves().0.chance(350) {
             found.add_on(What::Refund, 3 + (refunds.0 % 24) as i32, 9 * HOUR + (refunds.0 >> 8 & 0x1FF_FFFF) as i64, 0);
         }
-        // Whatever must be paid is covered before the first of it.
-        if let Some(first) = found.dues.iter().filter(|due| due.what.is_paid()).map(|due| due.time).min() {
+        // On payday what is left is made what is usual, and enough for the rest of the month; what must be paid before is
+        // covered before the first of it.
+        let squared = self.squared_at(&month, sides);
+        let first = found.dues.iter().filter(|due| due.what.is_paid()).map(|due| due.time).min();
+        if routine.is_main || first.is_some() {
+            found.add(What::Sweep, squared, 0);
+        }
+        if let Some(first) = first.filter(|&first| first < squared || squared < clip.start) {
             let before = first.min(clip.start + 2 * DAY) - clip.start;
             let time = clip.start + Word(sides.0).below(before.max(1) as u64) as i64;
             found.add(What::Cover, time, 0);
         }
-        if life.distress(month.number) < 2 && (routine.is_main || refunds.halves().1.chance(5_000)) {
-                let time = 9 * HOUR + i64::from(sides.halves().1.below(10 * HOUR as u32));
-                found.add(What::Sweep, instant(last_income + 1, time), 0);
-        }
     }
 
-    /// The incomes of a month; the day of the last of them.
-    fn find_income(&self, month: &Month, found: &mut Found, days: Word) -> i32 {
+    /// When in a month what is left is squared: on payday, or where there is none on a day of the customer's own.
+    fn squared_at(&self, month: &Month, draw: Word) -> i64 {
+        let life = &self.account.life;
+        let (day, time) = draw.halves();
+        let own = month.first_day + 1 + (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i32 % 26;
+        let payday = life.paydays(month)[0].map(|(day, _)| day).filter(|_| self.habits.is_main);
+        let day = match payday {
+            None => own,
+            // Those who are paid at the end of a month move it at the beginning of the next.
+            Some(last) if last > month.first_day + 15 => month.first_day + day.below(3) as i32,
+            Some(payday) => payday,
+        };
+        instant(day, 9 * HOUR + i64::from(time.below(11 * HOUR as u32)))
+    }
+
+    /// The incomes of a month.
+    fn find_income(&self, month: &Month, found: &mut Found, days: Word) {
         let life = &self.account.life;
         let income = life.income_in(month.number);
         // At night, when banks run the files of those who pay.
         let night = 5 * HOUR + i64::from(days.halves().0.below(3 * HOUR as u32));
-        let mut last = month.first_day + 4;
         let benefit = life.payer() == Payer::Inss;
         for (n, (day, percent)) in life.paydays(month).into_iter().flatten().enumerate() {
             let what = if benefit { What::Benefit } else if n == 0 { What::Salary } else { What::Advance };
             if income > 0 {
                 found.add(what, instant(day, night), income * percent / 100);
             }
-            last = last.max(day);
         }
-        if let Some(day) = month.thirteenth.filter(|_| income > 0 && last > month.first_day + 4 || benefit && income > 0) {
+        if let Some(day) = month.thirteenth.filter(|_| income > 0 && life.payer() != Payer::Nobody) {
             found.add(What::Thirteenth, instant(day, night), income / 2);
         }
         if life.payer() == Payer::Nobody && income > 0 {
             // Those who work for themselves are paid by their clients.
-            let clients = 2 + days.below(4) as i64;
+            let clients = 1 + days.below(3) as i64;
             for n in 0..clients {
                 let part = days.0.rotate_left(13 * n as u32) & 0x3F;
                 let amount = income / clients * (70 + part as i64 * 60 / 63) / 100;
@@ -263,7 +280,6 @@ impl Ledger {
                 found.add_on(What::Earnings, day, time, amount / 1_000 * 1_000);
             }
         }
-        last
     }
 
     fn find_savings(&self, found: &mut Found, draws: [Word; 4]) {
@@ -300,6 +316,38 @@ impl Ledger {
                     found.add(What::FromSavings, time, if taken { movement.amount } else { 0 });
                 }
             }
+        }
+        if let Some(repayment) = &mut feeds.loan {
+            while repayment.peek_payment().is_some_and(|time| time < end) {
+                let payment = repayment.next_payment(history).expect("a payment");
+                found.add(What::Installment, payment.paid_at, -payment.amount);
+            }
+            let loan = repayment.loan();
+            found.add(What::Disbursement, loan.contracted_at, loan.principal);
+            if loan.is_for_something() {
+                // The bank pays the seller.
+                found.add(What::Purchase, loan.contracted_at + 60_000, -loan.principal);
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// What an investor's cash does in a month.
+    fn find_investments(&mut self, history: &History, found: &mut Found) {
+        let life = self.account.life;
+        let Some(investor) = self.feeds.as_mut().and_then(|feeds| feeds.investor.as_mut()) else {
+            return;
+        };
+        let end = found.month.instants().end;
+        while investor.peek_cash_event(history).is_some_and(|time| time < end) {
+            let flow = investor.next_cash_event(history, &life).expect("a flow");
+            let what = match flow.kind {
+                CashKind::Settlement { .. } => What::Settlement,
+                CashKind::Contribution => What::FromChecking,
+                CashKind::Withdrawal => What::ToElsewhere,
+            };
+            found.add(what, flow.time, flow.amount);
         }
     }
 }

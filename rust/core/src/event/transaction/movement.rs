@@ -15,8 +15,6 @@ use crate::rng::{Half, Word};
 
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
 const NIGHT_CAP: i64 = 100_000;
-/// Most that goes to an account elsewhere by Pix and not by TED, in centavos.
-const LARGE: i64 = 2_000_000;
 /// What is asked of an overdraft in 30 days, in hundredths of a percent: at most 8% (CMN Resolution 4.765 of 2019).
 const OVERDRAFT: i128 = 795;
 /// IOF on credit of persons: 0.38% at once ≈, of the interest's principal.
@@ -80,9 +78,13 @@ impl Ledger {
             let original = (due.what == What::Refund)
                 .then(|| self.refundable.take().map(|one| one.k))
                 .flatten();
+            let what = match due.what {
+                What::Sweep if signed > 0 => What::Cover,
+                what => what,
+            };
             return Movement {
                 time,
-                what: due.what,
+                what,
                 kind,
                 direction,
                 amount,
@@ -93,14 +95,33 @@ impl Ledger {
                 original,
             };
         }
+        if self.account.kind == AccountType::Investments {
+            return self.of_nothing(time, draws);
+        }
         self.of_choice(history, time, draws)
+    }
+
+    /// An order to send more than there is: what an investor's movement of nothing is.
+    fn of_nothing(&self, time: i64, [_, _, money, _]: [Word; 4]) -> Movement {
+        let (size, draw) = money.halves();
+        Movement {
+            time,
+            what: What::ToElsewhere,
+            kind: Transfer,
+            direction: Debit,
+            amount: (self.balance / 5_000 + 1 + i64::from(size.below(20))) * 5_000,
+            status: Declined,
+            balance: self.balance,
+            draw,
+            purpose: None,
+            original: None,
+        }
     }
 
     /// Type and centavos of what was known beforehand; nothing if it comes to nothing.
     fn of_due(&mut self, history: &History, due: &Due, draws: [Word; 4]) -> Option<(TransactionType, i64)> {
         let signed = match due.what {
-            What::Cover => self.cover(history)?,
-            What::Sweep => self.sweep(history, draws[2].halves().0)?,
+            What::Cover | What::Sweep => self.square(history, due.what, draws[2].halves().0)?,
             What::Overdraft => -self.interest(history)?,
             What::Tax => -self.tax(history)?,
             What::Refund => {
@@ -120,36 +141,39 @@ impl Ledger {
             What::CardBill => CardBill,
             What::Installment => LoanInstallment,
             What::Disbursement => LoanDisbursement,
-            What::ToSavings | What::FromSavings | What::ToInvestments | What::FromChecking => Transfer,
+            What::ToSavings
+            | What::FromSavings
+            | What::ToInvestments
+            | What::FromChecking
+            | What::Cover
+            | What::Sweep
+            | What::ToElsewhere
+            | What::Close => Transfer,
             What::Fee => Fee,
             What::Overdraft | What::Yield => Interest,
             What::Tax => Tax,
             What::Settlement => Settlement,
-            What::Close if self.account.kind == AccountType::Savings => Transfer,
-            What::Cover | What::Sweep | What::ToElsewhere | What::Close if signed.abs() >= LARGE => Ted,
+            What::Purchase => Ted,
             _ => Pix,
         };
         Some((kind, signed))
     }
 
-    /// What has to come so that all dues of the month can be paid, in tens of reais.
-    fn cover(&self, history: &History) -> Option<i64> {
-        let missing = -self.available(history);
-        (missing > 0).then(|| (missing + 999) / 1_000 * 1_000)
-    }
-
-    /// What goes so that as much is left at the end of the month as usual, or comes.
-    fn sweep(&self, history: &History, draw: Half) -> Option<i64> {
-        let to_come: i64 = self.dues[self.due as usize..].iter().map(|due| due.amount).sum();
+    /// What has to come so that all dues of the month can be paid, or goes so that no more is left than usual; in round
+    /// sums.
+    fn square(&self, history: &History, what: What, draw: Half) -> Option<i64> {
+        let available = self.available(history);
+        if available < 0 {
+            return Some((999 - available) / 1_000 * 1_000);
+        }
         let usual = self.habits.usual * i64::from(70 + draw.below(61)) / 100;
-        let excess = self.balance + to_come - usual;
-        let step = if excess.abs() >= 100_000 { 5_000 } else { 1_000 };
-        if excess.abs() < (usual / 10).max(5_000) {
+        let excess = self.balance - usual;
+        if what == What::Cover || excess < (usual / 8).max(10_000) {
             return None;
         }
-        let sum = if excess > 0 { -excess.min(self.available(history).max(0)) } else { -excess };
-        let sum = sum / step * step;
-        (sum != 0).then_some(sum)
+        let sum = excess.min(available);
+        let step = if sum >= 100_000 { 5_000 } else { 1_000 };
+        (sum >= step).then_some(-(sum / step * step))
     }
 
     /// What the overdraft of the time since the last interest costs.

@@ -11,7 +11,7 @@ use crate::brazil::documents::write_digits;
 use crate::brazil::reference;
 use crate::catalog::Channel::{self, Atm, Branch, Internet, Mobile};
 use crate::catalog::Direction::Debit;
-use crate::catalog::TransactionType::{Deposit, Pix, Ted, Withdrawal};
+use crate::catalog::TransactionType::{Deposit, Pix, Ted, Transfer, Withdrawal};
 use crate::catalog::{AccountPixKeyType, Currency, PixKeyType};
 use crate::civil::from_days;
 use crate::entity::account::{pix_key, pix_key_kind};
@@ -63,7 +63,8 @@ fn channel(history: &History, movement: &Movement) -> Channel {
         (Pix | Ted, _) => Mobile,
         // What banks and employers run themselves.
         _ => match movement.what {
-            What::ToSavings | What::ToInvestments | What::FromSavings | What::FromChecking => Mobile,
+            What::Salary | What::Advance | What::Thirteenth | What::Benefit => Internet,
+            _ if movement.kind == Transfer || draw < 40 => Mobile,
             _ => Internet,
         },
     }

@@ -89,7 +89,7 @@ impl Routine {
         let life = &account.life;
         let mut routine =
             Self { is_main: is_main(main), bills: [Bill::default(); BILLS], fee: 0 };
-        if routine.is_main && household.chance(6_500) {
+        if routine.is_main && household.chance(5_200) {
             let (share, fees) = shares.halves();
             let size = i64::from(share.0 >> 8 & 0xFF);
             // Percent of the income, to R$ 10.

@@ -1,0 +1,98 @@
+//! When an investor puts money by and takes some out. Nothing here depends on what there is.
+
+use super::sittings::place;
+use crate::brazil::calendar::{HOUR, Month, instant, local_day};
+use crate::entity::skeleton::{Pot, Skeleton};
+use crate::event::History;
+use crate::rng::Domain;
+
+/// What happens to the cash of an investor beside trades.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// So many centavos come from the account of the same holder.
+    Contribution(i64),
+    /// So many percent of what is free go.
+    Withdrawal(i64),
+}
+
+/// The contributions and withdrawals of an investor, one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Flows {
+    /// When the next is; [`i64::MAX`] after the last.
+    pub time: i64,
+    pub next: Flow,
+    /// Position among the months of the history of the first that is not looked at.
+    month: u16,
+    /// The month before that one has a withdrawal after this contribution.
+    withdrawal: bool,
+}
+
+/// When there is a withdrawal in a month, and what percentage of the free cash it is: three times a year, and when
+/// the income has stopped. No contribution of the month is later.
+fn withdrawal(
+    history: &History,
+    row: u64,
+    skeleton: &Skeleton,
+    month: &Month,
+) -> Option<(i64, i64)> {
+    let number = history.days.at(month.first_day).month;
+    let [_, chance, when, part] =
+        history.context.rng.four(Domain::Trade, row, place::month(number), 0);
+    let standing = skeleton.standing(number);
+    let wants = standing.distress == 1 && !standing.shunned;
+    let takes = wants || standing.is_good() && chance.halves().0.chance(2_500);
+    if skeleton.dormant || !takes {
+        return None;
+    }
+    let (day, time) = when.halves();
+    let day = history.days.business_day_until(month.first_day + 19 + day.below(9) as i32);
+    let percent = if wants { 80 } else { 10 + part.below(50) as i64 };
+    Some((instant(day, 10 * HOUR + i64::from(time.below(7 * HOUR as u32))), percent))
+}
+
+impl Flows {
+    /// All from an instant of the history on.
+    pub fn new(history: &History, row: u64, skeleton: &Skeleton, since: i64) -> Self {
+        let months = &history.months;
+        let first = months.partition_point(|month| month.first_day <= local_day(since)) - 1;
+        let next = Flow::Withdrawal(0);
+        let mut flows = Self { time: i64::MAX, next, month: first as u16, withdrawal: false };
+        if !skeleton.dormant {
+            flows.find(history, row, skeleton, since);
+        }
+        flows
+    }
+
+    /// Goes to the next.
+    pub fn pass(&mut self, history: &History, row: u64, skeleton: &Skeleton) {
+        self.find(history, row, skeleton, i64::MIN);
+    }
+
+    fn find(&mut self, history: &History, row: u64, skeleton: &Skeleton, since: i64) {
+        loop {
+            let found = if self.withdrawal {
+                self.withdrawal = false;
+                let month = &history.months[usize::from(self.month) - 1];
+                let found = withdrawal(history, row, skeleton, month);
+                found.map(|(time, percent)| (time, Flow::Withdrawal(percent)))
+            } else {
+                let Some(month) = history.months.get(usize::from(self.month)) else {
+                    self.time = i64::MAX;
+                    return;
+                };
+                self.month += 1;
+                self.withdrawal = true;
+                let found = skeleton.contribution(month, Pot::Investments);
+                found.map(|(time, amount)| (time, Flow::Contribution(amount)))
+            };
+            if let Some((time, next)) = found
+                && time >= since
+            {
+                let ended = time >= history.context.plan.as_of();
+                self.time = if ended { i64::MAX } else { time };
+                self.next = next;
+                return;
+            }
+        }
+    }
+}

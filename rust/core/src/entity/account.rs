@@ -1,7 +1,7 @@
 //! `accounts`.
 
 use super::Context;
-use super::customer::{Customer, cpf, phone};
+use super::customer::{Customer, cpf};
 use crate::brazil::calendar::DAY;
 use crate::brazil::data::{City, Payer};
 use crate::brazil::documents::{account_digit, write_digits};
@@ -149,8 +149,10 @@ impl Account {
     pub fn pix_key(&self, context: &Context) -> Option<String> {
         Some(match self.pix_key? {
             AccountPixKeyType::Evp => uuid_text(context.id(Domain::PixKey, self.row)),
-            AccountPixKeyType::Phone => text(&phone(context, self.holder, self.home)),
             AccountPixKeyType::Cpf => text(&cpf(context, self.holder, self.home)),
+            AccountPixKeyType::Phone => {
+                text(&Customer::new(context, self.holder).phone(context))
+            }
             AccountPixKeyType::Email => Customer::new(context, self.holder).email(),
         })
     }

@@ -389,6 +389,8 @@ pub struct Reference {
     pub surnames: Choice<Surname>,
     /// The same, of places.
     pub bearers: Shares,
+    /// The same, end to end by weight.
+    pub second_surnames: Search,
     /// Occupations.
     pub occupations: Vec<Occupation>,
     /// Choose an occupation by sex (F, M) and stage of life.

@@ -96,8 +96,10 @@ impl Means {
 #[derive(Debug, Clone, Copy)]
 struct Surnames {
     bearers: Permutation,
-    /// Choose the surnames before the own ones.
-    others: [Word; 2],
+    /// Chooses what stands before the middle one, and whether it is in addresses.
+    middle: Word,
+    /// Chooses a third one.
+    another: Word,
     count: usize,
     /// Row of the head of the household and whether the head is a woman, for who took the surname.
     taken: Option<(u64, Tie, bool)>,
@@ -185,54 +187,97 @@ pub(super) const fn log2_q16(n: u64) -> i64 {
     ((whole as i64 - 1) << 16) + ((n << 16) >> whole) as i64
 }
 
-/// A surname with what stands before it, and the number of its bearer among all who have it.
+/// A surname with what stands before it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bearer {
+struct Bearer {
+    /// Position among all surnames.
     position: usize,
-    pub text: &'static str,
+    text: &'static str,
     particle: &'static str,
-    number: u64,
 }
 
-impl Bearer {
-    /// The surname that a row was born with.
-    ///
-    /// Each [`SURNAME_PLACES`] rows are shuffled among as many places, of which every surname has its
-    /// share, so that surname and number tell the row.
-    fn of(bearers: &Permutation, row: u64) -> Self {
+/// The surnames that a row was born with, and its numbers among all rows with the last, and with both.
+///
+/// Each [`SURNAME_PLACES`] rows are shuffled among as many places, of which every surname has its
+/// share, so that surname and number tell the row; and the places of a surname are shared out among
+/// the surnames before it in the same way, so that both and the other number tell it too.
+#[derive(Debug, Clone, Copy)]
+struct Family {
+    last: Bearer,
+    number: u64,
+    middle: Bearer,
+    number_of_both: u64,
+}
+
+impl Family {
+    /// That of a row; `draw` chooses what stands before the middle one.
+    fn of(bearers: &Permutation, row: u64, draw: Word) -> Self {
         let (turn, row) = (row / SURNAME_PLACES, row % SURNAME_PLACES);
         let place = bearers.apply_of(row, turn);
         let share = reference().bearers.find(place);
-        let number = turn * share.size + place - share.start;
-        let mixed = (number ^ place << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        Self::new(share.position, mixed, number)
+        let into = place - share.start;
+        let number = turn * share.size + into;
+        let seconds = &reference().second_surnames;
+        let all = seconds.total();
+        // As if each place were as many as all weights together: the own ones begin anywhere among them.
+        let begin = mixed(turn << 16 | share.position as u64) % all;
+        let point = (into * all + begin * share.size) % (share.size * all);
+        let (second, _) = seconds.find(point / share.size);
+        let start = seconds.start(second);
+        let weight = seconds.start(second + 1) - start;
+        // Places of both are so many weights apart, and there is room for no more of them.
+        let room = (weight * share.size - 1) / all + 1;
+        Self {
+            last: Bearer::new(share.position, mixed(number ^ place << 32)),
+            number,
+            middle: Bearer::new(second, draw.0 & 0xFFFF_FFFF),
+            number_of_both: turn * room + (point - start * share.size) / all,
+        }
     }
+}
 
+/// A number of 32 bits that looks drawn.
+const fn mixed(number: u64) -> u64 {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+}
+
+impl Bearer {
     fn drawn(word: Word) -> Self {
         // The low bits hardly chose the surname.
-        Self::new(reference().surnames.pick_position(word), word.0 & 0xFFFF_FFFF, 0)
+        Self::new(reference().surnames.pick_position(word), word.0 & 0xFFFF_FFFF)
     }
 
-    fn new(position: usize, draw: u64, number: u64) -> Self {
+    fn new(position: usize, draw: u64) -> Self {
         let surname = &reference().surnames.items[position];
         let particle = draw % 100 < surname.particle_pct;
         let particle = if particle { surname.particle.text } else { " " };
-        Self { position, text: surname.label.text, particle, number }
+        Self { position, text: surname.label.text, particle }
     }
 }
 
 impl Surnames {
+    fn family(&self, row: u64) -> Family {
+        Family::of(&self.bearers, row, self.middle)
+    }
+
+    /// Whether the last surname and the one before are both those of birth, and an address has both.
+    fn writes_both(&self, family: &Family) -> bool {
+        self.taken.is_none()
+            && self.count > 1
+            && family.last.position != family.middle.position
+            && self.middle.halves().0.below(10) < 6
+    }
+
     /// All of them, the last first, and how many count.
     ///
     /// Who comes into a household takes the surname of its head, as its last one: a wife that of her husband, a child
     /// that of the father. A child whose mother is the head has hers before that of the father.
     fn list(&self, row: u64) -> ([Bearer; 3], usize) {
-        let own = Bearer::of(&self.bearers, row);
-        let [middle, another] = self.others.map(Bearer::drawn);
+        let Family { last: own, middle, .. } = self.family(row);
         let Some((head, tie, is_mother)) = self.taken else {
-            return ([own, middle, another], self.count);
+            return ([own, middle, Bearer::drawn(self.another)], self.count);
         };
-        let taken = Bearer::of(&self.bearers, head);
+        let taken = self.family(head).last;
         let both = if tie == Tie::Child && is_mother { [own, taken] } else { [taken, own] };
         ([both[0], both[1], middle], self.count.max(2))
     }
@@ -296,7 +341,8 @@ impl Customer {
             marital_status: neighbours.status_of(place),
             surnames: Surnames {
                 bearers: context.bearers,
-                others: [middle, another],
+                middle,
+                another,
                 count: match shape.below(100) {
                     0..12 => 1,
                     12..85 => 2,
@@ -384,8 +430,12 @@ impl Customer {
 
     /// An address as people make it of their names.
     pub fn email(&self) -> String {
-        let own = Bearer::of(&self.surnames.bearers, self.row);
-        email::address(self.given_names().0, &own, self.birth_year())
+        let (given, family) = (self.given_names().0, self.surnames.family(self.row));
+        if self.surnames.writes_both(&family) {
+            email::of_both(given, &family)
+        } else {
+            email::of_last(given, &family, self.birth_year())
+        }
     }
 
     /// EXCLUSIVO from R$ 8 000 a month, PRIVATE from R$ 30 000.

@@ -123,11 +123,11 @@ impl Client {
                 of_income(55)
                     + hundredths(if self.is_woman { -62 } else { 62 })
                     + hundredths(match self.years {
-                        ..25 => 40,
-                        25..40 => 50,
-                        40..50 => 15,
-                        50..60 => -10,
-                        _ => -108,
+                        ..25 => 75,
+                        25..40 => 64,
+                        40..50 => 2,
+                        50..60 => -38,
+                        _ => -110,
                     })
             }
             Product::Card => {
@@ -145,13 +145,15 @@ impl Client {
                     + hundredths(match self.payer {
                         Payer::Nobody => -25,
                         Payer::Private => 0,
-                        Payer::Public | Payer::Inss => 35,
+                        Payer::Public | Payer::Inss => 10,
                     })
                     + hundredths(match self.years {
-                        ..22 => -80,
-                        22..30 => -5,
-                        30..70 => 15,
-                        _ => -40,
+                        ..22 => -20,
+                        22..30 => 50,
+                        30..45 => 15,
+                        45..60 => -5,
+                        60..70 => -25,
+                        _ => -75,
                     })
             }
             Product::Property => {
@@ -160,10 +162,11 @@ impl Client {
                     - if self.income < hundredths(62) { hundredths(150) } else { 0 }
                     + hundredths(match self.years {
                         ..24 => -250,
-                        24..30 => -20,
-                        30..50 => 40,
-                        50..60 => 0,
-                        60..66 => -100,
+                        24..30 => 90,
+                        30..36 => 50,
+                        36..50 => 10,
+                        50..60 => -30,
+                        60..66 => -120,
                         // Insurers ask that it end before the age of 80 years and six months.
                         _ => -400,
                     })

@@ -320,6 +320,7 @@ impl Reference {
             bearers: Shares::new(SURNAME_PLACES, (0..surnames.len() as u16).collect(), |index| {
                 surnames[index].weight
             }),
+            second_surnames: Search::new(surnames.iter().map(|surname| surname.weight)),
             surnames: Choice::new(surnames, |surname: &Surname| surname.weight),
             work: from_fn(|sex| {
                 from_fn(|stage| Weighted::new(occupations.iter().map(|o| o.weights[sex][stage])))

@@ -94,9 +94,9 @@ impl Bank {
         until: i64,
     ) -> Result<u64, Error> {
         let owners = self.owners(relation, customers)?;
-        let rng = &self.history.context.rng;
+        let context = &self.history.context;
         let maker = Maker::find(relation);
-        let mut block = Block::of(rng, owners.start);
+        let mut block = Block::of(context, owners.start);
         let mut each = |rows: &dyn Fn(&Client<'_>) -> u64| {
             let of_one =
                 |row| rows(&Client::new(&self.history, &mut block, row, EVER.start..until));
@@ -109,7 +109,7 @@ impl Bank {
                 born
             }),
             (Count::Before(rows), _) => {
-                let before = |customer| rows(&Block::of(rng, customer), customer);
+                let before = |customer| rows(&Block::of(context, customer), customer);
                 before(owners.end) - before(owners.start)
             }
             (Count::Each(rows), _) => each(rows),
@@ -169,7 +169,7 @@ impl Batches {
         // The last customer may take the batch over its size.
         let mut rows = R::with_capacity(self.batch_rows + self.batch_rows / 16);
         let history = &self.bank.history;
-        let mut block = Block::of(&history.context.rng, self.owners.start);
+        let mut block = Block::of(&history.context, self.owners.start);
         while rows.rows() < self.batch_rows {
             let Some(row) = self.owners.next() else { break };
             rows.push_client(&Client::new(history, &mut block, row, self.span.clone()));

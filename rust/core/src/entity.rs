@@ -2,14 +2,17 @@
 //! belongs to; what its events add (balances, limits) is handed in by the caller.
 
 pub mod account;
+mod address;
 pub mod card;
 pub mod customer;
+mod household;
 pub mod layout;
 pub mod loan;
 pub mod property;
 pub mod skeleton;
 pub mod stock;
 
+use crate::brazil::data::{HOME_PLACES, SURNAME_PLACES};
 use crate::id::{Ids, Origin, Permutation};
 use crate::plan::Plan;
 use crate::rng::{Domain, Rng};
@@ -25,6 +28,8 @@ pub struct Context {
     pub ids: Ids,
     pub(crate) cpf_roots: Permutation,
     pub(crate) phones: Permutation,
+    pub(crate) homes: Permutation,
+    pub(crate) bearers: Permutation,
     pub(crate) registrations: Permutation,
     pub(crate) account_numbers: Permutation,
     pub(crate) card_numbers: Permutation,
@@ -39,7 +44,9 @@ impl Context {
             rng,
             ids: Ids::new(&rng),
             cpf_roots: Permutation::new(&rng, 1, customer::CPF_ROOTS),
-            phones: Permutation::new(&rng, 2, 100_000_000),
+            phones: Permutation::new(&rng, 2, 40_000_000),
+            homes: Permutation::new(&rng, 6, HOME_PLACES),
+            bearers: Permutation::new(&rng, 7, SURNAME_PLACES),
             registrations: Permutation::new(&rng, 3, 10_000_000),
             account_numbers: Permutation::new(&rng, 4, 1_000_000_000),
             card_numbers: Permutation::new(&rng, 5, 100_000_000),

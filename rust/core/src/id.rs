@@ -114,13 +114,20 @@ impl Permutation {
     /// Where `x` goes.
     #[inline]
     pub fn apply(&self, x: u64) -> u64 {
+        self.apply_of(x, 0)
+    }
+
+    /// Where `x` goes by the permutation with a number among those of this key.
+    #[inline]
+    pub fn apply_of(&self, x: u64, number: u64) -> u64 {
         debug_assert!(x < self.size);
         let mask = (1 << self.half_bits) - 1;
+        let tweak = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut x = x;
         loop {
             let (mut left, mut right) = (x >> self.half_bits, x & mask);
             for key in self.keys {
-                (left, right) = (right, left ^ (mix(right, key) & mask));
+                (left, right) = (right, left ^ (mix(right, key.wrapping_add(tweak)) & mask));
             }
             x = (left << self.half_bits) | right;
             if x < self.size {

@@ -167,6 +167,14 @@ impl Rng {
         philox([block, k, row, 0], [self.seed, domain as u64]).map(Word)
     }
 
+    /// The first fours of successive rows, in less time than one by one.
+    #[expect(clippy::inline_always, reason = "see `Rng::fours`")]
+    #[inline(always)]
+    pub fn rows<const N: usize>(&self, domain: Domain, first: u64, k: u64) -> [[Word; 4]; N] {
+        let counters = std::array::from_fn(|place| [0, k, first + place as u64, 0]);
+        philoxes(counters, [self.seed, domain as u64]).map(|four| four.map(Word))
+    }
+
     /// Fours of (domain, row) at these (k, block), in less time than one by one.
     #[expect(clippy::inline_always, reason = "see `Rng::fours`")]
     #[inline(always)]

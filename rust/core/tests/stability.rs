@@ -14,6 +14,7 @@ use datagen_core::catalog::{FieldType, Relation};
 use datagen_core::column::Batch;
 use datagen_core::entity::account::Account;
 use datagen_core::entity::card::CreditCard;
+use datagen_core::entity::Context;
 use datagen_core::entity::customer::Customer;
 use datagen_core::entity::layout::{Block, Product, customer_of, customer_of_account};
 use datagen_core::entity::loan::Loan;
@@ -212,8 +213,8 @@ proptest! {
     #[test]
     fn ids_of_rows_lead_back_to_the_row_and_its_customer(plan in plans(1..200)) {
         let bank = bank_of(plan);
-        let rng = Rng::new(plan.seed());
-        let ids = Ids::new(&rng);
+        let context = Context::new(plan);
+        let ids = context.ids;
         let customers = all(&bank, "customers");
         let customers = customers.ids("customer_id");
         for (name, domain) in [
@@ -227,10 +228,10 @@ proptest! {
             for (row, id) in (0..).zip(own_ids(&table)) {
                 prop_assert_eq!(ids.decode(*id), Some(Origin { domain, row, k: 0 }));
                 let customer = match domain {
-                    Domain::Account => customer_of_account(&rng, row),
-                    Domain::CreditCard => customer_of(&rng, Product::Card, row),
-                    Domain::Loan => customer_of(&rng, Product::Loan, row),
-                    Domain::Property => customer_of(&rng, Product::Property, row),
+                    Domain::Account => customer_of_account(&context, row),
+                    Domain::CreditCard => customer_of(&context, Product::Card, row),
+                    Domain::Loan => customer_of(&context, Product::Loan, row),
+                    Domain::Property => customer_of(&context, Product::Property, row),
                     _ => row,
                 };
                 if domain != Domain::Property {
@@ -244,7 +245,7 @@ proptest! {
         let valid = loans.valid("property_id");
         for (row, property) in loans.ids("property_id").iter().enumerate().filter(|(row, _)| valid[*row]) {
             let origin = ids.decode(*property).expect("an id of this seed");
-            let owner = customer_of(&rng, Product::Property, origin.row);
+            let owner = customer_of(&context, Product::Property, origin.row);
             prop_assert_eq!(customers[owner as usize], loans.ids("customer_id")[row]);
         }
     }
@@ -302,19 +303,19 @@ impl Explained {
 
     fn times(&self, stream: &str, entity: Id) -> Vec<i64> {
         let history = &self.history;
-        let (context, rng) = (&history.context, &history.context.rng);
+        let context = &history.context;
         let row = context.ids.decode(entity).expect("an id of this seed").row;
         match stream {
             "banking.card-transactions" => {
-                let owner = customer_of(rng, Product::Card, row);
+                let owner = customer_of(context, Product::Card, row);
                 let (card, _) = CreditCard::new(context, row, &Customer::new(context, owner));
                 let n = card_transaction::count(history, &card);
                 (0..n).map(|k| card_transaction::time(history, &card, k, n)).collect()
             }
             "banking.installments" => {
-                let owner = customer_of(rng, Product::Loan, row);
+                let owner = customer_of(context, Product::Loan, row);
                 let customer = Customer::new(context, owner);
-                let property = Block::of(rng, owner)
+                let property = Block::of(context, owner)
                     .row_of(Product::Property, owner)
                     .map(|row| Property::new(context, row, &customer));
                 let loan = Loan::new(context, row, &customer, property.as_ref());
@@ -322,8 +323,8 @@ impl Explained {
                 (0..n).map(|k| installment::time(history, &loan, k)).collect()
             }
             _ => {
-                let owner = customer_of_account(rng, row);
-                let accounts = Block::of(rng, owner).accounts(owner);
+                let owner = customer_of_account(context, row);
+                let accounts = Block::of(context, owner).accounts(owner);
                 let kind = match row {
                     row if row == accounts.checking => AccountType::Checking,
                     row if Some(row) == accounts.savings => AccountType::Savings,

@@ -9,7 +9,7 @@ use datagen_core::brazil::calendar::{
     Days, Month, instant, is_business_day, is_holiday, is_session_day, local_day, local_time,
     opens_late, weekday,
 };
-use datagen_core::brazil::documents::{account_digit, card_prefix, cnpj, cpf, is_elo, luhn};
+use datagen_core::brazil::documents::{account_digit, card_prefix, cnpj, cnpj_of, cpf, is_elo, luhn};
 use datagen_core::catalog::{Amortization, Brand};
 use datagen_core::civil::{add_months, from_days, to_days};
 use datagen_core::entity::customer::CPF_ROOTS;
@@ -215,6 +215,9 @@ fn cnpjs_have_the_known_check_digits() {
         let branch = known[8..12].parse().expect("four digits");
         assert_eq!(std::str::from_utf8(&cnpj(root, branch)), Ok(known));
     }
+    // The example that the Receita Federal published with the alphanumeric form.
+    assert_eq!(&cnpj_of(b"12ABC34501DE"), b"12ABC34501DE35");
+    assert_eq!(&cnpj_of(b"607011900001"), b"60701190000104");
 }
 
 #[test]

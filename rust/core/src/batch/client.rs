@@ -33,7 +33,7 @@ impl<'a> Client<'a> {
         span: Range<i64>,
     ) -> Self {
         if !block.customers().contains(&row) {
-            *block = Block::of(&history.context.rng, row);
+            *block = Block::of(&history.context, row);
         }
         Self { history, block, row, span }
     }

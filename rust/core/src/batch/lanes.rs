@@ -108,7 +108,7 @@ impl Lanes {
     /// first.
     pub fn entities(&self, customers: Range<u64>) -> Vec<Entities> {
         let history = &self.bank.history;
-        let mut block = Block::of(&history.context.rng, customers.start);
+        let mut block = Block::of(&history.context, customers.start);
         let mut streams: Vec<Box<dyn Sorted>> =
             self.streams.iter().map(|(maker, count)| (maker.sorted)(*count)).collect();
         for row in customers {
@@ -211,7 +211,7 @@ impl Slices {
         let mut hours = vec![0_u64; hour(end - 1 - origin) + 1];
         let given = customers.end - customers.start;
         let stands_for = given.div_ceil(SAMPLE).max(1);
-        let mut block = Block::of(&history.context.rng, customers.start);
+        let mut block = Block::of(&history.context, customers.start);
         for row in customers.clone().step_by(stands_for as usize) {
             let client = Client::new(history, &mut block, row, span.clone());
             for (maker, _) in streams {

@@ -179,10 +179,77 @@ pub struct City {
     pub cep_count: u32,
     /// Position in the file.
     pub index: usize,
-    /// Price of a square metre in centavos, by state.
+    /// Price of a square metre of a flat in centavos.
     pub square_metre: u64,
+    /// Income per head of the state beside that of the country, times 2^16.
+    pub income: u64,
+    /// How many of 10 000 who earn little work without papers, and may earn less than the minimum wage.
+    pub informal: u32,
+    /// The first of the places of its telephone area code among the [`HOME_PLACES`], and their number.
+    pub area: (u64, u64),
     /// Branches of the bank: one, and one more for every 100 000 people, up to 20.
     pub branches: u64,
+}
+
+/// Places among which homes are shared out: a bank of so many customers has each city by its exact share.
+pub const HOME_PLACES: u64 = 1 << 16;
+/// The same of surnames.
+pub const SURNAME_PLACES: u64 = 1 << 14;
+
+/// Places `0..total`, end to end, shared out by weight.
+#[derive(Debug)]
+pub struct Shares {
+    cells: Search,
+    /// Positions of what has the places, in their order.
+    order: Vec<u16>,
+}
+
+/// What has a place.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// Its position.
+    pub position: usize,
+    /// The first of its places.
+    pub start: u64,
+    /// How many it has.
+    pub size: u64,
+}
+
+impl Shares {
+    fn new(total: u64, order: Vec<u16>, weight: impl Fn(usize) -> u64) -> Self {
+        let sum: u64 = order.iter().map(|&position| weight(position.into())).sum();
+        let (mut before, mut start) = (0, 0);
+        let sizes = order.iter().map(|&position| {
+            before += weight(position.into());
+            let end = (u128::from(before) * u128::from(total) / u128::from(sum)) as u64;
+            let size = end - start;
+            start = end;
+            size
+        });
+        let cells = Search::new(sizes.collect::<Vec<_>>());
+        Self { cells, order }
+    }
+
+    /// What has a place.
+    #[inline]
+    pub fn find(&self, place: u64) -> Share {
+        let (cell, into) = self.cells.find(place);
+        let start = place - into;
+        let size = self.cells.start(cell + 1) - start;
+        Share { position: self.order[cell].into(), start, size }
+    }
+}
+
+/// A street name.
+#[derive(Debug)]
+pub struct Street {
+    /// The text.
+    pub label: Label,
+    weight: u64,
+    /// The first of its places among those of a neighbourhood, each with its own CEP.
+    pub first: u64,
+    /// How many it has: long ones have one for every thousand numbers.
+    pub places: u64,
 }
 
 /// A bank or payment institution, seen as a counterparty.
@@ -277,6 +344,8 @@ pub struct Occupation {
     pub income_high: u64,
     /// Who pays.
     pub payer: Payer,
+    /// Whether the pay is the same in every state.
+    pub national: bool,
     /// By sex (F, M) and stage of life.
     weights: [[u64; STAGES]; 2],
 }
@@ -343,6 +412,8 @@ pub struct Stock {
 pub struct Reference {
     /// Cities, in proportion to the population of state and city.
     pub cities: Choice<City>,
+    /// The same, of places; the cities of a telephone area code are end to end.
+    pub homes: Shares,
     /// Banks, by how often they are met.
     pub banks: Choice<Bank>,
     /// Companies by [`Business`].
@@ -354,12 +425,18 @@ pub struct Reference {
     pub given_names: [[Choice<GivenName>; DECADES]; 2],
     /// Surnames.
     pub surnames: Choice<Surname>,
+    /// The same, of places.
+    pub bearers: Shares,
+    /// The same, end to end by weight.
+    pub second_surnames: Search,
     /// Occupations.
     pub occupations: Vec<Occupation>,
     /// Choose an occupation by sex (F, M) and stage of life.
     pub work: [[Weighted; STAGES]; 2],
     /// Streets.
-    pub streets: Choice<Name>,
+    pub streets: Choice<Street>,
+    /// Places with a CEP of their own in a neighbourhood.
+    pub street_places: u64,
     /// Neighbourhoods.
     pub neighborhoods: Choice<Name>,
     /// Merchant categories.

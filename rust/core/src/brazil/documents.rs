@@ -11,7 +11,8 @@ pub fn write_digits(digits: &mut [u8], mut number: u64) {
     }
 }
 
-/// The mod-11 digit of the Receita Federal: weighted sum mod 11, then 11 less that, or 0 below 2.
+/// The mod-11 digit of the Receita Federal: weighted sum mod 11, then 11 less that, or 0 below 2. A letter
+/// has the value of its code less that of 0, as a digit has.
 fn mod_11(digits: &[u8], weights: impl Iterator<Item = u32>) -> u8 {
     let sum: u32 = digits.iter().zip(weights).map(|(&d, w)| u32::from(d - b'0') * w).sum();
     match sum % 11 {
@@ -29,13 +30,20 @@ pub fn cpf(root: u32) -> [u8; 11] {
     digits
 }
 
-/// The CNPJ with this root of eight digits and branch of four: weights 5 to 2 and 9 to 2, then with
-/// 6 in front. Numeric, as those given out before July 2026.
+/// The CNPJ with this root of eight digits and branch of four. Numeric, as those given out before July 2026.
 pub fn cnpj(root: u32, branch: u32) -> [u8; 14] {
+    let mut base = [b'0'; 12];
+    write_digits(&mut base[..8], u64::from(root));
+    write_digits(&mut base[8..], u64::from(branch));
+    cnpj_of(&base)
+}
+
+/// The CNPJ with this root of eight and branch of four digits and capital letters, which new ones may have since
+/// July 2026: weights 5 to 2 and 9 to 2, then with 6 in front.
+pub fn cnpj_of(base: &[u8; 12]) -> [u8; 14] {
     const WEIGHTS: [u32; 13] = [6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2];
     let mut digits = [b'0'; 14];
-    write_digits(&mut digits[..8], u64::from(root));
-    write_digits(&mut digits[8..12], u64::from(branch));
+    digits[..12].copy_from_slice(base);
     digits[12] = mod_11(&digits[..12], WEIGHTS[1..].iter().copied());
     digits[13] = mod_11(&digits[..13], WEIGHTS.iter().copied());
     digits

@@ -18,6 +18,13 @@ const UPDATED_AT: Field = field("updated_at", Instant, "When a value of the row 
 enumerations! {
     /// Customer segments, from the plainest to the richest.
     Segment { Varejo = "VAREJO", Exclusivo = "EXCLUSIVO", Private = "PRIVATE" }
+    /// Sex, as in the documents.
+    Sex { Female = "F", Male = "M" }
+    /// Marital status; `STABLE_UNION` is a union without a wedding.
+    MaritalStatus {
+        Single = "SINGLE", Married = "MARRIED", Divorced = "DIVORCED", Widowed = "WIDOWED",
+        StableUnion = "STABLE_UNION"
+    }
     /// Kinds of property.
     PropertyType {
         Apartment = "APARTMENT", House = "HOUSE", Commercial = "COMMERCIAL", Land = "LAND"
@@ -74,7 +81,7 @@ pub static CUSTOMERS: Relation = Relation {
     foreign_keys: &[],
 };
 
-static CUSTOMER_FIELDS: [Field; 20] = [
+static CUSTOMER_FIELDS: [Field; 23] = [
     field("customer_id", Uuid, "Id of the customer"),
     field("name", Text, "Full name"),
     field("cpf", Char(11), "CPF, digits only, with valid check digits"),
@@ -93,6 +100,9 @@ static CUSTOMER_FIELDS: [Field; 20] = [
     field("credit_score", SmallInt, "Credit score, 0 to 1000"),
     field("segment", Enum(Segment::SYMBOLS), "Service segment"),
     field("pep", Bool, "Politically exposed person"),
+    field("sex", Enum(Sex::SYMBOLS), "Sex"),
+    field("marital_status", Enum(MaritalStatus::SYMBOLS), "Marital status"),
+    field("mother_name", Text, "Full name of the mother"),
     field("created_at", Instant, "When the customer joined the bank"),
     UPDATED_AT,
 ];

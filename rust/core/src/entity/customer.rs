@@ -1,13 +1,18 @@
 //! `customers`.
 
+mod email;
+
 use super::Context;
+use super::address::{Address, Home};
+use super::household::{LARGEST, NEIGHBOURS, Neighbours, Tie};
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
-use crate::brazil::data::{ADULTS, City, Occupation, Payer, STAGES, Surname, band, decade, stage};
+use crate::brazil::data::{City, Occupation, Payer, SURNAME_PLACES, STAGES, decade, stage};
 use crate::brazil::documents::{self, write_digits};
 use crate::brazil::reference;
-use crate::catalog::Segment;
+use crate::catalog::{MaritalStatus, Segment, Sex};
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
+use crate::id::Permutation;
 use crate::rng::{Domain, Word, normal_q16};
 
 columns! {
@@ -31,6 +36,9 @@ columns! {
         credit_score: Vec<i16>,
         segment: Vec<Segment>,
         pep: Vec<bool>,
+        sex: Vec<Sex>,
+        marital_status: Vec<MaritalStatus>,
+        mother_name: Texts,
         created_at: Vec<i64>,
         updated_at: Vec<i64>,
     }
@@ -43,9 +51,59 @@ pub const CPF_ROOTS: u64 = 9 * 11_111_110;
 pub(crate) const LONGEST_TENURE: i64 = 15 * 365 * DAY;
 /// Minimum wage of 2026 in centavos.
 pub(super) const MINIMUM_WAGE: u64 = 162_100;
+/// The most that social security pays in 2026, in centavos a month.
+const BENEFIT_CEILING: u64 = 847_555;
+/// Lowest pay of an occupation, in centavos a month, from which on nobody works in it without papers.
+const PLAIN: u64 = 200_000;
+/// Lowest income of all.
+const LEAST: u64 = 50_000;
 /// Percentage of the range of its income that an occupation opens by stage of life.
 const CAREER: [u64; STAGES] = [50, 60, 80, 95, 100, 100, 100];
-const DOMAINS: [&str; 3] = ["example.com", "example.org", "example.net"];
+
+/// What a customer earns, and who they are as far as products are for some more than for others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means {
+    /// 0 for a woman, 1 for a man.
+    pub sex: usize,
+    /// Days at the beginning of the history.
+    pub age: i32,
+    /// Whole years.
+    pub years: i32,
+    /// Centavos a month.
+    pub income: u64,
+    /// Who pays it, and could deduct an installment.
+    pub payer: Payer,
+    home: Home,
+    occupation: &'static Occupation,
+}
+
+impl Means {
+    /// Those of one of four neighbours.
+    #[inline]
+    pub fn of(context: &Context, neighbours: &Neighbours, place: usize) -> Self {
+        let reference = reference();
+        let person = &neighbours.people[place];
+        let home = Home::of(context, neighbours.first + neighbours.head_of(place) as u64);
+        let years = person.years();
+        let stage = stage(years as u32);
+        let occupation = &reference.occupations[reference.work[person.sex][stage].pick(person.work)];
+        let (income, payer) = income(occupation, stage, home.city, person.money);
+        Self { sex: person.sex, age: person.age, years, income, payer, home, occupation }
+    }
+}
+
+/// Surnames as a name has them, the last first.
+#[derive(Debug, Clone, Copy)]
+struct Surnames {
+    bearers: Permutation,
+    /// Chooses what stands before the middle one, and whether it is in addresses.
+    middle: Word,
+    /// Chooses a third one.
+    another: Word,
+    count: usize,
+    /// Row of the head of the household and whether the head is a woman, for who took the surname.
+    taken: Option<(u64, Tie, bool)>,
+}
 
 /// A customer: what products and events depend on.
 #[derive(Debug)]
@@ -54,17 +112,22 @@ pub struct Customer {
     pub row: u64,
     /// Home.
     pub city: &'static City,
+    /// Row of the customer who has the home.
+    head: u64,
+    /// Chooses the digits of the phone.
+    phone: u64,
+    /// Row of the mother, if she is a customer and lives there.
+    mother: Option<u64>,
     /// Choose the given names; like the surnames they are looked up when they are asked for, which for
     /// most events they are not.
     given: [Word; 2],
-    /// 0 for a woman, 1 for a man.
     sex: usize,
-    /// Choose the surnames, from the last to the first; the first `surname_count` count.
-    surnames: [Word; 3],
-    surname_count: usize,
+    marital_status: MaritalStatus,
+    surnames: Surnames,
     /// Day of birth.
     pub(super) birth: i32,
     occupation: &'static Occupation,
+    payer: Payer,
     /// Centavos a month.
     pub income: u64,
     /// 0 to 1000.
@@ -90,25 +153,32 @@ pub(super) fn fold(name: &str) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-/// Sex and age in days.
-fn sex_and_age(word: Word) -> (usize, i32) {
-    let adults = &reference().adults;
-    let (interval, into) = adults.find(word.below(adults.total()));
-    let (sex, index) = (interval / ADULTS[0].len(), interval % ADULTS[0].len());
-    let (first, years) = band(index);
-    // 1 461 days are four years.
-    (sex, (first * 1_461 / 4 + into * (years * 1_461 / 4) / ADULTS[sex][index]) as i32)
-}
-
 /// An income in the range of an occupation: most earn near its low end, the young more so; 4% of those
-/// who could earn R$ 15 000 earn a multiple.
-fn income(occupation: &Occupation, stage: usize, word: Word) -> u64 {
+/// who could earn R$ 15 000 earn a multiple. It goes with the income per head of the state; no employer
+/// with papers and no benefit pays less than the minimum wage (Constitution, articles 7 and 201).
+fn income(occupation: &Occupation, stage: usize, city: &City, word: Word) -> (u64, Payer) {
     let (place, tail) = word.halves();
     let range = (occupation.income_high - occupation.income_low) * CAREER[stage] / 100;
     let square = (u64::from(place.0) * u64::from(place.0)) >> 32;
     let income = occupation.income_low + ((range * square) >> 32);
     let multiple = occupation.income_high >= 1_500_000 && tail.chance(400);
-    income * if multiple { 2 + u64::from(tail.0 % 7) } else { 1 }
+    let income = income * if multiple { 2 + u64::from(tail.0 % 7) } else { 1 };
+    if occupation.national {
+        return (income, occupation.payer);
+    }
+    let income = (income * city.income >> 16).max(LEAST);
+    match occupation.payer {
+        // Bits that hardly chose anything else.
+        Payer::Private
+            if occupation.income_low < PLAIN
+                && (tail.0 >> 2 & 0xFFFF) * 10_000 >> 16 < city.informal =>
+        {
+            (income, Payer::Nobody)
+        }
+        Payer::Nobody => (income, Payer::Nobody),
+        Payer::Inss => (income.clamp(MINIMUM_WAGE, BENEFIT_CEILING), Payer::Inss),
+        payer => (income.max(MINIMUM_WAGE), payer),
+    }
 }
 
 /// The binary logarithm of a positive number times 2^16, by straight lines between powers of two.
@@ -117,25 +187,138 @@ pub(crate) const fn log2_q16(n: u64) -> i64 {
     ((whole as i64 - 1) << 16) + ((n << 16) >> whole) as i64
 }
 
+/// A surname with what stands before it.
+#[derive(Debug, Clone, Copy)]
+struct Bearer {
+    /// Position among all surnames.
+    position: usize,
+    text: &'static str,
+    particle: &'static str,
+}
+
+/// The surnames that a row was born with, and its numbers among all rows with the last, and with both.
+///
+/// Each [`SURNAME_PLACES`] rows are shuffled among as many places, of which every surname has its
+/// share, so that surname and number tell the row; and the places of a surname are shared out among
+/// the surnames before it in the same way, so that both and the other number tell it too.
+#[derive(Debug, Clone, Copy)]
+struct Family {
+    last: Bearer,
+    number: u64,
+    middle: Bearer,
+    number_of_both: u64,
+}
+
+impl Family {
+    /// That of a row; `draw` chooses what stands before the middle one.
+    fn of(bearers: &Permutation, row: u64, draw: Word) -> Self {
+        let (turn, row) = (row / SURNAME_PLACES, row % SURNAME_PLACES);
+        let place = bearers.apply_of(row, turn);
+        let share = reference().bearers.find(place);
+        let into = place - share.start;
+        let number = turn * share.size + into;
+        let seconds = &reference().second_surnames;
+        let all = seconds.total();
+        // As if each place were as many as all weights together: the own ones begin anywhere among them.
+        let begin = mixed(turn << 16 | share.position as u64) % all;
+        let point = (into * all + begin * share.size) % (share.size * all);
+        let (second, _) = seconds.find(point / share.size);
+        let start = seconds.start(second);
+        let weight = seconds.start(second + 1) - start;
+        // Places of both are so many weights apart, and there is room for no more of them.
+        let room = (weight * share.size - 1) / all + 1;
+        Self {
+            last: Bearer::new(share.position, mixed(number ^ place << 32)),
+            number,
+            middle: Bearer::new(second, draw.0 & 0xFFFF_FFFF),
+            number_of_both: turn * room + (point - start * share.size) / all,
+        }
+    }
+}
+
+/// A number of 32 bits that looks drawn.
+const fn mixed(number: u64) -> u64 {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+}
+
+impl Bearer {
+    fn drawn(word: Word) -> Self {
+        // The low bits hardly chose the surname.
+        Self::new(reference().surnames.pick_position(word), word.0 & 0xFFFF_FFFF)
+    }
+
+    fn new(position: usize, draw: u64) -> Self {
+        let surname = &reference().surnames.items[position];
+        let particle = draw % 100 < surname.particle_pct;
+        let particle = if particle { surname.particle.text } else { " " };
+        Self { position, text: surname.label.text, particle }
+    }
+}
+
+impl Surnames {
+    fn family(&self, row: u64) -> Family {
+        Family::of(&self.bearers, row, self.middle)
+    }
+
+    /// Whether the last surname and the one before are both those of birth, and an address has both.
+    fn writes_both(&self, family: &Family) -> bool {
+        self.taken.is_none()
+            && self.count > 1
+            && family.last.position != family.middle.position
+            && self.middle.halves().0.below(10) < 6
+    }
+
+    /// All of them, the last first, and how many count.
+    ///
+    /// Who comes into a household takes the surname of its head, as its last one: a wife that of her husband, a child
+    /// that of the father. A child whose mother is the head has hers before that of the father.
+    fn list(&self, row: u64) -> ([Bearer; 3], usize) {
+        let Family { last: own, middle, .. } = self.family(row);
+        let Some((head, tie, is_mother)) = self.taken else {
+            return ([own, middle, Bearer::drawn(self.another)], self.count);
+        };
+        let taken = self.family(head).last;
+        let both = if tie == Tie::Child && is_mother { [own, taken] } else { [taken, own] };
+        ([both[0], both[1], middle], self.count.max(2))
+    }
+}
+
+/// The pieces of a name: two given names, then surnames with what stands before them.
+type Pieces = [&'static str; 9];
+
+fn pieces((given, second): (&'static str, &'static str), surnames: &[Bearer]) -> Pieces {
+    let space = if second.is_empty() { "" } else { " " };
+    let mut name = [given, space, second, "", "", "", "", "", ""];
+    for (place, surname) in surnames.iter().enumerate() {
+        // A name does not have the same surname twice.
+        if !name[3..].contains(&surname.text) {
+            name[7 - 2 * place] = surname.particle;
+            name[8 - 2 * place] = surname.text;
+        }
+    }
+    name
+}
+
+/// Given name and second name, as usual for the time of birth; the second may be empty.
+fn given_names(sex: usize, year: i32, words: [Word; 2]) -> (&'static str, &'static str) {
+    let given = reference().given_names[sex][decade(year)].pick(words[0]);
+    (given.label.text, given.seconds.pick(words[1]).0)
+}
+
 impl Customer {
     /// The customer of a row.
     pub fn new(context: &Context, row: u64) -> Self {
-        let reference = reference();
-        let [
-            [place, given, last, middle],
-            [another, shape, who, work],
-            [money, credit, joined, second],
-        ] = context.rng.fours(Domain::Customer, row, 0);
+        let neighbours = Neighbours::of(context, row);
+        let place = row as usize % NEIGHBOURS;
+        let [[given, second, shape, credit], [joined, middle, another, _]] =
+            context.rng.fours_at(Domain::Customer, row, [(0, 1), (0, 2)]);
+        let Means { sex, age, years, income, payer, home, occupation } =
+            Means::of(context, &neighbours, place);
+        let head = neighbours.head_of(place);
+        let tie = neighbours.tie_of(place);
 
         let start = context.plan.start();
-        let (sex, age) = sex_and_age(who);
-        // Sixty days past eighteen, so that an adult can join and open accounts before the history.
-        let age = age + 60;
         let birth = local_day(start) - age;
-        let years = age * 4 / 1_461;
-        let stage = stage(years as u32);
-        let occupation = &reference.occupations[reference.work[sex][stage].pick(work)];
-        let income = income(occupation, stage, money);
         let (luck, exposed) = credit.halves();
         // 54 points for each doubling of the minimum wage, 3 for two years of age up to 60, and 105
         // points of luck either way.
@@ -149,17 +332,29 @@ impl Customer {
             local_day(earliest) + joined.below(((start - earliest) / DAY - 4).max(1) as u64) as i32;
         Self {
             row,
-            city: reference.cities.pick(place),
+            city: home.city,
+            head: neighbours.first + head as u64,
+            phone: home.rank * LARGEST + neighbours.before(place),
+            mother: neighbours.mother_of(place),
             given: [given, second],
             sex,
-            surnames: [last, middle, another],
-            surname_count: match shape.below(100) {
-                0..12 => 1,
-                12..85 => 2,
-                _ => 3,
+            marital_status: neighbours.status_of(place),
+            surnames: Surnames {
+                bearers: context.bearers,
+                middle,
+                another,
+                count: match shape.below(100) {
+                    0..12 => 1,
+                    12..85 => 2,
+                    _ => 3,
+                },
+                taken: (tie != Tie::Head).then(|| {
+                    (neighbours.first + head as u64, tie, neighbours.people[head].sex == 0)
+                }),
             },
             birth,
             occupation,
+            payer,
             income,
             score: score.clamp(0, 1000) as i16,
             pep: exposed.chance(30),
@@ -167,45 +362,46 @@ impl Customer {
         }
     }
 
-    /// Given name and second name, as usual for the time of birth; the second may be empty.
-    fn given_names(&self) -> (&'static str, &'static str) {
-        let names = &reference().given_names[self.sex][decade(from_days(self.birth).0)];
-        let given = names.pick(self.given[0]);
-        (given.label.text, given.seconds.pick(self.given[1]).0)
+    fn birth_year(&self) -> i32 {
+        from_days(self.birth).0
     }
 
-    fn surname(&self, place: usize) -> (&'static str, &'static Surname) {
-        let word = self.surnames[place];
-        let surname = reference().surnames.pick(word);
-        // The low bits hardly chose the surname.
-        let particle = word.0 % 100 < surname.particle_pct;
-        (if particle { surname.particle.text } else { " " }, surname)
+    fn given_names(&self) -> (&'static str, &'static str) {
+        given_names(self.sex, self.birth_year(), self.given)
     }
 
     /// The pieces of the name: two given names, then surnames with what stands before them.
     pub fn name(&self) -> [&'static str; 9] {
-        let (given, second) = self.given_names();
-        let space = if second.is_empty() { "" } else { " " };
-        let mut name = [given, space, second, "", "", "", "", "", ""];
-        for place in 0..self.surname_count {
-            let (particle, surname) = self.surname(place);
-            // A name does not have the same surname twice.
-            if !name[3..].contains(&surname.label.text) {
-                name[7 - 2 * place] = particle;
-                name[8 - 2 * place] = surname.label.text;
-            }
+        let (surnames, count) = self.surnames.list(self.row);
+        pieces(self.given_names(), &surnames[..count])
+    }
+
+    /// The name of the mother, whose surname the customer has too.
+    fn mother(&self, context: &Context) -> Pieces {
+        if let Some(row) = self.mother {
+            return Self::new(context, row).name();
         }
-        name
+        let [given, second, surname, shape] =
+            context.rng.four(Domain::Customer, self.row, 2, 0);
+        let (surnames, count) = self.surnames.list(self.row);
+        // Her surname stands before that of the father; a single one is hers.
+        let hers = surnames[1.min(count - 1)];
+        let before = Bearer::drawn(surname);
+        let names: &[Bearer] = match shape.below(100) {
+            // With that of the father as a wife, or with one more of her own.
+            0..35 if count > 1 => &[surnames[0], hers],
+            0..80 => &[hers, before],
+            _ => &[hers],
+        };
+        // Half of all mothers are from 22 to 31 years older ≈.
+        let (one, another) = shape.halves();
+        let older = 17 + (one.0 >> 8) % 13 + (another.0 >> 8) % 14;
+        pieces(given_names(0, self.birth_year() - older as i32, [given, second]), names)
     }
 
-    /// The last surname.
-    fn last_surname(&self) -> &'static str {
-        self.surname(0).1.label.text
-    }
-
-    /// Who pays the income.
+    /// Who pays the income; nobody of those who work without papers.
     pub(super) const fn payer(&self) -> Payer {
-        self.occupation.payer
+        self.payer
     }
 
     /// CPF; its ninth digit is the region of the home state.
@@ -213,18 +409,33 @@ impl Customer {
         cpf(context, self.row, self.city)
     }
 
-    /// `+55`, DDD, 9 and eight digits.
+    /// `+55`, DDD, 9 and eight digits from 6 on, as those of mobile phones are (Anatel).
+    ///
+    /// The rank of the household among those of an area code and the place in the household tell the
+    /// customer, and are shuffled. The area code of São Paulo has 40 million such numbers and a few
+    /// more customers in the largest plan, who have numbers from 5 on, as there are in São Paulo.
     pub fn phone(&self, context: &Context) -> [u8; 14] {
-        phone(context, self.row, self.city)
+        const NUMBERS: u64 = 40_000_000;
+        let mut phone = *b"+55DD900000000";
+        let [tens, ones] = self.city.ddd;
+        phone[3..5].copy_from_slice(&self.city.ddd);
+        let area = u64::from(tens) << 8 | u64::from(ones);
+        let number = match self.phone.checked_sub(NUMBERS) {
+            None => 60_000_000 + context.phones.apply_of(self.phone, area),
+            Some(more) => 50_000_000 + more,
+        };
+        write_digits(&mut phone[6..], number);
+        phone
     }
 
-    /// Name, row and a reserved domain.
+    /// An address as people make it of their names.
     pub fn email(&self) -> String {
-        let mut local: Vec<u8> = fold(self.given_names().0).collect();
-        local.push(b'.');
-        local.extend(fold(self.last_surname()));
-        let local = String::from_utf8(local).expect("ASCII letters");
-        format!("{local}{}@{}", self.row + 1, DOMAINS[(self.row % 3) as usize])
+        let (given, family) = (self.given_names().0, self.surnames.family(self.row));
+        if self.surnames.writes_both(&family) {
+            email::of_both(given, &family)
+        } else {
+            email::of_last(given, &family, self.birth_year())
+        }
     }
 
     /// EXCLUSIVO from R$ 8 000 a month, PRIVATE from R$ 30 000.
@@ -244,56 +455,11 @@ pub(crate) fn cpf(context: &Context, row: u64, city: &City) -> [u8; 11] {
     documents::cpf(root as u32 * 10 + city.cpf_region)
 }
 
-/// The phone of the customer of a row; found without the other fields.
-pub(super) fn phone(context: &Context, row: u64, city: &City) -> [u8; 14] {
-    let mut phone = *b"+55DD900000000";
-    phone[3..5].copy_from_slice(&city.ddd);
-    write_digits(&mut phone[6..], context.phones.apply(row));
-    phone
-}
-
-/// An address in a city.
-pub(super) struct Address {
-    pub street: &'static str,
-    pub number: u64,
-    pub neighborhood: &'static str,
-    pub postal_code: [u8; 8],
-    pub complement: Option<String>,
-}
-
-impl Address {
-    pub(super) fn new(city: &City, draws: [Word; 4]) -> Self {
-        let reference = reference();
-        let [street, neighborhood, cep, rest] = draws;
-        let (number, complement) = rest.halves();
-        let mut postal_code = *b"00000000";
-        let cep = u64::from(city.cep_first) + cep.below(u64::from(city.cep_count));
-        write_digits(&mut postal_code, cep);
-        // Low house numbers are commoner: the square of a uniform draw.
-        let square = (u64::from(number.0) * u64::from(number.0)) >> 32;
-        Self {
-            street: reference.streets.pick(street).label.text,
-            number: 1 + ((square * 2_999) >> 32),
-            neighborhood: reference.neighborhoods.pick(neighborhood).label.text,
-            postal_code,
-            complement: match complement.below(100) {
-                0..28 => Some(format!("Apto {}", 1 + complement.0 % 220)),
-                28..34 => Some(format!("Casa {}", 1 + complement.0 % 9)),
-                34..38 => {
-                    let block = char::from(b'A' + (complement.0 % 6) as u8);
-                    Some(format!("Bloco {block} Apto {}", 11 + complement.0 % 140))
-                }
-                _ => None,
-            },
-        }
-    }
-}
-
 impl CustomerColumns {
     /// Adds a customer.
     pub fn push(&mut self, context: &Context, customer: &Customer) {
         let address =
-            Address::new(customer.city, context.rng.four(Domain::Customer, customer.row, 1, 0));
+            Address::new(customer.city, context.rng.four(Domain::Customer, customer.head, 1, 0));
         self.customer_id.push(context.id(Domain::Customer, customer.row));
         self.name.push_parts(&customer.name());
         self.cpf.push_ascii(&customer.cpf(context));
@@ -312,6 +478,9 @@ impl CustomerColumns {
         self.credit_score.push(customer.score);
         self.segment.push(customer.segment());
         self.pep.push(customer.pep);
+        self.sex.push(if customer.sex == 0 { Sex::Female } else { Sex::Male });
+        self.marital_status.push(customer.marital_status);
+        self.mother_name.push_parts(&customer.mother(context));
         self.created_at.push(customer.created_at);
         self.updated_at.push(customer.created_at);
     }

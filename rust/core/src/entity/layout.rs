@@ -1,12 +1,18 @@
 //! Who has what: customers come in blocks of 20, and each block has its exact share of everything.
 //!
 //! A block has 14 cards, 7 loans of which 2 are for housing, and 6 or 7 INVESTIMENTOS and 3 or 4
-//! POUPANCA accounts, so that 40 and 100 customers have exactly 32.5% and 17%. Which of the 20 is
-//! drawn. Rows are numbered in the order of their customers, so a longer run only adds rows.
+//! POUPANCA accounts, so that 40 and 100 customers have exactly 32.5% and 17%. Which of the 20 is a
+//! draw in which income, age and sex count. Rows are numbered in the order of their customers, so a longer
+//! run only adds rows.
 
 use std::ops::Range;
 
-use crate::rng::{Domain, Half, Rng, Word};
+use super::Context;
+use super::customer::{MINIMUM_WAGE, Means, log2_q16};
+use super::household::{NEIGHBOURS, Neighbours};
+use super::skeleton;
+use crate::brazil::data::Payer;
+use crate::rng::{Domain, Half, normal_q16};
 
 /// Customers in a block.
 pub const BLOCK: u64 = 20;
@@ -52,49 +58,176 @@ const fn extra_accounts(index: u64) -> (u64, u64) {
     (index * 13 / 2, index * 17 / 5)
 }
 
-/// Draws `count` (at most 8) of the bits of `from`.
-fn choose(words: [Word; 4], count: u64, mut from: u32) -> u32 {
-    let halves: [Half; 8] = std::array::from_fn(|i| {
-        let (high, low) = words[i / 2].halves();
-        if i % 2 == 0 { high } else { low }
-    });
+/// Leanings towards the products of a block, times 2^16: the greatest have it.
+type Leanings = [i32; BLOCK as usize];
+/// Of who must not have it.
+const NEVER: i32 = -(1 << 24);
+
+/// The `count` with the greatest leanings, as a set of bits.
+fn choose(leanings: &Leanings, count: u64) -> u32 {
+    // No two are the same.
+    let keys: Leanings = std::array::from_fn(|place| leanings[place] << 5 | place as i32);
     let mut chosen = 0;
-    for half in &halves[..count as usize] {
-        let mut rest = from;
-        for _ in 0..half.below(from.count_ones()) {
-            rest &= rest - 1;
-        }
-        let bit = rest & rest.wrapping_neg();
-        chosen |= bit;
-        from ^= bit;
+    for (place, key) in keys.iter().enumerate() {
+        let above: u32 = keys.iter().map(|other| u32::from(other > key)).sum();
+        chosen |= u32::from(u64::from(above) < count) << place;
     }
     chosen
 }
 
+/// A part of a leaning in hundredths.
+const fn hundredths(count: i32) -> i32 {
+    count * 65_536 / 100
+}
+
+/// What counts besides chance.
+#[derive(Debug, Clone, Copy)]
+struct Client {
+    /// Binary logarithm of the income in minimum wages, times 2^16.
+    income: i32,
+    years: i32,
+    is_woman: bool,
+    payer: Payer,
+    dormant: bool,
+}
+
+impl Client {
+    fn new(means: &Means, dormant: bool) -> Self {
+        let income = log2_q16(means.income) - const { log2_q16(MINIMUM_WAGE) };
+        Self {
+            income: income as i32,
+            years: means.years,
+            is_woman: means.sex == 0,
+            payer: means.payer,
+            dormant,
+        }
+    }
+
+    /// How much speaks for a product, times 2^16; chance adds a normal draw of one.
+    ///
+    /// Of the investors of the exchange, 26% are women and 7% are older than 60 (B3, 2025); the rest is
+    /// approximate.
+    fn leaning(&self, product: Product) -> i32 {
+        let of_income = |part: i32| self.income * part / 100;
+        match product {
+            Product::Savings => {
+                of_income(22)
+                    + hundredths(match self.years {
+                        ..25 => -20,
+                        25..45 => 0,
+                        45..60 => 15,
+                        _ => 35,
+                    })
+            }
+            Product::Investments => {
+                of_income(55)
+                    + hundredths(if self.is_woman { -62 } else { 62 })
+                    + hundredths(match self.years {
+                        ..25 => 75,
+                        25..40 => 64,
+                        40..50 => 2,
+                        50..60 => -38,
+                        _ => -110,
+                    })
+            }
+            Product::Card => {
+                of_income(45)
+                    + hundredths(match self.years {
+                        ..22 => -45,
+                        22..60 => 15,
+                        60..75 => -5,
+                        _ => -50,
+                    })
+            }
+            Product::Loan | Product::Property if self.dormant => NEVER,
+            Product::Loan => {
+                of_income(30)
+                    + hundredths(match self.payer {
+                        Payer::Nobody => -25,
+                        Payer::Private => 0,
+                        Payer::Public | Payer::Inss => 10,
+                    })
+                    + hundredths(match self.years {
+                        ..22 => -20,
+                        22..30 => 50,
+                        30..45 => 15,
+                        45..60 => -5,
+                        60..70 => -25,
+                        _ => -75,
+                    })
+            }
+            Product::Property => {
+                // Few carry one with less than R$ 2 500, which is 0.6 of a doubling of the minimum wage.
+                of_income(110)
+                    - if self.income < hundredths(62) { hundredths(150) } else { 0 }
+                    + hundredths(match self.years {
+                        ..24 => -250,
+                        24..30 => 90,
+                        30..36 => 50,
+                        36..50 => 10,
+                        50..60 => -30,
+                        60..66 => -120,
+                        // Insurers ask that it end before the age of 80 years and six months.
+                        _ => -400,
+                    })
+            }
+        }
+    }
+}
+
 impl Block {
     /// The block with this number.
-    pub fn new(rng: &Rng, index: u64) -> Self {
-        const ALL: u32 = (1 << BLOCK) - 1;
-        let draws = |k| rng.four(Domain::Layout, index, k, 0);
+    pub fn new(context: &Context, index: u64) -> Self {
+        let clients = Self::clients(context, index * BLOCK);
+        let leanings = |product: Product| -> Leanings {
+            // Three fours for each product: two of their twelve draws are more than it takes.
+            let k = product as u64;
+            let fours = context.rng.fours_at(Domain::Layout, index, [(k, 0), (k, 1), (k, 2)]);
+            let draws: [Half; 24] = std::array::from_fn(|i| {
+                let (high, low) = fours[i / 8][i % 8 / 2].halves();
+                if i % 2 == 0 { high } else { low }
+            });
+            std::array::from_fn(|place| {
+                clients[place].leaning(product) + normal_q16(draws[place])
+            })
+        };
         let (investments, savings) = extra_accounts(index);
         let (next_investments, next_savings) = extra_accounts(index + 1);
-        let loans = choose(draws(3), LOANS, ALL);
+        // A home first, and what else there is to borrow among all the others.
+        let homes = choose(&leanings(Product::Property), PROPERTIES);
+        let mut borrowers = leanings(Product::Loan);
+        for (place, leaning) in borrowers.iter_mut().enumerate() {
+            *leaning = if homes >> place & 1 == 1 { NEVER - 1 } else { *leaning };
+        }
         Self {
             index,
             holders: [
-                choose(draws(0), next_savings - savings, ALL),
-                choose(draws(1), next_investments - investments, ALL),
-                // Fewer draws for the 6 without a card than for the 14 with one.
-                ALL ^ choose(draws(2), BLOCK - CARDS, ALL),
-                loans,
-                choose(draws(4), PROPERTIES, loans),
+                choose(&leanings(Product::Savings), next_savings - savings),
+                choose(&leanings(Product::Investments), next_investments - investments),
+                choose(&leanings(Product::Card), CARDS),
+                homes | choose(&borrowers, LOANS - PROPERTIES),
+                homes,
             ],
         }
     }
 
+    /// What counts of the customers of a block.
+    fn clients(context: &Context, first: u64) -> [Client; BLOCK as usize] {
+        let groups: [[Client; NEIGHBOURS]; BLOCK as usize / NEIGHBOURS] =
+            std::array::from_fn(|group| {
+                let first = first + (group * NEIGHBOURS) as u64;
+                let neighbours = Neighbours::of(context, first);
+                let asleep = skeleton::dormant::<NEIGHBOURS>(&context.rng, first);
+                std::array::from_fn(|place| {
+                    Client::new(&Means::of(context, &neighbours, place), asleep[place])
+                })
+            });
+        std::array::from_fn(|place| groups[place / NEIGHBOURS][place % NEIGHBOURS])
+    }
+
     /// The block of a customer.
-    pub fn of(rng: &Rng, customer: u64) -> Self {
-        Self::new(rng, customer / BLOCK)
+    pub fn of(context: &Context, customer: u64) -> Self {
+        Self::new(context, customer / BLOCK)
     }
 
     /// Whether a customer of this block has the product.
@@ -150,27 +283,27 @@ impl Block {
 }
 
 /// The customer to whom row `row` of `accounts` belongs.
-pub fn customer_of_account(rng: &Rng, row: u64) -> u64 {
+pub fn customer_of_account(context: &Context, row: u64) -> u64 {
     let accounts_before = |index| index * BLOCK + extra_accounts(index).0 + extra_accounts(index).1;
     // 299 accounts for 10 blocks, give or take one by rounding.
     let mut index = row * 10 / 299 + 1;
     while accounts_before(index) > row {
         index -= 1;
     }
-    let block = Block::new(rng, index);
+    let block = Block::new(context, index);
     let later = block.customers().find(|&customer| block.first_account(customer) > row);
     later.unwrap_or(block.customers().end) - 1
 }
 
 /// The customer to whom row `row` of the table of a product other than an account belongs.
-pub fn customer_of(rng: &Rng, product: Product, row: u64) -> u64 {
+pub fn customer_of(context: &Context, product: Product, row: u64) -> u64 {
     let share = match product {
         Product::Card => CARDS,
         Product::Loan => LOANS,
         Product::Property => PROPERTIES,
         Product::Savings | Product::Investments => panic!("accounts share one table"),
     };
-    let block = Block::new(rng, row / share);
+    let block = Block::new(context, row / share);
     block
         .customers()
         .find(|&customer| block.row_of(product, customer) == Some(row))

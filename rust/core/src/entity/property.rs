@@ -1,7 +1,8 @@
 //! `properties`: each secures one HOUSING loan, in the city of its borrower.
 
 use super::Context;
-use super::customer::{Address, Customer, log2_q16};
+use super::address::Address;
+use super::customer::{Customer, log2_q16};
 use crate::brazil::calendar::local_day;
 use crate::brazil::documents::write_digits;
 use crate::catalog::PropertyType;

@@ -169,6 +169,16 @@ pub fn around_one(draw: Half, sigma_pct: i64) -> u64 {
     exp2_q16(ONE, (exponent * 94_548 / 65_536) as i32)
 }
 
+/// Whether nothing happens in the accounts of the customer to whom the last draw of all months belongs.
+const fn is_dormant(sleep: Word) -> bool {
+    sleep.halves().0.chance(850)
+}
+
+/// The same of the customers of successive rows, without the rest of their skeletons.
+pub(super) fn dormant<const N: usize>(rng: &Rng, first: u64) -> [bool; N] {
+    rng.rows::<N>(Domain::Skeleton, first, place::SELF).map(|[.., sleep]| is_dormant(sleep))
+}
+
 /// Spending by month of the year, in percent.
 const SEASONS: [u64; 12] = [96, 93, 97, 97, 101, 98, 99, 98, 97, 99, 106, 119];
 /// Trips by month of the year, in percent.
@@ -228,7 +238,7 @@ impl Skeleton {
             payer,
             payday: payday(payer, employer as u64, digit, income),
             employer: employer as u16,
-            dormant: sleep.halves().0.chance(850),
+            dormant: is_dormant(sleep),
         }
     }
 

@@ -11,6 +11,8 @@ struct State {
     ddds: Vec<&'static str>,
     /// First and last five digits of CEPs.
     ceps: Vec<(&'static str, &'static str)>,
+    /// R$ a month.
+    income_per_head: i64,
 }
 
 static STATES: LazyLock<BTreeMap<&str, State>> = LazyLock::new(|| {
@@ -22,6 +24,7 @@ static STATES: LazyLock<BTreeMap<&str, State>> = LazyLock::new(|| {
                 cpf_region: fields[2].as_bytes()[0],
                 ddds: fields[3].split(' ').collect(),
                 ceps: ranges.map(|range| range.split_once('-').expect("a range")).collect(),
+                income_per_head: fields[5].parse().expect("R$"),
             };
             (fields[0], state)
         })
@@ -74,7 +77,7 @@ pub fn phone_is_valid(phone: &str, state: Option<&str>) -> bool {
 /// An address at a domain that RFC 2606 reserves.
 pub fn email_is_valid(email: &str) -> bool {
     let Some((local, domain)) = email.split_once('@') else { return false };
-    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.';
+    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '_';
     matches!(domain, "example.com" | "example.org" | "example.net")
         && local.starts_with(|c: char| c.is_ascii_lowercase())
         && local.chars().all(letters)
@@ -176,6 +179,8 @@ fn phones_have_a_ddd_of_the_state_and_city() {
         for (row, phone) in customers.texts("phone").into_iter().enumerate() {
             assert!(phone_is_valid(phone, Some(states[row])), "{phone} in {}", states[row]);
             assert_eq!(phone[3..5], *CITIES[&(cities[row], states[row])][2], "{phone}");
+            // As those of mobile phones are (Anatel).
+            assert!(matches!(phone.as_bytes()[6], b'6'..=b'9'), "{phone}");
         }
     });
 }
@@ -186,10 +191,24 @@ fn emails_are_made_from_the_name_at_reserved_domains() {
         let names = world.customers.texts("name");
         for (email, name) in world.customers.texts("email").into_iter().zip(names) {
             assert!(email_is_valid(email), "{email}");
-            let (given, surname) = (name.split(' ').next(), name.split(' ').next_back());
-            let start =
-                format!("{}.{}", plain(given.expect("a name")), plain(surname.expect("a name")));
-            assert!(email.starts_with(&start), "{email} of {name}");
+            let (local, _) = email.split_once('@').expect("a domain");
+            let letters: String = local.chars().filter(|c| !c.is_ascii_digit()).collect();
+            // A year of birth may stand apart.
+            let letters = letters.trim_end_matches('.');
+            let mut words = name.split(' ').filter(|word| word.starts_with(char::is_uppercase));
+            let given = plain(words.next().expect("a name"));
+            let surnames: Vec<String> = words.map(plain).collect();
+            let pair = |a: &String, b: &String| format!("{a}.{b}");
+            let mut lasts: Vec<String> = surnames.clone();
+            lasts.extend(surnames.windows(2).map(|two| pair(&two[0], &two[1])));
+            let fits = |last: &String| {
+                let initial = given[..1].to_owned();
+                [&given, &initial].into_iter().any(|first| {
+                    let dotted = pair(first, last);
+                    letters.replace('_', ".") == dotted || letters == format!("{first}{last}")
+                }) || letters == pair(last, &initial)
+            };
+            assert!(lasts.iter().any(fits), "{email} of {name}");
         }
     });
 }
@@ -296,15 +315,28 @@ fn occupations_fit_the_age() {
 fn incomes_are_those_of_the_occupation() {
     in_every_table(|world| {
         let incomes = world.customers.longs("monthly_income");
-        for (occupation, income) in world.customers.texts("occupation").into_iter().zip(incomes) {
+        let states = world.customers.texts("state");
+        let work = world.customers.texts("occupation");
+        for ((occupation, income), state) in work.into_iter().zip(incomes).zip(states) {
             let fields = &OCCUPATIONS[occupation];
             let number = |field: usize| fields[field].parse::<i64>().expect("centavos");
             // Some of those who may earn much earn a multiple.
             let most = number(2) * if number(2) >= 1_500_000 { 8 } else { 1 };
-            assert!((number(1)..=most).contains(income), "{income} of {occupation}");
-            // Only who studies earns less than the minimum wage of 2026.
-            let studies = matches!(occupation, "Estudante" | "Estagiário" | "Jovem aprendiz");
-            assert!(*income >= 162_100 || studies, "{income} of {occupation}");
+            let (national, paid_by) = (fields[12] == "1", fields[4]);
+            // By the income per head of the state beside that of the country (IBGE, PNAD 2024).
+            let here = |centavos: i64| match national {
+                true => centavos,
+                false => (centavos * (STATES[state].income_per_head * 65_536 / 2_069) >> 16).max(50_000),
+            };
+            // The minimum wage and the ceiling of benefits of 2026. Who earns little may work without papers.
+            let (least, most) = match paid_by {
+                _ if national => (number(1), most),
+                "inss" => (here(number(1)).clamp(162_100, 847_555), here(most).clamp(162_100, 847_555)),
+                "none" => (here(number(1)), here(most)),
+                "private" if number(1) < 200_000 => (here(number(1)), here(most).max(162_100)),
+                _ => (here(number(1)).max(162_100), here(most).max(162_100)),
+            };
+            assert!((least..=most).contains(income), "{income} of {occupation} in {state}");
         }
     });
 }

@@ -7,8 +7,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    ADULTS, Bank, Business, Category, Choice, City, Company, DECADES, GivenName, Label, Name,
-    Occupation, Party, Payer, Purpose, Reference, STAGES, Stock, Sums, Surname, band, decade,
+    ADULTS, Bank, Business, Category, Choice, City, Company, DECADES, GivenName, HOME_PLACES, Label,
+    Name, Occupation, Party, Payer, Purpose, Reference, STAGES, SURNAME_PLACES, Shares, Stock, Street,
+    Sums, Surname, band, decade,
 };
 use crate::brazil::documents::cnpj;
 use crate::catalog::{Direction, Enumeration, TransactionType};
@@ -140,30 +141,44 @@ struct Work {
     women: u64,
     payer: Payer,
     weights: [u64; STAGES],
+    #[serde(deserialize_with = "flag")]
+    national: bool,
 }
 
 fn occupations() -> Vec<Occupation> {
     rows!("occupations.csv")
-        .map(|Work { name, income_low, income_high, women, payer, weights }| {
+        .map(|Work { name, income_low, income_high, women, payer, weights, national }| {
             let weights = [women, 100 - women].map(|percent| weights.map(|part| part * percent));
-            Occupation { name, income_low, income_high, payer, weights }
+            Occupation { name, income_low, income_high, payer, national, weights }
         })
         .collect()
 }
 
-/// Average price of a square metre by state, in centavos (rounded; order of magnitude of published
-/// price indices).
-const fn square_metre(state: &str) -> u64 {
-    match state.as_bytes() {
-        b"SP" | b"SC" | b"RJ" | b"DF" => 980_000,
-        b"PR" | b"ES" | b"MG" | b"GO" => 780_000,
-        b"PE" | b"CE" | b"BA" | b"RS" | b"AL" => 690_000,
-        _ => 560_000,
-    }
+/// A line of `states.csv`.
+#[derive(Deserialize)]
+struct State {
+    uf: &'static str,
+    /// Share of the population.
+    weight: u64,
+    cpf_region: u32,
+    #[serde(rename = "ddds")]
+    _ddds: &'static str,
+    #[serde(rename = "cep_ranges")]
+    _ceps: &'static str,
+    income_per_head: u64,
+    square_metre: u64,
 }
 
-/// A line of `states.csv`: UF, share of the population, and region of its CPFs.
-type State = (&'static str, u64, u32);
+/// Income per head of the country in R$ a month (IBGE, PNAD Contínua 2024).
+const INCOME_PER_HEAD: u64 = 2_069;
+
+/// How many of 10 000 who earn little work without papers: three in five where the income per head is half that of
+/// the country, and few where it is half as much again (approximate; IBGE finds 57% of all who work in Maranhão and
+/// 30% in the Federal District).
+const fn informal(income_per_head: u64) -> u32 {
+    let less = 6_200 * income_per_head / INCOME_PER_HEAD;
+    9_500_u64.saturating_sub(less) as u32 + 300
+}
 
 /// A line of `cities.csv`.
 #[derive(Deserialize)]
@@ -175,32 +190,72 @@ struct Town {
     population: u64,
     cep_first: u32,
     cep_last: u32,
+    square_metre: u64,
 }
 
-fn cities() -> Choice<City> {
+fn cities() -> (Choice<City>, Shares) {
     let states: Vec<State> = rows!("states.csv").collect();
     let towns: Vec<Town> = rows!("cities.csv").collect();
     let (mut cities, mut weights) = (Vec::new(), Vec::new());
     for (index, town) in towns.iter().enumerate() {
-        let state =
-            states.iter().find(|state| state.0 == town.state).expect("a state of states.csv");
+        let state = states.iter().find(|state| state.uf == town.state);
+        let state = state.expect("a state of states.csv");
         let listed = towns.iter().filter(|other| other.state == town.state);
         let listed: u64 = listed.map(|other| other.population).sum();
         // The share of a state is the state's own, split among its listed cities by population.
-        weights.push(state.1 * town.population * 1_000_000 / listed);
+        weights.push(state.weight * town.population * 1_000_000 / listed);
+        let square_metre =
+            if town.square_metre > 0 { town.square_metre } else { state.square_metre };
         cities.push(City {
             name: town.name,
             state: town.state.as_bytes().try_into().expect("two letters"),
-            cpf_region: state.2,
+            cpf_region: state.cpf_region,
             ddd: town.ddd,
             cep_first: town.cep_first * 1000,
             cep_count: (town.cep_last - town.cep_first + 1) * 1000,
             index,
-            square_metre: square_metre(town.state),
+            square_metre: square_metre * 100,
+            income: (state.income_per_head << 16) / INCOME_PER_HEAD,
+            informal: informal(state.income_per_head),
+            area: (0, 0),
             branches: (1 + town.population / 100_000).min(20),
         });
     }
-    Choice::new(cities, |city: &City| weights[city.index])
+    let mut order: Vec<u16> = (0..cities.len() as u16).collect();
+    order.sort_by_key(|&index| cities[usize::from(index)].ddd);
+    let homes = Shares::new(HOME_PLACES, order, |index| weights[index]);
+    let mut first = 0;
+    while first < homes.order.len() {
+        let ddd = cities[usize::from(homes.order[first])].ddd;
+        let own = homes.order[first..].iter().map(|index| usize::from(*index));
+        let own: Vec<usize> = own.take_while(|index| cities[*index].ddd == ddd).collect();
+        let start = homes.cells.start(first);
+        first += own.len();
+        for index in own {
+            cities[index].area = (start, homes.cells.start(first) - start);
+        }
+    }
+    (Choice::new(cities, |city: &City| weights[city.index]), homes)
+}
+
+/// A line of `streets.csv`.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'static"))]
+struct Road {
+    label: Label,
+    weight: u64,
+}
+
+/// Streets, and how many places with a CEP they have in a neighbourhood.
+fn streets() -> (Choice<Street>, u64) {
+    let mut first = 0;
+    let streets = rows!("streets.csv").map(|Road { label, weight }| {
+        let long = ["Avenida ", "Estrada ", "Rodovia "];
+        let places = if long.iter().any(|kind| label.text.starts_with(kind)) { 3 } else { 1 };
+        first += places;
+        Street { label, weight, first: first - places, places }
+    });
+    (Choice::new(streets.collect(), |street: &Street| street.weight), first)
 }
 
 fn categories() -> Choice<Category> {
@@ -293,6 +348,9 @@ fn purposes() -> [[Choice<Purpose>; 2]; 4] {
 impl Reference {
     pub(super) fn read() -> Self {
         let occupations = occupations();
+        let (cities, homes) = cities();
+        let (streets, street_places) = streets();
+        let surnames: Vec<Surname> = rows!("surnames.csv").collect();
         let banks = rows!("banks.csv")
             .map(|(_, ispb, _, weight): (&str, &str, &str, u64)| Bank {
                 ispb: ispb.as_bytes().try_into().expect("eight digits"),
@@ -300,19 +358,23 @@ impl Reference {
             })
             .collect();
         Self {
-            cities: cities(),
+            cities,
+            homes,
             banks: Choice::new(banks, |bank: &Bank| bank.weight),
             companies: companies(),
             adults: Search::new(ADULTS.into_iter().flatten()),
             given_names: [given_names(0), given_names(1)],
-            surnames: Choice::new(rows!("surnames.csv").collect(), |surname: &Surname| {
-                surname.weight
+            bearers: Shares::new(SURNAME_PLACES, (0..surnames.len() as u16).collect(), |index| {
+                surnames[index].weight
             }),
+            second_surnames: Search::new(surnames.iter().map(|surname| surname.weight)),
+            surnames: Choice::new(surnames, |surname: &Surname| surname.weight),
             work: from_fn(|sex| {
                 from_fn(|stage| Weighted::new(occupations.iter().map(|o| o.weights[sex][stage])))
             }),
             occupations,
-            streets: names(rows!("streets.csv")),
+            streets,
+            street_places,
             neighborhoods: names(rows!("neighborhoods.csv")),
             categories: categories(),
             hours: hours(),

@@ -1,0 +1,234 @@
+//! Who the customers are and what they have: incomes by state, products by income, households.
+//!
+//! `cargo test --test people -- --nocapture` shows all figures.
+
+#![allow(missing_docs, reason = "a test crate")]
+#![allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::figures::{check, mean, median, rank_correlation, share, where_is};
+use common::{Id, Read, all, bank, days};
+use datagen_core::column::Batch;
+use datagen_core::plan::DEFAULT_AS_OF;
+
+/// Seeds that every figure is tried on.
+const SEEDS: [u64; 3] = [1, 42, 20_260_701];
+const CUSTOMERS: u64 = 60_000;
+
+fn people(seed: u64) -> Batch {
+    all(&bank(seed, CUSTOMERS, 90), "customers")
+}
+
+#[test]
+fn incomes_are_those_of_the_states() {
+    for seed in SEEDS {
+        let people = people(seed);
+        let (states, incomes) = (people.texts("state"), people.longs("monthly_income"));
+        let of = |state: &str| mean(&where_is(incomes, |row| states[row] == state)) / 100.0;
+        // Income per head (IBGE, PNAD 2024): DF 3 444, SP 2 662, MA 1 077.
+        check("income DF : MA", of("DF") / of("MA"), 2.5..=3.5);
+        check("income SP : MA", of("SP") / of("MA"), 1.9..=2.9);
+        check("income, R$", mean(incomes) / 100.0, 3_700.0..=4_500.0);
+        let poor = |state: &str| {
+            let of = where_is(incomes, |row| states[row] == state);
+            share(of.len(), |row| of[row] < 162_100)
+        };
+        check("below the minimum wage in MA %", poor("MA"), 25.0..=45.0);
+        check("below the minimum wage in DF %", poor("DF"), 1.0..=8.0);
+        let scores: Vec<i64> = people.shorts("credit_score").iter().map(|s| (*s).into()).collect();
+        let middle = mean(&scores);
+        let squares = scores.iter().map(|s| (*s as f64 - middle).powi(2)).sum::<f64>();
+        check("mean score", middle, 540.0..=600.0);
+        check("sigma of scores", (squares / scores.len() as f64).sqrt(), 110.0..=150.0);
+        let mut list: Vec<&str> = states.clone();
+        list.sort_unstable();
+        list.dedup();
+        for state in list {
+            println!("{state} {:.0}", of(state));
+        }
+    }
+}
+
+/// Customers with each product.
+fn holders(seed: u64, people: &Batch) -> BTreeMap<&'static str, Vec<bool>> {
+    let bank = bank(seed, CUSTOMERS, 90);
+    let rows = people.rows_by_id("customer_id");
+    let mut holders: BTreeMap<&str, Vec<bool>> =
+        ["POUPANCA", "INVESTIMENTOS", "card", "loan", "HOUSING"]
+            .into_iter()
+            .map(|product| (product, vec![false; people.rows()]))
+            .collect();
+    let mut mark = |product: &'static str, id: &Id| {
+        holders.get_mut(product).expect("a product")[rows[id]] = true;
+    };
+    let accounts = all(&bank, "accounts");
+    for (id, kind) in accounts.ids("customer_id").iter().zip(accounts.symbols("account_type")) {
+        if kind != "CORRENTE" {
+            mark(kind, id);
+        }
+    }
+    for id in all(&bank, "credit_cards").ids("customer_id") {
+        mark("card", id);
+    }
+    let loans = all(&bank, "loans");
+    for (id, kind) in loans.ids("customer_id").iter().zip(loans.symbols("loan_type")) {
+        mark("loan", id);
+        if kind == "HOUSING" {
+            mark(kind, id);
+        }
+    }
+    holders
+}
+
+#[test]
+fn who_earns_more_has_more() {
+    for seed in SEEDS {
+        let people = people(seed);
+        let incomes = people.longs("monthly_income");
+        let mut sorted = incomes.to_vec();
+        sorted.sort_unstable();
+        let quintile = |income: i64| {
+            (1..5).filter(|part| income >= sorted[sorted.len() * part / 5]).count()
+        };
+        let quintiles: Vec<usize> = incomes.iter().map(|income| quintile(*income)).collect();
+        for (product, has) in holders(seed, &people) {
+            let shares: Vec<f64> = (0..5)
+                .map(|part| {
+                    let of = where_is(&has, |row| quintiles[row] == part);
+                    share(of.len(), |row| of[row])
+                })
+                .collect();
+            println!("{product} % by quintile of income: {shares:.1?}");
+            assert!(shares.windows(2).all(|pair| pair[0] < pair[1] + 0.5), "{product}: {shares:?}");
+            let (least, most) = (shares[0], shares[4]);
+            check(&format!("{product}: fifth to first"), most / least.max(0.1), 1.25..=400.0);
+            if product == "HOUSING" {
+                let of: Vec<i64> = where_is(incomes, |row| has[row]);
+                check("median income of HOUSING, R$", median(&of) / 100.0, 4_000.0..=9_000.0);
+                let short = share(of.len(), |row| of[row] < 250_000);
+                check("HOUSING with less than R$ 2 500 %", short, 0.0..=12.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn investors_are_those_of_the_exchange() {
+    for seed in SEEDS {
+        let people = people(seed);
+        let invests = &holders(seed, &people)["INVESTIMENTOS"];
+        let (end, _) = days::local(DEFAULT_AS_OF);
+        let ages: Vec<i32> = people.ints("birth_date").iter().map(|b| (end - b) * 4 / 1_461).collect();
+        let women = where_is(&people.symbols("sex"), |row| invests[row]);
+        check("women among investors %", share(women.len(), |row| women[row] == "F"), 24.0..=28.0);
+        let ages = where_is(&ages, |row| invests[row]);
+        check("investors over 60 %", share(ages.len(), |row| ages[row] > 60), 5.5..=8.5);
+        check("investors from 25 to 39 %", share(ages.len(), |row| (25..40).contains(&ages[row])), 40.0..=52.0);
+        check("investors from 40 to 59 %", share(ages.len(), |row| (40..60).contains(&ages[row])), 24.0..=36.0);
+    }
+}
+
+#[test]
+fn families_live_together() {
+    for seed in SEEDS {
+        let people = people(seed);
+        let names = people.texts("name");
+        let mothers = people.texts("mother_name");
+        let births = people.ints("birth_date");
+        let (sexes, statuses) = (people.symbols("sex"), people.symbols("marital_status"));
+        let addresses: Vec<[&str; 5]> = {
+            let columns = ["street", "street_number", "neighborhood", "city", "state"];
+            let columns = columns.map(|name| people.texts(name));
+            (0..people.rows()).map(|row| columns.each_ref().map(|c| c[row])).collect()
+        };
+        let surnames = |name: &'_ str| -> Vec<String> {
+            name.split(' ').skip(1).filter(|w| w.starts_with(char::is_uppercase)).map(str::to_owned).collect()
+        };
+        let related = |a: &str, b: &str| surnames(a).iter().any(|name| surnames(b).contains(name));
+        let mut shared = vec![false; people.rows()];
+        let (mut couples, mut children, mut gaps) = (0, 0, Vec::new());
+        for row in 0..people.rows() {
+            for other in row / 4 * 4..row {
+                if addresses[row] != addresses[other] {
+                    continue;
+                }
+                assert!(related(names[row], names[other]), "{} and {}", names[row], names[other]);
+                (shared[row], shared[other]) = (true, true);
+                let gap = (births[row] - births[other]).abs() * 4 / 1_461;
+                if gap < 14 && statuses[row] == statuses[other] && statuses[row] != "SINGLE" {
+                    couples += 1;
+                    gaps.push(i64::from(gap));
+                    assert!(matches!(statuses[row], "MARRIED" | "STABLE_UNION") || gap > 0);
+                }
+                children += u32::from(mothers[row] == names[other]);
+            }
+        }
+        check("share a home %", share(shared.len(), |row| shared[row]), 35.0..=45.0);
+        check("couples %", 100.0 * f64::from(couples) / people.rows() as f64, 8.0..=13.0);
+        check("median difference of age", median(&gaps), 1.0..=5.0);
+        check("children of a customer %", 100.0 * f64::from(children) / people.rows() as f64, 4.0..=9.0);
+        for row in 0..people.rows() {
+            assert!(related(names[row], mothers[row]), "{} of {}", names[row], mothers[row]);
+        }
+        for status in ["SINGLE", "MARRIED", "STABLE_UNION", "DIVORCED", "WIDOWED"] {
+            let women = where_is(&statuses, |row| sexes[row] == "F");
+            println!(
+                "{status} {:.1} women {:.1}",
+                share(statuses.len(), |row| statuses[row] == status),
+                share(women.len(), |row| women[row] == status)
+            );
+        }
+        let united = share(statuses.len(), |row| matches!(statuses[row], "MARRIED" | "STABLE_UNION"));
+        check("in a union %", united, 52.0..=60.0);
+        let ages: Vec<i64> = births.iter().map(|b| i64::from(-b)).collect();
+        let married: Vec<i64> = statuses.iter().map(|s| i64::from(*s != "SINGLE")).collect();
+        check("not single to age", rank_correlation(&married, &ages), 0.3..=0.7);
+    }
+}
+
+#[test]
+fn streets_have_their_postal_codes() {
+    for seed in SEEDS {
+        let people = people(seed);
+        let columns = ["city", "state", "street", "neighborhood", "postal_code"];
+        let columns = columns.map(|name| people.texts(name));
+        let numbers = people.texts("street_number");
+        let mut found: BTreeMap<&str, [&str; 4]> = BTreeMap::new();
+        let mut of_street: BTreeMap<([&str; 4], usize), &str> = BTreeMap::new();
+        for (row, number) in numbers.iter().enumerate() {
+            let [city, state, street, neighborhood, cep] = columns.each_ref().map(|c| c[row]);
+            let place = [city, state, street, neighborhood];
+            assert_eq!(*found.entry(cep).or_insert(place), place, "{cep}");
+            let number: usize = number.parse().expect("a number");
+            let stretch = (number - 1) / 1_000;
+            assert_eq!(*of_street.entry((place, stretch)).or_insert(cep), cep);
+        }
+    }
+}
+
+#[test]
+fn phones_and_addresses_look_issued() {
+    for seed in SEEDS {
+        let people = people(seed);
+        let phones = people.texts("phone");
+        let first = |digit: u8| share(phones.len(), |row| phones[row].as_bytes()[6] == digit);
+        for digit in b'6'..=b'9' {
+            check("first digit %", first(digit), 24.0..=26.0);
+        }
+        let emails = people.texts("email");
+        let locals: Vec<&str> = emails.iter().map(|e| e.split('@').next().expect("a part")).collect();
+        let digits = |row: usize| locals[row].bytes().filter(u8::is_ascii_digit).count() as i64;
+        let counts: Vec<i64> = (0..locals.len()).map(digits).collect();
+        println!("digits: {:.2} on average", mean(&counts));
+        check("e-mails with 4 digits or less %", share(counts.len(), |row| counts[row] <= 4), 90.0..=100.0);
+        check("e-mails without a digit %", share(counts.len(), |row| counts[row] == 0), 12.0..=50.0);
+        let own = |row: usize| locals[row].ends_with(&(row + 1).to_string());
+        check("e-mails with the number of the row %", share(locals.len(), own), 0.0..=1.0);
+        for row in 0..10 {
+            println!("{} {} {}", people.texts("name")[row], emails[row], phones[row]);
+        }
+    }
+}

@@ -6,8 +6,8 @@ mod common;
 
 use common::{Read, days, uuid};
 use datagen_core::brazil::calendar::{
-    Days, Month, instant, is_business_day, is_holiday, is_session_day, local_day, local_time,
-    opens_late, weekday,
+    Days, Month, instant, is_business_day, is_holiday, is_session_day, is_winter_in_new_york,
+    local_day, local_time, opens_late, session_hours, weekday,
 };
 use datagen_core::brazil::documents::{account_digit, card_prefix, cnpj, cnpj_of, cpf, is_elo, luhn};
 use datagen_core::catalog::{Amortization, Brand};
@@ -382,7 +382,7 @@ fn instants_are_three_hours_behind_utc() {
 
 #[test]
 fn holidays_are_the_listed_ones() {
-    let (first, last) = (days::day(2024, 1, 1), days::day(2027, 12, 31));
+    let (first, last) = (days::day(2021, 1, 1), days::day(2027, 12, 31));
     let history = Days::new(first, last);
     for day in first..=last {
         let name = days::date_text(day);
@@ -432,6 +432,10 @@ fn trades_settle_two_session_days_later() {
         ((2025, 2, 28), (2025, 3, 6)),
         // Over Good Friday.
         ((2026, 4, 2), (2026, 4, 7)),
+        // Over a holiday of São Paulo, in its last year.
+        ((2021, 1, 22), (2021, 1, 27)),
+        ((2021, 7, 8), (2021, 7, 13)),
+        ((2024, 7, 8), (2024, 7, 10)),
         // Over Christmas and New Year, when 24 and 31 December have no session.
         ((2026, 12, 23), (2026, 12, 29)),
         ((2026, 12, 30), (2027, 1, 5)),
@@ -468,6 +472,21 @@ fn b3_opens_late_on_ash_wednesday() {
         let day = days::day(year, month, day);
         assert!(opens_late(day) && is_session_day(day));
         assert!(!opens_late(day - 1) && !opens_late(day + 1));
+    }
+}
+
+#[test]
+fn b3_closes_an_hour_later_while_new_york_is_on_standard_time() {
+    for day in days::day(2021, 1, 1)..=days::day(2027, 12, 31) {
+        assert_eq!(session_hours(day), days::session(day), "{}", days::date_text(day));
+    }
+    for (day, winter) in [
+        ((2026, 3, 7), true),
+        ((2026, 3, 8), false),
+        ((2026, 10, 31), false),
+        ((2026, 11, 1), true),
+    ] {
+        assert_eq!(is_winter_in_new_york(days::day(day.0, day.1, day.2)), winter, "{day:?}");
     }
 }
 

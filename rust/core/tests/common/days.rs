@@ -76,7 +76,43 @@ pub fn instant_text(instant: i64) -> String {
 }
 
 /// Moving and fixed holidays of banks (FEBRABAN's list).
-pub const HOLIDAYS: [(i32, u32, u32); 52] = [
+pub const HOLIDAYS: [(i32, u32, u32); 88] = [
+    (2021, 1, 1),
+    (2021, 2, 15),
+    (2021, 2, 16),
+    (2021, 4, 2),
+    (2021, 4, 21),
+    (2021, 5, 1),
+    (2021, 6, 3),
+    (2021, 9, 7),
+    (2021, 10, 12),
+    (2021, 11, 2),
+    (2021, 11, 15),
+    (2021, 12, 25),
+    (2022, 1, 1),
+    (2022, 2, 28),
+    (2022, 3, 1),
+    (2022, 4, 15),
+    (2022, 4, 21),
+    (2022, 5, 1),
+    (2022, 6, 16),
+    (2022, 9, 7),
+    (2022, 10, 12),
+    (2022, 11, 2),
+    (2022, 11, 15),
+    (2022, 12, 25),
+    (2023, 1, 1),
+    (2023, 2, 20),
+    (2023, 2, 21),
+    (2023, 4, 7),
+    (2023, 4, 21),
+    (2023, 5, 1),
+    (2023, 6, 8),
+    (2023, 9, 7),
+    (2023, 10, 12),
+    (2023, 11, 2),
+    (2023, 11, 15),
+    (2023, 12, 25),
     (2024, 1, 1),
     (2024, 2, 12),
     (2024, 2, 13),
@@ -131,15 +167,51 @@ pub const HOLIDAYS: [(i32, u32, u32); 52] = [
     (2027, 12, 25),
 ];
 
-/// A day, of 2024 to 2027, on which banks settle.
+/// A day, of 2021 to 2027, on which banks settle.
 pub fn is_business_day(day: i32) -> bool {
-    assert!((2024..=2027).contains(&ymd(day).0), "{} is not listed", date_text(day));
+    assert!((2021..=2027).contains(&ymd(day).0), "{} is not listed", date_text(day));
     weekday(day) < 5 && !HOLIDAYS.contains(&ymd(day))
 }
 
-/// A day, of 2024 to 2027, on which B3 has a session.
+/// Days on which banks work and B3 does not.
+const CLOSED: [(i32, u32, u32); 12] = [
+    (2021, 1, 25),
+    (2021, 7, 9),
+    (2021, 12, 24),
+    (2021, 12, 31),
+    (2024, 12, 24),
+    (2024, 12, 31),
+    (2025, 12, 24),
+    (2025, 12, 31),
+    (2026, 12, 24),
+    (2026, 12, 31),
+    (2027, 12, 24),
+    (2027, 12, 31),
+];
+
+/// A day, of 2021 to 2027, on which B3 has a session.
 pub fn is_session_day(day: i32) -> bool {
-    is_business_day(day) && !matches!(ymd(day), (_, 12, 24 | 31))
+    is_business_day(day) && !CLOSED.contains(&ymd(day))
+}
+
+/// Sundays on which New York began and ended daylight saving time, of 2021 to 2027.
+pub const SUMMERS_IN_NEW_YORK: [[(u32, u32); 2]; 7] = [
+    [(3, 14), (11, 7)],
+    [(3, 13), (11, 6)],
+    [(3, 12), (11, 5)],
+    [(3, 10), (11, 3)],
+    [(3, 9), (11, 2)],
+    [(3, 8), (11, 1)],
+    [(3, 14), (11, 7)],
+];
+
+/// When B3 opens and ends its continuous session on a day of 2021 to 2027.
+pub fn session(day: i32) -> (i64, i64) {
+    let (year, month, of_month) = ymd(day);
+    let [from, to] = SUMMERS_IN_NEW_YORK[(year - 2021) as usize];
+    let summer = (from..to).contains(&(month, of_month));
+    let opens = if ASH_WEDNESDAYS.contains(&ymd(day)) { 13 } else { 10 };
+    (opens * HOUR, if summer { 16 } else { 17 } * HOUR + 55 * MINUTE)
 }
 
 /// The `n`th session day after a day.
@@ -154,5 +226,12 @@ pub fn business_day_of_month(day: i32) -> Option<usize> {
 }
 
 /// Ash Wednesdays, on which B3 opens at 13:00.
-pub const ASH_WEDNESDAYS: [(i32, u32, u32); 4] =
-    [(2024, 2, 14), (2025, 3, 5), (2026, 2, 18), (2027, 2, 10)];
+pub const ASH_WEDNESDAYS: [(i32, u32, u32); 7] = [
+    (2021, 2, 17),
+    (2022, 3, 2),
+    (2023, 2, 22),
+    (2024, 2, 14),
+    (2025, 3, 5),
+    (2026, 2, 18),
+    (2027, 2, 10),
+];

@@ -12,11 +12,9 @@ fn trades_are_executed_inside_the_session() {
     in_every_world(|world| {
         for at in world.trades.longs("executed_at") {
             let (day, time) = days::local(*at);
-            let late = days::ASH_WEDNESDAYS.contains(&days::ymd(day));
-            let open =
-                if late { 13 } else { 10 } * days::HOUR..=16 * days::HOUR + 55 * days::MINUTE;
+            let (opens, ends) = days::session(day);
             assert!(
-                days::is_session_day(day) && open.contains(&time),
+                days::is_session_day(day) && (opens..ends).contains(&time),
                 "a trade at {}",
                 days::instant_text(*at)
             );

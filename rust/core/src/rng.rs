@@ -44,6 +44,8 @@ pub enum Domain {
     PixKey = 14,
     /// What joins the products of a customer.
     Skeleton = 15,
+    /// Merchants (ids only): their row is a category and a city, and k one of them there.
+    Merchant = 16,
 }
 
 impl Domain {
@@ -61,6 +63,7 @@ impl Domain {
             9 => Self::Trade,
             10 => Self::Installment,
             14 => Self::PixKey,
+            16 => Self::Merchant,
             _ => return None,
         })
     }

@@ -112,7 +112,7 @@ fn income(occupation: &Occupation, stage: usize, word: Word) -> u64 {
 }
 
 /// The binary logarithm of a positive number times 2^16, by straight lines between powers of two.
-pub(super) const fn log2_q16(n: u64) -> i64 {
+pub(crate) const fn log2_q16(n: u64) -> i64 {
     let whole = n.ilog2();
     ((whole as i64 - 1) << 16) + ((n << 16) >> whole) as i64
 }

@@ -29,8 +29,9 @@ pub struct Ids {
     keys: [u64; ROUNDS],
 }
 
+/// Spreads a number over 64 bits, by a key.
 #[inline]
-const fn mix(x: u64, key: u64) -> u64 {
+pub(crate) const fn mix(x: u64, key: u64) -> u64 {
     // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014), keyed.
     let mut z = x.wrapping_add(key);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -44,8 +44,10 @@ pub enum Domain {
     PixKey = 14,
     /// What joins the products of a customer.
     Skeleton = 15,
+    /// Merchants (ids only): their row is a category and a city, and k one of them there.
+    Merchant = 16,
     /// Pix between customers of the bank.
-    Inside = 16,
+    Inside = 17,
 }
 
 impl Domain {
@@ -63,6 +65,7 @@ impl Domain {
             9 => Self::Trade,
             10 => Self::Installment,
             14 => Self::PixKey,
+            16 => Self::Merchant,
             _ => return None,
         })
     }

@@ -13,6 +13,7 @@ use crate::entity::customer::CustomerColumns;
 use crate::entity::layout::{Block, Product};
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::PropertyColumns;
+use crate::entity::skeleton::Skeleton;
 use crate::entity::stock::StockColumns;
 use crate::event::Cursor;
 use crate::event::card_transaction::{self, CardTransactionColumns, Purchases};
@@ -182,12 +183,7 @@ impl Rows for CreditCardColumns {
     const COUNT: Count = Count::Before(|block, customer| block.row(Product::Card, customer));
 
     fn push_client(&mut self, client: &Client<'_>) {
-        let (history, until) = (client.history, client.until());
-        if let Some(card) = Spending::of(client)
-            && card.peek().is_some_and(|issued| issued < until)
-        {
-            card.shortened(history, until).next_before(history, until, self);
-        }
+        push_last(self, client);
     }
 }
 
@@ -238,14 +234,21 @@ impl Living for CardTransactionColumns {
     type Cursor = Purchases;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Purchases> {
-        client.card().map(|(card, ..)| Purchases::new(client.history, card)).into_iter()
+        let card = client.card();
+        card.map(|(card, _, holder)| {
+            let skeleton = Skeleton::new(client.context(), &holder);
+            Purchases::new(client.history, &card, &skeleton)
+        })
+        .into_iter()
     }
 }
 
 impl Events for CardTransactionColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        let row = client.block.row_of(Product::Card, client.row);
-        row.map_or(0, |row| card_transaction::count_of(client.history, row).into())
+        client.card().map_or(0, |(card, _, holder)| {
+            let skeleton = Skeleton::new(client.context(), &holder);
+            card_transaction::count(client.history, &card, &skeleton).into()
+        })
     };
 }
 

@@ -3,11 +3,12 @@
 use super::client::Client;
 use crate::catalog::LoanStatus;
 use crate::column::Columns;
-use crate::entity::account::{AccountColumns, Standing};
-use crate::entity::card::{CreditCardColumns, Issue};
+use crate::entity::account::{self, AccountColumns};
+use crate::entity::card::{CreditCard, CreditCardColumns, Issue, Standing};
 use crate::entity::customer::{Customer, CustomerColumns};
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::{Property, PropertyColumns};
+use crate::entity::skeleton::Skeleton;
 use crate::event::card_transaction::Purchases;
 use crate::event::installment::Repayment;
 use crate::event::transaction::Ledger;
@@ -165,7 +166,7 @@ pub(crate) struct Held {
     ledger: Ledger,
     opening_balance: i64,
     /// The first is that at its birth; the next that is to come.
-    standings: Vec<Standing>,
+    standings: Vec<account::Standing>,
     next: usize,
 }
 
@@ -179,7 +180,7 @@ impl Held {
 
 impl Life for Held {
     type Columns = AccountColumns;
-    type State = (i64, Standing);
+    type State = (i64, account::Standing);
 
     fn id(&self) -> [u8; 16] {
         self.ledger.id()
@@ -213,10 +214,12 @@ impl Life for Held {
     }
 }
 
-/// A card: its limit changes with each purchase that is approved, and when a cycle closes.
-#[derive(Debug, Clone)]
+/// A card: what is left of its limit changes with each purchase that is approved and each bill that is paid or charged
+/// with interest, its limit when the bank looks at it, and its status when it is blocked or cancelled.
+#[derive(Debug)]
 pub(crate) struct Spending {
     purchases: Purchases,
+    card: CreditCard,
     issue: Issue,
     holder: u64,
 }
@@ -224,60 +227,42 @@ pub(crate) struct Spending {
 impl Spending {
     pub(super) fn of(client: &Client<'_>) -> Option<Row<Self>> {
         let (card, issue, holder) = client.card()?;
-        let purchases = Purchases::new(client.history, card);
-        Some(Row::new(Self { purchases, issue, holder: holder.row }))
-    }
-}
-
-impl Row<Spending> {
-    /// The same before an instant, without what is older than the open cycle, or than two, if something is not.
-    pub(super) fn shortened(self, history: &History, at: i64) -> Self {
-        for cycles in 0..2 {
-            let mut life = self.life.clone();
-            if !life.purchases.begin_before(history, at, cycles) {
-                break;
-            }
-            let mut short = Self { next: Some((i64::MIN, life.purchases.available())), life };
-            short.skip(history);
-            if short.peek().is_some_and(|since| since < at) {
-                return short;
-            }
-        }
-        self
+        let skeleton = Skeleton::new(client.context(), &holder);
+        let purchases = Purchases::since_issue(client.history, &card, &skeleton);
+        Some(Row::new(Self { purchases, card, issue, holder: holder.row }))
     }
 }
 
 impl Life for Spending {
     type Columns = CreditCardColumns;
-    type State = i64;
+    type State = Standing;
 
     fn id(&self) -> [u8; 16] {
-        self.purchases.id()
+        self.card.id
     }
 
-    fn birth(&self) -> (i64, i64) {
-        (self.issue.issued_at, self.purchases.card().limit)
+    fn birth(&self) -> (i64, Standing) {
+        (self.card.issued_at, self.purchases.standing())
     }
 
-    fn advance(&mut self, history: &History) -> Option<(i64, i64)> {
-        let (purchase, closing) = (self.purchases.peek(), self.purchases.closing());
-        let time = match (purchase, closing) {
-            (purchase, Some(closing)) if purchase.is_none_or(|time| time > closing) => {
-                self.purchases.close();
-                closing
-            }
-            (purchase, _) => {
-                let time = purchase?;
-                self.purchases.skip(history);
-                time
-            }
-        };
-        Some((time, self.purchases.available()))
+    fn advance(&mut self, history: &History) -> Option<(i64, Standing)> {
+        let (purchase, beside) =
+            (self.purchases.peek().unwrap_or(i64::MAX), self.purchases.next_beside());
+        let time = purchase.min(beside);
+        if time >= history.context.plan.as_of() {
+            return None;
+        }
+        if beside <= purchase {
+            self.purchases.pass_beside(history);
+        } else {
+            self.purchases.skip(history);
+        }
+        Some((time, self.purchases.standing()))
     }
 
-    fn push(&self, history: &History, since: (i64, i64), columns: &mut CreditCardColumns) {
+    fn push(&self, history: &History, since: (i64, Standing), columns: &mut CreditCardColumns) {
         let holder = Customer::new(&history.context, self.holder);
-        columns.push(&history.context, self.purchases.card(), &self.issue, &holder, since);
+        columns.push(&history.context, &self.card, &self.issue, &holder, since);
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub(super) mod read;
 
+pub(crate) use read::merchant_root;
+
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -33,6 +35,14 @@ impl<T> Choice<T> {
     #[inline]
     pub fn pick(&self, word: Word) -> &T {
         &self.items[self.pick_position(word)]
+    }
+}
+
+impl Company {
+    /// The first eight digits of its CNPJ.
+    #[inline]
+    pub fn root(&self) -> u32 {
+        self.cnpj[..8].iter().fold(0, |root, digit| root * 10 + u32::from(digit - b'0'))
     }
 }
 
@@ -380,9 +390,42 @@ pub struct Category {
     /// Whether what is bought online comes from anywhere, and not from near by.
     #[serde(deserialize_with = "read::flag")]
     pub far: bool,
-    /// Merchants.
+    /// How its prices end.
+    pub pricing: Pricing,
+    /// How far its amounts follow what somebody spends in all, in percent.
+    pub elastic_pct: u32,
+    /// Whether people keep to one shop.
+    #[serde(deserialize_with = "read::flag")]
+    pub habit: bool,
+    /// How many of 100 of its shops belong to chains.
+    pub chain_pct: u32,
+    /// Shops in a town of 100 000 people.
+    pub shops: u32,
+    /// Position in the file.
+    #[serde(skip)]
+    pub index: usize,
+    /// What shops that belong to no chain are called, with a space behind.
+    #[serde(skip)]
+    pub words: Vec<Label>,
+    /// Merchants that have many branches.
     #[serde(skip)]
     pub merchants: Choice<Company>,
+}
+
+/// How the prices of a category end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pricing {
+    /// By weight, or the sum of many things.
+    Exact,
+    /// ,90 and ,99.
+    Shop,
+    /// 50, 100, 200 at the pump.
+    Pump,
+    /// Fifty or ten centavos.
+    Tenths,
+    /// Whole reais.
+    Whole,
 }
 
 /// A stock of the index.
@@ -441,6 +484,8 @@ pub struct Reference {
     pub neighborhoods: Choice<Name>,
     /// Merchant categories.
     pub categories: Choice<Category>,
+    /// What shops that belong to no chain are called after: neighbourhoods and families.
+    pub shop_names: Vec<Label>,
     /// When merchants sell, by [`Category::profile`]: weights by hour, on business days and on days off.
     pub hours: Vec<[[u64; 24]; 2]>,
     /// Stocks, in the catalogue's order.

@@ -92,10 +92,12 @@ pub static CARD_TRANSACTIONS: Relation = Relation {
     foreign_keys: &[ForeignKey { field: "card_id", table: "credit_cards", only: None }],
 };
 
-static CARD_TRANSACTION_FIELDS: [Field; 15] = [
+static CARD_TRANSACTION_FIELDS: [Field; 17] = [
     field("card_transaction_id", Uuid, "Id of the event"),
     field("card_id", Uuid, "Card used"),
+    field("merchant_id", Uuid, "Id of the merchant: one of its branches, or its head office"),
     field("merchant_name", Text, "Merchant"),
+    field("merchant_document", Char(14), "CNPJ of the merchant; branches share the first eight"),
     field("mcc", Char(4), "Merchant category code"),
     field("merchant_category", Text, "What the code stands for"),
     field("amount", MONEY, "Amount of the purchase"),

@@ -48,6 +48,11 @@ enumerations! {
     }
     /// State of a card.
     CardStatus { Active = "ACTIVE", Blocked = "BLOCKED", Cancelled = "CANCELLED" }
+    /// Why a card is not ACTIVE.
+    CardStatusReason {
+        Lost = "LOST", Stolen = "STOLEN", FraudSuspected = "FRAUD_SUSPECTED", Default = "DEFAULT",
+        HolderRequest = "HOLDER_REQUEST"
+    }
     /// Kinds of loan.
     LoanType {
         Housing = "HOUSING", Payroll = "PAYROLL", Vehicle = "VEHICLE", Personal = "PERSONAL"
@@ -225,6 +230,8 @@ pub static CREDIT_CARDS: Relation = Relation {
             ("card_number_digits", "card_number ~ '^[0-9]{15,16}$'"),
             ("expiry_month_range", "expiry_month BETWEEN 1 AND 12"),
             ("credit_limit_positive", "credit_limit > 0"),
+            ("status_has_reason", "(status = 'ACTIVE') = (status_reason IS NULL)"),
+            ("status_has_date", "status = 'ACTIVE' OR status_changed_at IS NOT NULL"),
             ("available_limit_range", "available_limit BETWEEN 0 AND credit_limit"),
             ("closing_day_range", "closing_day BETWEEN 1 AND 28"),
             ("due_day_range", "due_day BETWEEN 1 AND 28"),
@@ -238,7 +245,7 @@ pub static CREDIT_CARDS: Relation = Relation {
     foreign_keys: &[ForeignKey { field: "customer_id", table: "customers", only: None }],
 };
 
-static CREDIT_CARD_FIELDS: [Field; 14] = [
+static CREDIT_CARD_FIELDS: [Field; 16] = [
     field("card_id", Uuid, "Id of the card"),
     field("customer_id", Uuid, "Its holder"),
     field("brand", Enum(Brand::SYMBOLS), "Brand"),
@@ -247,11 +254,13 @@ static CREDIT_CARD_FIELDS: [Field; 14] = [
     field("expiry_month", SmallInt, "Month of expiry"),
     field("expiry_year", SmallInt, "Year of expiry"),
     field("credit_limit", MONEY, "Limit"),
-    field("available_limit", MONEY, "What is left of the limit in the open billing cycle"),
+    field("available_limit", MONEY, "What is left of the limit: less unpaid bills, the open one and installments to come"),
     field("closing_day", SmallInt, "Day of the month on which the bill closes"),
     field("due_day", SmallInt, "Day of the month on which the bill is due"),
     field("status", Enum(CardStatus::SYMBOLS), "State of the card"),
     field("issued_at", Instant, "When the card was issued"),
+    nullable("status_reason", Enum(CardStatusReason::SYMBOLS), "Why it is not ACTIVE"),
+    nullable("status_changed_at", Instant, "When the state last changed"),
     UPDATED_AT,
 ];
 

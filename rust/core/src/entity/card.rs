@@ -2,12 +2,12 @@
 
 use super::Context;
 use super::customer::{Customer, fold};
-use crate::brazil::calendar::{DAY, local_day};
+use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::City;
 use crate::brazil::documents::{card_prefix, luhn, write_digits};
-use crate::catalog::{Brand, CardStatus};
+use crate::catalog::{Brand, CardStatus, CardStatusReason};
 use crate::civil::from_days;
-use crate::column::{Texts, columns};
+use crate::column::{Nullable, Texts, columns};
 use crate::rng::{Domain, Word};
 
 columns! {
@@ -26,6 +26,8 @@ columns! {
         due_day: Vec<i16>,
         status: Vec<CardStatus>,
         issued_at: Vec<i64>,
+        status_reason: Nullable<Vec<CardStatusReason>>,
+        status_changed_at: Nullable<Vec<i64>>,
         updated_at: Vec<i64>,
     }
 }
@@ -33,19 +35,44 @@ columns! {
 /// Characters that fit on a card (ISO/IEC 7813).
 const EMBOSSED: usize = 26;
 
-/// A credit card: what its events depend on. There are many in memory at a time.
+/// How long before the history a card may have been lost, or given back.
+const LONGEST_PAST: i64 = 120 * DAY;
+/// Days between a card and its loss, at the least.
+const SHORTEST_USE: i64 = 20 * DAY;
+/// Of 100 000 cards, those issued on a day of the history: about 2% in 90 days.
+const ISSUED_A_DAY: u32 = 222;
+
+/// A credit card: what its events depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct CreditCard {
     /// Row in the table.
     pub row: u64,
     /// Id.
     pub id: [u8; 16],
-    /// Centavos.
+    /// Limit at the start of the history, in centavos.
     pub limit: i64,
     /// Where its holder lives.
     pub(crate) home: &'static City,
     /// Day of the month on which the bill closes, 1 to 28.
     pub closing_day: u32,
+    /// Day of the month on which it is due, 1 to 28.
+    pub due_day: u32,
+    /// Milliseconds.
+    pub issued_at: i64,
+    /// Score of the holder.
+    pub(crate) score: i16,
+    /// Age of the holder in years.
+    pub(crate) age: i32,
+    /// How it ends, if its holder is not to blame.
+    pub(crate) exit: Option<Exit>,
+}
+
+/// The end of a card that is lost, misused or given back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exit {
+    /// Milliseconds, of whole seconds.
+    pub at: i64,
+    pub reason: CardStatusReason,
 }
 
 /// What a card has besides.
@@ -53,31 +80,67 @@ pub struct CreditCard {
 pub struct Issue {
     brand: Brand,
     number: [u8; 16],
-    status: CardStatus,
     /// Months from issue to expiry.
     validity: i32,
-    /// Milliseconds.
-    pub issued_at: i64,
 }
 
-const fn status(state: Word) -> CardStatus {
-    match state.below(100) {
-        0..3 => CardStatus::Blocked,
-        3..5 => CardStatus::Cancelled,
-        _ => CardStatus::Active,
+/// The values of a card that change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Centavos.
+    pub limit: i64,
+    /// What is left of it, in centavos.
+    pub available: i64,
+    /// State.
+    pub status: CardStatus,
+    /// Why, unless it is ACTIVE.
+    pub reason: Option<CardStatusReason>,
+    /// Since when, in milliseconds, if it has not been ACTIVE from the beginning.
+    pub changed_at: Option<i64>,
+}
+
+/// The state that a reason brings about.
+pub(crate) const fn status_for(reason: CardStatusReason) -> CardStatus {
+    match reason {
+        CardStatusReason::HolderRequest => CardStatus::Cancelled,
+        _ => CardStatus::Blocked,
     }
 }
 
-/// Whether nothing is bought any more with the card of a row; found without its other fields.
-pub fn is_cancelled(context: &Context, row: u64) -> bool {
-    let [_, state, ..] = context.rng.four(Domain::CreditCard, row, 0, 1);
-    status(state) == CardStatus::Cancelled
+/// The end of a card, drawn so that as many are blocked and cancelled at the end of any history.
+fn exit(context: &Context, issued_at: i64, state: Word, when: Word) -> Option<Exit> {
+    let reason = match state.below(1000) {
+        0..7 => CardStatusReason::Lost,
+        7..12 => CardStatusReason::Stolen,
+        12..20 => CardStatusReason::FraudSuspected,
+        20..38 => CardStatusReason::HolderRequest,
+        _ => return None,
+    };
+    let plan = &context.plan;
+    let from = (issued_at + SHORTEST_USE).max(plan.start() - LONGEST_PAST);
+    let span = plan.as_of() - from;
+    let at = from + when.below(span.max(1) as u64) as i64;
+    (span > 0).then_some(Exit { at: at / 1_000 * 1_000, reason })
+}
+
+/// When a card was issued: within four years before the history, or in it.
+fn issued_at(context: &Context, holder: &Customer, when: Word, lot: Word) -> i64 {
+    let plan = &context.plan;
+    let (start, days) = (plan.start(), plan.days());
+    let time = (when.0 & 0x1FF_FFFF) as i64;
+    let (chance, place) = lot.halves();
+    if chance.chance((days * ISSUED_A_DAY / 100).min(4_000)) {
+        let day = start + i64::from(place.below(days)) * DAY + DAY / 2;
+        return instant(local_day(day), 9 * HOUR + time).clamp(start, plan.as_of() - 1_000);
+    }
+    let tenure = ((start - holder.created_at) / DAY - 1).max(1);
+    start - (1 + when.below(tenure.min(4 * 365) as u64) as i64) * DAY + time
 }
 
 impl CreditCard {
     /// The card of a row.
     pub fn new(context: &Context, row: u64, holder: &Customer) -> (Self, Issue) {
-        let [[brand, prefix, money, dates], [issued, state, ..]] =
+        let [[brand, prefix, money, dates], [issued, state, lot, left]] =
             context.rng.fours(Domain::CreditCard, row, 0);
         let brand = match brand.below(1000) {
             0..611 => Brand::Mastercard,
@@ -101,23 +164,26 @@ impl CreditCard {
         let percent = 40 + money.below(100) + score * score / 3_500;
         let limit = (holder.income * percent / 100 / 10_000 * 10_000).max(30_000);
         let (closing, years) = dates.halves();
-        let days = ((context.plan.start() - holder.created_at) / DAY - 1).max(1);
-        let latest_days = days.min(4 * 365);
-        let ago = 1 + issued.below(latest_days as u64) as i64;
+        let issued_at = issued_at(context, holder, issued, lot);
+        let closing_day = 1 + closing.below(28);
         let card = Self {
             row,
             id: context.id(Domain::CreditCard, row),
             limit: limit as i64,
             home: holder.city,
-            closing_day: 1 + closing.below(28),
+            closing_day,
+            // The bill is due ten days after it closes.
+            due_day: (closing_day + 9) % 28 + 1,
+            issued_at,
+            score: holder.score,
+            age: (local_day(context.plan.start()) - holder.birth) * 4 / 1_461,
+            exit: exit(context, issued_at, state, left),
         };
         let issue = Issue {
             brand,
             number,
-            status: status(state),
             // Valid for five to eight years.
             validity: 12 * (5 + years.below(4) as i32),
-            issued_at: context.plan.start() - ago * DAY + (issued.0 & 0x1FF_FFFF) as i64,
         };
         (card, issue)
     }
@@ -161,20 +227,20 @@ fn embossed(holder: &Customer) -> Vec<u8> {
 }
 
 impl CreditCardColumns {
-    /// Adds a card; `available` is what its open cycle leaves of the limit, since an instant.
+    /// Adds a card; what changes of it is so since an instant.
     pub fn push(
         &mut self,
         context: &Context,
         card: &CreditCard,
         issue: &Issue,
         holder: &Customer,
-        (updated_at, available): (i64, i64),
+        (updated_at, standing): (i64, Standing),
     ) {
         let month = |instant| {
             let (year, month, _) = from_days(local_day(instant));
             year * 12 + month as i32 - 1
         };
-        let issued = month(issue.issued_at);
+        let issued = month(card.issued_at);
         // A card that would have expired has been renewed under its number.
         let renewals = (month(context.plan.as_of()) - issued) / issue.validity;
         let expiry = issued + issue.validity * (1 + renewals);
@@ -185,13 +251,14 @@ impl CreditCardColumns {
         self.holder_name.push_ascii(&embossed(holder));
         self.expiry_month.push((expiry.rem_euclid(12) + 1) as i16);
         self.expiry_year.push(expiry.div_euclid(12) as i16);
-        self.credit_limit.push(card.limit);
-        self.available_limit.push(available);
+        self.credit_limit.push(standing.limit);
+        self.available_limit.push(standing.available);
         self.closing_day.push(card.closing_day as i16);
-        // The bill is due ten days after it closes.
-        self.due_day.push(((card.closing_day + 9) % 28 + 1) as i16);
-        self.status.push(issue.status);
-        self.issued_at.push(issue.issued_at);
+        self.due_day.push(card.due_day as i16);
+        self.status.push(standing.status);
+        self.issued_at.push(card.issued_at);
+        self.status_reason.push(standing.reason);
+        self.status_changed_at.push(standing.changed_at);
         self.updated_at.push(updated_at);
     }
 }

@@ -154,6 +154,43 @@ pub struct Skeleton {
     pub dormant: bool,
 }
 
+/// A skeleton in fewer bytes, for cursors of which there are many.
+#[derive(Debug, Clone, Copy)]
+pub struct Compact {
+    row: u32,
+    /// Centavos; no income comes near the greatest number.
+    income: u32,
+    net: u32,
+    activity: u32,
+    odds: u16,
+    employer: u16,
+    shares: [u8; 2],
+    phase: u8,
+    payer: Payer,
+    payday: Payday,
+    dormant: bool,
+}
+
+impl Compact {
+    /// The whole of it.
+    pub fn whole(&self, context: &Context) -> Skeleton {
+        Skeleton {
+            rng: context.rng,
+            row: self.row.into(),
+            income: self.income.into(),
+            net: self.net.into(),
+            activity: self.activity,
+            odds: self.odds.into(),
+            shares: self.shares,
+            phase: self.phase,
+            payer: self.payer,
+            payday: self.payday,
+            employer: self.employer,
+            dormant: self.dormant,
+        }
+    }
+}
+
 /// `value · factor`, for factors times [`ONE`].
 #[inline]
 pub const fn times(value: i64, factor: u64) -> i64 {
@@ -239,6 +276,24 @@ impl Skeleton {
             payday: payday(payer, employer as u64, digit, income),
             employer: employer as u16,
             dormant: is_dormant(sleep),
+        }
+    }
+
+    /// The same in fewer bytes.
+    pub fn compact(&self) -> Compact {
+        let centavos = |amount: i64| amount.clamp(0, u32::MAX.into()) as u32;
+        Compact {
+            row: self.row as u32,
+            income: centavos(self.income),
+            net: centavos(self.net),
+            activity: self.activity,
+            odds: self.odds as u16,
+            employer: self.employer,
+            shares: self.shares,
+            phase: self.phase,
+            payer: self.payer,
+            payday: self.payday,
+            dormant: self.dormant,
         }
     }
 
@@ -384,9 +439,19 @@ impl Skeleton {
         }
     }
 
+    /// [`spending`](Self::spending) and [`business`](Self::business) of a month, in less time than one by one.
+    pub fn levels(&self, month: i32) -> (u64, u64) {
+        let [level, ..] = self.draws(month, of_month::LEVEL);
+        (self.spending_at(month, level), around_one(level.halves().1, 55))
+    }
+
     /// How much is spent in a month, beside other months of the customer, times [`ONE`].
     pub fn spending(&self, month: i32) -> u64 {
         let [level, ..] = self.draws(month, of_month::LEVEL);
+        self.spending_at(month, level)
+    }
+
+    fn spending_at(&self, month: i32, level: Word) -> u64 {
         let season = SEASONS[month.rem_euclid(12) as usize];
         let level = around_one(level.halves().0, 30) * season / 100;
         if self.distress(month) > 0 || self.is_shunned(month) { level / 2 } else { level }

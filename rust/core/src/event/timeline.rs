@@ -7,7 +7,7 @@ use crate::brazil::calendar::{
     HOUR, Month, instant, is_business_day, is_session_day, local_day, local_time, opens_late,
     session_hours, weekday,
 };
-use crate::civil::{add_months, from_days};
+use crate::civil::{add_months, from_days, to_days};
 use crate::plan::{DEFAULT_DAYS, Plan};
 use crate::rng::{Search, Word};
 
@@ -33,6 +33,9 @@ const PURCHASES_BY_HOUR: [Hours; 2] = [
 /// Weight by weekday, Monday first (≈); holidays count as Sundays.
 const MOVEMENTS_BY_WEEKDAY: [u64; 7] = [100, 98, 100, 104, 116, 88, 70];
 const PURCHASES_BY_WEEKDAY: [u64; 7] = [90, 92, 95, 100, 118, 122, 98];
+
+/// Events of a month up to which it is divided by a look-up.
+const USUAL_OF_A_MONTH: u64 = 1_024;
 
 /// A weight for each hour of the day.
 pub type Hours = [u64; 24];
@@ -68,6 +71,11 @@ pub struct Timeline {
     span: u64,
     /// How the span is cut into so many parts.
     cuts: Vec<Cut>,
+    /// Where each calendar month begins, for entities whose events are drawn month by month: the first of them, and the
+    /// weights before each and before the end of the last; and numbers by which a month is divided.
+    first_month: i32,
+    months: Vec<u64>,
+    divisors: Vec<Divisor>,
 }
 
 /// Intensity over the slots of a day.
@@ -119,6 +127,42 @@ pub struct Spread {
 pub struct Parts<'a> {
     timeline: &'a Timeline,
     cut: Cut,
+}
+
+/// The parts of a calendar month in which the events of one entity lie.
+#[derive(Debug, Clone, Copy)]
+pub struct MonthParts<'a> {
+    timeline: &'a Timeline,
+    from: u64,
+    span: u64,
+    n: Divisor,
+}
+
+impl MonthParts<'_> {
+    /// Where part `k` begins: span · k / n, rounded down.
+    #[inline]
+    fn start(&self, k: u64) -> u64 {
+        self.n.divide(self.span * k)
+    }
+
+    /// The time of event `k`, in milliseconds; `draw` places it within its part.
+    #[inline]
+    pub fn time(&self, k: u32, draw: Word) -> i64 {
+        let (low, high) = (self.start(k.into()), self.start(u64::from(k) + 1));
+        self.timeline.time_at(self.from + low + draw.below(high - low))
+    }
+
+    /// The event in whose part an instant of the month lies: those before it are not later than the
+    /// instant, and those after it not earlier.
+    pub fn holding(&self, instant: i64) -> u32 {
+        let weight = self.timeline.weight_before(instant) - self.from;
+        let mut k = (u128::from(weight) * u128::from(self.n.value) / u128::from(self.span)) as u64;
+        // What rounding makes of it, one at the most.
+        while k + 1 < self.n.value && self.start(k + 1) <= weight {
+            k += 1;
+        }
+        k.min(self.n.value - 1) as u32
+    }
 }
 
 /// A span cut into parts.
@@ -185,7 +229,16 @@ impl Timeline {
         kind: impl Fn(i32) -> usize,
         curves: impl IntoIterator<Item = Vec<u64>>,
     ) -> Self {
-        let (start, end) = (plan.start(), plan.as_of());
+        Self::between(plan.start(), plan.as_of(), day_weight, kind, curves).cut(plan)
+    }
+
+    fn between(
+        start: i64,
+        end: i64,
+        day_weight: impl Fn(i32) -> u64,
+        kind: impl Fn(i32) -> usize,
+        curves: impl IntoIterator<Item = Vec<u64>>,
+    ) -> Self {
         let first_day = local_day(start);
         let curves: Vec<Curve> = curves.into_iter().map(Curve::new).collect();
         let totals: Vec<u64> = curves.iter().map(|curve| curve.slots.total()).collect();
@@ -207,13 +260,46 @@ impl Timeline {
             from: 0,
             span: 0,
             cuts: Vec::new(),
+            first_month: 0,
+            months: Vec::new(),
+            divisors: Vec::new(),
         };
         timeline.from = timeline.weight_before(start);
         timeline.span = timeline.weight_before(end) - timeline.from;
+        timeline
+    }
+
+    fn cut(mut self, plan: &Plan) -> Self {
         // As many as events of an entity come to.
         let most = MOST_EVENTS * plan.days() / DEFAULT_DAYS + 1;
-        timeline.cuts = (0..=most).map(|n| Cut::new(timeline.span, n)).collect();
-        timeline
+        self.cuts = (0..=most).map(|n| Cut::new(self.span, n)).collect();
+        self
+    }
+
+    /// Of whole calendar months, from that of the start of a history to that of its end.
+    fn of_months(
+        plan: &Plan,
+        day_weight: impl Fn(i32) -> u64,
+        kind: impl Fn(i32) -> usize,
+        curves: impl IntoIterator<Item = Vec<u64>>,
+    ) -> Self {
+        let month = |at: i64| {
+            let (year, month, _) = from_days(local_day(at));
+            year * 12 + month as i32 - 1
+        };
+        let first = |month: i32| {
+            instant(to_days(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, 1), 0)
+        };
+        let (first_month, last) = (month(plan.start()), month(plan.as_of()));
+        let ends = first(last + 1);
+        let timeline = Self::between(first(first_month), ends, day_weight, kind, curves);
+        let months = (first_month..=last + 1).map(|month| timeline.weight_before(first(month)));
+        Self {
+            first_month,
+            months: months.collect(),
+            divisors: (0..USUAL_OF_A_MONTH).map(Divisor::new).collect(),
+            ..timeline
+        }
     }
 
     /// Movements of accounts: at any hour, more on business days and around payday.
@@ -225,7 +311,7 @@ impl Timeline {
     /// Card purchases: lunch and early evening, Fridays and Saturdays.
     pub fn purchases(plan: &Plan) -> Self {
         let weight = |day| by_weekday(PURCHASES_BY_WEEKDAY, day) * busy(day, 130) / 1_000;
-        Self::new(plan, weight, day_off, PURCHASES_BY_HOUR.map(by_slot))
+        Self::of_months(plan, weight, day_off, PURCHASES_BY_HOUR.map(by_slot))
     }
 
     /// Trades: inside the session, busiest after the opening and before the close; as many on a day whether
@@ -306,6 +392,17 @@ impl Timeline {
         let place = u64::from(spread.step) * u64::from(j) + within;
         let point = ((u128::from(spread.span) * u128::from(place)) >> 32) as u64;
         self.time_at(spread.from + point)
+    }
+
+    /// The parts of the `n` events of a calendar month, given as months since the year 0.
+    #[inline]
+    pub fn month(&self, month: i32, n: u32) -> MonthParts<'_> {
+        let place = (month - self.first_month) as usize;
+        let (from, to) = (self.months[place], self.months[place + 1]);
+        let n = u64::from(n.max(1));
+        let divisor = self.divisors.get(n as usize).copied();
+        let n = divisor.unwrap_or_else(|| Divisor::new(n));
+        MonthParts { timeline: self, from, span: to - from, n }
     }
 
     /// The time at which the weight before is `point`.

@@ -260,8 +260,13 @@ fn streets() -> (Choice<Street>, u64) {
 
 fn categories() -> Choice<Category> {
     let merchants: Vec<(u32, (&str, Label, u64))> = (0..).zip(rows!("merchants.csv")).collect();
+    let words: Vec<(&str, &str)> = rows!("shops.csv").collect();
     let mut categories: Vec<Category> = rows!("mcc.csv").collect();
-    for category in &mut categories {
+    for (index, category) in categories.iter_mut().enumerate() {
+        category.index = index;
+        let own = words.iter().filter(|(mcc, _)| mcc.as_bytes() == category.mcc);
+        category.words = own.map(|(_, word)| label(word, " ")).collect();
+        assert!(!category.words.is_empty(), "a word for each category in shops.csv");
         let own = merchants.iter().filter(|(_, (mcc, ..))| mcc.as_bytes() == category.mcc);
         let shops = own.map(|&(position, (_, name, weight))| Company {
             name,
@@ -281,9 +286,14 @@ fn hours() -> Vec<[[u64; 24]; 2]> {
         .collect()
 }
 
+/// A text of two parts, for good.
+fn label(one: &str, other: &str) -> Label {
+    Label::new(format!("{one}{other}").leak())
+}
+
 /// The first eight digits of a merchant's CNPJ: spread over numbers below those of the companies, each
 /// only once.
-const fn merchant_root(position: u32) -> u32 {
+pub(crate) const fn merchant_root(position: u32) -> u32 {
     10_000_000 + (position as u64 * 7_654_321 % 56_000_000) as u32
 }
 
@@ -295,6 +305,13 @@ fn companies() -> [Choice<Company>; 8] {
             own.map(|&(name, root, weight, _)| Company { name, cnpj: cnpj(root, 1), weight });
         Choice::new(companies.collect(), |company: &Company| company.weight)
     })
+}
+
+/// Neighbourhoods, and the most frequent families.
+fn shop_names() -> Vec<Label> {
+    let places = rows!("neighborhoods.csv").map(|name: Name| name.label);
+    let families = rows!("surnames.csv").map(|surname: Surname| surname.label);
+    places.chain(families.take(60)).collect()
 }
 
 /// A line of `movements.csv`.
@@ -364,6 +381,7 @@ impl Reference {
             companies: companies(),
             adults: Search::new(ADULTS.into_iter().flatten()),
             given_names: [given_names(0), given_names(1)],
+            shop_names: shop_names(),
             bearers: Shares::new(SURNAME_PLACES, (0..surnames.len() as u16).collect(), |index| {
                 surnames[index].weight
             }),

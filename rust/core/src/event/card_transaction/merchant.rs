@@ -1,0 +1,124 @@
+//! Where purchases are made: a merchant is a function of its category, its city and its number there.
+
+use super::agenda::city;
+use super::facts::Facts;
+use crate::brazil::data::{Category, City, Label};
+use crate::brazil::documents::cnpj;
+use crate::brazil::reference;
+use crate::event::History;
+use crate::id::mix;
+use crate::rng::{Domain, Half, Word};
+
+/// The city of those that sell everywhere.
+const EVERYWHERE: u64 = 0xFFFF;
+/// Bit of the number of a branch of a chain; below it are the chain and the branch.
+const OF_CHAIN: u32 = 1 << 31;
+const BRANCH_BITS: u32 = 8;
+/// Branches of a chain in a city at the most, numbered in its CNPJ from 2 on, city by city.
+const BRANCHES: u32 = 20;
+/// Shops of a category in a city that belong to no chain, at the most.
+const SHOPS: u64 = 512;
+/// Roots of shops that belong to no chain come after those of the chains.
+const FIRST_SHOP: u64 = 1_000;
+
+/// A merchant.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Merchant {
+    pub city: &'static City,
+    /// The name, and what is behind it.
+    pub name: [&'static Label; 2],
+    pub document: [u8; 14],
+    /// Where its id comes from.
+    row: u64,
+    number: u32,
+}
+
+static NOTHING: Label = Label::new("");
+
+impl Merchant {
+    /// Its id.
+    #[inline]
+    pub(super) fn id(&self, history: &History) -> [u8; 16] {
+        history.context.event_id(Domain::Merchant, self.row, self.number)
+    }
+
+    /// A branch of a chain.
+    fn branch(category: &'static Category, chain: usize, city: &'static City, branch: u32) -> Self {
+        let company = &category.merchants.items[chain];
+        Self {
+            city,
+            name: [&company.name, &NOTHING],
+            document: cnpj(company.root(), 2 + city.index as u32 * BRANCHES + branch),
+            row: (category.index as u64) << 16 | city.index as u64,
+            number: OF_CHAIN | (chain as u32) << BRANCH_BITS | branch,
+        }
+    }
+
+    /// The head office of a chain, which sells everywhere.
+    pub(super) fn head_office(category: &'static Category, chain: usize) -> Self {
+        let company = &category.merchants.items[chain];
+        let place = mix((category.index as u64) << 16 | chain as u64, 1);
+        Self {
+            city: reference().cities.pick(Word(place)),
+            name: [&company.name, &NOTHING],
+            document: company.cnpj,
+            row: (category.index as u64) << 16 | EVERYWHERE,
+            number: OF_CHAIN | (chain as u32) << BRANCH_BITS,
+        }
+    }
+
+    /// A shop that belongs to no chain, by its number in the city.
+    fn shop(category: &'static Category, city: &'static City, number: u64) -> Self {
+        let families = &reference().shop_names;
+        let row = (category.index as u64) << 16 | city.index as u64;
+        let place = (number + mix(row, 2) % SHOPS) as usize;
+        let root = FIRST_SHOP + ((category.index as u64) << 10 | city.index as u64) * SHOPS + number;
+        Self {
+            city,
+            name: [
+                &category.words[place / families.len() % category.words.len()],
+                &families[place % families.len()],
+            ],
+            document: cnpj(crate::brazil::data::merchant_root(root as u32), 1),
+            row,
+            number: number as u32,
+        }
+    }
+
+    /// One of the favourites of a card's holder in a city: the shops that are met often are the favourites of many.
+    #[inline]
+    pub(super) fn favourite(
+        history: &History,
+        facts: &Facts,
+        category: &'static Category,
+        at: u16,
+        rank: usize,
+    ) -> Self {
+        let what = (category.index as u64) << 32 | u64::from(at) << 8 | rank as u64;
+        let draw = facts.hash(history, what | 1 << 48);
+        let (kind, place) = Word(draw).halves();
+        let at = city(at);
+        if kind.below(100) < category.chain_pct {
+            let chain = category.merchants.pick_position(Word(mix(draw, 3)));
+            let most = (at.branches as u32 * category.shops).div_ceil(8).min(BRANCHES);
+            return Self::branch(category, chain, at, place.below(most));
+        }
+        let names = reference().shop_names.len() * category.words.len();
+        let shops = (at.branches as u32 * category.shops).min(SHOPS as u32).min(names as u32);
+        // Half of all are met at a quarter of the shops.
+        let square = (u64::from(place.0) * u64::from(place.0)) >> 32;
+        Self::shop(category, at, u64::from(Half(square as u32).below(shops)))
+    }
+
+    /// One that sells from afar.
+    pub(super) fn from_afar(
+        history: &History,
+        facts: &Facts,
+        category: &'static Category,
+        rank: usize,
+    ) -> Self {
+        let what = (category.index as u64) << 32 | EVERYWHERE << 8 | rank as u64;
+        let draw = facts.hash(history, what | 1 << 48);
+        Self::head_office(category, category.merchants.pick_position(Word(draw)))
+    }
+}

@@ -99,7 +99,7 @@ impl History {
             // From the first contract to the latest payment of what falls due at the end.
             days: Days::new(
                 local_day(plan.start() - LONGEST_TENURE) - 1,
-                local_day(plan.as_of()) + 31,
+                local_day(plan.as_of()) + 80,
             ),
             months,
             shopping: Shopping::new(),

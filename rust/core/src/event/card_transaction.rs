@@ -185,9 +185,9 @@ impl Purchases {
         }
     }
 
-    /// How many payments there are in a calendar month (months since the year 0) of the history; found without any
-    /// amount.
-    pub fn payments_in(&self, history: &History, month: i32) -> u32 {
+    /// When there are payments in a calendar month (months since the year 0) of the history, in milliseconds and in no
+    /// order; found without any amount.
+    pub fn payments_in(&self, history: &History, month: i32) -> impl Iterator<Item = i64> {
         self.facts.payments_in(history, month)
     }
 

@@ -21,6 +21,7 @@ use month::{Due, What, clip};
 use movement::Movement;
 use routine::Habits;
 
+use super::card_transaction::{self, Purchases};
 use super::installment::Repayment;
 use super::timeline::Spread;
 use super::trade::Investor;
@@ -64,6 +65,9 @@ const OWN_ISPB: [u8; 8] = *b"99860010";
 /// People and firms whom an account pays, and is paid by, again and again.
 const CONTACTS: u64 = 6;
 
+/// What the rest of a month leaves on average of what an account has by its incomes and bills, in percent.
+const LEFT: i64 = 79;
+
 /// What moves an account from outside: of a CORRENTE account the other products of the customer, of an INVESTIMENTOS
 /// account the investor.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +76,10 @@ pub struct Feeds {
     pub pots: [Range<i64>; 2],
     /// The POUPANCA account, whose withdrawals come in.
     pub savings: Option<Box<Ledger>>,
+    /// The purchases with the card, whose bills are paid from here.
+    pub card: Option<Purchases>,
+    /// The next payment of a bill that no month has come to.
+    pub bill: Option<card_transaction::Payment>,
     /// The loan, from the start of the history on.
     pub loan: Option<Repayment>,
     /// Trades and what is put by for them.
@@ -81,6 +89,7 @@ pub struct Feeds {
 impl Feeds {
     const fn is_empty(&self) -> bool {
         self.savings.is_none()
+            && self.card.is_none()
             && self.loan.is_none()
             && self.investor.is_none()
             && self.pots[1].start == self.pots[1].end
@@ -120,6 +129,8 @@ pub struct Ledger {
     passed: u32,
     free_time: i64,
     spread: Spread,
+    /// Only times are asked for, and no amount.
+    counting: bool,
 }
 
 impl Ledger {
@@ -153,13 +164,16 @@ impl Ledger {
             passed: 0,
             free_time: i64::MAX,
             spread: Spread::default(),
+            counting: false,
             account,
         }
     }
 
     /// How many movements an account has.
     pub fn count(history: &History, account: Account, feeds: Feeds) -> u64 {
-        let mut ledger = Self::new(history, account, 0, feeds);
+        let mut ledger = Self::idle(history, account, feeds);
+        ledger.counting = true;
+        ledger.plan_month(history);
         let mut count = 0;
         while (ledger.month as usize) < history.months.len() {
             count += ledger.dues.len() as u64 + u64::from(ledger.free);
@@ -184,13 +198,13 @@ impl Ledger {
         // As it was made when the month was squared, and what has come and gone since, as far as that follows from no
         // balance.
         let mut ledger = Self::idle(history, account.clone(), Feeds::default());
-        let (squared, level) = ledger.level(history, month, plan.start());
-        if squared {
-            return level;
+        let (squared, mut level) = ledger.level(history, month, plan.start());
+        if !squared {
+            let before = Month::of(month.first_day - 1);
+            level += ledger.level(history, &before, month.instants().start).1;
         }
-        let before = Month::of(month.first_day - 1);
-        let (_, left) = ledger.level(history, &before, month.instants().start);
-        (left + level).max(0)
+        // Less what else is spent ≈.
+        level.max(0) * LEFT / 100
     }
 
     /// Whether a month is squared before an instant, and what there is then; or else what has come since its beginning.

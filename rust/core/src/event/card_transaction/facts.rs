@@ -367,6 +367,9 @@ impl Facts {
         let length = if hour < 8 * HOUR { HOUR } else { 13 * HOUR };
         let at = instant(day, hour + time.below(length as u64) as i64);
         let late = if day > in_time { (day - due) as u8 } else { 0 };
+        // Nothing leaves accounts that are blocked.
+        let blocked = skeleton.episode(month_of(day)).is_some_and(|e| e.shock == Shock::Blocked);
+        let how = if blocked { How::Nothing } else { how };
         Slot { how, at: seconds(at), late, rest: rest.halves().0 }
     }
 
@@ -400,22 +403,21 @@ impl Facts {
         first
     }
 
-    /// How many payments there are in a calendar month of the history; found without any amount.
-    pub(super) fn payments_in(&self, history: &History, month: i32) -> u32 {
+    /// When there are payments in a calendar month of the history, in milliseconds and in no order; found without any
+    /// amount.
+    pub(super) fn payments_in(&self, history: &History, month: i32) -> impl Iterator<Item = i64> {
         let plan = &history.context.plan;
         let skeleton = self.skeleton(history);
         let span = plan.start().max(first_instant(month))..plan.as_of().min(first_instant(month + 1));
-        let regular = (month - 1..=month).filter(|&cycle| {
-            self.closes(cycle) > self.issued() && {
-                let slot = self.slot(history, &skeleton, cycle);
-                slot.how != How::Nothing && span.contains(&(i64::from(slot.at) * 1_000))
-            }
-        });
         let cures = skeleton.episodes(month - REACH, (month + 1).min(self.defaults_in));
-        let cures = cures.filter(|shock| {
-            shock.cures && self.hits(shock) && span.contains(&self.cured_at(&skeleton, shock))
+        let cures = cures.filter(|shock| shock.cures && self.hits(shock));
+        let cures: Vec<i64> = cures.map(|shock| self.cured_at(&skeleton, &shock)).collect();
+        let regular = (month - 2..=month).filter_map(move |cycle| {
+            let slot = self.slot(history, &skeleton, cycle);
+            let paid = self.closes(cycle) > self.issued() && slot.how != How::Nothing;
+            paid.then_some(i64::from(slot.at) * 1_000)
         });
-        (regular.count() + cures.count()) as u32
+        regular.chain(cures).filter(move |at| span.contains(at))
     }
 
     /// Why it ended.

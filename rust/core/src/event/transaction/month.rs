@@ -88,8 +88,8 @@ pub(super) struct Due {
 
 /// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
 /// elsewhere.
-const FREE_MAIN: u64 = ONE * 21 / 10;
-const FREE_SIDE: u64 = ONE * 9 / 10;
+const FREE_MAIN: u64 = ONE * 136 / 100;
+const FREE_SIDE: u64 = ONE * 65 / 100;
 /// The same of a POUPANCA account.
 const FREE_SAVINGS: u64 = ONE / 4;
 
@@ -315,6 +315,18 @@ impl Ledger {
                     let taken = matches!(movement.what, What::FromSavings | What::Close);
                     found.add(What::FromSavings, time, if taken { movement.amount } else { 0 });
                 }
+            }
+        }
+        if let Some(card) = feeds.card.as_ref().filter(|_| self.counting) {
+            for time in card.payments_in(history, month.number) {
+                found.add(What::CardBill, time, 0);
+            }
+        } else if let Some(card) = &mut feeds.card {
+            loop {
+                feeds.bill = feeds.bill.or_else(|| card.next_payment(history));
+                let Some(bill) = feeds.bill.filter(|bill| bill.paid_at < end) else { break };
+                found.add(What::CardBill, bill.paid_at, -bill.amount);
+                feeds.bill = None;
             }
         }
         if let Some(repayment) = &mut feeds.loan {

@@ -89,7 +89,7 @@ impl Routine {
         let life = &account.life;
         let mut routine =
             Self { is_main: is_main(main), bills: [Bill::default(); BILLS], fee: 0 };
-        if routine.is_main && household.chance(5_200) {
+        if routine.is_main && household.chance(4_300) {
             let (share, fees) = shares.halves();
             let size = i64::from(share.0 >> 8 & 0xFF);
             // Percent of the income, to R$ 10.
@@ -111,7 +111,7 @@ impl Routine {
             ];
         }
         let (has, which) = fee.halves();
-        if routine.is_main && has.chance(3_000) {
+        if routine.is_main && has.chance(2_200) {
             routine.fee = [1_290, 1_990, 2_750, 3_490, 4_300][(which.0 % 5) as usize];
         }
         routine

@@ -21,9 +21,10 @@ use makers::{Count, Maker, Rows};
 
 use crate::catalog::Relation;
 use crate::column::Batch;
-use crate::entity::layout::Block;
+use crate::entity::layout::{Block, customer_of_account};
 use crate::error::Error;
 use crate::event::History;
+use crate::event::transaction::Ledger;
 use crate::plan::Plan;
 
 /// All instants.
@@ -114,6 +115,19 @@ impl Bank {
             }
             (Count::Each(rows), _) => each(rows),
         })
+    }
+
+    /// The times of the movements of the account of a row, in milliseconds; found without their other fields, in the time
+    /// of its own events.
+    pub fn movement_times(&self, account: u64) -> Vec<i64> {
+        let context = &self.history.context;
+        let owner = customer_of_account(context, account);
+        let mut block = Block::of(context, owner);
+        let client = Client::new(&self.history, &mut block, owner, EVER);
+        let customer = client.customer();
+        let (row, kind) = client.accounts().find(|(row, _)| *row == account).expect("an account of its owner");
+        let (account, _, feeds) = client.account(row, kind, &customer);
+        Ledger::times(&self.history, account, feeds)
     }
 
     /// The rows of `relation` that belong to these customers, in batches of about `batch_rows`.

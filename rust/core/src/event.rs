@@ -4,7 +4,6 @@
 pub mod card_transaction;
 pub mod installment;
 pub mod price;
-mod recurring;
 pub mod timeline;
 pub mod trade;
 pub mod transaction;

@@ -19,7 +19,8 @@ use datagen_core::entity::customer::Customer;
 use datagen_core::entity::layout::{Block, Product, customer_of, customer_of_account};
 use datagen_core::entity::loan::Loan;
 use datagen_core::entity::property::Property;
-use datagen_core::event::{History, card_transaction, installment, trade, transaction};
+use datagen_core::entity::skeleton::Skeleton;
+use datagen_core::event::{History, card_transaction, installment, trade};
 use datagen_core::id::{Ids, Origin};
 use datagen_core::plan::Plan;
 use datagen_core::rng::{Domain, Rng};
@@ -294,11 +295,12 @@ proptest! {
 /// One entity at a time, found from its id.
 struct Explained {
     history: History,
+    bank: Bank,
 }
 
 impl Explained {
     fn new(plan: Plan) -> Self {
-        Self { history: History::new(plan) }
+        Self { history: History::new(plan), bank: Bank::new(plan) }
     }
 
     fn times(&self, stream: &str, entity: Id) -> Vec<i64> {
@@ -308,9 +310,13 @@ impl Explained {
         match stream {
             "banking.card-transactions" => {
                 let owner = customer_of(context, Product::Card, row);
-                let (card, _) = CreditCard::new(context, row, &Customer::new(context, owner));
-                let n = card_transaction::count(history, &card);
-                (0..n).map(|k| card_transaction::time(history, &card, k, n)).collect()
+                let holder = Customer::new(context, owner);
+                let (card, _) = CreditCard::new(context, row, &holder);
+                let skeleton = Skeleton::new(context, &holder);
+                let times: Vec<i64> = card_transaction::times(history, &card, &skeleton).collect();
+                let n = card_transaction::count(history, &card, &skeleton);
+                assert_eq!(times.len(), n as usize);
+                times
             }
             "banking.installments" => {
                 let owner = customer_of(context, Product::Loan, row);
@@ -333,11 +339,12 @@ impl Explained {
                 let holder = Customer::new(context, owner);
                 let (account, _) = Account::new(context, row, kind, &holder);
                 if stream == "banking.trades" {
-                    let n = trade::count(history, row);
-                    (0..n).map(|k| trade::time(history, &account, k, n)).collect()
+                    let n = trade::count(history, row, &account.life, account.opened_at);
+                    let times = trade::times(history, row, &account.life, account.opened_at);
+                    assert_eq!(times.len(), n as usize);
+                    times
                 } else {
-                    let n = transaction::count(history, &account);
-                    (0..n).map(|k| transaction::time(history, &account, k, n)).collect()
+                    self.bank.movement_times(row)
                 }
             }
         }

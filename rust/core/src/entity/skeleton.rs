@@ -251,9 +251,9 @@ impl Skeleton {
         // With the power of 0.35 of the income.
         let of_income = exp2_q16(ONE, (doublings * 35 / 100) as i32) * 74 / 100;
         let activity = (around_one(level, 70) * of_income >> 16) * of_age / 100;
-        // Six in ten at a score of 300, and half as many for each 110 points more.
+        // Two in three at a score of 300, and half as many for each 110 points more.
         let against = 300 - i64::from(customer.score);
-        let odds = exp2_q16(39_000, (against * 65_536 / 110) as i32).clamp(400, 46_000) as u32;
+        let odds = exp2_q16(43_500, (against * 65_536 / 110) as i32).clamp(450, 52_000) as u32;
         let odds = match payer {
             Payer::Nobody | Payer::Private => odds,
             Payer::Public | Payer::Inss => odds / 2,
@@ -339,8 +339,8 @@ impl Skeleton {
         }
         let (length, rest) = shape.halves();
         let shock = match kind.below(100) {
-            0..6 => Shock::Blocked,
-            6..46 => Shock::Halves,
+            0..16 => Shock::Blocked,
+            16..52 => Shock::Halves,
             _ => Shock::Stops,
         };
         // Two to fourteen months, five to six on average.

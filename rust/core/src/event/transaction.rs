@@ -183,15 +183,37 @@ impl Ledger {
         count
     }
 
+    /// The times of the movements of an account, in milliseconds; found without their other fields.
+    pub fn times(history: &History, account: Account, feeds: Feeds) -> Vec<i64> {
+        let mut ledger = Self::idle(history, account, feeds);
+        ledger.counting = true;
+        let mut times = Vec::new();
+        ledger.plan_month(history);
+        while (ledger.month as usize) < history.months.len() {
+            let before = times.len();
+            times.extend(ledger.dues.iter().map(|due| due.time));
+            while ledger.passed < ledger.free {
+                times.push(ledger.free_time);
+                ledger.passed += 1;
+                ledger.find_free_time(history);
+            }
+            times[before..].sort_unstable();
+            ledger.month += 1;
+            ledger.plan_month(history);
+        }
+        times
+    }
+
     /// The balance of a CORRENTE account before the history, in centavos: what is usually left, and what is not spent yet
     /// of the last income.
     pub fn opening_balance(history: &History, account: &Account) -> i64 {
         let plan = &history.context.plan;
-        if account.life.dormant || account.opened_at >= plan.start() {
-            return 0;
-        }
-        let Some(month) = history.months.first() else { return 0 };
+        let open = account.opened_at < plan.start() && account.closed_at >= plan.start();
+        let Some(month) = history.months.first().filter(|_| open) else { return 0 };
         let habits = Habits::new(history, account);
+        if account.life.dormant {
+            return habits.usual.min(9_000);
+        }
         if account.life.distress(month.number) > 1 || account.life.is_shunned(month.number) {
             return habits.usual.min(3_000);
         }

@@ -93,6 +93,10 @@ pub trait Read {
     fn ids(&self, name: &str) -> &[Id];
     /// Decimals and instants.
     fn longs(&self, name: &str) -> &[i64];
+    /// Decimals and instants of rows that have one.
+    fn some_longs(&self, name: &str) -> Vec<Option<i64>>;
+    /// Ids of rows that have one.
+    fn some_ids(&self, name: &str) -> Vec<Option<Id>>;
     /// Integers and dates.
     fn ints(&self, name: &str) -> &[i32];
     /// Small integers.
@@ -138,6 +142,16 @@ impl Read for Batch {
 
     fn longs(&self, name: &str) -> &[i64] {
         slice!(self, name, I64)
+    }
+
+    fn some_longs(&self, name: &str) -> Vec<Option<i64>> {
+        let valid = self.valid(name);
+        self.longs(name).iter().zip(valid).map(|(value, is)| is.then_some(*value)).collect()
+    }
+
+    fn some_ids(&self, name: &str) -> Vec<Option<Id>> {
+        let valid = self.valid(name);
+        self.ids(name).iter().zip(valid).map(|(id, is)| is.then_some(*id)).collect()
     }
 
     fn ints(&self, name: &str) -> &[i32] {

@@ -143,19 +143,46 @@ fn movements_lead_from_the_opening_balance_to_the_balance() {
 }
 
 #[test]
-fn only_checking_accounts_have_an_overdraft_and_closed_ones_do_not_move() {
+fn only_checking_accounts_have_an_overdraft() {
     in_every_world(|world| {
         let accounts = &world.accounts;
-        let (kinds, statuses) = (accounts.symbols("account_type"), accounts.symbols("status"));
+        let kinds = accounts.symbols("account_type");
+        for (kind, overdraft) in kinds.iter().zip(accounts.longs("overdraft_limit")) {
+            assert!(*overdraft >= 0 && (*overdraft == 0 || *kind == "CORRENTE"));
+        }
+    });
+}
+
+#[test]
+fn accounts_move_neither_before_they_open_nor_after_they_are_blocked_or_closed() {
+    let mut stopped = 0;
+    in_every_world(|world| {
+        let accounts = &world.accounts;
+        let statuses = accounts.symbols("status");
+        let (reasons, changed) =
+            (accounts.some_symbols("status_reason"), accounts.some_longs("status_changed_at"));
+        let times = world.transactions.longs("occurred_at");
         each_account(world, |account, rows| {
-            let overdraft = accounts.longs("overdraft_limit")[account];
-            assert!(overdraft >= 0 && (overdraft == 0 || kinds[account] == "CORRENTE"));
-            if statuses[account] == "CLOSED" {
-                assert_ne!(kinds[account], "CORRENTE");
-                assert_eq!((accounts.longs("balance")[account], rows.len()), (0, 0));
+            let opened = accounts.longs("opened_at")[account];
+            assert!(rows.clone().all(|row| times[row] >= opened));
+            assert_eq!(reasons[account].is_some(), changed[account].is_some());
+            let Some(since) = changed[account] else {
+                assert_eq!(statuses[account], "ACTIVE");
+                return;
+            };
+            assert!((opened..world.plan.as_of()).contains(&since));
+            match statuses[account] {
+                "BLOCKED" => assert!(rows.clone().all(|row| times[row] < since)),
+                "CLOSED" => {
+                    assert!(rows.clone().all(|row| times[row] <= since));
+                    assert_eq!(accounts.longs("balance")[account], 0);
+                }
+                _ => return,
             }
+            stopped += 1;
         });
     });
+    assert!(stopped > 20, "only {stopped}");
 }
 
 #[test]
@@ -201,72 +228,70 @@ fn cash_moves_in_tens_and_in_one_direction() {
                 _ => continue,
             };
             assert_eq!(directions[row], cash);
-            // What an employer pays is no cash.
+            // A cheque and a boleto are of any sum.
+            let notes = !matches!(texts[row], Some("Depósito em cheque" | "Depósito via boleto"));
             let tens = events.longs("amount")[row] % 1_000 == 0;
-            assert!(tens || is_salary(texts[row]), "row {row}");
+            assert!(tens || !notes, "row {row}");
         }
     });
 }
 
-fn is_salary(description: Option<&str>) -> bool {
-    matches!(description, Some("Salário" | "Décimo terceiro salário" | "Benefício do INSS"))
-}
-
 #[test]
-fn salaries_come_on_the_fifth_business_day_from_one_employer() {
+fn incomes_come_on_the_paydays_of_one_payer() {
     let (mut paid, mut halves) = (0, 0);
     in_every_world(|world| {
         let events = &world.transactions;
         let texts = events.some_texts("description");
-        let (names, amounts) = (events.some_texts("counterparty_name"), events.longs("amount"));
+        let (kinds, names) =
+            (events.symbols("transaction_type"), events.some_texts("counterparty_name"));
+        let (times, amounts) = (events.longs("occurred_at"), events.longs("amount"));
         let types = world.accounts.symbols("account_type");
+        let holders = world.customers.rows_by_id("customer_id");
+        let incomes = world.customers.longs("monthly_income");
         each_account(world, |account, rows| {
-            let texts = &texts;
-            let of = |text| rows.clone().filter(move |row| texts[*row] == Some(text));
-            for row in of("Salário") {
-                let (day, time) = days::local(events.longs("occurred_at")[row]);
-                assert_eq!(days::business_day_of_month(day), Some(5), "{}", days::date_text(day));
-                assert!(time < 8 * days::HOUR);
+            let holder = holders[&world.accounts.ids("customer_id")[account]];
+            let mut payers = BTreeSet::new();
+            let mut months: BTreeMap<(i32, u32), i64> = BTreeMap::new();
+            for row in rows.filter(|row| kinds[*row] == "SALARY") {
+                let (day, time) = days::local(times[row]);
+                let (year, month, day_of_month) = days::ymd(day);
+                assert_eq!(types[account], "CORRENTE");
+                assert!(days::is_business_day(day) && time < 8 * days::HOUR);
+                payers.insert(names[row].expect("who pays"));
+                if texts[row] == Some("Décimo terceiro salário") {
+                    assert!(matches!(month, 11 | 12));
+                    assert!(day_of_month <= if month == 11 { 30 } else { 20 });
+                    halves += 1;
+                } else {
+                    *months.entry((year, month)).or_default() += amounts[row];
+                    paid += 1;
+                }
             }
-            let salaries: BTreeSet<_> =
-                of("Salário").map(|row| (names[row], amounts[row])).collect();
-            assert!(salaries.len() <= 1, "{salaries:?}");
-            assert!(salaries.is_empty() || types[account] == "CORRENTE");
-            let benefits: BTreeSet<_> = of("Benefício do INSS")
-                .map(|row| {
-                    let (day, _) = days::local(events.longs("occurred_at")[row]);
-                    assert_eq!(names[row], Some("Instituto Nacional do Seguro Social"));
-                    (days::business_day_of_month(day), amounts[row])
-                })
-                .collect();
-            assert!(benefits.len() <= 1, "{benefits:?}");
-            assert!(benefits.iter().all(|(day, _)| matches!(day, Some(1..=5))), "{benefits:?}");
-            assert!(
-                benefits.is_empty() || salaries.is_empty(),
-                "both {salaries:?} and {benefits:?}"
-            );
-            for row in of("Décimo terceiro salário") {
-                let (day, _) = days::local(events.longs("occurred_at")[row]);
-                let (_, month, day_of_month) = days::ymd(day);
-                assert!(days::is_business_day(day) && matches!(month, 11 | 12));
-                assert!(day_of_month <= if month == 11 { 30 } else { 20 });
-                assert!(
-                    salaries.iter().all(|(_, salary)| amounts[row] == salary / 2),
-                    "{} of {salaries:?}",
-                    amounts[row]
-                );
-                halves += 1;
+            assert!(payers.len() <= 1, "{payers:?}");
+            // What is left after tax at the most, and a part of it in months of want or at an end of the history.
+            for month in months.values() {
+                assert!(*month <= incomes[holder], "{month} of {}", incomes[holder]);
             }
         });
-        let paid_here = texts.iter().filter(|text| **text == Some("Salário")).count();
-        paid += paid_here;
     });
-    assert!(paid > 200, "only {paid} salaries");
+    assert!(paid > 200, "only {paid} incomes");
     assert!(halves > 10, "only {halves} halves of a thirteenth");
 }
 
+fn is_salary(description: Option<&str>) -> bool {
+    matches!(
+        description,
+        Some(
+            "Salário"
+                | "Adiantamento de salário"
+                | "Décimo terceiro salário"
+                | "Benefício do INSS"
+        )
+    )
+}
+
 #[test]
-fn bills_come_on_one_day_of_the_month_from_one_biller() {
+fn bills_come_once_a_month_from_one_biller() {
     let mut met = 0;
     in_every_world(|world| {
         let events = &world.transactions;
@@ -281,22 +306,17 @@ fn bills_come_on_one_day_of_the_month_from_one_biller() {
                 "Mensalidade escolar",
             ] {
                 let found: Vec<_> = rows.clone().filter(|row| texts[*row] == Some(bill)).collect();
-                let distinct: BTreeSet<_> = found
-                    .iter()
-                    .map(|row| {
-                        let (day, time) = days::local(events.longs("occurred_at")[*row]);
-                        (days::ymd(day).2, time, names[*row])
-                    })
-                    .collect();
-                assert!(distinct.len() <= 1, "{bill}: {distinct:?}");
+                let billers: BTreeSet<_> = found.iter().map(|row| names[*row]).collect();
+                assert!(billers.len() <= 1, "{bill}: {billers:?}");
                 let months: BTreeSet<_> = found
                     .iter()
-                    .map(|row| days::ymd(days::local(events.longs("occurred_at")[*row]).0).1)
+                    .map(|row| {
+                        let (day, _) = days::local(events.longs("occurred_at")[*row]);
+                        let (year, month, _) = days::ymd(day);
+                        (year, month)
+                    })
                     .collect();
-                assert!(
-                    months.len() == found.len() || world.plan.days() > 365,
-                    "{bill} twice a month"
-                );
+                assert_eq!(months.len(), found.len(), "{bill} twice a month");
                 met += found.len();
             }
         });
@@ -333,7 +353,9 @@ fn end_to_end_ids_are_of_pix_and_name_bank_and_minute() {
         for (row, id) in events.some_texts("end_to_end_id").into_iter().enumerate() {
             assert_eq!(id.is_some(), kinds[row] == "PIX");
             let Some(id) = id else { continue };
-            assert!(seen.insert(id), "{id} comes twice");
+            // Both legs of a payment between customers have one.
+            let inside = others[row] == Some("99860010");
+            assert!(seen.insert((id, inside.then(|| directions[row]))), "{id} comes twice");
             let utc = days::instant_text(events.longs("occurred_at")[row]);
             let minute: String = utc[..16].chars().filter(char::is_ascii_digit).collect();
             assert_eq!((id.len(), &id[..1], &id[9..21]), (32, "E", minute.as_str()), "{utc}");
@@ -361,14 +383,13 @@ fn counterparties_are_those_of_pix_and_ted() {
         let names = events.some_texts("counterparty_name");
         let documents = events.some_texts("counterparty_document");
         let ispbs = events.some_texts("counterparty_ispb");
-        let texts = events.some_texts("description");
         for row in 0..events.rows() {
-            let cash = matches!(kinds[row], "DEPOSIT" | "WITHDRAWAL") && !is_salary(texts[row]);
+            let alone = !matches!(kinds[row], "PIX" | "TED" | "SALARY" | "TRANSFER");
             match (names[row], documents[row], ispbs[row]) {
-                (None, None, None) => assert!(cash, "row {row}"),
+                (None, None, None) => assert!(alone, "row {row}"),
                 (Some(name), Some(document), Some(ispb)) => {
-                    assert!(!cash && name.contains(' '), "row {row}: {name}");
-                    assert!(banks.contains(ispb) || kinds[row] == "DEPOSIT", "{ispb}");
+                    assert!(!alone && name.contains(' '), "row {row}: {name}");
+                    assert!(banks.contains(ispb) || ispb == "99860010", "{ispb}");
                     assert!(is_masked_cpf(document) || cnpj_is_valid(document), "{document}");
                 }
                 other => panic!("{other:?} at row {row}"),
@@ -398,6 +419,7 @@ fn pix_keys_of_payments_have_their_format() {
         let kinds = events.symbols("transaction_type");
         let directions = events.symbols("direction");
         let documents = events.some_texts("counterparty_document");
+        let others = events.some_texts("counterparty_ispb");
         let (key_kinds, keys) = (events.some_symbols("pix_key_type"), events.some_texts("pix_key"));
         for row in 0..events.rows() {
             if kinds[row] == "PIX" && directions[row] == "CREDIT" {
@@ -406,7 +428,9 @@ fn pix_keys_of_payments_have_their_format() {
                 assert_eq!((key_kinds[row], keys[row]), (own_kinds[account], own_keys[account]));
                 continue;
             }
-            assert_eq!(keys[row].is_some(), kinds[row] == "PIX", "row {row}");
+            // A customer of the bank may be paid without a key.
+            let inside = kinds[row] == "PIX" && others[row] == Some("99860010");
+            assert!(keys[row].is_some() == (kinds[row] == "PIX") || inside, "row {row}");
             match (key_kinds[row], keys[row]) {
                 (None, None) => {}
                 (Some("CPF"), Some(key)) => {
@@ -425,42 +449,39 @@ fn pix_keys_of_payments_have_their_format() {
 }
 
 #[test]
-fn descriptions_are_listed_for_kind_and_direction() {
-    let mut own_teds = 0;
-    let listed: BTreeSet<[&str; 4]> = data(include_str!("../../data/descriptions.csv"))
+fn descriptions_and_sums_are_those_that_are_listed() {
+    let mut met = BTreeSet::new();
+    let listed: BTreeMap<[&str; 4], i64> = data(include_str!("../../data/movements.csv"))
         .iter()
-        .map(|fields| [fields[0], fields[1], fields[2], fields[3]])
+        .map(|fields| {
+            let most = fields[7].parse().expect("centavos");
+            ([fields[0], fields[1], fields[2], fields[3]], most)
+        })
         .collect();
+    let dues: BTreeSet<&str> =
+        data(include_str!("../../data/dues.csv")).iter().map(|fields| fields[0]).collect();
     in_every_world(|world| {
         let events = &world.transactions;
         let (kinds, directions) = (events.symbols("transaction_type"), events.symbols("direction"));
         let documents = events.some_texts("counterparty_document");
-        let holders = world.customers.rows_by_id("customer_id");
-        let accounts = world.accounts.rows_by_id("account_id");
-        let cpfs = world.customers.texts("cpf");
         for (row, text) in events.some_texts("description").into_iter().enumerate() {
-            let Some(text) = text else { continue };
-            let account = accounts[&events.ids("account_id")[row]];
-            let holder = holders[&world.accounts.ids("customer_id")[account]];
-            let cpf = cpfs[holder];
-            let own = format!("***.{}.{}-**", &cpf[3..6], &cpf[6..9]);
-            let party = match documents[row] {
-                None => "NONE",
-                Some(document) if document == own && kinds[row] == "TED" => {
-                    own_teds += 1;
-                    "OWN"
-                }
-                Some(document) if document.starts_with('*') => "PERSON",
-                Some(_) => "FIRM",
+            let amount = events.longs("amount")[row];
+            let parties = match documents[row] {
+                None => ["NONE", "NONE"],
+                Some(document) if document.starts_with('*') => ["PERSON", "OWN"],
+                Some(_) => ["FIRM", "FIRM"],
             };
-            let known = [party, "BILL"]
-                .iter()
-                .any(|party| listed.contains(&[kinds[row], directions[row], party, text]));
-            assert!(known, "{text:?} of {} {} with {party}", kinds[row], directions[row]);
+            let most = parties.iter().find_map(|party| {
+                listed.get(&[kinds[row], directions[row], party, text.unwrap_or_default()])
+            });
+            match most {
+                Some(most) => assert!(amount <= *most || dues.contains(text.unwrap_or_default())),
+                None => assert!(dues.contains(text.expect("a text")), "{text:?} at row {row}"),
+            }
+            met.insert(text.map(str::to_owned));
         }
     });
-    // The holder's own account elsewhere is the usual one of an INVESTIMENTOS account.
-    assert!(own_teds > 50, "only {own_teds}");
+    assert!(met.len() > 60, "only {} descriptions", met.len());
 }
 
 #[test]
@@ -494,19 +515,68 @@ fn incomes_come_from_who_pays_the_occupation() {
     assert_eq!(met.len(), 3, "only {met:?}");
 }
 
+/// Rows of both legs by the end-to-end id.
+type Legs<'a> = BTreeMap<&'a str, Vec<usize>>;
+
 #[test]
-fn a_large_pix_says_no_more_than_what_it_is() {
+fn both_legs_of_a_payment_between_customers_agree() {
+    let (mut pairs, mut alone) = (0, 0);
+    in_every_world(|world| {
+        let events = &world.transactions;
+        let others = events.some_texts("counterparty_ispb");
+        let ids = events.some_texts("end_to_end_id");
+        let mut legs = Legs::new();
+        for row in (0..events.rows()).filter(|row| others[*row] == Some("99860010")) {
+            if let Some(id) = ids[row] {
+                legs.entry(id).or_default().push(row);
+            }
+        }
+        let (keys, times) = (events.some_texts("pix_key"), events.longs("occurred_at"));
+        let accounts = world.accounts.rows_by_id("account_id");
+        let holders = world.customers.rows_by_id("customer_id");
+        let cpf = |row: usize| {
+            let account = accounts[&events.ids("account_id")[row]];
+            let cpf = world.customers.texts("cpf")[holders[&world.accounts.ids("customer_id")[account]]];
+            format!("***.{}.{}-**", &cpf[3..6], &cpf[6..9])
+        };
+        let documents = events.some_texts("counterparty_document");
+        for (id, rows) in legs {
+            let [one, other] = rows[..] else {
+                // The partner is beyond the customers of the plan.
+                assert_eq!(rows.len(), 1, "{id}");
+                alone += 1;
+                continue;
+            };
+            assert_ne!(events.symbols("direction")[one], events.symbols("direction")[other]);
+            assert_eq!(events.longs("amount")[one], events.longs("amount")[other]);
+            assert_eq!((times[one], keys[one]), (times[other], keys[other]));
+            assert_eq!(documents[one], Some(cpf(other).as_str()));
+            assert_eq!(documents[other], Some(cpf(one).as_str()));
+            pairs += 1;
+        }
+    });
+    assert!(pairs > 200 && alone < pairs, "{pairs} pairs, {alone} legs alone");
+}
+
+#[test]
+fn what_is_given_back_names_what_was_paid() {
     let mut met = 0;
     in_every_world(|world| {
         let events = &world.transactions;
-        let (kinds, amounts) = (events.symbols("transaction_type"), events.longs("amount"));
+        let rows = events.rows_by_id("transaction_id");
         let texts = events.some_texts("description");
-        for row in (0..events.rows()).filter(|row| kinds[*row] == "PIX" && amounts[*row] > 200_000)
-        {
-            let plain = ["Pix enviado", "Pix recebido", "Aluguel", "Mensalidade escolar"];
-            assert!(texts[row].is_some_and(|text| plain.contains(&text)), "{:?}", texts[row]);
+        let (names, amounts) =
+            (events.some_texts("counterparty_name"), events.longs("amount"));
+        for (row, original) in events.some_ids("original_transaction_id").into_iter().enumerate() {
+            assert_eq!(original.is_some(), texts[row] == Some("Devolução de Pix"));
+            let Some(paid) = original.map(|id| rows[&id]) else { continue };
+            assert!(paid < row && amounts[paid] == amounts[row]);
+            assert_eq!(events.ids("account_id")[paid], events.ids("account_id")[row]);
+            assert_eq!(events.symbols("direction")[paid], "DEBIT");
+            assert_eq!(events.symbols("direction")[row], "CREDIT");
+            assert_eq!(names[paid], names[row]);
             met += 1;
         }
     });
-    assert!(met > 100, "only {met}");
+    assert!(met > 20, "only {met}");
 }

@@ -9,6 +9,7 @@ mod accounts;
 mod cards;
 mod customers;
 mod loans;
+mod products;
 mod relations;
 mod symbols;
 mod trades;

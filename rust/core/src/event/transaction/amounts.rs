@@ -39,7 +39,7 @@ pub(super) fn amount(purpose: &Purpose, scale: u64, most: i64, draw: Half) -> i6
 pub(super) fn round(sums: Sums, exact: i64, draw: Half) -> i64 {
     match sums {
         Sums::Free => exact,
-        Sums::Mixed if draw.0 & 0xFF < 110 => exact,
+        Sums::Mixed if draw.0 & 0xFF < 180 => exact,
         Sums::Mixed | Sums::Whole => whole(exact, draw),
         Sums::Shop => {
             let reais = exact / 100 * 100;

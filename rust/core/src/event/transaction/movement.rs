@@ -95,13 +95,14 @@ impl Ledger {
                 original,
             };
         }
-        if self.account.kind == AccountType::Investments {
+        let closes = due.is_some_and(|due| due.what == What::Close);
+        if closes || self.account.kind == AccountType::Investments {
             return self.of_nothing(time, draws);
         }
         self.of_choice(history, time, draws)
     }
 
-    /// An order to send more than there is: what an investor's movement of nothing is.
+    /// An order to send more than there is: what a movement of nothing is where no other may come.
     fn of_nothing(&self, time: i64, [_, _, money, _]: [Word; 4]) -> Movement {
         let (size, draw) = money.halves();
         Movement {
@@ -109,7 +110,10 @@ impl Ledger {
             what: What::ToElsewhere,
             kind: Transfer,
             direction: Debit,
-            amount: (self.balance / 5_000 + 1 + i64::from(size.below(20))) * 5_000,
+            amount: ((self.balance + self.account.overdraft_limit) / 5_000
+                + 1
+                + i64::from(size.below(20)))
+                * 5_000,
             status: Declined,
             balance: self.balance,
             draw,

@@ -62,3 +62,9 @@ def gather(frames: Sequence[pl.DataFrame], *keys: str) -> pl.DataFrame:
         .agg(pl.col(numbers).sum(), pl.col(texts).drop_nulls().first())
         .sort(keys)
     )
+
+
+def has(relation: str, field: str, symbol: str | None = None) -> bool:
+    """Whether the catalogue has a field, and a symbol of it."""
+    found = next((one for one in catalogue()[relation].fields if one.name == field), None)
+    return found is not None and (symbol is None or symbol in (found.symbols or ()))

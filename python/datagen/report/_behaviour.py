@@ -452,15 +452,15 @@ def closes(part: Portion) -> pl.DataFrame:
 
 
 PAIRS = {
-    ("score", "income"): "score and income",
-    ("score", "used"): "score and used part of the card's limit",
-    ("score", "late"): "score and a loan in arrears",
-    ("income", "pix"): "income and mean Pix",
-    ("income", "moves"): "income and number of movements",
-    ("income", "products"): "income and number of products",
-    ("income", "spent"): "income and card spending",
-    ("age", "online"): "age and share of purchases online",
-    ("age", "moves"): "age and number of movements",
+    ("score", "income"): "score, income",
+    ("score", "used"): "score, limit used",
+    ("score", "late"): "score, arrears",
+    ("income", "pix"): "income, mean Pix",
+    ("income", "moves"): "income, movements",
+    ("income", "products"): "income, products",
+    ("income", "spent"): "income, card spending",
+    ("age", "online"): "age, online purchases",
+    ("age", "moves"): "age, movements",
 }
 
 
@@ -551,7 +551,7 @@ def _draw_pairs(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture: 
             low=scale.say(low),
         )
     return Picture(
-        [rows(labels, series, language, scale, left=158, row=40, low=-0.5)],
+        [rows(labels, series, language, scale, left=142, row=34, low=-0.5)],
         language.say(said),
         [language.say(say("of")), language.say(say("rank correlation"))],
         table_of(labels, series, language, scale),

@@ -181,7 +181,7 @@ def _draw_amounts(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture
     span = max(len(buckets) - 1, 1)
     decades = {"1": 0, "10": 1, "100": 2, "1 K": 3, "10 K": 4, "100 K": 5, "1 M": 6, "10 M": 7}
     ticks = [
-        Tick(place, name, decade % 2 == 0)
+        Tick(place, language.word(name), decade % 2 == 0)
         for name, decade in decades.items()
         if 0 <= (place := ((decade + 2) * _STEPS - 0.5 - buckets[0]) / span) <= 1
     ]
@@ -238,7 +238,7 @@ def _draw_categories(sums: pl.DataFrame, plan: Plan, language: Language) -> Pict
         Series(language.word("of the money"), "grey", frame["value"].to_list()),
     ]
     return Picture(
-        [rows(labels, series, language, SHARE, row=26)],
+        [rows(labels, series, language, SHARE, row=26, left=172)],
         most(labels, series, language, SHARE),
         [language.say(say("category")), *(one.name for one in series)],
         table_of(labels, series, language, SHARE),

@@ -74,8 +74,8 @@ class Language:
         return str(said)
 
     def number(self, value: float, digits: int = 0) -> str:
-        # No minus before a zero.
-        number = f"{round(value, digits) + 0.0:,.{digits}f}"
+        # No minus before a zero, and a true one elsewhere.
+        number = f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")
         return number if self.texts is None else number.translate(_POINTS)
 
     def word(self, text: str) -> str:

@@ -71,7 +71,7 @@ class Plot:
     def upright(self, ticks: Iterable[Tick]) -> None:
         """Names below the x axis, written upwards, where there are many."""
         self._texts.extend(
-            f'<svg x="{_share(tick.at)}" y="100%"><text class="y" transform="rotate(-90)" dx="-5" '
+            f'<svg x="{_share(tick.at)}" y="100%"><text class="y up" transform="rotate(-90)" dx="-5" '
             f'dy=".35em">{escape(tick.text)}</text></svg>'
             for tick in ticks
         )
@@ -147,7 +147,7 @@ def rounded(low: float, high: float, steps: int = 4) -> list[float]:
     span = max(high - low, 1e-9)
     power = 10.0 ** math.floor(math.log10(span / steps))
     step = next(power * part for part in (1, 2, 2.5, 5, 10) if span / (power * part) <= steps)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first, last = math.floor(low / step + 1e-4), math.ceil(high / step - 1e-4)
     return [round(step * n, 10) for n in range(first, last + 1)]
 
 

@@ -94,7 +94,7 @@ def trades(part: Portion) -> pl.DataFrame:
 
 def _activity(part: Portion) -> pl.DataFrame:
     frames = [
-        frame(part).group_by(what=pl.lit(what), value="value").agg(n=pl.len())
+        part.once(frame).group_by(what=pl.lit(what), value="value").agg(n=pl.len())
         for what, frame in (("movements", movements), ("trades", trades))
     ]
     return pl.concat(frames)
@@ -249,7 +249,7 @@ def _draw_moved(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture: 
 
 
 _INCOMES = [200_000, 400_000, 700_000, 1_200_000]
-INCOME_NAMES = ["to 2 K", "2 to 4 K", "4 to 7 K", "7 to 12 K", "above 12 K"]
+INCOME_NAMES = ["0–2 K", "2–4 K", "4–7 K", "7–12 K", "12 K +"]
 
 
 def spending(part: Portion) -> pl.DataFrame:
@@ -271,7 +271,7 @@ def spending(part: Portion) -> pl.DataFrame:
 def _spending_bands(part: Portion) -> pl.DataFrame:
     band = pl.sum_horizontal((pl.col("monthly_income") > edge).cast(pl.Int32) for edge in _INCOMES)
     value = pl.min_horizontal(pl.col("value"), 300)
-    return spending(part).group_by(band=band, value=value).agg(n=pl.len())
+    return part.once(spending).group_by(band=band, value=value).agg(n=pl.len())
 
 
 def _draw_spending(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
@@ -591,14 +591,14 @@ CHARTS = (
         "Roll rates",
         "What became of loans that were late at the end of a month, a month later; over the last year.",
         ("before", "after"),
-        rolls,
+        lambda part: part.once(rolls),
         _draw_rolls,
     ),
     Chart(
         "What goes together",
         "Spearman's rank correlation over the customers for whom both are known.",
         (),
-        people,
+        lambda part: part.once(people),
         _draw_pairs,
     ),
 )

@@ -286,7 +286,11 @@ def most(labels: Sequence[str], series: Sequence[Series], language: Language, sc
         if not one.name:
             text = say("Most at {place}, {value}", place=place, value=scale.say(value))
         said.append(language.say(text))
-    return ". ".join(one[:1].upper() + one[1:] for one in said) + "." if said else language.say(say("nothing to count"))
+    return (
+        ". ".join(one[:1].upper() + one[1:] for one in said) + "."
+        if said
+        else language.say(say("nothing to count"))
+    )
 
 
 def percent(frame: pl.DataFrame, *of: str) -> pl.DataFrame:

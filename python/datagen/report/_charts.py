@@ -526,7 +526,7 @@ CHARTS = (
         "Last trade of a day, in percent of the reference price; in colour the five stocks that "
         "weigh most in the index.",
         ("ticker", "day", "executed_at", "unit_price", "reference_price"),
-        _behaviour.closes,
+        lambda part: part.once(_behaviour.closes),
         _draw_prices,
         wide=True,
     ),

@@ -575,17 +575,21 @@ class Comovement(Measure):
         return prices.select((pl.all().log() - pl.all().log().shift(1)).slice(1))
 
     def found(self, label: str, _published: Range, sums: pl.DataFrame) -> Found | None:
-        pairs = list(itertools.combinations(sums.columns, 2))
-        if "/" in label:
-            pairs = [pair for pair in pairs if set(pair) == set(label.split("/"))]
-        known = [
-            value
-            for pair in pairs
-            if (days := sums.select(pair).drop_nulls()).height >= 20
-            and not math.isnan(value := days.select(pl.corr(*pair)).item() or 0.0)
-        ]
-        if not known:
+        names = label.split("/") if "/" in label else _whole(sums)
+        if not set(names) <= set(sums.columns):
+            return None
+        days = sums.select(names).drop_nulls()
+        pairs = itertools.combinations(names, 2)
+        found = days.select(pl.corr(*pair).alias("/".join(pair)) for pair in pairs)
+        values = found.row(0) if found.width else ()
+        known = [value for value in values if value is not None and not math.isnan(value)]
+        if days.height < 20 or not known:
             return None
         value = statistics.fmean(known)
         # Days are the sample; pairs of one market are no sample of their own.
-        return Found(value, Z * (1 - value**2) / math.sqrt(sums.height))
+        return Found(value, Z * (1 - value**2) / math.sqrt(days.height))
+
+
+def _whole(returns: pl.DataFrame) -> list[str]:
+    """Names that have traded on every day."""
+    return [name for name in returns.columns if returns[name].null_count() == 0]

@@ -177,16 +177,23 @@ _INSIDE = pl.col("counterparty_ispb") == pl.col("end_to_end_id").str.slice(1, 8)
 
 
 def _pix_and_purchases(part: Portion) -> pl.DataFrame:
-    """Pix sent and purchases of each customer who has a card."""
-    accounts = part["accounts"].select("account_id", "customer_id")
-    cards = part["credit_cards"].select("card_id", "customer_id")
-    sent = part[_TRANSACTIONS].filter(_IS_PIX & _IS_SENT & _SETTLED).join(accounts, on="account_id")
-    approved = part[_PURCHASES].filter(_behaviour.APPROVED).join(cards, on="card_id")
-    pix = sent.group_by("customer_id").agg(y=pl.len())
-    bought = approved.group_by("customer_id").agg(n=pl.len())
+    """Pix sent and purchases of each customer."""
+    sent = part[_TRANSACTIONS].filter(_IS_PIX & _IS_SENT & _SETTLED)
+    approved = part[_PURCHASES].filter(_behaviour.APPROVED)
+    sides = [
+        events.group_by(key)
+        .agg(**{name: pl.len()})
+        .join(part[table].select(key, "customer_id"), on=key)
+        .group_by("customer_id")
+        .agg(pl.col(name).sum())
+        for name, events, table, key in (
+            ("y", sent, "accounts", "account_id"),
+            ("n", approved, "credit_cards", "card_id"),
+        )
+    ]
     joined = part["customers"].select("customer_id")
-    for frame in (pix, bought):
-        joined = joined.join(frame, on="customer_id", how="left")
+    for side in sides:
+        joined = joined.join(side, on="customer_id", how="left")
     return joined.fill_null(0).with_columns(label=pl.lit(ALL))
 
 

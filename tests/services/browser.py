@@ -37,14 +37,15 @@ class Browser(Service):
         self, path: Path, *, width: int, dark: bool = False, media: str = "screen"
     ) -> Iterator["Page"]:
         """A file, on a screen of so many pixels; what it says and fetches is kept from the start."""
-        with urllib.request.urlopen(self._request("new?about:blank", "PUT"), timeout=10) as answer:
+        asked = self._request("new?about:blank", "PUT")
+        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
             url = json.load(answer)["webSocketDebuggerUrl"]
         with connect(url, max_size=None, open_timeout=_DEADLINE) as socket:
             yield Page(socket, path, width, media, dark=dark)
 
     def _request(self, what: str, method: str = "GET") -> urllib.request.Request:
         url = f"http://{LOOPBACK}:{self.ports[0]}/json/{what}"
-        return urllib.request.Request(url, method=method)  # noqa: S310 - loopback
+        return urllib.request.Request(url, method=method)
 
     def _prepare(self) -> None:
         if _program() is None:
@@ -69,7 +70,7 @@ class Browser(Service):
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(self._request("version"), timeout=5):
+            with urllib.request.urlopen(self._request("version"), timeout=5):  # noqa: S310
                 return True
         except OSError:
             return False

@@ -155,7 +155,9 @@ class Figure:
         farthest, used = max(counted, key=lambda value: value[1])
         if used == 0:
             return say("all as published")
-        part = Number(100 * used, after="%") if used < 10 else Number(used, after=" times")
+        part = Number(round(100 * used), after="%")
+        if used >= 10:
+            part = Number(round(used), after=" times")
         beyond = [line for line, _ in counted if line.result is Result.FAILS]
         if beyond:
             return say(
@@ -204,6 +206,8 @@ class Figure:
         return enough(customers, times) if times > 1 else 0
 
     def _number(self, value: float) -> Number:
+        # Sums of squares depend on the order of parts in their last digits.
+        value = value if math.isinf(value) else round(value, self.digits)
         if self.unit == "R$":
             return Number(value, self.digits, before="R$ ")
         space = "" if self.unit in {"%", ""} else " "
@@ -328,12 +332,14 @@ class Means(Measure):
     """Means by label, of what `rows` gives for each entity: label, y and n, of which y is the sum.
 
     A small sample of something with a long tail looks more even than it is, so that the deviation
-    of one observation is at least `spread` times what is published.
+    of one observation is at least `spread` times what is published. Where n is no number but money
+    or an area, there are fewer observations: as many as would weigh alike (Kish, Survey Sampling).
     """
 
     rows: Callable[[Portion], pl.DataFrame]
     spread: float
     scale: float = 1.0
+    weighted: bool = False
 
     def count(self, part: Portion) -> pl.DataFrame:
         return _sums(self.rows(part), pl.col("label"))
@@ -342,7 +348,8 @@ class Means(Measure):
         own = _read(sums, label)
         if own["n"] == 0:
             return None
-        least = (self.spread * published.low) ** 2 / own["n"]
+        observed = own["n"] ** 2 / own["nn"] if self.weighted else own["n"]
+        least = (self.spread * published.low) ** 2 / observed
         error = math.sqrt(max(_variance(own) / self.scale**2, least))
         return Found(own["y"] / own["n"] / self.scale, Z * error)
 
@@ -372,7 +379,9 @@ class Median(Measure):
         # As many ranks as chance may move the middle by, whatever the distribution.
         ranks = Z * 0.5 / math.sqrt(n)
         middle = at(0.5)
-        return Found(middle, max(middle - at(0.5 - ranks), at(0.5 + ranks) - middle))
+        around = max(middle - at(0.5 - ranks), at(0.5 + ranks) - middle)
+        # Of so few rows the middle may be anywhere.
+        return Found(middle, max(around, abs(middle)) if ranks >= 0.5 else around)
 
 
 @dataclass(frozen=True)
@@ -517,13 +526,13 @@ class Dispersion(Measure):
             label=pl.lit(ALL), n=pl.len().cast(pl.Float64), y=value.sum(), yy=(value * value).sum()
         )
 
-    def found(self, _label: str, _published: Range, sums: pl.DataFrame) -> Found | None:
+    def found(self, _label: str, published: Range, sums: pl.DataFrame) -> Found | None:
         own = _read(sums, ALL)
         if own["n"] < 2 or own["y"] == 0:
             return None
         mean = own["y"] / own["n"]
         value = (own["yy"] / own["n"] - mean**2) / mean
-        return Found(value, Z * value * math.sqrt(2 / own["n"]))
+        return Found(value, Z * max(value, published.low) * math.sqrt(2 / own["n"]))
 
 
 @dataclass(frozen=True)

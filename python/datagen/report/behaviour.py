@@ -161,7 +161,7 @@ BEHAVIOUR: tuple[Figure, ...] = (
     Figure(
         "Balances of CORRENTE accounts, end by beginning",
         PROMISE,
-        Means(_balances, spread=1.0),
+        Means(_balances, spread=1.0, weighted=True),
         between(0.9, 1.15),
         unit="times",
         resolves=0.5,

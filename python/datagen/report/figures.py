@@ -578,7 +578,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "In installments, of what is bought on credit",
         ABECS,
-        Means(_in_installments, spread=0.5, scale=0.01),
+        Means(_in_installments, spread=0.5, scale=0.01, weighted=True),
         between(42.7, 42.7),
         digits=1,
         relative_slack=0.1,
@@ -653,7 +653,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Balance of loans more than 90 days late",
         ARREARS,
-        Means(_late_balance, spread=0.5, scale=0.01),
+        Means(_late_balance, spread=4.0, scale=0.01, weighted=True),
         always({"free": 6.8, "directed": 2.0}),
         digits=1,
         relative_slack=0.1,
@@ -664,7 +664,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Debt service of households, of their income",
         "Banco Central, July 2025",
-        Means(_debt_service, spread=0.5, scale=0.01),
+        Means(_debt_service, spread=0.5, scale=0.01, weighted=True),
         between(27.9, 27.9),
         digits=1,
         why="debts anywhere; here installments of one bank's loans alone, and of all customers' income",
@@ -685,7 +685,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Price of a square metre, flats",
         FIPE,
-        Means(lambda part: _square_metres(part, pl.lit(value=True)), spread=0.4),
+        Means(lambda part: _square_metres(part, pl.lit(value=True)), spread=0.4, weighted=True),
         between(9_611, 9_611),
         unit="R$",
         digits=0,
@@ -697,7 +697,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Price of a square metre, flats in São Paulo",
         FIPE,
-        Means(lambda part: _square_metres(part, pl.col("city") == "São Paulo"), spread=0.4),
+        Means(lambda part: _square_metres(part, pl.col("city") == "São Paulo"), spread=0.4, weighted=True),
         between(11_833, 11_833),
         unit="R$",
         digits=0,

@@ -1,9 +1,9 @@
-"""What people do, counted for charts and figures: activity, spending, endings, arrears, what goes together."""
+"""The charts of behaviour: activity, balances over time, spending, endings, arrears, what goes together."""
 
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -24,6 +24,21 @@ from ._chart import (
     values_of,
 )
 from ._language import Number, Said, say
+from ._people import (
+    MOVED,
+    PAIRS,
+    PERSON,
+    PIX,
+    PURCHASES,
+    SENT,
+    TRANSACTIONS,
+    ending,
+    movements,
+    people,
+    rolls,
+    spending,
+    trades,
+)
 from ._reading import local
 
 if TYPE_CHECKING:
@@ -32,64 +47,7 @@ if TYPE_CHECKING:
     from ._language import Language
     from ._reading import Portion
 
-_TRANSACTIONS = "banking.transactions"
-_PURCHASES = "banking.card-transactions"
-_TRADES = "banking.trades"
-_INSTALLMENTS = "banking.installments"
 SHARE = Scale()
-
-MOVED = pl.col("status") == "COMPLETED"
-APPROVED = pl.col("status") == "APPROVED"
-PIX = pl.col("transaction_type") == "PIX"
-SENT = pl.col("direction") == "DEBIT"
-#: A masked CPF; firms have a CNPJ.
-PERSON = pl.col("counterparty_document").str.starts_with("*")
-
-
-def whole_months(plan: Plan) -> list[date]:
-    """First days of the months of which the history misses less than a day."""
-    start = local_time(plan.as_of - timedelta(plan.days)) - timedelta(1)
-    end = local_time(plan.as_of) + timedelta(1)
-    months = [
-        date(year, month, 1) for year in range(start.year, end.year + 1) for month in range(1, 13)
-    ]
-    return [
-        month
-        for month, after in zip(months, [*months[1:], date(end.year + 1, 1, 1)], strict=True)
-        if start <= datetime.combine(month, datetime.min.time())
-        and datetime.combine(after, datetime.min.time()) <= end
-    ]
-
-
-def _each_month(part: Portion, entities: pl.DataFrame, since: str) -> pl.DataFrame:
-    """Entities with each whole month that began when they were there."""
-    months = pl.DataFrame({"month": whole_months(part.plan)}, schema={"month": pl.Date})
-    joined = entities.join(months, how="cross")
-    return joined.filter(pl.col(since).dt.date() <= pl.col("month"))
-
-
-def movements(part: Portion) -> pl.DataFrame:
-    """Movements of each open CORRENTE account in each whole month, also of none: `value`."""
-    accounts = part["accounts"].filter(
-        (pl.col("account_type") == "CORRENTE") & (pl.col("status") == "ACTIVE")
-    )
-    each = _each_month(part, accounts.select("account_id", "customer_id", "opened_at"), "opened_at")
-    counts = (
-        part[_TRANSACTIONS]
-        .filter(MOVED)
-        .group_by("account_id", month=local("occurred_at").dt.date().dt.month_start())
-        .agg(value=pl.len().cast(pl.Int64))
-    )
-    joined = each.join(counts, on=["account_id", "month"], how="left")
-    return joined.with_columns(pl.col("value").fill_null(0))
-
-
-def trades(part: Portion) -> pl.DataFrame:
-    """Trades of each INVESTIMENTOS account, also of none: `value`."""
-    accounts = part["accounts"].filter(pl.col("account_type") == "INVESTIMENTOS")
-    counts = part[_TRADES].group_by("account_id").agg(value=pl.len().cast(pl.Int64))
-    joined = accounts.select("account_id").join(counts, on="account_id", how="left")
-    return joined.with_columns(pl.col("value").fill_null(0))
 
 
 def _activity(part: Portion) -> pl.DataFrame:
@@ -194,7 +152,7 @@ def _moved(part: Portion) -> pl.DataFrame:
     signed = pl.when(SENT).then(-pl.col("amount")).otherwise("amount")
     opening = accounts.select("account_type", day=pl.lit(start - timedelta(1)), n="opening_balance")
     moves = (
-        part[_TRANSACTIONS]
+        part[TRANSACTIONS]
         .filter(MOVED)
         .join(accounts, on="account_id")
         .select("account_type", day=local("occurred_at").dt.date(), n=signed)
@@ -252,22 +210,6 @@ _INCOMES = [200_000, 400_000, 700_000, 1_200_000]
 INCOME_NAMES = ["0–2 K", "2–4 K", "4–7 K", "7–12 K", "12 K +"]
 
 
-def spending(part: Portion) -> pl.DataFrame:
-    """Card spending of each holder in each whole month, in percent of income: `value`."""
-    cards = part["credit_cards"].filter(pl.col("status") == "ACTIVE")
-    incomes = part["customers"].select("customer_id", "monthly_income")
-    holders = cards.select("card_id", "customer_id", "issued_at").join(incomes, on="customer_id")
-    spent = (
-        part[_PURCHASES]
-        .filter(APPROVED)
-        .group_by("card_id", month=local("occurred_at").dt.date().dt.month_start())
-        .agg(spent=pl.col("amount").sum())
-    )
-    each = _each_month(part, holders, "issued_at").join(spent, on=["card_id", "month"], how="left")
-    value = 100 * pl.col("spent").fill_null(0) // pl.col("monthly_income")
-    return each.with_columns(value=value)
-
-
 def _spending_bands(part: Portion) -> pl.DataFrame:
     band = pl.sum_horizontal((pl.col("monthly_income") > edge).cast(pl.Int32) for edge in _INCOMES)
     value = pl.min_horizontal(pl.col("value"), 300)
@@ -319,21 +261,6 @@ _SHOPS = {
 KINDS = ("Pix between persons", "Pix to firms", "cash", *_SHOPS.values())
 
 
-def ending() -> pl.Expr:
-    cents = pl.col("amount") % 100
-    return (
-        pl.when(pl.col("amount") % 1000 == 0)
-        .then(pl.lit("tens"))
-        .when(cents == 0)
-        .then(pl.lit("whole"))
-        .when(cents == 90)
-        .then(pl.lit("90"))
-        .when(cents == 99)
-        .then(pl.lit("99"))
-        .otherwise(pl.lit("other"))
-    )
-
-
 def _endings(part: Portion) -> pl.DataFrame:
     kind = (
         pl.when(PIX & SENT & PERSON)
@@ -346,7 +273,7 @@ def _endings(part: Portion) -> pl.DataFrame:
     shop = pl.col("mcc").replace_strict(_SHOPS, default=None)
     frames = [
         part[stream].select(kind=kind, ending=ending()).drop_nulls("kind")
-        for stream, kind in ((_TRANSACTIONS, kind), (_PURCHASES, shop))
+        for stream, kind in ((TRANSACTIONS, kind), (PURCHASES, shop))
     ]
     return pl.concat(frames).group_by("kind", "ending").agg(n=pl.len())
 
@@ -371,36 +298,6 @@ def _draw_endings(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture
 
 
 STAGES = ("in time", "1–30 days", "31–60 days", "61–90 days", "more than 90 days")
-
-
-def rolls(part: Portion) -> pl.DataFrame:
-    """Loans by what they were late at the end of a month, and at the end of the next: `n`."""
-    plan = part.plan
-    last = local_time(plan.as_of).date()
-    first = (last - timedelta(max(plan.days, 365))).replace(day=1)
-    ends = pl.date_range(first, last, "1mo", eager=True).dt.offset_by("-1d").to_frame("end")
-    events = part[_INSTALLMENTS].filter(pl.col("due_date") >= first - timedelta(400))
-    late = events.filter(pl.col("days_late") > 0).select(
-        "loan_id", "due_date", paid=local("paid_at").dt.date()
-    )
-    open_at = late.join(ends, how="cross").filter(
-        (pl.col("due_date") < pl.col("end"))
-        & (pl.col("paid").is_null() | (pl.col("paid") > pl.col("end")))
-    )
-    days = (pl.col("end") - pl.col("due_date").min()).dt.total_days()
-    stage = pl.min_horizontal((days + 29) // 30, 4).cast(pl.Int32)
-    states = open_at.group_by("loan_id", "end").agg(stage=stage.first())
-    # Loans that had begun to fall due at the first of two ends.
-    begun = part["loans"].select("loan_id", "first_due_date", "status")
-    each = begun.join(ends, how="cross").filter(pl.col("first_due_date") < pl.col("end"))
-    pairs = (
-        each.join(states, on=["loan_id", "end"], how="left")
-        .with_columns(pl.col("stage").fill_null(0))
-        .sort("loan_id", "end")
-        .with_columns(after=pl.col("stage").shift(-1).over("loan_id"))
-        .drop_nulls("after")
-    )
-    return pairs.group_by(before="stage", after="after").agg(n=pl.len())
 
 
 def _draw_rolls(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
@@ -433,97 +330,7 @@ def _draw_rolls(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture: 
     )
 
 
-# --- stocks
-
-
-def closes(part: Portion) -> pl.DataFrame:
-    """The last trade of a stock and day."""
-    reference = part["stocks"].select("stock_id", "reference_price")
-    trades = part[_TRADES].join(reference, on="stock_id")
-    return (
-        trades.sort("executed_at")
-        .group_by(ticker=pl.col("ticker").str.strip_suffix("F"), day=local("executed_at").dt.date())
-        .agg(pl.col("executed_at", "unit_price", "reference_price").last())
-        .with_columns(n=1)
-    )
-
-
 # --- what goes together
-
-
-PAIRS = {
-    ("score", "income"): "score, income",
-    ("score", "used"): "score, limit used",
-    ("score", "late"): "score, arrears",
-    ("income", "pix"): "income, mean Pix",
-    ("income", "moves"): "income, movements",
-    ("income", "products"): "income, products",
-    ("income", "spent"): "income, card spending",
-    ("age", "online"): "age, online purchases",
-    ("age", "moves"): "age, movements",
-}
-
-
-def people(part: Portion) -> pl.DataFrame:
-    """What each customer is and does, as numbers; null where there is nothing."""
-    accounts = part["accounts"].select("account_id", "customer_id")
-    cards = part["credit_cards"]
-    holders = cards.select("card_id", "customer_id")
-    day = local_time(part.plan.as_of).date()
-    moved = part[_TRANSACTIONS].filter(MOVED)
-    of_account = moved.group_by("account_id").agg(
-        moves=pl.len(),
-        pix_sum=pl.col("amount").filter(PIX & SENT).sum(),
-        pix_n=(PIX & SENT).sum(),
-    )
-    of_card = (
-        part[_PURCHASES]
-        .filter(APPROVED)
-        .group_by("card_id")
-        .agg(spent=pl.col("amount").sum(), online=(pl.col("entry_mode") == "ECOMMERCE").mean())
-    )
-    moves = (
-        of_account.join(accounts, on="account_id")
-        .group_by("customer_id")
-        .agg(pl.col("moves", "pix_sum", "pix_n").sum())
-    )
-    spent = (
-        of_card.join(holders, on="card_id")
-        .group_by("customer_id")
-        .agg(pl.col("spent").sum(), pl.col("online").mean())
-    )
-    used = (
-        cards.filter(pl.col("status") == "ACTIVE")
-        .group_by("customer_id")
-        .agg(used=1 - pl.col("available_limit").sum() / pl.col("credit_limit").sum())
-    )
-    owed = (
-        part["loans"]
-        .filter(pl.col("status") != "SETTLED")
-        .group_by("customer_id")
-        .agg(late=pl.col("status").is_in(["LATE", "DEFAULTED"]).any())
-    )
-    products = (
-        pl.concat(
-            [part[name].select("customer_id") for name in ("accounts", "credit_cards", "loans")]
-        )
-        .group_by("customer_id")
-        .agg(products=pl.len())
-    )
-    joined = part["customers"].select(
-        "customer_id",
-        score="credit_score",
-        income="monthly_income",
-        age=(pl.lit(day) - pl.col("birth_date")).dt.total_days(),
-    )
-    for frame in (moves, spent, used, owed, products):
-        joined = joined.join(frame, on="customer_id", how="left", maintain_order="left")
-    joined = joined.with_columns(
-        pl.col("moves").fill_null(0),
-        pix=pl.when(pl.col("pix_n") > 0).then(pl.col("pix_sum") / pl.col("pix_n")),
-    )
-    names = sorted({name for pair in PAIRS for name in pair})
-    return joined.select(pl.col(names).cast(pl.Float32))
 
 
 def _draw_pairs(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
@@ -591,7 +398,7 @@ CHARTS = (
         "Roll rates",
         "What became of loans that were late at the end of a month, a month later; over the last year.",
         ("before", "after"),
-        lambda part: part.once(rolls),
+        lambda part: part.once(rolls).group_by("before", "after").agg(n=pl.len()),
         _draw_rolls,
     ),
     Chart(

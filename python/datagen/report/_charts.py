@@ -10,7 +10,7 @@ import polars as pl
 
 from datagen._core import catalogue
 
-from . import _behaviour, _published, figures
+from . import _behaviour, _people, _published, _rows
 from ._calendar import local_time
 from ._chart import (
     Chart,
@@ -310,7 +310,7 @@ def _draw_states(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:
 
 
 def _ages(part: Portion) -> pl.DataFrame:
-    return figures.ages(part).group_by("label").agg(n=pl.len())
+    return _rows.ages(part).group_by("label").agg(n=pl.len())
 
 
 def _draw_ages(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:
@@ -526,7 +526,7 @@ CHARTS = (
         "Last trade of a day, in percent of the reference price; in colour the five stocks that "
         "weigh most in the index.",
         ("ticker", "day", "executed_at", "unit_price", "reference_price"),
-        lambda part: part.once(_behaviour.closes),
+        lambda part: part.once(_people.closes),
         _draw_prices,
         wide=True,
     ),

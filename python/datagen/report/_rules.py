@@ -30,6 +30,12 @@ CATALOGUE = "Data catalogue"
 FEWEST = 30
 
 
+def cycle(day: pl.Expr) -> pl.Expr:
+    """The month in which the cycle of a day closes; the closing day belongs to it."""
+    later = (day.dt.day() > pl.col("closing_day")).cast(pl.Int32)
+    return day.dt.year() * 12 + day.dt.month().cast(pl.Int32) + later
+
+
 @dataclass(frozen=True)
 class Rule:
     """A statement about each row of something."""

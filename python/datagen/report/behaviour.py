@@ -6,23 +6,21 @@ from datetime import timedelta
 
 import polars as pl
 
-from . import _behaviour as people
-from ._behaviour import APPROVED, MOVED, PERSON, PIX, SENT
+from . import _people as people
+from ._association import Comovement, Correlation, Separation
 from ._measures import (
     ALL,
-    Comovement,
-    Correlation,
     Dispersion,
     Figure,
     Means,
     Median,
-    Separation,
     Shares,
     between,
     each_row,
     labelled,
     ranges,
 )
+from ._people import APPROVED, MOVED, PERSON, PIX, SENT
 from ._reading import Portion, has
 from .figures import PROMISE
 
@@ -66,10 +64,10 @@ def _away(part: Portion) -> pl.DataFrame:
 
 def _rolls(part: Portion) -> pl.DataFrame:
     """Of loans that were late at the end of a month: how many are later at the end of the next."""
-    sums = part.once(people.rolls).filter(pl.col("before").is_between(1, 3))
-    name = pl.col("before").replace_strict({1: "30 to 60", 2: "60 to 90", 3: "beyond 90"})
-    worse = pl.when(pl.col("after") > pl.col("before")).then("n").otherwise(0)
-    return sums.select(label=name, y=worse, n="n")
+    pairs = part.once(people.rolls).filter(pl.col("before").is_between(1, 2))
+    name = pl.col("before").replace_strict({1: "30 to 60", 2: "60 to 90"})
+    worse = (pl.col("after") > pl.col("before")).sum()
+    return pairs.group_by("loan_id", label=name).agg(y=worse, n=pl.len())
 
 
 def _could_pay(part: Portion) -> pl.DataFrame:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from datagen._core import Plan
 
-from . import _behaviour
 from ._calendar import local_time, session, session_days
 from ._measures import (
     ALL,
@@ -34,14 +33,38 @@ from ._measures import (
     labelled,
     ranges,
 )
+from ._people import PURCHASES, TRANSACTIONS
 from ._published import AGES, BRANDS, CATEGORIES, KEYS, MEN, STATES, STOCKS, SURNAMES, WOMEN
-from ._reading import Portion, has
+from ._reading import has
+from ._rows import (
+    FIRM,
+    INSIDE,
+    IS_PIX,
+    IS_SENT,
+    SETTLED,
+    STOCK,
+    ages,
+    amounts,
+    debt_service,
+    given_names,
+    in_installments,
+    incomes,
+    investors,
+    late_balance,
+    late_by_score,
+    late_by_type,
+    of_entities,
+    overdue,
+    pix_and_purchases,
+    purchases,
+    rates,
+    square_metres,
+    surnames,
+    teds_and_pix,
+)
 
 #: Days of history that the published volumes are of.
 DAYS = 90
-
-_TRANSACTIONS = "banking.transactions"
-_PURCHASES = "banking.card-transactions"
 
 CENSUS = "Census 2022"
 IBGE = "IBGE, names in Brazil, Census 2022"
@@ -99,173 +122,6 @@ def _trades(plan: Plan) -> Mapping[str, Range]:
     return _per_day(20 if _has_session(plan) else 0)(plan)
 
 
-def _given_names(names: Mapping[str, float]) -> Callable[[Portion], pl.DataFrame]:
-    """The given name of those who have one of these."""
-    given = pl.col("name").str.split(" ").list.first()
-    return each_row("customers", given, where=given.is_in(list(names)))
-
-
-def _surnames(part: Portion) -> pl.DataFrame:
-    """The last surname, which everybody has."""
-    last = part["customers"].select(label=pl.col("name").str.split(" ").list.last())
-    return last.filter(pl.col("label").is_in(list(SURNAMES))).with_row_index("entity")
-
-
-def ages(part: Portion) -> pl.DataFrame:
-    """Age bands on the last day on which all could join as adults: 60 days before the history."""
-    start = local_time(part.plan.as_of - timedelta(part.plan.days))
-    day: date = start.date() - timedelta(60)
-    born = pl.col("birth_date").dt.strftime("%Y%m%d").cast(pl.Int32)
-    age = (int(f"{day:%Y%m%d}") - born) // 10_000
-    first = (age // 5 * 5).clip(18)
-    last = age // 5 * 5 + 4
-    label = pl.format("{}–{}", first, last)
-    return part["customers"].select(label=label).with_row_index("entity")
-
-
-def _of_entities(
-    part: Portion, stream: str, entities: pl.DataFrame, weight: pl.Expr | None = None
-) -> pl.DataFrame:
-    """Events of each entity, also of those that have none; `weight` is what it counts for."""
-    key = entities.columns[0]
-    events = part[stream].group_by(key).agg(y=pl.len())
-    entities = entities.select(key, n=pl.lit(1) if weight is None else weight)
-    joined = entities.join(events, on=key, how="left")
-    return joined.select("n", y=pl.col("y").fill_null(0), label=pl.lit(ALL))
-
-
-def _amounts(part: Portion, kind: str) -> pl.DataFrame:
-    """What was settled of a type, by account."""
-    events = part[_TRANSACTIONS].filter((pl.col("transaction_type") == kind) & _SETTLED)
-    sums = events.group_by("account_id").agg(y=pl.col("amount").sum(), n=pl.len())
-    return sums.with_columns(label=pl.lit(ALL))
-
-
-def _rates(part: Portion) -> pl.DataFrame:
-    """Rates by type; payroll loans of the public and of the private sector are far apart."""
-    sector = pl.when(pl.col("monthly_rate") < 28_000).then(pl.lit("public"))
-    kind = pl.col("loan_type")
-    payroll = pl.format("{} {}", kind, sector.otherwise(pl.lit("private")))
-    label = pl.when(kind == "PAYROLL").then(payroll).otherwise(kind)
-    return part["loans"].select(label=label, y="monthly_rate", n=pl.lit(1))
-
-
-_OPEN = pl.col("status") != "SETTLED"
-_DEFAULTED = pl.col("status") == "DEFAULTED"
-
-
-def _late_by_type(part: Portion) -> pl.DataFrame:
-    personal = pl.col("loan_type") == "PERSONAL"
-    label = pl.when(personal).then(pl.lit("more")).otherwise(pl.lit("less"))
-    return part["loans"].filter(_OPEN).select(label=label, y=_DEFAULTED.cast(pl.Int64), n=1)
-
-
-def _late_by_score(part: Portion) -> pl.DataFrame:
-    scores = part["customers"].select("customer_id", "credit_score")
-    loans = part["loans"].filter(_OPEN).join(scores, on="customer_id")
-    label = pl.when(pl.col("credit_score") < 550).then(pl.lit("more")).otherwise(pl.lit("less"))
-    return loans.select(label=label, y=_DEFAULTED.cast(pl.Int64), n=1)
-
-
-_SETTLED = pl.col("status") != "DECLINED"
-_IS_PIX = pl.col("transaction_type") == "PIX"
-_IS_SENT = pl.col("direction") == "DEBIT"
-_FIRM = ~pl.col("counterparty_document").str.starts_with("*")
-_STOCK = pl.col("ticker").str.strip_suffix("F")
-#: Of a Pix that was sent: its id begins with the bank that sent it.
-_INSIDE = pl.col("counterparty_ispb") == pl.col("end_to_end_id").str.slice(1, 8)
-
-
-def _pix_and_purchases(part: Portion) -> pl.DataFrame:
-    """Pix sent and purchases of each customer."""
-    sent = part[_TRANSACTIONS].filter(_IS_PIX & _IS_SENT & _SETTLED)
-    approved = part[_PURCHASES].filter(_behaviour.APPROVED)
-    sides = [
-        events.group_by(key)
-        .agg(**{name: pl.len()})
-        .join(part[table].select(key, "customer_id"), on=key)
-        .group_by("customer_id")
-        .agg(pl.col(name).sum())
-        for name, events, table, key in (
-            ("y", sent, "accounts", "account_id"),
-            ("n", approved, "credit_cards", "card_id"),
-        )
-    ]
-    joined = part["customers"].select("customer_id")
-    for side in sides:
-        joined = joined.join(side, on="customer_id", how="left")
-    return joined.fill_null(0).with_columns(label=pl.lit(ALL))
-
-
-def _teds_and_pix(part: Portion) -> pl.DataFrame:
-    events = part[_TRANSACTIONS].filter(_IS_SENT & _SETTLED).group_by("account_id")
-    sums = events.agg(y=(pl.col("transaction_type") == "TED").sum(), n=_IS_PIX.sum())
-    return sums.with_columns(label=pl.lit(ALL))
-
-
-def _purchases(part: Portion, n: pl.Expr) -> pl.DataFrame:
-    """What was bought by each card."""
-    approved = part[_PURCHASES].filter(_behaviour.APPROVED).select("card_id", "amount", n=n)
-    sums = approved.group_by("card_id").agg(y=pl.col("amount").sum(), n=pl.col("n").sum())
-    return sums.with_columns(label=pl.lit(ALL))
-
-
-def _in_installments(part: Portion) -> pl.DataFrame:
-    approved = part[_PURCHASES].filter(_behaviour.APPROVED).group_by("card_id")
-    amount = pl.col("amount")
-    sums = approved.agg(y=amount.filter(pl.col("installments") > 1).sum(), n=amount.sum())
-    return sums.with_columns(label=pl.lit(ALL))
-
-
-def _incomes(part: Portion) -> pl.DataFrame:
-    label = pl.col("state").replace_strict({"DF": "more", "MA": "less"}, default=None)
-    incomes = part["customers"].select(label=label, y="monthly_income", n=pl.lit(1))
-    return incomes.drop_nulls("label")
-
-
-def _investors(part: Portion, condition: pl.Expr) -> pl.DataFrame:
-    """Holders of accounts that have traded."""
-    day = local_time(part.plan.as_of).date()
-    accounts = part["accounts"].select("account_id", "customer_id")
-    traded = part["banking.trades"].select("account_id").unique().join(accounts, on="account_id")
-    age = (pl.lit(day) - pl.col("birth_date")).dt.total_days() / 365.25
-    holders = part["customers"].join(traded, on="customer_id", how="semi").with_columns(age=age)
-    return holders.select(label=labelled(condition), entity="customer_id")
-
-
-def _late_balance(part: Portion) -> pl.DataFrame:
-    """Balances of open loans, and of those in default."""
-    housing = pl.col("loan_type") == "HOUSING"
-    label = pl.when(housing).then(pl.lit("directed")).otherwise(pl.lit("free"))
-    owed = pl.col("outstanding_balance")
-    late = pl.when(_DEFAULTED).then(owed).otherwise(0)
-    return part["loans"].filter(_OPEN).select(label=label, y=late, n=owed)
-
-
-def _debt_service(part: Portion) -> pl.DataFrame:
-    """Installments of the last month, and the income of every customer."""
-    start = part.plan.as_of - timedelta(30)
-    loans = part["loans"].select("loan_id", "customer_id")
-    due = part["banking.installments"].filter(pl.col("due_date") >= local_time(start).date())
-    paid = (pl.col("principal_amount") + pl.col("interest_amount")).sum()
-    service = due.join(loans, on="loan_id").group_by("customer_id").agg(y=paid)
-    joined = part["customers"].join(service, on="customer_id", how="left")
-    return joined.select(label=pl.lit(ALL), y=pl.col("y").fill_null(0), n="monthly_income")
-
-
-def _overdue(part: Portion) -> pl.DataFrame:
-    late = part["loans"].filter(pl.col("status").is_in(["LATE", "DEFAULTED"]))
-    owing = late.select("customer_id", label=pl.lit(ALL)).unique()
-    joined = part["customers"].select("customer_id").join(owing, on="customer_id", how="left")
-    return joined.select("label", entity="customer_id")
-
-
-def _square_metres(part: Portion, where: pl.Expr) -> pl.DataFrame:
-    """Values of flats in centavos, and their areas in hundredths of a square metre."""
-    flats = part["properties"].filter((pl.col("property_type") == "APARTMENT") & where)
-    return flats.select(label=pl.lit(ALL), y="appraised_value", n="area_m2")
-
-
 FIGURES: tuple[Figure, ...] = (
     Figure(
         "Rows for each customer",
@@ -288,9 +144,9 @@ FIGURES: tuple[Figure, ...] = (
         "Transactions a customer",
         PROMISE,
         Means(
-            lambda part: _of_entities(
+            lambda part: of_entities(
                 part,
-                _TRANSACTIONS,
+                TRANSACTIONS,
                 part["accounts"],
                 # Every customer has one.
                 (pl.col("account_type") == "CORRENTE").cast(pl.Int64),
@@ -306,7 +162,7 @@ FIGURES: tuple[Figure, ...] = (
         "Purchases a card",
         PROMISE,
         Means(
-            lambda part: _of_entities(part, _PURCHASES, part["credit_cards"]),
+            lambda part: of_entities(part, PURCHASES, part["credit_cards"]),
             spread=0.6,
         ),
         _per_day(57.14),
@@ -316,7 +172,7 @@ FIGURES: tuple[Figure, ...] = (
         "Trades an INVESTIMENTOS account",
         PROMISE,
         Means(
-            lambda part: _of_entities(
+            lambda part: of_entities(
                 part,
                 "banking.trades",
                 part["accounts"].filter(pl.col("account_type") == "INVESTIMENTOS"),
@@ -329,7 +185,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Installments a loan",
         PROMISE,
-        Means(lambda part: _of_entities(part, "banking.installments", part["loans"]), spread=1.0),
+        Means(lambda part: of_entities(part, "banking.installments", part["loans"]), spread=1.0),
         # They run from the contract on, and the more days there are, the older are contracts.
         lambda plan: between(28.3, 28.3)(plan) if plan.days <= 2 * DAYS else {},
         unit="",
@@ -348,7 +204,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Women's given names, among one another",
         IBGE,
-        Shares(_given_names(WOMEN)),
+        Shares(given_names(WOMEN)),
         _among(WOMEN),
         relative_slack=0.3,
         why="the census counts children too, who have other names than adults",
@@ -357,7 +213,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Order of women's given names",
         IBGE,
-        Disorder(_given_names(WOMEN), WOMEN, apart=1.3),
+        Disorder(given_names(WOMEN), WOMEN, apart=1.3),
         between(0, 0),
         unit="pairs in another order",
         digits=0,
@@ -367,7 +223,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Men's given names, among one another",
         IBGE,
-        Shares(_given_names(MEN)),
+        Shares(given_names(MEN)),
         _among(MEN),
         relative_slack=0.3,
         why="the census counts children too, who have other names than adults",
@@ -376,7 +232,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Order of men's given names",
         IBGE,
-        Disorder(_given_names(MEN), MEN, apart=1.3),
+        Disorder(given_names(MEN), MEN, apart=1.3),
         between(0, 0),
         unit="pairs in another order",
         digits=0,
@@ -386,7 +242,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Last surnames, among one another",
         IBGE,
-        Shares(_surnames),
+        Shares(surnames),
         _among(SURNAMES),
         link=NAMES_PAGE,
     ),
@@ -413,10 +269,10 @@ FIGURES: tuple[Figure, ...] = (
         PIX,
         Shares(
             each_row(
-                _TRANSACTIONS,
+                TRANSACTIONS,
                 pl.col("pix_key_type"),
                 entity="account_id",
-                where=_IS_PIX & _IS_SENT,
+                where=IS_PIX & IS_SENT,
             )
         ),
         _among(KEYS),
@@ -426,7 +282,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Mean Pix",
         PIX,
-        Means(lambda part: _amounts(part, "PIX"), spread=5.0, scale=100.0),
+        Means(lambda part: amounts(part, "PIX"), spread=5.0, scale=100.0),
         between(420, 445),
         unit="R$",
         why="of settled ones",
@@ -435,7 +291,7 @@ FIGURES: tuple[Figure, ...] = (
         "Median Pix",
         PIX,
         Median(
-            lambda part: part[_TRANSACTIONS].filter(_IS_PIX & _SETTLED).select(value="amount"),
+            lambda part: part[TRANSACTIONS].filter(IS_PIX & SETTLED).select(value="amount"),
             scale=100.0,
         ),
         between(60, 100),
@@ -445,9 +301,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Pix that persons send to firms, of those to persons and firms",
         PAYMENTS,
-        Shares(
-            each_row(_TRANSACTIONS, labelled(_FIRM), entity="account_id", where=_IS_PIX & _IS_SENT)
-        ),
+        Shares(each_row(TRANSACTIONS, labelled(FIRM), entity="account_id", where=IS_PIX & IS_SENT)),
         between(48.3, 48.3),
         digits=1,
         relative_slack=0.05,
@@ -458,9 +312,7 @@ FIGURES: tuple[Figure, ...] = (
         "Pix that stay inside the bank",
         PAYMENTS,
         Shares(
-            each_row(
-                _TRANSACTIONS, labelled(_INSIDE), entity="account_id", where=_IS_PIX & _IS_SENT
-            )
+            each_row(TRANSACTIONS, labelled(INSIDE), entity="account_id", where=IS_PIX & IS_SENT)
         ),
         between(10.8, 10.8),
         digits=1,
@@ -471,7 +323,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Pix for each purchase on credit",
         PAYMENTS,
-        Means(_pix_and_purchases, spread=1.0),
+        Means(pix_and_purchases, spread=1.0),
         between(3.4, 3.4),
         unit="",
         why="36.9 bn Pix to 10.8 bn purchases; a load has 20.2 movements and 40 purchases a "
@@ -482,7 +334,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "TED for each 100 Pix",
         "Banco Central, payment statistics of 2022",
-        Means(_teds_and_pix, spread=1.0, scale=0.01),
+        Means(teds_and_pix, spread=1.0, scale=0.01),
         between(0.5, 4.2),
         unit="",
         digits=1,
@@ -492,7 +344,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Mean TED of a person",
         KNOWN,
-        Means(lambda part: _amounts(part, "TED"), spread=5.0, scale=100.0),
+        Means(lambda part: amounts(part, "TED"), spread=5.0, scale=100.0),
         between(2_000, 10_000),
         unit="R$",
         digits=0,
@@ -503,9 +355,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Requests to return a Pix for fraud (MED), of 100 000 Pix",
         "Banco Central, 2022 to the 1st half of 2025",
-        Shares(
-            each_row(_TRANSACTIONS, pl.lit(None, pl.String), entity="account_id", where=_IS_PIX)
-        ),
+        Shares(each_row(TRANSACTIONS, pl.lit(None, pl.String), entity="account_id", where=IS_PIX)),
         between(6, 8),
         unit="",
         digits=0,
@@ -518,7 +368,7 @@ FIGURES: tuple[Figure, ...] = (
         "Movements ordered by phone",
         FEBRABAN,
         Shares(
-            each_row(_TRANSACTIONS, labelled(pl.col("channel") == "MOBILE"), entity="account_id")
+            each_row(TRANSACTIONS, labelled(pl.col("channel") == "MOBILE"), entity="account_id")
         ),
         between(75, 86),
         why="the high end without the 13% at card terminals, which are no movements here",
@@ -529,7 +379,7 @@ FIGURES: tuple[Figure, ...] = (
         FEBRABAN,
         Shares(
             each_row(
-                _TRANSACTIONS,
+                TRANSACTIONS,
                 labelled(pl.col("channel").is_in(["MOBILE", "INTERNET"])),
                 entity="account_id",
             )
@@ -541,7 +391,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Card purchases by category (MCC)",
         KNOWN,
-        Shares(each_row(_PURCHASES, pl.col("mcc"), entity="card_id")),
+        Shares(each_row(PURCHASES, pl.col("mcc"), entity="card_id")),
         _among(CATEGORIES),
         relative_slack=0.04,
         why="over a usual year; holidays of a history move them",
@@ -549,7 +399,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Mean purchase on credit",
         "Abecs, 2025",
-        Means(lambda part: _purchases(part, pl.lit(1)), spread=2.0, scale=100.0),
+        Means(lambda part: purchases(part, pl.lit(1)), spread=2.0, scale=100.0),
         between(143, 143),
         unit="R$",
         digits=0,
@@ -562,7 +412,7 @@ FIGURES: tuple[Figure, ...] = (
         ABECS,
         Shares(
             each_row(
-                _PURCHASES,
+                PURCHASES,
                 labelled(pl.col("entry_mode") == "CONTACTLESS"),
                 entity="card_id",
                 where=pl.col("entry_mode") != "ECOMMERCE",
@@ -578,7 +428,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "In installments, of what is bought on credit",
         ABECS,
-        Means(_in_installments, spread=0.5, scale=0.01, weighted=True),
+        Means(in_installments, spread=0.5, scale=0.01, weighted=True),
         between(42.7, 42.7),
         digits=1,
         relative_slack=0.1,
@@ -588,7 +438,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Income of DF, by that of MA",
         "IBGE, PNAD Contínua 2024",
-        Ratio(_incomes),
+        Ratio(incomes),
         between(3.2, 3.2),
         unit="times",
         relative_slack=0.2,
@@ -601,7 +451,7 @@ FIGURES: tuple[Figure, ...] = (
             Figure(
                 "Women among investors",
                 B3,
-                Shares(lambda part: _investors(part, pl.col("sex").str.starts_with("F"))),
+                Shares(lambda part: investors(part, pl.col("sex").str.starts_with("F"))),
                 between(26, 26),
                 digits=1,
                 relative_slack=0.1,
@@ -614,7 +464,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Over 60 among investors",
         B3,
-        Shares(lambda part: _investors(part, pl.col("age") > 60)),
+        Shares(lambda part: investors(part, pl.col("age") > 60)),
         between(7, 7),
         digits=1,
         relative_slack=0.2,
@@ -624,7 +474,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Trades by stock",
         "B3, weights in the index, among these 42",
-        Shares(each_row("banking.trades", _STOCK, entity="account_id")),
+        Shares(each_row("banking.trades", STOCK, entity="account_id")),
         _among(STOCKS),
     ),
     Figure(
@@ -638,7 +488,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Mean rate a month",
         RATES,
-        Means(_rates, spread=0.13, scale=10_000.0),
+        Means(rates, spread=0.13, scale=10_000.0),
         ranges(
             {
                 "HOUSING": (0.87, 1.05),
@@ -653,7 +503,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Balance of loans more than 90 days late",
         ARREARS,
-        Means(_late_balance, spread=4.0, scale=0.01, weighted=True),
+        Means(late_balance, spread=4.0, scale=0.01, weighted=True),
         always({"free": 6.8, "directed": 2.0}),
         digits=1,
         relative_slack=0.1,
@@ -664,7 +514,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Debt service of households, of their income",
         "Banco Central, July 2025",
-        Means(_debt_service, spread=0.5, scale=0.01, weighted=True),
+        Means(debt_service, spread=0.5, scale=0.01, weighted=True),
         between(27.9, 27.9),
         digits=1,
         why="debts anywhere; here installments of one bank's loans alone, and of all customers' income",
@@ -675,7 +525,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Adults with an overdue debt",
         "Serasa, December 2025",
-        Shares(_overdue),
+        Shares(overdue),
         between(49.7, 49.7),
         digits=1,
         why="a debt anywhere, bills of shops and utilities too; here one of this bank's loans",
@@ -685,7 +535,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Price of a square metre, flats",
         FIPE,
-        Means(lambda part: _square_metres(part, pl.lit(value=True)), spread=0.4, weighted=True),
+        Means(lambda part: square_metres(part, pl.lit(value=True)), spread=0.4, weighted=True),
         between(9_611, 9_611),
         unit="R$",
         digits=0,
@@ -697,7 +547,11 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Price of a square metre, flats in São Paulo",
         FIPE,
-        Means(lambda part: _square_metres(part, pl.col("city") == "São Paulo"), spread=0.4, weighted=True),
+        Means(
+            lambda part: square_metres(part, pl.col("city") == "São Paulo"),
+            spread=0.4,
+            weighted=True,
+        ),
         between(11_833, 11_833),
         unit="R$",
         digits=0,
@@ -709,7 +563,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "PERSONAL loans more than 90 days late, less all others",
         "Banco Central, arrears of households",
-        Difference(_late_by_type),
+        Difference(late_by_type),
         between(0, math.inf),
         unit="points",
         resolves=5.0,
@@ -717,7 +571,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "More than 90 days late with a score below 550, less above",
         KNOWN,
-        Difference(_late_by_score),
+        Difference(late_by_score),
         between(0, math.inf),
         unit="points",
         resolves=5.0,

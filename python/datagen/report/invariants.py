@@ -26,6 +26,7 @@ from ._rules import (
     OnePrice,
     Rows,
     Rule,
+    cycle,
 )
 
 KEY = "Unique key"
@@ -102,19 +103,13 @@ def _declined(part: Portion) -> pl.DataFrame:
     )
 
 
-def _cycle(day: pl.Expr) -> pl.Expr:
-    """The month in which the cycle of a day closes; the closing day belongs to it."""
-    later = (day.dt.day() > pl.col("closing_day")).cast(pl.Int32)
-    return day.dt.year() * 12 + day.dt.month().cast(pl.Int32) + later
-
-
 def _spending(part: Portion) -> pl.DataFrame:
     """Approved purchases by card and billing cycle."""
     cards = part["credit_cards"].select("card_id", "closing_day", "credit_limit")
     approved = part[PURCHASES].filter(pl.col("status") == "APPROVED")
     return (
         approved.join(cards, on="card_id", how="left")
-        .group_by("card_id", "credit_limit", cycle=_cycle(local("occurred_at")))
+        .group_by("card_id", "credit_limit", cycle=cycle(local("occurred_at")))
         .agg(spent=pl.col("amount").sum())
     )
 
@@ -125,7 +120,7 @@ def _within_limit(part: Portion) -> pl.DataFrame:
 
 def _available_limit(part: Portion) -> pl.DataFrame:
     end = local_time(part.plan.as_of)
-    cards = part["credit_cards"].with_columns(cycle=_cycle(pl.lit(end)))
+    cards = part["credit_cards"].with_columns(cycle=cycle(pl.lit(end)))
     joined = cards.join(_spending(part), on=["card_id", "cycle"], how="left")
     left = pl.col("credit_limit") - pl.col("spent").fill_null(0)
     return joined.select(id="card_id", holds=pl.col("available_limit") == left)

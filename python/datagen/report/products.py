@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from ._behaviour import APPROVED, MOVED, PIX, SENT
 from ._calendar import business_days, in_time, local_time
 from ._measures import Figure, Shares, between, labelled
+from ._people import APPROVED, MOVED, PIX, SENT
 from ._reading import Portion, has, local
 from ._rules import (
     CATALOGUE,
@@ -24,6 +24,7 @@ from ._rules import (
     Legs,
     Rows,
     Rule,
+    cycle,
 )
 
 _MINUTE = "1m"
@@ -125,12 +126,6 @@ def _free_on_weekends(part: Portion) -> pl.DataFrame:
 # --- cards
 
 
-def _cycle(day: pl.Expr) -> pl.Expr:
-    """The month in which the cycle of a day closes; the closing day belongs to it."""
-    later = (day.dt.day() > pl.col("closing_day")).cast(pl.Int32)
-    return day.dt.year() * 12 + day.dt.month().cast(pl.Int32) + later
-
-
 def bills(part: Portion) -> pl.DataFrame:
     """Billed and paid, by card and cycle, of cards of which every purchase is in the history.
 
@@ -148,7 +143,7 @@ def bills(part: Portion) -> pl.DataFrame:
         "card_id",
         amount=pl.col("amount"),
         times=times,
-        cycle=_cycle(local("occurred_at").dt.date()),
+        cycle=cycle(local("occurred_at").dt.date()),
         nth=pl.int_ranges(0, times),
     ).explode("nth")
     share = pl.col("amount") // pl.col("times")
@@ -163,7 +158,7 @@ def bills(part: Portion) -> pl.DataFrame:
     paid = (
         _movements(part, "CARD_BILL")
         .join(cards, on="customer_id")
-        .with_columns(cycle=(_cycle(local("occurred_at").dt.date()) - 1).cast(pl.Int64))
+        .with_columns(cycle=(cycle(local("occurred_at").dt.date()) - 1).cast(pl.Int64))
         .group_by("card_id", "cycle")
         .agg(paid=pl.col("amount").sum())
     )

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from datagen import Plan
-from datagen.report import _rules, products
+from datagen.report import _people, _rules, products
 from datagen.report._reading import Portion
 
 PLAN = Plan(1, 20, as_of="2026-07-01T03:00:00Z", days=90)
@@ -210,12 +210,12 @@ CASES: dict[str, tuple[Any, list[tuple[str, int, dict[str, Any]]]]] = {
     "weekend": (products._free_on_weekends, [(INSTALLMENTS, 0, {"late_fee": 1})]),
     "card": (
         products._not_after(
-            PURCHASES, "credit_cards", "card_id", products.APPROVED, ("BLOCKED", "CANCELLED")
+            PURCHASES, "credit_cards", "card_id", _people.APPROVED, ("BLOCKED", "CANCELLED")
         ),
         [(PURCHASES, 0, {"occurred_at": at("2026-06-20T10:01")})],
     ),
     "account": (
-        products._not_after(TRANSACTIONS, "accounts", "account_id", products.MOVED, ("CLOSED",)),
+        products._not_after(TRANSACTIONS, "accounts", "account_id", _people.MOVED, ("CLOSED",)),
         [("accounts", 0, {"status": "CLOSED"})],
     ),
 }  # fmt: skip

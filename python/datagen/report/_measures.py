@@ -197,6 +197,9 @@ class Figure:
 
     def _needs(self, expected: Range, found: Found, slack: float, customers: int) -> int:
         """Customers that it takes to tell what is published from half of it; 0 if these do."""
+        around = found.tolerance + slack
+        if expected.low + around <= found.value <= expected.high - around:
+            return 0  # whatever chance has done, it is within the range
         times = found.times
         if times is None:
             seen = expected.low or (0.0 if math.isinf(expected.high) else expected.high)

@@ -442,7 +442,7 @@ TAMPERED: dict[str, Tamper] = {
         {"amount": 10**9},
         pl.col("status") == "APPROVED",
     ),
-    "available_limit is what the open cycle leaves": (
+    "available_limit is at most what the open cycle leaves": (
         "credit_cards",
         {"available_limit": pl.col("available_limit") + 1},
     ),

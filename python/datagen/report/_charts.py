@@ -171,13 +171,18 @@ def _amounts(part: Portion) -> pl.DataFrame:
 def _draw_amounts(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
     shares = percent(sums, "transaction_type")
     buckets = range(int(sums["bucket"].min() or 0), int(sums["bucket"].max() or 0) + 1)  # type: ignore[arg-type]
-    kinds = catalogue()["banking.transactions"].field("transaction_type").symbols or ()
+    symbols = catalogue()["banking.transactions"].field("transaction_type").symbols or ()
+    totals = values_of(
+        sums.group_by("transaction_type").agg(pl.col("n").sum()), "transaction_type", "n"
+    )
+    kinds = [kind for kind in symbols if kind in totals]
+    # As many as can be told from one another.
+    drawn = sorted(kinds, key=lambda kind: -totals[kind])[:8]
     series = []
-    for at, kind in enumerate(kinds, 1):
+    for at, kind in enumerate((kind for kind in kinds if kind in drawn), 1):
         own = values_of(shares.filter(pl.col("transaction_type") == kind), "bucket", "percent")
-        if own:
-            values = [own.get(bucket, 0.0) for bucket in buckets]
-            series.append(Series(kind, f"s{at}", values))
+        values = [own.get(bucket, 0.0) for bucket in buckets]
+        series.append(Series(kind, f"s{at}", values))
     span = max(len(buckets) - 1, 1)
     decades = {"1": 0, "10": 1, "100": 2, "1 K": 3, "10 K": 4, "100 K": 5, "1 M": 6, "10 M": 7}
     ticks = [
@@ -479,7 +484,7 @@ CHARTS = (
     ),
     Chart(
         "Amounts by transaction type",
-        "Percentage of the events of each type, in six steps to a power of ten.",
+        "Percentage of the events of each of the commonest types, in six steps to a power of ten.",
         ("transaction_type", "bucket"),
         _amounts,
         _draw_amounts,

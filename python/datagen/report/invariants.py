@@ -122,8 +122,9 @@ def _available_limit(part: Portion) -> pl.DataFrame:
     end = local_time(part.plan.as_of)
     cards = part["credit_cards"].with_columns(cycle=cycle(pl.lit(end)))
     joined = cards.join(_spending(part), on=["card_id", "cycle"], how="left")
+    # Installments of later cycles and bills that are not paid may take more of it.
     left = pl.col("credit_limit") - pl.col("spent").fill_null(0)
-    return joined.select(id="card_id", holds=pl.col("available_limit") == left)
+    return joined.select(id="card_id", holds=pl.col("available_limit").is_between(0, left))
 
 
 def _positions(part: Portion) -> pl.DataFrame:
@@ -417,7 +418,7 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
     Rule("A balance is never below −overdraft_limit", CATALOGUE, _above_overdraft),
     Rule("DECLINED and REVERSED movements move no money", CATALOGUE, _declined),
     Rule("Approved purchases of a billing cycle are within credit_limit", CATALOGUE, _within_limit),
-    Rule("available_limit is what the open cycle leaves", CATALOGUE, _available_limit),
+    Rule("available_limit is at most what the open cycle leaves", CATALOGUE, _available_limit),
     Rule("A position in a stock is never below zero", CATALOGUE, _positions),
     Rule("Principal over all installments is the loan's, and never more", CATALOGUE, _principal),
     Rule(

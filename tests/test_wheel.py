@@ -223,6 +223,7 @@ def test_it_has_what_it_should_and_no_more(wheel: Path, metadata: Message) -> No
     assert {name.split("/")[0] for name in others} == {info}
     assert {"datagen/py.typed", "data_gen/py.typed", "datagen/_core.pyi"} <= names
     assert any(name.endswith(".jinja") for name in names)
+    assert "datagen/report/words.toml" in names
     assert any(name.endswith(".sql") for name in names)
     assert licence == (ROOT / "LICENSE").read_text("utf-8")
     for words in ("TERMS AND CONDITIONS", "9. Accepting Warranty", "END OF TERMS AND CONDITIONS"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import click
 import cloup
@@ -37,19 +37,29 @@ _COUNTING: Final = Stage("report", title="Counting", unit="customers")
                     default="report.html",
                     show_default=True,
                     help="The page; one that is there is replaced.",
-                )
+                ),
+                Option(
+                    "--language",
+                    type=click.Choice(["en", "pt"]),
+                    default="en",
+                    show_default=True,
+                    help="English, or Brazilian Portuguese.",
+                ),
             ],
         }
     ),
 )
-def report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
+def report(
+    customers: int, seed: int, as_of: str, days: int, out: Path, language: Literal["en", "pt"]
+) -> None:
     """Make the data of a seed and write one HTML page about it, which works without a network.
 
-    It shows volumes by day and hour, amounts, customers by state and age, balances, purchases by
-    category, prices of stocks and the loan book; then published figures (census, Banco Central, B3)
-    beside what was found, and what must hold for every row. Tolerances follow from the size of the
-    sample: 10 000 customers take seconds and show more than 100. Needs the extra `report`; ends
-    with exit code 6 if a check does not hold.
+    It says first what holds, what does not and what so few customers cannot tell; then volumes,
+    amounts and their endings, activity, balances over time, spending by income, prices, arrears and
+    what goes together, as charts that also have their numbers; then published figures (census, Banco
+    Central, B3) with their source beside what was found, and what must hold for every row and
+    between products. Tolerances follow from the size of the sample: 10 000 customers take seconds and
+    show more than 100. Needs the extra `report`; ends with exit code 6 if a check does not hold.
     """
     with options_named():
         plan = Plan(seed, customers, as_of=as_of, days=days)
@@ -67,13 +77,14 @@ def report(customers: int, seed: int, as_of: str, days: int, out: Path) -> None:
         found = page.measure(plan, console.advance)
     finally:
         console.close()
-    size = page.write(found, out)
+    size = page.write(found, out, language)
     failed, known = found.failed, found.known
     for check in failed:
         console.say(f"  {console.mark('[FAIL]', 'red')} {check}")
     click.echo(
-        f"Report: {out} ({size / 1e6:.1f} MB, {sum(found.rows.values()):,} rows in "
+        f"Report: {out} ({size / 1e3:,.0f} kB, {sum(found.rows.values()):,} rows in "
         f"{found.seconds:.1f} s): {len(known) - len(failed)} of {len(known)} checks hold"
+        + (f", {few} need more customers" if (few := len(found.powerless)) else "")
     )
     if failed:
         raise VerificationError(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 
+import polars as pl
+
 #: Hours by which clocks in Brasília differ from UTC; no daylight saving since 2019.
 BRASILIA = -3
-#: B3's continuous session.
-SESSION = time(10, 0), time(16, 55)
 
 
 def easter(year: int) -> date:
@@ -38,9 +38,46 @@ def business_days(first: date, last: date) -> list[date]:
 
 
 def session_days(first: date, last: date) -> list[date]:
-    """Days on which B3 trades: business days but 24 and 31 December."""
+    """Days on which B3 trades: business days but 24 and 31 December and, until 2021, two of São Paulo."""
     closed = {(12, 24), (12, 31)}
-    return [day for day in business_days(first, last) if (day.month, day.day) not in closed]
+    until_2021 = {(1, 25), (7, 9)}
+    return [
+        day
+        for day in business_days(first, last)
+        if (day.month, day.day) not in closed
+        and not (day.year <= 2021 and (day.month, day.day) in until_2021)
+    ]
+
+
+def session(day: date) -> tuple[time, time]:
+    """B3's continuous session; it follows New York, which is on standard time from November to March.
+
+    It begins at 13:00 on Ash Wednesday.
+    """
+    begin, end = (
+        _first_sunday(day.year, 3) + timedelta(7),
+        _first_sunday(day.year, 11),
+    )
+    opens = time(13) if day - easter(day.year) == timedelta(-46) else time(10)
+    return opens, time(16 if begin <= day < end else 17, 55)
+
+
+def _first_sunday(year: int, month: int) -> date:
+    first = date(year, month, 1)
+    return first + timedelta(6 - first.weekday())
+
+
+def sessions(days: list[date]) -> pl.DataFrame:
+    """When B3 opens and closes on these days, by clocks in Brasília: `day`, `opens`, `closes`."""
+    hours = [(day, *(datetime.combine(day, at) for at in session(day))) for day in days]
+    times = {name: pl.Datetime("ms") for name in ("opens", "closes")}
+    return pl.DataFrame(hours, schema={"day": pl.Date(), **times}, orient="row")
+
+
+def in_time(due: pl.Expr, paid: pl.Expr) -> pl.Expr:
+    """Whether a payment is in time: due on a day without banks, it may come on the next business day."""
+    holidays = sorted(day for year in range(2000, 2100) for day in bank_holidays(year))
+    return paid <= due.dt.add_business_days(0, holidays=holidays, roll="forward")
 
 
 def local_time(instant: datetime) -> datetime:

@@ -1,29 +1,46 @@
-"""The charts of a report: what each counts in a part of the data, and how it draws the sums."""
+"""The charts of volumes, money and people; those of behaviour are in `_behaviour`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
 import polars as pl
-from plotly.subplots import make_subplots
 
-from datagen._core import Plan
+from datagen._core import catalogue
 
-from . import figures
+from . import _behaviour, _people, _published, _rows
 from ._calendar import local_time
-from ._reading import Portion, gather, local
+from ._chart import (
+    Chart,
+    Picture,
+    Scale,
+    Series,
+    columns,
+    lines,
+    most,
+    of_months,
+    percent,
+    rows,
+    table_of,
+    values_of,
+)
+from ._language import Number, say
+from ._reading import local
+from ._svg import Plot, Tick
 
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#1d5fa6", "#c2570c", "#1f7a4d", "#7b3fa0", "#9aa3ad"
-INK, LINES = "#1b2430", "#e3e7ec"
+if TYPE_CHECKING:
+    from datagen._core import Plan
+
+    from ._language import Language
+    from ._reading import Portion
+
 STREAMS = {
-    "banking.transactions": ("Transactions", "occurred_at", BLUE),
-    "banking.card-transactions": ("Card purchases", "occurred_at", ORANGE),
-    "banking.trades": ("Trades", "executed_at", GREEN),
-    "banking.installments": ("Installments", "occurred_at", PURPLE),
+    "banking.transactions": ("Transactions", "occurred_at", "s1"),
+    "banking.card-transactions": ("Card purchases", "occurred_at", "s2"),
+    "banking.trades": ("Trades", "executed_at", "s3"),
+    "banking.installments": ("Installments", "occurred_at", "s4"),
 }
 #: The states on a map of squares.
 MAP = """
@@ -39,69 +56,12 @@ MAP = """
 """
 BANDS = [-1_000_000, -100_000, 0, 100_000, 1_000_000, 10_000_000, 100_000_000]
 BAND_NAMES = [
-    *("below<br>−10 K", "−10 K<br>to −1 K", "−1 K<br>to 0", "0 to<br>1 K", "1 K to<br>10 K"),
-    *("10 K to<br>100 K", "100 K<br>to 1 M", "1 M and<br>more"),
+    *("below −10 K", "−10 K to −1 K", "−1 K to 0", "0 to 1 K", "1 K to 10 K", "10 K to 100 K"),
+    *("100 K to 1 M", "1 M and more"),
 ]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A chart as Plotly's JSON."""
-
-    name: str
-    note: str
-    height: int
-    wide: bool
-    json: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart: its sums have `keys`, beside which they are numbers."""
-
-    name: str
-    note: str
-    keys: tuple[str, ...]
-    count: Callable[[Portion], pl.DataFrame]
-    draw: Callable[[pl.DataFrame, Plan], go.Figure]
-    height: int = 380
-    wide: bool = False
-
-    def drawn(self, counts: Sequence[pl.DataFrame], plan: Plan) -> Drawn:
-        figure = self.draw(gather(counts, *self.keys), plan)
-        figure.update_layout(
-            template=go.layout.Template(),
-            margin={"l": 8, "r": 12, "t": 28, "b": 8},
-            font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-            paper_bgcolor="#fff",
-            plot_bgcolor="#fff",
-            legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-            hoverlabel={"font": {"size": 13}},
-        )
-        axis = {"automargin": True, "gridcolor": LINES, "linecolor": LINES, "zerolinecolor": GREY}
-        title = {"font": {"size": 13}}
-        figure.update_xaxes(**axis, title=title, fixedrange=True)
-        figure.update_yaxes(**axis, title=title, fixedrange=True)
-        return Drawn(self.name, self.note, self.height, self.wide, figure.to_json())
-
-
-def _percent(frame: pl.DataFrame, *of: str) -> pl.DataFrame:
-    """With the share that each row's n is of all rows alike in the columns `of`, in percent."""
-    return frame.with_columns(percent=(100 * pl.col("n") / pl.col("n").sum().over(of)).round(4))
-
-
-def _bars(
-    x: Iterable[object], y: Iterable[object], name: str, colour: str, **more: object
-) -> go.Bar:
-    return go.Bar(x=list(x), y=list(y), name=name, marker={"color": colour}, **more)
-
-
-def _line(
-    frame: pl.DataFrame, x: str, y: str, name: str, colour: str, **more: object
-) -> go.Scatter:
-    return go.Scatter(
-        x=frame[x].to_list(), y=frame[y].to_list(), name=name, line={"color": colour}, **more
-    )
+SHARE, COUNT = Scale(), Scale("", 0)
+ACCOUNTS = {"CORRENTE": "s1", "POUPANCA": "s2", "INVESTIMENTOS": "s3"}
+LOANS = {"HOUSING": "s1", "PAYROLL": "s2", "VEHICLE": "s3", "PERSONAL": "s4"}
 
 
 # --- when
@@ -119,22 +79,52 @@ def _by_day(part: Portion) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _draw_days(sums: pl.DataFrame, plan: Plan) -> go.Figure:
+def _draw_days(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:
     first, last = (local_time(at).date() for at in (plan.as_of - timedelta(plan.days), plan.as_of))
-    days = pl.DataFrame({"day": [first + timedelta(n) for n in range((last - first).days + 1)]})
-    names = [name for name, _, _ in STREAMS.values()]
-    figure = make_subplots(
-        rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=names
+    # Of a long history one place stands for some days.
+    step = 1 + plan.days // 400
+    starts = [first + timedelta(n) for n in range(0, (last - first).days + 1, step)]
+    span = max((last - first).days, 1)
+    series = []
+    for stream, (name, _, style) in STREAMS.items():
+        own = dict(sums.filter(pl.col("stream") == stream).select("day", "n").iter_rows())
+        values = [
+            sum(own.get(start + timedelta(n), 0) for n in range(step)) / step for start in starts
+        ]
+        series.append(Series(language.word(name), style, values))
+    ticks = of_months(first, last, language)
+    plots = []
+    for one in series:
+        xs = [(start - first).days / span for start in starts]
+        plot = lines(xs, [one], language, COUNT, ticks, height=110, left=56, steps=2)
+        plot.heading = one.name
+        plots.append(plot)
+    weeks = _weekly(starts, series)
+    return Picture(
+        plots,
+        most([f"{day:%Y-%m-%d}" for day in starts], series, language, COUNT),
+        [language.say(say("week of")), *(one.name for one in series)],
+        table_of([label for label, _ in weeks], _transposed(series, weeks), language, COUNT),
     )
-    for row, (stream, (name, _, colour)) in enumerate(STREAMS.items(), 1):
-        own = days.join(sums.filter(pl.col("stream") == stream), on="day", how="left")
-        # A day without trades is a day of none.
-        line = _line(own.fill_null(0).sort("day"), "day", "n", name, colour, mode="lines")
-        figure.add_trace(line, row=row, col=1)
-    figure.update_layout(showlegend=False, hovermode="x unified")
-    figure.update_yaxes(rangemode="tozero", nticks=4)
-    figure.update_annotations(x=0, xanchor="left", font={"size": 13})
-    return figure
+
+
+def _weekly(starts: list[date], series: list[Series]) -> list[tuple[str, list[float]]]:
+    """Means of the days of each week, or of each month of a long history."""
+    form = "%Y-%m" if len(starts) > 200 else "%G-W%V"
+    groups: dict[str, list[int]] = {}
+    for at, day in enumerate(starts):
+        groups.setdefault(day.strftime(form), []).append(at)
+    return [
+        (label, [sum(one.values[at] or 0 for at in places) / len(places) for one in series])
+        for label, places in groups.items()
+    ]
+
+
+def _transposed(series: list[Series], weeks: list[tuple[str, list[float]]]) -> list[Series]:
+    return [
+        Series(one.name, one.style, [values[at] for _, values in weeks])
+        for at, one in enumerate(series)
+    ]
 
 
 def _by_hour(part: Portion) -> pl.DataFrame:
@@ -145,63 +135,75 @@ def _by_hour(part: Portion) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _draw_hours(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
-    hours = pl.DataFrame({"hour": list(range(24))}, schema={"hour": pl.Int8})
-    shares = _percent(sums, "stream")
-    figure = go.Figure()
-    for stream, (name, _, colour) in STREAMS.items():
-        own = hours.join(shares.filter(pl.col("stream") == stream), on="hour", how="left")
-        figure.add_trace(
-            _line(own.fill_null(0), "hour", "percent", name, colour, mode="lines+markers")
+def _draw_hours(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
+    shares = percent(sums, "stream")
+    series = []
+    for stream, (name, _, style) in STREAMS.items():
+        own = values_of(shares.filter(pl.col("stream") == stream), "hour", "percent")
+        series.append(
+            Series(language.word(name), style, [own.get(hour, 0.0) for hour in range(24)])
         )
-    figure.update_layout(hovermode="x unified")
-    figure.update_xaxes(title="hour, in Brasília", dtick=3, ticksuffix="h")
-    figure.update_yaxes(ticksuffix="%", rangemode="tozero", hoverformat=".1f")
-    return figure
+    ticks = [Tick(hour / 23, f"{hour}h", hour % 6 == 3) for hour in range(0, 24, 3)]
+    title = language.say(say("hour, in Brasília"))
+    xs = [hour / 23 for hour in range(24)]
+    hours = [f"{hour}h" for hour in range(24)]
+    return Picture(
+        [lines(xs, series, language, SHARE, ticks, title=title)],
+        most(hours, series, language, SHARE),
+        [language.say(say("hour")), *(one.name for one in series)],
+        table_of(hours, series, language, SHARE),
+        [(one.style, one.name) for one in series],
+    )
 
 
 # --- how much
 
 
 _STEPS = 6  # buckets to a decade
-_KINDS = {"PIX": BLUE, "TED": ORANGE, "DEPOSIT": GREEN, "WITHDRAWAL": PURPLE}
 
 
 def _amounts(part: Portion) -> pl.DataFrame:
     bucket = (pl.col("amount").log10() * _STEPS).floor().cast(pl.Int32)
-    return part["banking.transactions"].group_by("transaction_type", bucket=bucket).agg(n=pl.len())
+    events = part["banking.transactions"].filter(pl.col("amount") > 0)
+    return events.group_by("transaction_type", bucket=bucket).agg(n=pl.len())
 
 
-def _draw_amounts(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
-    shares = _percent(sums, "transaction_type")
-    figure = go.Figure()
-    for kind, colour in _KINDS.items():
-        own = shares.filter(pl.col("transaction_type") == kind).sort("bucket")
-        # The middle of a bucket, in R$.
-        middles = [10 ** ((bucket + 0.5) / _STEPS - 2) for bucket in own["bucket"]]
-        figure.add_trace(
-            go.Scatter(
-                x=[round(middle, 2) for middle in middles],
-                y=own["percent"].to_list(),
-                name=kind,
-                line={"color": colour},
-                mode="lines",
-            )
-        )
-    decades = {"10": 10, "100": 100, "1 K": 1e3, "10 K": 1e4, "100 K": 1e5, "1 M": 1e6}
-    figure.update_xaxes(
-        title="amount, R$",
-        type="log",
-        tickvals=list(decades.values()),
-        ticktext=list(decades),
-        tickangle=0,
-        hoverformat=",.0f",
+def _draw_amounts(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
+    shares = percent(sums, "transaction_type")
+    buckets = range(int(sums["bucket"].min() or 0), int(sums["bucket"].max() or 0) + 1)  # type: ignore[arg-type]
+    symbols = catalogue()["banking.transactions"].field("transaction_type").symbols or ()
+    totals = values_of(
+        sums.group_by("transaction_type").agg(pl.col("n").sum()), "transaction_type", "n"
     )
-    figure.update_yaxes(ticksuffix="%", rangemode="tozero", hoverformat=".1f")
-    return figure
-
-
-_ACCOUNTS = {"CORRENTE": BLUE, "POUPANCA": ORANGE, "INVESTIMENTOS": GREEN}
+    kinds = [kind for kind in symbols if kind in totals]
+    # As many as can be told from one another.
+    drawn = sorted(kinds, key=lambda kind: -totals[kind])[:8]
+    series = []
+    for at, kind in enumerate((kind for kind in kinds if kind in drawn), 1):
+        own = values_of(shares.filter(pl.col("transaction_type") == kind), "bucket", "percent")
+        values = [own.get(bucket, 0.0) for bucket in buckets]
+        series.append(Series(kind, f"s{at}", values))
+    span = max(len(buckets) - 1, 1)
+    decades = {"1": 0, "10": 1, "100": 2, "1 K": 3, "10 K": 4, "100 K": 5, "1 M": 6, "10 M": 7}
+    ticks = [
+        Tick(place, language.word(name), decade % 2 == 0)
+        for name, decade in decades.items()
+        if 0 <= (place := ((decade + 2) * _STEPS - 0.5 - buckets[0]) / span) <= 1
+    ]
+    # The middle of a bucket, in R$.
+    labels = [
+        language.say(Number(10 ** ((bucket + 0.5) / _STEPS - 2), 0, before="R$ "))
+        for bucket in buckets
+    ]
+    xs = [at / span for at in range(len(buckets))]
+    title = language.say(say("amount, R$"))
+    return Picture(
+        [lines(xs, series, language, SHARE, ticks, title=title)],
+        most(labels, series, language, SHARE),
+        [language.say(say("amount, R$")), *(one.name for one in series)],
+        table_of(labels, series, language, SHARE),
+        [(one.style, one.name) for one in series],
+    )
 
 
 def _balances(part: Portion) -> pl.DataFrame:
@@ -209,19 +211,20 @@ def _balances(part: Portion) -> pl.DataFrame:
     return part["accounts"].group_by("account_type", band=band).agg(n=pl.len())
 
 
-def _draw_balances(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
-    shares = _percent(sums, "account_type")
-    figure = go.Figure()
-    for kind, colour in _ACCOUNTS.items():
-        own = dict(
-            shares.filter(pl.col("account_type") == kind).select("band", "percent").iter_rows()
-        )
-        values = [own.get(band, 0) for band in range(len(BAND_NAMES))]
-        figure.add_trace(_bars(BAND_NAMES, values, kind, colour))
-    figure.update_xaxes(title="balance, R$", tickangle=0, tickfont={"size": 10})
-    figure.update_yaxes(ticksuffix="%", hoverformat=".1f")
-    figure.update_layout(barmode="group", hovermode="x unified")
-    return figure
+def _draw_balances(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
+    shares = percent(sums, "account_type")
+    series = []
+    for kind, style in ACCOUNTS.items():
+        own = values_of(shares.filter(pl.col("account_type") == kind), "band", "percent")
+        series.append(Series(kind, style, [own.get(band, 0.0) for band in range(8)]))
+    labels = [language.word(name) for name in BAND_NAMES]
+    return Picture(
+        [rows(labels, series, language, SHARE, left=110, row=40)],
+        most(labels, series, language, SHARE),
+        [language.say(say("balance, R$")), *(one.name for one in series)],
+        table_of(labels, series, language, SHARE),
+        [(one.style, one.name) for one in series],
+    )
 
 
 def _categories(part: Portion) -> pl.DataFrame:
@@ -229,22 +232,23 @@ def _categories(part: Portion) -> pl.DataFrame:
     return events.group_by("merchant_category").agg(n=pl.len(), value=pl.col("amount").sum())
 
 
-def _draw_categories(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
+def _draw_categories(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
     value = (100 * pl.col("value") / pl.col("value").sum()).round(4)
-    frame = _percent(sums.with_columns(value=value, all=0), "all").sort("n", "merchant_category")
-    names = frame["merchant_category"].to_list()
-    figure = go.Figure(
-        [
-            _bars(frame["value"], names, "of the money", GREY, orientation="h"),
-            _bars(frame["percent"], names, "of the purchases", ORANGE, orientation="h"),
-        ]
+    frame = percent(sums.with_columns(value=value, all=0), "all").sort(
+        "n", "merchant_category", descending=[True, False]
     )
-    figure.update_xaxes(ticksuffix="%", hoverformat=".1f")
-    figure.update_yaxes(dtick=1, tickfont={"size": 12})
-    figure.update_layout(
-        barmode="group", bargap=0.25, hovermode="y unified", legend={"traceorder": "reversed"}
+    labels = frame["merchant_category"].to_list()
+    series = [
+        Series(language.word("of the purchases"), "s2", frame["percent"].to_list()),
+        Series(language.word("of the money"), "grey", frame["value"].to_list()),
+    ]
+    return Picture(
+        [rows(labels, series, language, SHARE, row=26, left=172)],
+        most(labels, series, language, SHARE),
+        [language.say(say("category")), *(one.name for one in series)],
+        table_of(labels, series, language, SHARE),
+        [(one.style, one.name) for one in series],
     )
-    return figure
 
 
 # --- who
@@ -254,122 +258,115 @@ def _states(part: Portion) -> pl.DataFrame:
     return part["customers"].group_by("state").agg(n=pl.len())
 
 
-def _draw_map(sums: pl.DataFrame, plan: Plan) -> go.Figure:
-    counts = dict(sums.select("state", "n").iter_rows())
-    colours, texts = [], []
-    for line in MAP.strip().splitlines():
-        states = [None if state == "." else state for state in line.split()]
-        shares = [state and 100 * counts.get(state, 0) / plan.customers for state in states]
-        # By logarithm, since São Paulo has seventy times the people of Roraima.
-        colours.append([share and round(math.log10(max(share, 0.1)), 4) for share in shares])
-        texts.append(
-            [
-                f"<b>{state}</b><br>{share:.1f}%" if state else ""
-                for state, share in zip(states, shares, strict=True)
-            ]
-        )
-    figure = go.Figure(
-        go.Heatmap(
-            z=colours,
-            text=texts,
-            texttemplate="%{text}",
-            hoverinfo="text",
-            textfont={"color": INK},
-            colorscale=[[0, "#eff5fc"], [1, "#74abe2"]],
-            showscale=False,
-            xgap=4,
-            ygap=4,
-        )
+def _draw_map(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:
+    counts = values_of(sums, "state", "n")
+    grid = [line.split() for line in MAP.strip().splitlines()]
+    plot = Plot(430, left=0, below=4)
+    high, wide = 1 / len(grid), 1 / len(grid[0])
+    shares = {}
+    for row, line in enumerate(grid):
+        for column, state in enumerate(line):
+            if state == ".":
+                continue
+            share = shares[state] = 100 * counts.get(state, 0) / plan.customers
+            # By logarithm, since São Paulo has seventy times the people of Roraima.
+            shade = min(max(round(math.log2(max(share, 0.4) / 0.4)), 0), 5)
+            left, top = column * wide, 1 - row * high
+            plot.bar(
+                (left + 0.004, left + wide - 0.004),
+                (top - high + 0.005, top - 0.005),
+                f"tile t{shade}",
+            )
+            middle = left + wide / 2
+            plot.write(middle, top - high / 2, state, "tile-name", "-.1em")
+            number = language.say(SHARE.say(share))
+            plot.write(middle, top - high / 2, number, "tile-number", "1.05em")
+    ordered = sorted(shares, key=lambda state: (-shares[state], state))
+    one = Series("", "s1", [shares[state] for state in ordered])
+    return Picture(
+        [plot],
+        most(ordered, [one], language, SHARE),
+        [language.say(say("state")), language.say(say("customers"))],
+        table_of(ordered, [one], language, SHARE),
     )
-    figure.update_yaxes(autorange="reversed", visible=False)
-    figure.update_xaxes(visible=False)
-    return figure
 
 
 def _against_census(
-    labels: list[str], found: list[float], census: list[float], colour: str
-) -> go.Figure:
-    figure = go.Figure(
-        [
-            _bars(labels, [round(value, 4) for value in found], "customers", colour),
-            go.Scatter(
-                x=labels,
-                y=[round(value, 4) for value in census],
-                name="Census 2022",
-                mode="markers",
-                marker={"color": INK, "symbol": "line-ew-open", "size": 10, "line": {"width": 3}},
-            ),
-        ]
+    labels: list[str], found: list[float], census: list[float], style: str, language: Language
+) -> Picture:
+    scale = Scale("%", 2)
+    ours = Series(language.word("customers"), style, found)
+    theirs = Series(language.word("Census 2022"), "census", census)
+    return Picture(
+        [columns(labels, [ours], language, scale, upright=True, marks=census, below=50)],
+        most(labels, [ours, theirs], language, scale),
+        ["", ours.name, theirs.name],
+        table_of(labels, [ours, theirs], language, scale),
+        [(ours.style, ours.name), ("census", theirs.name)],
     )
-    figure.update_yaxes(ticksuffix="%", hoverformat=".2f", rangemode="tozero")
-    figure.update_xaxes(type="category", dtick=1)
-    figure.update_layout(hovermode="x unified")
-    return figure
 
 
-def _draw_states(sums: pl.DataFrame, plan: Plan) -> go.Figure:
-    counts = dict(sums.select("state", "n").iter_rows())
-    states = sorted(figures.STATES, key=lambda state: -figures.STATES[state])
+def _draw_states(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:
+    counts = values_of(sums, "state", "n")
+    people = _published.STATES
+    states = sorted(people, key=lambda state: -people[state])
     found = [100 * counts.get(state, 0) / plan.customers for state in states]
-    figure = _against_census(states, found, [figures.STATES[state] for state in states], BLUE)
-    figure.update_xaxes(tickangle=-90, tickfont={"size": 11})
-    return figure
+    return _against_census(states, found, [people[state] for state in states], "s1", language)
 
 
 def _ages(part: Portion) -> pl.DataFrame:
-    return figures.ages(part).group_by("label").agg(n=pl.len())
+    return _rows.ages(part).group_by("label").agg(n=pl.len())
 
 
-def _draw_ages(sums: pl.DataFrame, plan: Plan) -> go.Figure:
-    counts, all_adults = dict(sums.select("label", "n").iter_rows()), sum(figures.AGES.values())
-    found = [100 * counts.get(band, 0) / plan.customers for band in figures.AGES]
-    census = [100 * count / all_adults for count in figures.AGES.values()]
-    figure = _against_census(list(figures.AGES), found, census, GREEN)
-    figure.update_xaxes(tickangle=-90)
-    return figure
+def _draw_ages(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:
+    counts, all_adults = values_of(sums, "label", "n"), sum(_published.AGES.values())
+    found = [100 * counts.get(band, 0) / plan.customers for band in _published.AGES]
+    census = [100 * count / all_adults for count in _published.AGES.values()]
+    return _against_census(list(_published.AGES), found, census, "s3", language)
 
 
 # --- stocks
 
 
-def _prices(part: Portion) -> pl.DataFrame:
-    """The last trade of a stock and day."""
-    reference = part["stocks"].select("stock_id", "reference_price")
-    trades = part["banking.trades"].join(reference, on="stock_id")
-    return (
-        trades.sort("executed_at")
-        .group_by(ticker=pl.col("ticker").str.strip_suffix("F"), day=local("executed_at").dt.date())
-        .agg(pl.col("executed_at", "unit_price", "reference_price").last())
-        .with_columns(n=1)
+def _draw_prices(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
+    last = sums.sort("executed_at").group_by("ticker", "day", maintain_order=True).last()
+    price = (100 * pl.col("unit_price") / pl.col("reference_price")).round(2)
+    paths = last.with_columns(price=price).sort("ticker", "day")
+    days = sorted(set(paths["day"]))
+    heavy = sorted(_published.STOCKS, key=lambda ticker: -_published.STOCKS[ticker])[:5]
+    styles = {ticker: f"thick s{at}" for at, ticker in enumerate(heavy, 1)}
+    span = max((days[-1] - days[0]).days, 1) if days else 1
+    series = []
+    # Those with a colour come last and lie on top.
+    for ticker in sorted(_published.STOCKS, key=lambda ticker: (ticker in heavy, ticker)):
+        own = values_of(paths.filter(pl.col("ticker") == ticker), "day", "price")
+        values = [own.get(day) for day in days]
+        series.append(Series(ticker, styles.get(ticker, "faint"), values))
+    xs = [(day - days[0]).days / span for day in days]
+    ticks = of_months(days[0], days[-1], language) if days else []
+    scale = Scale("%", 1)
+    plot = lines(xs, series, language, scale, ticks, height=320, low=None)
+    known = [
+        (one.name, [value for value in one.values if value is not None])
+        for one in sorted(series, key=lambda one: one.name)
+    ]
+    body = [
+        [name, *(language.say(scale.say(value)) for value in (own[0], own[-1], min(own), max(own)))]
+        for name, own in known
+        if own
+    ]
+    coloured = [one for one in series if one.name in heavy]
+    names = (say("first"), say("last"), say("lowest"), say("highest"))
+    return Picture(
+        [plot],
+        most([f"{day:%Y-%m-%d}" for day in days], coloured, language, scale),
+        [language.say(say("stock")), *(language.say(name) for name in names)],
+        body,
+        [(one.style, one.name) for one in coloured],
     )
 
 
-def _draw_prices(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
-    last = sums.sort("executed_at").group_by("ticker", "day", maintain_order=True).last()
-    price = (100 * pl.col("unit_price") / pl.col("reference_price")).round(2)
-    paths = last.with_columns(price=price, reais=pl.col("unit_price") / 100).sort("ticker", "day")
-    heavy = sorted(figures.STOCKS, key=lambda ticker: -figures.STOCKS[ticker])[:5]
-    colours = dict(zip(heavy, (BLUE, ORANGE, GREEN, PURPLE, "#b3261e"), strict=True))
-    figure = go.Figure()
-    # Those with a colour come last and lie on top.
-    for ticker in sorted(figures.STOCKS, key=lambda ticker: (ticker in heavy, ticker)):
-        own = paths.filter(pl.col("ticker") == ticker)
-        line = _line(own, "day", "price", ticker, colours.get(ticker, "#cfd5dc"), mode="lines")
-        line.update(
-            line={"width": 2.5 if ticker in heavy else 1},
-            showlegend=ticker in heavy,
-            customdata=own["reais"].to_list(),
-            hovertemplate="%{x|%d %b %Y}: R$ %{customdata:.2f}, %{y:.1f}%",
-        )
-        figure.add_trace(line)
-    figure.update_yaxes(ticksuffix="%")
-    return figure
-
-
 # --- loans
-
-
-_LOANS = {"HOUSING": BLUE, "PAYROLL": ORANGE, "VEHICLE": GREEN, "PERSONAL": PURPLE}
 
 
 def _loan_book(part: Portion) -> pl.DataFrame:
@@ -380,20 +377,25 @@ def _loan_book(part: Portion) -> pl.DataFrame:
     )
 
 
-def _draw_loan_book(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
-    figure = go.Figure()
-    for column, name, colour in (
-        ("n", "of the contracts", GREY),
-        ("principal", "of the principal", ORANGE),
-        ("outstanding_balance", "of what is outstanding", BLUE),
+def _draw_loan_book(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
+    series = []
+    for column, name, style in (
+        ("n", "of the contracts", "grey"),
+        ("principal", "of the principal", "s2"),
+        ("outstanding_balance", "of what is outstanding", "s1"),
     ):
-        found = dict(sums.select("loan_type", column).iter_rows())
+        found = values_of(sums, "loan_type", column)
         whole = sum(found.values())
-        values = [round(100 * found.get(kind, 0) / whole, 4) if whole else 0 for kind in _LOANS]
-        figure.add_trace(_bars(_LOANS, values, name, colour))
-    figure.update_yaxes(ticksuffix="%", hoverformat=".1f")
-    figure.update_layout(barmode="group", hovermode="x unified")
-    return figure
+        values = [100 * found.get(kind, 0) / whole if whole else 0.0 for kind in LOANS]
+        series.append(Series(language.word(name), style, values))
+    labels = list(LOANS)
+    return Picture(
+        [columns(labels, series, language, SHARE)],
+        most(labels, series, language, SHARE),
+        [language.say(say("type")), *(one.name for one in series)],
+        table_of(labels, series, language, SHARE),
+        [(one.style, one.name) for one in series],
+    )
 
 
 def _rates(part: Portion) -> pl.DataFrame:
@@ -401,16 +403,25 @@ def _rates(part: Portion) -> pl.DataFrame:
     return part["loans"].group_by("loan_type", bucket=bucket).agg(n=pl.len())
 
 
-def _draw_rates(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
-    figure = go.Figure()
-    for kind, colour in _LOANS.items():
-        own = sums.filter(pl.col("loan_type") == kind)
-        middles = [round(bucket / 10 + 0.05, 2) for bucket in own["bucket"]]
-        figure.add_trace(_bars(middles, own["n"], kind, colour, width=0.1))
-    figure.update_xaxes(title="rate, % a month", dtick=1, rangemode="tozero")
-    figure.update_yaxes(title="contracts")
-    figure.update_layout(barmode="stack", bargap=0, legend={"traceorder": "normal"})
-    return figure
+def _draw_rates(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
+    last = int(sums["bucket"].max() or 0) + 1  # type: ignore[arg-type]
+    series = []
+    for kind, style in LOANS.items():
+        own = values_of(sums.filter(pl.col("loan_type") == kind), "bucket", "n")
+        series.append(Series(kind, style, [own.get(bucket, 0) for bucket in range(last)]))
+    labels = [language.say(Number(bucket / 10, 1, after="%")) for bucket in range(last)]
+    title = language.say(say("rate, % a month"))
+    return Picture(
+        [columns(labels, series, language, COUNT, stacked=True, title=title, below=44, every=10)],
+        most(labels, series, language, COUNT),
+        [language.say(say("rate from")), *(one.name for one in series)],
+        [
+            row
+            for row in table_of(labels, series, language, COUNT)
+            if any(cell != "0" for cell in row[1:])
+        ],
+        [(one.style, one.name) for one in series],
+    )
 
 
 def _arrears(part: Portion) -> pl.DataFrame:
@@ -420,30 +431,38 @@ def _arrears(part: Portion) -> pl.DataFrame:
     return loans.group_by("status", band=band).agg(n=pl.len())
 
 
-def _draw_arrears(sums: pl.DataFrame, plan: Plan) -> go.Figure:  # noqa: ARG001
-    shares = _percent(sums, "band")
-    totals = dict(sums.group_by("band").agg(pl.col("n").sum()).iter_rows())
-    bands = sorted(totals)
-    figure = go.Figure()
-    for status, name, colour in (
-        ("DEFAULTED", "more than 90 days late", "#b3261e"),
-        ("LATE", "up to 90 days late", "#e9a23b"),
+def _draw_arrears(sums: pl.DataFrame, plan: Plan, language: Language) -> Picture:  # noqa: ARG001
+    shares = percent(sums, "band")
+    bands = sorted(set(sums["band"]))
+    series = []
+    for status, name, style in (
+        ("DEFAULTED", "more than 90 days late", "bad"),
+        ("LATE", "up to 90 days late", "s2"),
     ):
-        own = dict(shares.filter(pl.col("status") == status).select("band", "percent").iter_rows())
-        figure.add_trace(
-            _bars(
-                [f"{100 * band}–<br>{100 * band + 99 + band // 9}" for band in bands],
-                [own.get(band, 0) for band in bands],
-                name,
-                colour,
-                customdata=[totals[band] for band in bands],
-                hovertemplate="%{y:.1f}% of %{customdata:,} loans",
+        own = values_of(shares.filter(pl.col("status") == status), "band", "percent")
+        series.append(Series(language.word(name), style, [own.get(band, 0.0) for band in bands]))
+    labels = [f"{100 * band}–{100 * band + 99 + band // 9}" for band in bands]
+    title = language.say(say("credit score of the customer"))
+    totals = sums.group_by("band").agg(pl.col("n").sum())
+    loans = values_of(totals, "band", "n")
+    body = table_of(labels, series, language, SHARE)
+    for row, band in zip(body, bands, strict=True):
+        row.append(language.number(loans[band]))
+    return Picture(
+        [
+            columns(
+                [label.partition("–")[0] for label in labels],
+                *(series, language, SHARE),
+                stacked=True,
+                title=title,
+                below=44,
             )
-        )
-    figure.update_xaxes(title="credit score of the customer", type="category", tickangle=0)
-    figure.update_yaxes(ticksuffix="%")
-    figure.update_layout(barmode="stack", legend={"traceorder": "normal"})
-    return figure
+        ],
+        most(labels, series, language, SHARE),
+        [language.say(say("score")), *(one.name for one in series), language.say(say("loans"))],
+        body,
+        [(one.style, one.name) for one in series],
+    )
 
 
 CHARTS = (
@@ -454,7 +473,6 @@ CHARTS = (
         ("stream", "day"),
         _by_day,
         _draw_days,
-        600,
         wide=True,
     ),
     Chart(
@@ -466,18 +484,18 @@ CHARTS = (
     ),
     Chart(
         "Amounts by transaction type",
-        f"Percentage of the events of each type, in {_STEPS} steps to a power of ten.",
+        "Percentage of the events of each of the commonest types, in six steps to a power of ten.",
         ("transaction_type", "bucket"),
         _amounts,
         _draw_amounts,
     ),
+    *_behaviour.CHARTS,
     Chart(
         "Customers by state",
         "Percentage of the customers who live in each state; north is up.",
         ("state",),
         _states,
         _draw_map,
-        460,
     ),
     Chart(
         "Customers by state, and the census",
@@ -485,7 +503,6 @@ CHARTS = (
         ("state",),
         _states,
         _draw_states,
-        460,
     ),
     Chart(
         "Customers by age, and the census",
@@ -507,7 +524,6 @@ CHARTS = (
         ("merchant_category",),
         _categories,
         _draw_categories,
-        900,
         wide=True,
     ),
     Chart(
@@ -515,9 +531,8 @@ CHARTS = (
         "Last trade of a day, in percent of the reference price; in colour the five stocks that "
         "weigh most in the index.",
         ("ticker", "day", "executed_at", "unit_price", "reference_price"),
-        _prices,
+        lambda part: part.once(_people.closes),
         _draw_prices,
-        460,
         wide=True,
     ),
     Chart(
@@ -540,6 +555,5 @@ CHARTS = (
         ("status", "band"),
         _arrears,
         _draw_arrears,
-        wide=True,
     ),
 )

@@ -6,8 +6,8 @@ and areas hundredths, so that sums are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -26,9 +26,18 @@ class Portion:
 
     plan: Plan
     frames: Mapping[str, pl.DataFrame]
+    _made: dict[Callable[[Portion], pl.DataFrame], pl.DataFrame] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def __getitem__(self, name: str) -> pl.DataFrame:
         return self.frames[name]
+
+    def once(self, make: Callable[[Portion], pl.DataFrame]) -> pl.DataFrame:
+        """What several looks have in common, made when the first asks for it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return self._made[make]
 
 
 def parts(plan: Plan, size: int = PART) -> Iterator[Portion]:
@@ -62,3 +71,9 @@ def gather(frames: Sequence[pl.DataFrame], *keys: str) -> pl.DataFrame:
         .agg(pl.col(numbers).sum(), pl.col(texts).drop_nulls().first())
         .sort(keys)
     )
+
+
+def has(relation: str, field: str, symbol: str | None = None) -> bool:
+    """Whether the catalogue has a field, and a symbol of it."""
+    found = next((one for one in catalogue()[relation].fields if one.name == field), None)
+    return found is not None and (symbol is None or symbol in (found.symbols or ()))

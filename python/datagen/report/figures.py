@@ -1,20 +1,21 @@
 """Published figures, each declared once, with its source.
 
 Some have a slack besides what chance may do, with its reason, where the data is by design not exactly
-what is published.
+what is published. Some are shown and not judged, with what differs: another population, or what the
+volumes of a load rule out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from datagen._core import Plan
 
-from ._calendar import SESSION, local_time, session_days
+from ._calendar import local_time, session, session_days
 from ._measures import (
     ALL,
     Difference,
@@ -23,100 +24,84 @@ from ._measures import (
     Means,
     Median,
     Range,
+    Ratio,
     Rows,
     Shares,
+    always,
+    between,
     each_row,
+    labelled,
+    ranges,
 )
-from ._reading import Portion
+from ._people import PURCHASES, TRANSACTIONS
+from ._published import AGES, BRANDS, CATEGORIES, KEYS, MEN, STATES, STOCKS, SURNAMES, WOMEN
+from ._reading import has
+from ._rows import (
+    FIRM,
+    INSIDE,
+    IS_PIX,
+    IS_SENT,
+    SETTLED,
+    STOCK,
+    ages,
+    amounts,
+    debt_service,
+    given_names,
+    in_installments,
+    incomes,
+    investors,
+    late_balance,
+    late_by_score,
+    late_by_type,
+    of_entities,
+    overdue,
+    pix_and_purchases,
+    purchases,
+    rates,
+    square_metres,
+    surnames,
+    teds_and_pix,
+)
 
 #: Days of history that the published volumes are of.
 DAYS = 90
 
-_TRANSACTIONS = "banking.transactions"
-
 CENSUS = "Census 2022"
+IBGE = "IBGE, names in Brazil, Census 2022"
+ABECS = "Abecs, 3rd quarter of 2025"
+PAYMENTS = "Banco Central, retail payments, 1st half of 2025"
+B3 = "B3, profile of investors, 2nd quarter of 2025"
+ARREARS = "Banco Central, arrears by balance, August 2025"
+FIPE = "FipeZAP, advertised flats, 2025"
+FEBRABAN = "FEBRABAN, banking technology survey of 2025"
 PIX = "Banco Central, Pix statistics"
 RATES = "Banco Central, interest rates"
 KNOWN = "≈ general knowledge"
 PROMISE = "datagen, data catalogue"
 
-
-def _table(text: str) -> dict[str, float]:
-    """Pairs of a label and a number."""
-    words = text.split()
-    return dict(zip(words[::2], map(float, words[1::2]), strict=True))
-
-
-#: Population by state, percent.
-STATES = _table("""
-    SP 21.87  MG 10.11  RJ 7.91  BA 6.96  PR 5.64  RS 5.36  PE 4.46  CE 4.33  PA 4.0  SC 3.75
-    GO 3.47  MA 3.34  PB 1.96  ES 1.89  MT 1.8  RN 1.63  PI 1.61  AL 1.54  DF 1.39  MS 1.36
-    SE 1.09  RO 0.78  TO 0.74  AC 0.41  AP 0.36  RR 0.31  AM 1.94
-""")
-#: Adults by age in thousands: 18 and 19 (two fifths of the band from 15), then by five years; the last
-#: band has everybody from 90 on.
-AGES = _table("""
-    18–19 5750  20–24 15466  25–29 15469  30–34 15473  35–39 16172  40–44 16072  45–49 13640
-    50–54 12598  55–59 11570  60–64 9945  65–69 7876  70–74 5858  75–79 3848  80–84 2475
-    85–89 1330  90–94 782
-""")
-#: Bearers of the commonest given names.
-WOMEN = _table("""
-    Maria 12224470  Ana 3929951  Francisca 661582  Júlia 646239  Antônia 552951  Juliana 536687
-    Adriana 533801  Fernanda 520705  Márcia 520013  Patrícia 499140
-""")
-MEN = _table("""
-    José 5141822  João 3410873  Antônio 2231019  Francisco 1659196  Pedro 1613671
-    Carlos 1468116  Lucas 1332182  Paulo 1331639  Luiz 1326222  Gabriel 1201030  Marcos 1082739
-    Davi 876593  Rafael 873321  Luís 838237  Daniel 770743  Miguel 715241  Gustavo 680738
-    Felipe 676680
-""")
-#: Bearers of the commonest surnames, in thousands.
-SURNAMES = _table("""
-    Silva 34030  Santos 21367  Oliveira 11709  Souza 9197  Pereira 6888  Ferreira 6226
-    Lima 6095  Alves 5757  Rodrigues 5429  Costa 4861  Sousa 4797  Gomes 4047  Nascimento 3609
-    Araújo 3461  Ribeiro 3127  Almeida 3069  Jesus 2859  Barbosa 2738  Soares 2615
-    Carvalho 2600  Martins 2577  Lopes 2338  Vieira 2102  Rocha 2044  Dias 2035  Gonçalves 2028
-    Fernandes 1836  Santana 1816  Andrade 1707  Batista 1703
-""")
-BRANDS = {"MASTERCARD": 61.1, "VISA": 32.1, "ELO": 4.3, "HIPERCARD": 2.1, "AMEX": 0.4}
-#: Pix keys by kind, of all that are registered.
-KEYS = {"EVP": 45.2, "PHONE": 19.3, "CPF": 19.0, "EMAIL": 14.9, "CNPJ": 1.7}
-#: Purchases by merchant category code.
-CATEGORIES = _table("""
-    5411 20  5812 9  5814 9  5541 9  5912 8  4121 7  5499 4  5462 4  5311 4  5651 3  5661 2
-    5732 2  5818 4  5816 1  5968 2  4814 2  4900 1  5200 2  5712 1  5977 1  5942 0.5  5995 1
-    7230 1  7997 0.7  7523 0.5  8011 0.5  8021 0.3  8062 0.3  8220 0.2  4511 0.4  7011 0.4
-    4722 0.2
-""")
-#: Weights of the stocks in the index, percent.
-STOCKS = _table("""
-    ITUB4 8.97  BBDC4 3.81  ITSA4 3.37  B3SA3 3.04  BPAC11 2.73  BBAS3 2.35  SANB11 0.39
-    BBSE3 1.0  PETR4 7.1  PETR3 4.03  PRIO3 1.78  VBBR3 1.54  UGPA3 1.26  VALE3 11.28
-    GGBR4 1.15  SUZB3 1.05  KLBN11 0.58  CSNA3 0.14  AXIA3 4.82  SBSP3 3.54  ENEV3 2.06
-    EQTL3 2.04  CPLE3 1.85  CMIG4 0.87  EGIE3 0.49  TAEE11 0.37  WEGE3 2.85  EMBJ3 2.54
-    RENT3 1.6  RAIL3 0.69  MOTV3 0.62  ABEV3 2.79  RADL3 0.97  LREN3 0.56  ASAI3 0.48
-    MGLU3 0.07  RDOR3 1.59  VIVT3 1.02  TIMS3 0.73  TOTS3 0.64  HYPE3 0.28  CYRE3 0.26
-""")
-
-
-def _always(values: Mapping[str, float]) -> Callable[[Plan], Mapping[str, Range]]:
-    return _ranges({label: (value, value) for label, value in values.items()})
-
-
-def _ranges(values: Mapping[str, tuple[float, float]]) -> Callable[[Plan], Mapping[str, Range]]:
-    ranges = {label: Range(low, high) for label, (low, high) in values.items()}
-    return lambda _: ranges
+#: Where the figures of a source were read.
+NAMES_PAGE = "https://agenciasertao.com/2025/11/04/ibge-divulga-os-nomes-mais-populares-no-brasil/"
+PAYMENTS_PAGE = "https://portalssa.com.br/?p=91299"
+INVESTORS_PAGE = (
+    "https://viva.com.br/dinheiro/"
+    "perfil-do-investidor-brasileiro-esta-mais-prateado-e-busca-diversificacao-aponta-b3.html"
+)
+ARREARS_PAGE = (
+    "https://www.bol.uol.com.br/noticias/2025/09/29/"
+    "bc-inadimplencia-media-no-credito-livre-sobe-a-54-em-agosto.htm"
+)
+FEBRABAN_PAGE = (
+    "https://teletime.com.br/11/06/2025/"
+    "tres-em-cada-quatro-operacoes-bancarias-sao-feitas-com-celular/"
+)
+CARDS_PAGE = "https://ocuiaba.com.br/2026/02/17/pagamentos-com-cartoes-crescimento-2025"
+TEDS_PAGE = "https://economia.ig.com.br/2023-01-23/pix-recorde-transacoes-2022.html"
 
 
 def _among(counts: Mapping[str, float]) -> Callable[[Plan], Mapping[str, Range]]:
     """Percentages that counts are of their sum."""
     total = sum(counts.values())
-    return _always({label: 100 * count / total for label, count in counts.items()})
-
-
-def _between(low: float, high: float) -> Callable[[Plan], Mapping[str, Range]]:
-    return _ranges({ALL: (low, high)})
+    return always({label: 100 * count / total for label, count in counts.items()})
 
 
 def _per_day(value: float) -> Callable[[Plan], Mapping[str, Range]]:
@@ -127,7 +112,8 @@ def _per_day(value: float) -> Callable[[Plan], Mapping[str, Range]]:
 def _has_session(plan: Plan) -> bool:
     start, end = (local_time(at) for at in (plan.as_of - timedelta(plan.days), plan.as_of))
     return any(
-        start < datetime.combine(day, SESSION[1]) and datetime.combine(day, SESSION[0]) < end
+        start < datetime.combine(day, session(day)[1])
+        and datetime.combine(day, session(day)[0]) < end
         for day in session_days(start.date(), end.date())
     )
 
@@ -136,91 +122,12 @@ def _trades(plan: Plan) -> Mapping[str, Range]:
     return _per_day(20 if _has_session(plan) else 0)(plan)
 
 
-def _if(condition: pl.Expr) -> pl.Expr:
-    """The label of rows for which something holds."""
-    return pl.when(condition).then(pl.lit(ALL))
-
-
-def _given_names(names: Mapping[str, float]) -> Callable[[Portion], pl.DataFrame]:
-    """The given name of those who have one of these."""
-    given = pl.col("name").str.split(" ").list.first()
-    return each_row("customers", given, where=given.is_in(list(names)))
-
-
-def _surnames(part: Portion) -> pl.DataFrame:
-    """The last surname, which everybody has."""
-    last = part["customers"].select(label=pl.col("name").str.split(" ").list.last())
-    return last.filter(pl.col("label").is_in(list(SURNAMES))).with_row_index("entity")
-
-
-def ages(part: Portion) -> pl.DataFrame:
-    """Age bands on the last day on which all could join as adults: 60 days before the history."""
-    start = local_time(part.plan.as_of - timedelta(part.plan.days))
-    day: date = start.date() - timedelta(60)
-    born = pl.col("birth_date").dt.strftime("%Y%m%d").cast(pl.Int32)
-    age = (int(f"{day:%Y%m%d}") - born) // 10_000
-    first = (age // 5 * 5).clip(18)
-    last = age // 5 * 5 + 4
-    label = pl.format("{}–{}", first, last)
-    return part["customers"].select(label=label).with_row_index("entity")
-
-
-def _of_entities(
-    part: Portion, stream: str, entities: pl.DataFrame, weight: pl.Expr | None = None
-) -> pl.DataFrame:
-    """Events of each entity, also of those that have none; `weight` is what it counts for."""
-    key = entities.columns[0]
-    events = part[stream].group_by(key).agg(y=pl.len())
-    entities = entities.select(key, n=pl.lit(1) if weight is None else weight)
-    joined = entities.join(events, on=key, how="left")
-    return joined.select("n", y=pl.col("y").fill_null(0), label=pl.lit(ALL))
-
-
-def _amounts(part: Portion, kind: str) -> pl.DataFrame:
-    """What was settled of a type, by account."""
-    events = part[_TRANSACTIONS].filter((pl.col("transaction_type") == kind) & _SETTLED)
-    sums = events.group_by("account_id").agg(y=pl.col("amount").sum(), n=pl.len())
-    return sums.with_columns(label=pl.lit(ALL))
-
-
-def _rates(part: Portion) -> pl.DataFrame:
-    """Rates by type; payroll loans of the public and of the private sector are far apart."""
-    sector = pl.when(pl.col("monthly_rate") < 28_000).then(pl.lit("public"))
-    kind = pl.col("loan_type")
-    payroll = pl.format("{} {}", kind, sector.otherwise(pl.lit("private")))
-    label = pl.when(kind == "PAYROLL").then(payroll).otherwise(kind)
-    return part["loans"].select(label=label, y="monthly_rate", n=pl.lit(1))
-
-
-_OPEN = pl.col("status") != "SETTLED"
-_DEFAULTED = pl.col("status") == "DEFAULTED"
-
-
-def _late_by_type(part: Portion) -> pl.DataFrame:
-    personal = pl.col("loan_type") == "PERSONAL"
-    label = pl.when(personal).then(pl.lit("more")).otherwise(pl.lit("less"))
-    return part["loans"].filter(_OPEN).select(label=label, y=_DEFAULTED.cast(pl.Int64), n=1)
-
-
-def _late_by_score(part: Portion) -> pl.DataFrame:
-    scores = part["customers"].select("customer_id", "credit_score")
-    loans = part["loans"].filter(_OPEN).join(scores, on="customer_id")
-    label = pl.when(pl.col("credit_score") < 550).then(pl.lit("more")).otherwise(pl.lit("less"))
-    return loans.select(label=label, y=_DEFAULTED.cast(pl.Int64), n=1)
-
-
-_SETTLED = pl.col("status") != "DECLINED"
-_IS_PIX = pl.col("transaction_type") == "PIX"
-_IS_SENT = pl.col("direction") == "DEBIT"
-_FIRM = ~pl.col("counterparty_document").str.starts_with("*")
-_STOCK = pl.col("ticker").str.strip_suffix("F")
-
 FIGURES: tuple[Figure, ...] = (
     Figure(
         "Rows for each customer",
         PROMISE,
         Rows(),
-        _always(
+        always(
             {
                 "CORRENTE": 1.0,
                 "INVESTIMENTOS": 0.325,
@@ -237,9 +144,9 @@ FIGURES: tuple[Figure, ...] = (
         "Transactions a customer",
         PROMISE,
         Means(
-            lambda part: _of_entities(
+            lambda part: of_entities(
                 part,
-                _TRANSACTIONS,
+                TRANSACTIONS,
                 part["accounts"],
                 # Every customer has one.
                 (pl.col("account_type") == "CORRENTE").cast(pl.Int64),
@@ -255,7 +162,7 @@ FIGURES: tuple[Figure, ...] = (
         "Purchases a card",
         PROMISE,
         Means(
-            lambda part: _of_entities(part, "banking.card-transactions", part["credit_cards"]),
+            lambda part: of_entities(part, PURCHASES, part["credit_cards"]),
             spread=0.6,
         ),
         _per_day(57.14),
@@ -265,7 +172,7 @@ FIGURES: tuple[Figure, ...] = (
         "Trades an INVESTIMENTOS account",
         PROMISE,
         Means(
-            lambda part: _of_entities(
+            lambda part: of_entities(
                 part,
                 "banking.trades",
                 part["accounts"].filter(pl.col("account_type") == "INVESTIMENTOS"),
@@ -278,9 +185,9 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Installments a loan",
         PROMISE,
-        Means(lambda part: _of_entities(part, "banking.installments", part["loans"]), spread=1.0),
+        Means(lambda part: of_entities(part, "banking.installments", part["loans"]), spread=1.0),
         # They run from the contract on, and the more days there are, the older are contracts.
-        lambda plan: _between(28.3, 28.3)(plan) if plan.days <= 2 * DAYS else {},
+        lambda plan: between(28.3, 28.3)(plan) if plan.days <= 2 * DAYS else {},
         unit="",
         relative_slack=0.04,
         why="≈, and of histories of up to half a year",
@@ -289,57 +196,67 @@ FIGURES: tuple[Figure, ...] = (
         "Customers by state",
         CENSUS,
         Shares(each_row("customers", pl.col("state"))),
-        _always(STATES),
+        always(STATES),
         slack=0.01,
         why="given with two digits",
     ),
     Figure("Adults by age", CENSUS, Shares(ages), _among(AGES)),
     Figure(
         "Women's given names, among one another",
-        CENSUS,
-        Shares(_given_names(WOMEN)),
+        IBGE,
+        Shares(given_names(WOMEN)),
         _among(WOMEN),
         relative_slack=0.3,
         why="the census counts children too, who have other names than adults",
+        link=NAMES_PAGE,
     ),
     Figure(
         "Order of women's given names",
-        CENSUS,
-        Disorder(_given_names(WOMEN), WOMEN, apart=1.3),
-        _between(0, 0),
+        IBGE,
+        Disorder(given_names(WOMEN), WOMEN, apart=1.3),
+        between(0, 0),
         unit="pairs in another order",
         digits=0,
         why="of names of which one has 1.3 times as many bearers",
+        link=NAMES_PAGE,
     ),
     Figure(
         "Men's given names, among one another",
-        CENSUS,
-        Shares(_given_names(MEN)),
+        IBGE,
+        Shares(given_names(MEN)),
         _among(MEN),
         relative_slack=0.3,
         why="the census counts children too, who have other names than adults",
+        link=NAMES_PAGE,
     ),
     Figure(
         "Order of men's given names",
-        CENSUS,
-        Disorder(_given_names(MEN), MEN, apart=1.3),
-        _between(0, 0),
+        IBGE,
+        Disorder(given_names(MEN), MEN, apart=1.3),
+        between(0, 0),
         unit="pairs in another order",
         digits=0,
         why="of names of which one has 1.3 times as many bearers",
+        link=NAMES_PAGE,
     ),
-    Figure("Last surnames, among one another", CENSUS, Shares(_surnames), _among(SURNAMES)),
+    Figure(
+        "Last surnames, among one another",
+        IBGE,
+        Shares(surnames),
+        _among(SURNAMES),
+        link=NAMES_PAGE,
+    ),
     Figure(
         "Politically exposed customers",
         KNOWN,
-        Shares(each_row("customers", _if(pl.col("pep")))),
-        _between(0.3, 0.3),
+        Shares(each_row("customers", labelled(pl.col("pep")))),
+        between(0.3, 0.3),
     ),
     Figure(
         "Card brands",
         "Nilson Report and ABECS",
         Shares(each_row("credit_cards", pl.col("brand"))),
-        _always(BRANDS),
+        always(BRANDS),
     ),
     Figure(
         "Pix keys that customers registered",
@@ -352,10 +269,10 @@ FIGURES: tuple[Figure, ...] = (
         PIX,
         Shares(
             each_row(
-                _TRANSACTIONS,
+                TRANSACTIONS,
                 pl.col("pix_key_type"),
                 entity="account_id",
-                where=_IS_PIX & _IS_SENT,
+                where=IS_PIX & IS_SENT,
             )
         ),
         _among(KEYS),
@@ -365,81 +282,214 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "Mean Pix",
         PIX,
-        Means(lambda part: _amounts(part, "PIX"), spread=5.0, scale=100.0),
-        _between(420, 445),
+        Means(lambda part: amounts(part, "PIX"), spread=5.0, scale=100.0),
+        between(420, 445),
         unit="R$",
         why="of settled ones",
     ),
     Figure(
         "Median Pix",
         PIX,
-        Median(_TRANSACTIONS, "amount", _IS_PIX & _SETTLED),
-        _between(60, 100),
+        Median(
+            lambda part: part[TRANSACTIONS].filter(IS_PIX & SETTLED).select(value="amount"),
+            scale=100.0,
+        ),
+        between(60, 100),
         unit="R$",
         why="of settled ones",
     ),
     Figure(
-        "Pix with firms",
-        PIX,
-        Shares(each_row(_TRANSACTIONS, _if(_FIRM), entity="account_id", where=_IS_PIX)),
-        _between(41, 41),
+        "Pix that persons send to firms, of those to persons and firms",
+        PAYMENTS,
+        Shares(each_row(TRANSACTIONS, labelled(FIRM), entity="account_id", where=IS_PIX & IS_SENT)),
+        between(48.3, 48.3),
+        digits=1,
+        relative_slack=0.05,
+        why="42.1 of 87.1 in a hundred that leave a bank; others stay inside one",
+        link=PAYMENTS_PAGE,
     ),
     Figure(
-        "Mean TED",
-        "Banco Central, payment statistics",
-        Means(lambda part: _amounts(part, "TED"), spread=5.0, scale=100.0),
-        _between(40_600, 40_600),
+        "Pix that stay inside the bank",
+        PAYMENTS,
+        Shares(
+            each_row(TRANSACTIONS, labelled(INSIDE), entity="account_id", where=IS_PIX & IS_SENT)
+        ),
+        between(10.8, 10.8),
+        digits=1,
+        relative_slack=0.1,
+        why="the mean of all banks; larger banks have more",
+        link=PAYMENTS_PAGE,
+    ),
+    Figure(
+        "Pix for each purchase on credit",
+        PAYMENTS,
+        Means(pix_and_purchases, spread=1.0),
+        between(3.4, 3.4),
+        unit="",
+        why="36.9 bn Pix to 10.8 bn purchases; a load has 20.2 movements and 40 purchases a "
+        "customer in 90 days by the guide, which rules it out",
+        link=PAYMENTS_PAGE,
+        judged=False,
+    ),
+    Figure(
+        "TED for each 100 Pix",
+        "Banco Central, payment statistics of 2022",
+        Means(teds_and_pix, spread=1.0, scale=0.01),
+        between(0.5, 4.2),
+        unit="",
+        digits=1,
+        why="4.2 in 2022, of all payers, and falling since",
+        link=TEDS_PAGE,
+    ),
+    Figure(
+        "Mean TED of a person",
+        KNOWN,
+        Means(lambda part: amounts(part, "TED"), spread=5.0, scale=100.0),
+        between(2_000, 10_000),
         unit="R$",
         digits=0,
-        why="of settled ones",
+        why="a few thousand; the published mean of R$ 40 300 (2022) is of all payers, treasuries of "
+        "firms too",
+        link=TEDS_PAGE,
+    ),
+    Figure(
+        "Requests to return a Pix for fraud (MED), of 100 000 Pix",
+        "Banco Central, 2022 to the 1st half of 2025",
+        Shares(each_row(TRANSACTIONS, pl.lit(None, pl.String), entity="account_id", where=IS_PIX)),
+        between(6, 8),
+        unit="",
+        digits=0,
+        why="no request is an event of a load; frauds are labels, beside the events",
+        link="https://www.portaldenoticias.com.br/noticia/40080/sao-jeronimo-rs/seguranca/"
+        "fraudes-com-pix-ferramenta-med-pode-ajudar-vitimas-a-recuperar-valores.html",
+        judged=False,
     ),
     Figure(
         "Movements ordered by phone",
-        "FEBRABAN, banking technology survey of 2025",
-        Shares(each_row(_TRANSACTIONS, _if(pl.col("channel") == "MOBILE"), entity="account_id")),
-        _between(75, 86),
+        FEBRABAN,
+        Shares(
+            each_row(TRANSACTIONS, labelled(pl.col("channel") == "MOBILE"), entity="account_id")
+        ),
+        between(75, 86),
         why="the high end without the 13% at card terminals, which are no movements here",
+        link=FEBRABAN_PAGE,
     ),
     Figure(
         "Movements ordered by phone or internet",
-        "FEBRABAN, banking technology survey of 2025",
+        FEBRABAN,
         Shares(
             each_row(
-                _TRANSACTIONS,
-                _if(pl.col("channel").is_in(["MOBILE", "INTERNET"])),
+                TRANSACTIONS,
+                labelled(pl.col("channel").is_in(["MOBILE", "INTERNET"])),
                 entity="account_id",
             )
         ),
-        _between(82, 94),
+        between(82, 94),
         why="the high end without the 13% at card terminals, which are no movements here",
+        link=FEBRABAN_PAGE,
     ),
     Figure(
         "Card purchases by category (MCC)",
         KNOWN,
-        Shares(each_row("banking.card-transactions", pl.col("mcc"), entity="card_id")),
+        Shares(each_row(PURCHASES, pl.col("mcc"), entity="card_id")),
         _among(CATEGORIES),
         relative_slack=0.04,
         why="over a usual year; holidays of a history move them",
     ),
     Figure(
+        "Mean purchase on credit",
+        "Abecs, 2025",
+        Means(lambda part: purchases(part, pl.lit(1)), spread=2.0, scale=100.0),
+        between(143, 143),
+        unit="R$",
+        digits=0,
+        relative_slack=0.05,
+        why="R$ 3.1 tn over 21.6 bn",
+        link=CARDS_PAGE,
+    ),
+    Figure(
+        "Contactless, of purchases in person",
+        ABECS,
+        Shares(
+            each_row(
+                PURCHASES,
+                labelled(pl.col("entry_mode") == "CONTACTLESS"),
+                entity="card_id",
+                where=pl.col("entry_mode") != "ECOMMERCE",
+            )
+        ),
+        between(72.8, 72.8),
+        digits=1,
+        relative_slack=0.02,
+        why="of cards of all kinds",
+        link="https://finsidersbrasil.com.br/pagamentos/cartoes/"
+        "pagamento-por-aproximacao-chega-a-73-das-compras-com-cartoes-no-brasil",
+    ),
+    Figure(
+        "In installments, of what is bought on credit",
+        ABECS,
+        Means(in_installments, spread=0.5, scale=0.01, weighted=True),
+        between(42.7, 42.7),
+        digits=1,
+        relative_slack=0.1,
+        why="by value; without interest",
+        link="https://www.isp.tools/carteiras-digitais-avancam-194-com-debito",
+    ),
+    Figure(
+        "Income of DF, by that of MA",
+        "IBGE, PNAD Contínua 2024",
+        Ratio(incomes),
+        between(3.2, 3.2),
+        unit="times",
+        relative_slack=0.2,
+        why="R$ 3 444 to R$ 1 077 a head of all households; customers are adults with an account",
+        link="https://www.opovo.com.br/noticias/economia/2025/02/28/"
+        "renda-domiciliar-per-capita-nominal-no-brasil-ficou-em-rs-2-069-em-2024-aponta-ibge.html",
+    ),
+    *(
+        [
+            Figure(
+                "Women among investors",
+                B3,
+                Shares(lambda part: investors(part, pl.col("sex").str.starts_with("F"))),
+                between(26, 26),
+                digits=1,
+                relative_slack=0.1,
+                link=INVESTORS_PAGE,
+            )
+        ]
+        if has("customers", "sex")
+        else []
+    ),
+    Figure(
+        "Over 60 among investors",
+        B3,
+        Shares(lambda part: investors(part, pl.col("age") > 60)),
+        between(7, 7),
+        digits=1,
+        relative_slack=0.2,
+        why="of persons with stocks",
+        link=INVESTORS_PAGE,
+    ),
+    Figure(
         "Trades by stock",
-        "B3, weights in Ibovespa, among these 42",
-        Shares(each_row("banking.trades", _STOCK, entity="account_id")),
+        "B3, weights in the index, among these 42",
+        Shares(each_row("banking.trades", STOCK, entity="account_id")),
         _among(STOCKS),
     ),
     Figure(
         "Loans by type",
         PROMISE,
         Shares(each_row("loans", pl.col("loan_type"))),
-        _always({"HOUSING": 28.6, "PAYROLL": 30.3, "VEHICLE": 17.0, "PERSONAL": 24.1}),
+        always({"HOUSING": 28.6, "PAYROLL": 30.3, "VEHICLE": 17.0, "PERSONAL": 24.1}),
         slack=0.1,
         why="given with one digit",
     ),
     Figure(
         "Mean rate a month",
         RATES,
-        Means(_rates, spread=0.13, scale=10_000.0),
-        _ranges(
+        Means(rates, spread=0.13, scale=10_000.0),
+        ranges(
             {
                 "HOUSING": (0.87, 1.05),
                 "VEHICLE": (1.97, 1.97),
@@ -451,23 +501,79 @@ FIGURES: tuple[Figure, ...] = (
         digits=3,
     ),
     Figure(
-        "Open loans more than 90 days late",
-        "Banco Central, arrears of households",
-        Shares(each_row("loans", _if(_DEFAULTED), where=_OPEN)),
-        _between(6.8, 6.8),
+        "Balance of loans more than 90 days late",
+        ARREARS,
+        Means(late_balance, spread=4.0, scale=0.01, weighted=True),
+        always({"free": 6.8, "directed": 2.0}),
+        digits=1,
+        relative_slack=0.1,
+        why="free credit of persons: PAYROLL, VEHICLE and PERSONAL here; directed credit: HOUSING here",
+        link=ARREARS_PAGE,
+        resolves=3.0,
+    ),
+    Figure(
+        "Debt service of households, of their income",
+        "Banco Central, July 2025",
+        Means(debt_service, spread=0.5, scale=0.01, weighted=True),
+        between(27.9, 27.9),
+        digits=1,
+        why="debts anywhere; here installments of one bank's loans alone, and of all customers' income",
+        link="https://www.opovo.com.br/noticias/economia/2025/09/29/"
+        "bc-endividamento-das-familias-cai-a-486-em-julho.html",
+        judged=False,
+    ),
+    Figure(
+        "Adults with an overdue debt",
+        "Serasa, December 2025",
+        Shares(overdue),
+        between(49.7, 49.7),
+        digits=1,
+        why="a debt anywhere, bills of shops and utilities too; here one of this bank's loans",
+        link="https://centraldovarejo.com.br/brasil-encerra-2025-com-50-de-inadimplencia-na-populacao",
+        judged=False,
+    ),
+    Figure(
+        "Price of a square metre, flats",
+        FIPE,
+        Means(lambda part: square_metres(part, pl.lit(value=True)), spread=0.4, weighted=True),
+        between(9_611, 9_611),
+        unit="R$",
+        digits=0,
+        relative_slack=0.1,
+        why="56 cities in December; asked in advertisements, and not what banks appraise",
+        link="https://www.brasil247.com/economia/"
+        "mercado-imobiliario-registra-a-segunda-maior-valorizacao-em-11-anos-no-brasil",
+    ),
+    Figure(
+        "Price of a square metre, flats in São Paulo",
+        FIPE,
+        Means(
+            lambda part: square_metres(part, pl.col("city") == "São Paulo"),
+            spread=0.4,
+            weighted=True,
+        ),
+        between(11_833, 11_833),
+        unit="R$",
+        digits=0,
+        relative_slack=0.1,
+        why="in October",
+        link="https://www.broadcast.com.br/ultimas-noticias/"
+        "fipezap-indice-de-venda-de-imoveis-residenciais-tem-alta-de-054-em-outubro-ante-setembro",
     ),
     Figure(
         "PERSONAL loans more than 90 days late, less all others",
         "Banco Central, arrears of households",
-        Difference(_late_by_type),
-        _between(0, math.inf),
+        Difference(late_by_type),
+        between(0, math.inf),
         unit="points",
+        resolves=5.0,
     ),
     Figure(
         "More than 90 days late with a score below 550, less above",
         KNOWN,
-        Difference(_late_by_score),
-        _between(0, math.inf),
+        Difference(late_by_score),
+        between(0, math.inf),
         unit="points",
+        resolves=5.0,
     ),
 )

@@ -7,7 +7,6 @@ limits and positions can be followed from the first event to the last.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date, time, timedelta
 
 import polars as pl
@@ -15,99 +14,28 @@ import polars as pl
 from datagen._core import Plan
 
 from . import _facts
-from ._calendar import SESSION, business_days, local_time, session_days
-from ._checks import Check
-from ._reading import Portion, gather, local
+from ._calendar import business_days, in_time, local_time, session_days, sessions
+from ._reading import Portion, local
+from ._rules import (
+    CATALOGUE,
+    INSTALLMENTS,
+    PURCHASES,
+    TRADES,
+    TRANSACTIONS,
+    Distinct,
+    OnePrice,
+    Rows,
+    Rule,
+    cycle,
+)
 
-_Rows = Callable[[Portion], pl.DataFrame]
-
-_TRANSACTIONS = "banking.transactions"
-_PURCHASES = "banking.card-transactions"
-_TRADES = "banking.trades"
-_INSTALLMENTS = "banking.installments"
-
-CATALOGUE = "Data catalogue"
 KEY = "Unique key"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A statement about each row of something."""
-
-    name: str
-    source: str
-    #: One row for each that is looked at: its `id` as bytes or text, and whether it `holds`.
-    rows: _Rows
-
-    def count(self, part: Portion) -> pl.DataFrame:
-        rows = self.rows(part).select("id", holds=pl.col("holds").fill_null(value=False))
-        broken = rows.filter(~pl.col("holds"))["id"].head(1)
-        example = broken.bin.encode("hex") if broken.dtype == pl.Binary else broken
-        return pl.DataFrame(
-            {
-                "name": [self.name],
-                "rows": [rows.height],
-                "broken": [rows.height - int(rows["holds"].sum())],
-                "example": pl.Series(example.to_list() or [None], dtype=pl.String),
-            }
-        )
-
-    def check(self, counts: Sequence[pl.DataFrame], _plan: Plan) -> Check:
-        [(_, rows, broken, example)] = gather(counts, "name").iter_rows()
-        return _checked(self, rows, broken, f", such as {example}" if broken else "")
-
-
-@dataclass(frozen=True)
-class Distinct:
-    """No two rows have the same value; compared by 64 bits of it."""
-
-    name: str
-    source: str
-    values: Callable[[Portion], pl.Series]
-
-    def count(self, part: Portion) -> pl.DataFrame:
-        return self.values(part).hash().to_frame("value")
-
-    def check(self, counts: Sequence[pl.DataFrame], _plan: Plan) -> Check:
-        values = pl.concat(counts)["value"]
-        twice = len(values) - values.n_unique()
-        return _checked(self, len(values), twice, " that were there before")
-
-
-@dataclass(frozen=True)
-class OnePrice:
-    """A stock has one price in a minute, for every trade."""
-
-    name: str
-    source: str
-
-    def count(self, part: Portion) -> pl.DataFrame:
-        return (
-            part[_TRADES]
-            .group_by(
-                ticker=pl.col("ticker").str.strip_suffix("F"),
-                minute=pl.col("executed_at").dt.truncate("1m"),
-                price=pl.col("unit_price"),
-            )
-            .agg(n=pl.len())
-        )
-
-    def check(self, counts: Sequence[pl.DataFrame], _plan: Plan) -> Check:
-        sums = gather(counts, "ticker", "minute", "price")
-        minutes = sums.group_by("ticker", "minute").len()["len"]
-        return _checked(self, int(sums["n"].sum()), int((minutes > 1).sum()), " minutes with two")
-
-
-def _checked(rule: Rule | Distinct | OnePrice, rows: int, broken: int, note: str) -> Check:
-    found = f"{broken:,} of {rows:,}{note if broken else ''}" if rows else "nothing to look at"
-    holds = broken == 0 if rows else None
-    return Check(rule.name, "0 exceptions", rule.source, found, "none", holds)
 
 
 # --- rules
 
 
-def _each(relation: str, holds: pl.Expr) -> _Rows:
+def _each(relation: str, holds: pl.Expr) -> Rows:
     """A rule about single rows; the first column is their id."""
 
     def rows(part: Portion) -> pl.DataFrame:
@@ -117,7 +45,7 @@ def _each(relation: str, holds: pl.Expr) -> _Rows:
     return rows
 
 
-def _resolves(relation: str, field: str, table: str, where: pl.Expr | None = None) -> _Rows:
+def _resolves(relation: str, field: str, table: str, where: pl.Expr | None = None) -> Rows:
     """Every value of a foreign key is a key of a table, among the rows of it that count."""
 
     def rows(part: Portion) -> pl.DataFrame:
@@ -137,7 +65,7 @@ def _ledger(part: Portion) -> pl.DataFrame:
     moved = pl.when(pl.col("status") == "COMPLETED").then(signed).otherwise(0)
     after = pl.col("opening_balance") + pl.col("moved").cum_sum().over("account_id")
     return (
-        part[_TRANSACTIONS]
+        part[TRANSACTIONS]
         .join(accounts, on="account_id", how="left", maintain_order="left")
         .with_columns(moved=moved)
         .with_columns(after=after)
@@ -150,14 +78,14 @@ def _balance_after(part: Portion) -> pl.DataFrame:
 
 
 def _balance_at_end(part: Portion) -> pl.DataFrame:
-    last = part[_TRANSACTIONS].group_by("account_id").agg(pl.col("balance_after").last())
+    last = part[TRANSACTIONS].group_by("account_id").agg(pl.col("balance_after").last())
     accounts = part["accounts"].join(last, on="account_id", how="left")
     balance = pl.col("balance_after").fill_null(pl.col("opening_balance"))
     return accounts.select(id="account_id", holds=pl.col("balance") == balance)
 
 
 def _above_overdraft(part: Portion) -> pl.DataFrame:
-    lowest = part[_TRANSACTIONS].group_by("account_id").agg(pl.col("balance_after").min())
+    lowest = part[TRANSACTIONS].group_by("account_id").agg(pl.col("balance_after").min())
     accounts = part["accounts"].join(lowest, on="account_id", how="left")
     balance = pl.min_horizontal("balance_after", "opening_balance", "balance")
     return accounts.select(id="account_id", holds=balance >= -pl.col("overdraft_limit"))
@@ -175,19 +103,13 @@ def _declined(part: Portion) -> pl.DataFrame:
     )
 
 
-def _cycle(day: pl.Expr) -> pl.Expr:
-    """The month in which the cycle of a day closes; the closing day belongs to it."""
-    later = (day.dt.day() > pl.col("closing_day")).cast(pl.Int32)
-    return day.dt.year() * 12 + day.dt.month().cast(pl.Int32) + later
-
-
 def _spending(part: Portion) -> pl.DataFrame:
     """Approved purchases by card and billing cycle."""
     cards = part["credit_cards"].select("card_id", "closing_day", "credit_limit")
-    approved = part[_PURCHASES].filter(pl.col("status") == "APPROVED")
+    approved = part[PURCHASES].filter(pl.col("status") == "APPROVED")
     return (
         approved.join(cards, on="card_id", how="left")
-        .group_by("card_id", "credit_limit", cycle=_cycle(local("occurred_at")))
+        .group_by("card_id", "credit_limit", cycle=cycle(local("occurred_at")))
         .agg(spent=pl.col("amount").sum())
     )
 
@@ -198,20 +120,21 @@ def _within_limit(part: Portion) -> pl.DataFrame:
 
 def _available_limit(part: Portion) -> pl.DataFrame:
     end = local_time(part.plan.as_of)
-    cards = part["credit_cards"].with_columns(cycle=_cycle(pl.lit(end)))
+    cards = part["credit_cards"].with_columns(cycle=cycle(pl.lit(end)))
     joined = cards.join(_spending(part), on=["card_id", "cycle"], how="left")
+    # Installments of later cycles and bills that are not paid may take more of it.
     left = pl.col("credit_limit") - pl.col("spent").fill_null(0)
-    return joined.select(id="card_id", holds=pl.col("available_limit") == left)
+    return joined.select(id="card_id", holds=pl.col("available_limit").is_between(0, left))
 
 
 def _positions(part: Portion) -> pl.DataFrame:
     signed = pl.when(pl.col("side") == "BUY").then("quantity").otherwise(-pl.col("quantity"))
     held = signed.cum_sum().over("account_id", "stock_id")
-    return part[_TRADES].select(id="trade_id", holds=held >= 0)
+    return part[TRADES].select(id="trade_id", holds=held >= 0)
 
 
 def _principal(part: Portion) -> pl.DataFrame:
-    paid = part[_INSTALLMENTS].group_by("loan_id").agg(pl.col("principal_amount").sum(), n=pl.len())
+    paid = part[INSTALLMENTS].group_by("loan_id").agg(pl.col("principal_amount").sum(), n=pl.len())
     loans = part["loans"].join(paid, on="loan_id", how="left").fill_null(0)
     whole = pl.col("principal_amount") == pl.col("principal")
     begun = pl.col("principal_amount") < pl.col("principal")
@@ -226,7 +149,7 @@ def _owed(part: Portion) -> pl.DataFrame:
     )
     due = pl.col("principal_amount").cum_sum().over("loan_id")
     return (
-        part[_INSTALLMENTS]
+        part[INSTALLMENTS]
         .join(loans, on="loan_id", how="left", maintain_order="left")
         .with_columns(
             id="installment_event_id",
@@ -254,15 +177,20 @@ def _interest(part: Portion) -> pl.DataFrame:
 
 
 def _late_fee(part: Portion) -> pl.DataFrame:
-    """2% and 1% a month by the day on a late installment, each part rounded to the centavo."""
+    """2% and 1% a month by the day on a late installment, each part rounded to the centavo.
+
+    What is due on a day without banks is paid in time on the next business day.
+    """
     installment = pl.col("principal_amount") + pl.col("interest_amount")
     days = pl.col("days_late").cast(pl.Int64)
-    exact = pl.when(days > 0).then(installment * (60 + days)).otherwise(0)
+    free = in_time(pl.col("due_date"), local("paid_at").dt.date())
+    late = (days > 0) & ~free.fill_null(value=False)
+    exact = pl.when(late).then(installment * (60 + days)).otherwise(0)
     off = (pl.col("late_fee") * 3_000 - exact).abs()
     due = installment + pl.col("late_fee")
     overdue = pl.col("payment_status") == "OVERDUE"
     paid = pl.when(overdue).then(0).otherwise(due) == pl.col("amount_paid")
-    return part[_INSTALLMENTS].select(id="installment_event_id", holds=(off <= 6_000) & paid)
+    return part[INSTALLMENTS].select(id="installment_event_id", holds=(off <= 6_000) & paid)
 
 
 def _mortgages(part: Portion) -> pl.DataFrame:
@@ -284,7 +212,7 @@ def _one_loan_each(part: Portion) -> pl.DataFrame:
     return loans.select(id="property_id", holds=pl.col("len") == 1)
 
 
-def _not_before(stream: str, instant: str, table: str, key: str, begin: str) -> _Rows:
+def _not_before(stream: str, instant: str, table: str, key: str, begin: str) -> Rows:
     """Nothing happens before what it happens to has begun."""
 
     def rows(part: Portion) -> pl.DataFrame:
@@ -297,11 +225,11 @@ def _not_before(stream: str, instant: str, table: str, key: str, begin: str) -> 
     return rows
 
 
-def _within_history(stream: str, instant: str) -> _Rows:
+def _within_history(stream: str, instant: str) -> Rows:
     def rows(part: Portion) -> pl.DataFrame:
         frame, plan = part[stream], part.plan
         start = plan.as_of - timedelta(plan.days)
-        if stream == _INSTALLMENTS:  # they run from the contract on
+        if stream == INSTALLMENTS:  # they run from the contract on
             holds = pl.col(instant) < plan.as_of
         else:
             holds = pl.col(instant).is_between(start, plan.as_of, closed="left")
@@ -310,7 +238,7 @@ def _within_history(stream: str, instant: str) -> _Rows:
     return rows
 
 
-def _in_order(stream: str, key: str, instant: str) -> _Rows:
+def _in_order(stream: str, key: str, instant: str) -> Rows:
     def rows(part: Portion) -> pl.DataFrame:
         frame = part[stream]
         before = pl.col(instant).shift().over(key)
@@ -326,23 +254,19 @@ def _days_of(plan: Plan, days: Callable[[date, date], list[date]]) -> list[date]
     return days(start, local_time(plan.as_of).date() + timedelta(15))
 
 
-def _within(instant: str, hours: tuple[time, time], days: Sequence[date]) -> pl.Expr:
-    at = local(instant)
-    from_to = at.dt.time().is_between(*hours, closed="left")
-    return from_to & at.dt.date().is_in(list(days))
-
-
 def _ted(part: Portion) -> pl.DataFrame:
-    teds = part[_TRANSACTIONS].filter(pl.col("transaction_type") == "TED")
+    teds = part[TRANSACTIONS].filter(pl.col("transaction_type") == "TED")
     days = _days_of(part.plan, business_days)
-    return teds.select(id="transaction_id", holds=_within("occurred_at", (time(7), time(17)), days))
+    at = local("occurred_at")
+    open_at = at.dt.time().is_between(time(7), time(17), closed="left")
+    return teds.select(id="transaction_id", holds=open_at & at.dt.date().is_in(days))
 
 
 def _paid(part: Portion) -> pl.DataFrame:
     # The oldest contracts are of fifteen years before the history.
     last = local_time(part.plan.as_of).date()
     first = last - timedelta(part.plan.days + 16 * 366)
-    paid = part[_INSTALLMENTS].filter(pl.col("paid_at").is_not_null())
+    paid = part[INSTALLMENTS].filter(pl.col("paid_at").is_not_null())
     holds = local("paid_at").dt.date().is_in(business_days(first, last))
     return paid.select(id="installment_event_id", holds=holds)
 
@@ -350,27 +274,30 @@ def _paid(part: Portion) -> pl.DataFrame:
 def _night(part: Portion) -> pl.DataFrame:
     sent = (pl.col("transaction_type") == "PIX") & (pl.col("direction") == "DEBIT")
     day = local("occurred_at").dt.hour().is_between(6, 19)
-    events = part[_TRANSACTIONS].filter(sent & ~day)
+    events = part[TRANSACTIONS].filter(sent & ~day)
     return events.select(id="transaction_id", holds=pl.col("amount") <= 100_000)
 
 
 def _session(part: Portion) -> pl.DataFrame:
     days = _days_of(part.plan, session_days)
-    return part[_TRADES].select(id="trade_id", holds=_within("executed_at", SESSION, days))
+    trades = part[TRADES].with_columns(at=local("executed_at"), day=local("executed_at").dt.date())
+    joined = trades.join(sessions(days), on="day", how="left")
+    holds = (pl.col("at") >= pl.col("opens")) & (pl.col("at") < pl.col("closes"))
+    return joined.select(id="trade_id", holds=holds)
 
 
 def _settlement(part: Portion) -> pl.DataFrame:
     days = _days_of(part.plan, session_days)
     later = {"day": days[:-2], "due": days[2:]}
     settled = pl.DataFrame(later, schema={"day": pl.Date, "due": pl.Date})
-    trades = part[_TRADES].with_columns(day=local("executed_at").dt.date())
+    trades = part[TRADES].with_columns(day=local("executed_at").dt.date())
     joined = trades.join(settled, on="day", how="left")
     return joined.select(id="trade_id", holds=pl.col("settlement_date") == pl.col("due"))
 
 
 def _lots(part: Portion) -> pl.DataFrame:
     stocks = part["stocks"].select("stock_id", of_stock="ticker")
-    trades = part[_TRADES].join(stocks, on="stock_id", how="left")
+    trades = part[TRADES].join(stocks, on="stock_id", how="left")
     quantity, odd = pl.col("quantity"), pl.col("ticker").str.ends_with("F")
     lot = pl.when(odd).then(quantity.is_between(1, 99)).otherwise(quantity % 100 == 0)
     holds = (
@@ -466,7 +393,7 @@ def _end_to_end(part: Portion) -> pl.DataFrame:
     written = pl.col("end_to_end_id").str.contains(start)
     right = written & (pl.col("end_to_end_id").str.slice(9, 12) == minute)
     holds = pl.when(is_pix).then(right).otherwise(pl.col("end_to_end_id").is_null())
-    return part[_TRANSACTIONS].select(id="transaction_id", holds=holds)
+    return part[TRANSACTIONS].select(id="transaction_id", holds=holds)
 
 
 def _column(table: str, column: str) -> Callable[[Portion], pl.Series]:
@@ -491,7 +418,7 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
     Rule("A balance is never below −overdraft_limit", CATALOGUE, _above_overdraft),
     Rule("DECLINED and REVERSED movements move no money", CATALOGUE, _declined),
     Rule("Approved purchases of a billing cycle are within credit_limit", CATALOGUE, _within_limit),
-    Rule("available_limit is what the open cycle leaves", CATALOGUE, _available_limit),
+    Rule("available_limit is at most what the open cycle leaves", CATALOGUE, _available_limit),
     Rule("A position in a stock is never below zero", CATALOGUE, _positions),
     Rule("Principal over all installments is the loan's, and never more", CATALOGUE, _principal),
     Rule(
@@ -523,30 +450,30 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
     Rule(
         "No transaction before its account is opened",
         CATALOGUE,
-        _not_before(_TRANSACTIONS, "occurred_at", "accounts", "account_id", "opened_at"),
+        _not_before(TRANSACTIONS, "occurred_at", "accounts", "account_id", "opened_at"),
     ),
     Rule(
         "No trade before its account is opened",
         CATALOGUE,
-        _not_before(_TRADES, "executed_at", "accounts", "account_id", "opened_at"),
+        _not_before(TRADES, "executed_at", "accounts", "account_id", "opened_at"),
     ),
     Rule(
         "No purchase before its card is issued",
         CATALOGUE,
-        _not_before(_PURCHASES, "occurred_at", "credit_cards", "card_id", "issued_at"),
+        _not_before(PURCHASES, "occurred_at", "credit_cards", "card_id", "issued_at"),
     ),
     Rule(
         "No installment before its loan is contracted",
         CATALOGUE,
-        _not_before(_INSTALLMENTS, "occurred_at", "loans", "loan_id", "contracted_at"),
+        _not_before(INSTALLMENTS, "occurred_at", "loans", "loan_id", "contracted_at"),
     ),
     *(
         Rule(f"Events of {stream} are within the history", CATALOGUE, _within_history(stream, at))
         for stream, at in (
-            (_TRANSACTIONS, "occurred_at"),
-            (_PURCHASES, "occurred_at"),
-            (_TRADES, "executed_at"),
-            (_INSTALLMENTS, "occurred_at"),
+            (TRANSACTIONS, "occurred_at"),
+            (PURCHASES, "occurred_at"),
+            (TRADES, "executed_at"),
+            (INSTALLMENTS, "occurred_at"),
         )
     ),
     *(
@@ -554,10 +481,10 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
             f"Times of one {key} in {stream} do not go back", CATALOGUE, _in_order(stream, key, at)
         )
         for stream, key, at in (
-            (_TRANSACTIONS, "account_id", "occurred_at"),
-            (_PURCHASES, "card_id", "occurred_at"),
-            (_TRADES, "account_id", "executed_at"),
-            (_INSTALLMENTS, "loan_id", "occurred_at"),
+            (TRANSACTIONS, "account_id", "occurred_at"),
+            (PURCHASES, "card_id", "occurred_at"),
+            (TRADES, "account_id", "executed_at"),
+            (INSTALLMENTS, "loan_id", "occurred_at"),
         )
     ),
     Rule("TED only on business days, from 7:00 to 17:00", "Banco Central, STR; FEBRABAN", _ted),
@@ -568,7 +495,11 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
         "Banco Central, Pix manual",
         _end_to_end,
     ),
-    Rule("Trades only in the session, 10:00 to 16:55", "B3, trading hours", _session),
+    Rule(
+        "Trades only in the session, 10:00 to 16:55, or 17:55 in the winter of New York",
+        "B3, trading hours",
+        _session,
+    ),
     Rule("Trades settle two sessions later", "B3, D+2", _settlement),
     Rule("Round lots of 100, odd lots of 1 to 99 as ticker F", "B3, cash market", _lots),
     OnePrice("A stock has one price in a minute", CATALOGUE),
@@ -603,11 +534,11 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
             ("credit_cards", "customer_id", "customers", None),
             ("loans", "customer_id", "customers", None),
             ("loans", "property_id", "properties", None),
-            (_TRANSACTIONS, "account_id", "accounts", None),
-            (_PURCHASES, "card_id", "credit_cards", None),
-            (_TRADES, "account_id", "accounts", _INVESTING),
-            (_TRADES, "stock_id", "stocks", None),
-            (_INSTALLMENTS, "loan_id", "loans", None),
+            (TRANSACTIONS, "account_id", "accounts", None),
+            (PURCHASES, "card_id", "credit_cards", None),
+            (TRADES, "account_id", "accounts", _INVESTING),
+            (TRADES, "stock_id", "stocks", None),
+            (INSTALLMENTS, "loan_id", "loans", None),
         )
     ),
     Distinct("Ids of all tables and streams are unique", "Primary keys", _ids),

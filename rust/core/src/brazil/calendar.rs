@@ -111,6 +111,9 @@ pub struct Day {
 pub struct Days {
     first: i32,
     days: Vec<Day>,
+    /// Their months, and the number of the first.
+    first_month: i32,
+    months: Vec<Month>,
 }
 
 impl Days {
@@ -125,7 +128,13 @@ impl Days {
                 day_of_month,
             }
         };
-        Self { first, days: (first..=last).map(day).collect() }
+        let first_month = day(first).month;
+        Self {
+            first,
+            days: (first..=last).map(day).collect(),
+            first_month,
+            months: Month::all(first, last),
+        }
     }
 
     /// A day of the history, by its number.
@@ -134,12 +143,9 @@ impl Days {
         self.days[(day - self.first) as usize]
     }
 
-    /// A month, by its number since January of the year 0.
-    pub fn month(&self, month: i32) -> Month {
-        let known = |day: i32| self.days.get(usize::try_from(day - self.first).ok()?);
-        Month::with(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, |day| {
-            known(day).map_or_else(|| is_business_day(day), |day| day.business)
-        })
+    /// A month of the history, or before it, by its number since January of the year 0.
+    pub fn month(&self, month: i32) -> &Month {
+        &self.months[(month - self.first_month) as usize]
     }
 
     /// A day, or the first business day after it.
@@ -171,11 +177,6 @@ impl Month {
     /// The month of a day.
     pub fn of(day: i32) -> Self {
         let (year, month, _) = from_days(day);
-        Self::with(year, month, is_business_day)
-    }
-
-    /// The month of a year, where `is_business_day` says so.
-    fn with(year: i32, month: u32, is_business_day: impl Fn(i32) -> bool) -> Self {
         let first_day = to_days(year, month, 1);
         let mut business_days = (first_day..).filter(|&day| is_business_day(day));
         let latest = match month {

@@ -182,9 +182,9 @@ impl Skeleton {
         // With the power of 0.35 of the income.
         let of_income = exp2_q16(ONE, (doublings * 35 / 100) as i32) * 74 / 100;
         let activity = (around_one(level, 70) * of_income >> 16) * of_age / 100;
-        // Six in ten at a score of 300, and half as many for each 110 points more.
+        // Nine in ten at a score of 300, and half as many for each 92 points more.
         let against = 300 - i64::from(customer.score);
-        let odds = exp2_q16(39_000, (against * 65_536 / 110) as i32).clamp(400, 46_000) as u32;
+        let odds = exp2_q16(62_000, (against * 65_536 / 92) as i32).clamp(400, 60_000) as u32;
         let odds = match payer {
             Payer::Nobody | Payer::Private => odds,
             Payer::Public | Payer::Inss => odds / 2,
@@ -261,10 +261,10 @@ impl Skeleton {
             era * ERA - i32::from(self.phase) + (rest.0 >> 10 & 0xFFFF) as i32 % (ERA - months);
         // Common before 60 days, rare after 90.
         let cures = match months {
-            ..=3 => 92,
-            4 => 65,
-            5..=6 => 50,
-            _ => 30,
+            ..=3 => 93,
+            4 => 60,
+            5..=6 => 30,
+            _ => 15,
         };
         let cures = shock == Shock::Blocked || (kind.0 & 0xFFFF) * 100 >> 16 < cures;
         Some(Episode { shock, first, months, cures })

@@ -241,11 +241,10 @@ fn arrears(
         (Shock::Stops, LoanType::Housing) => 27,
         (Shock::Halves, LoanType::Housing) => 17,
         // Half of a salary is what the insurance of the unemployed leaves ≈.
-        (Shock::Halves, LoanType::Payroll) if skeleton.payer() == Payer::Private => 80,
+        (Shock::Halves, LoanType::Payroll) if skeleton.payer() == Payer::Private => 90,
         (Shock::Halves | Shock::Blocked, LoanType::Payroll) => return None,
-        (Shock::Halves, LoanType::Vehicle) => 85,
-        (Shock::Halves, LoanType::Personal) => 95,
-        (Shock::Stops | Shock::Blocked, _) => 100,
+        (Shock::Halves, LoanType::Vehicle) => 95,
+        (Shock::Stops | Shock::Blocked, _) | (_, LoanType::Personal) => 100,
     };
     if contracted + PROBATION > episode.first {
         return None;

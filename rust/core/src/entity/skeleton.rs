@@ -261,10 +261,10 @@ impl Skeleton {
             era * ERA - i32::from(self.phase) + (rest.0 >> 10 & 0xFFFF) as i32 % (ERA - months);
         // Common before 60 days, rare after 90.
         let cures = match months {
-            ..=3 => 93,
+            ..=3 => 94,
             4 => 60,
-            5..=6 => 30,
-            _ => 15,
+            5..=6 => 34,
+            _ => 20,
         };
         let cures = shock == Shock::Blocked || (kind.0 & 0xFFFF) * 100 >> 16 < cures;
         Some(Episode { shock, first, months, cures })

@@ -298,12 +298,11 @@ impl Life for Debt {
 
     fn advance(&mut self, history: &History) -> Option<(i64, Self::State)> {
         let event = self.repayment.peek()?;
-        self.at = match self.repayment.next_arrears(self.at) {
-            Some(run) => run,
-            None => {
-                self.repayment.skip(history);
-                event
-            }
+        self.at = if let Some(run) = self.repayment.next_arrears(self.at) {
+            run
+        } else {
+            self.repayment.skip(history);
+            event
         };
         Some((self.at, self.repayment.standing(self.at)))
     }

@@ -110,7 +110,7 @@ pub struct Day {
 #[derive(Debug)]
 pub struct Days {
     first: i32,
-    days: Vec<Day>,
+    all: Vec<Day>,
     /// Their months, and the number of the first.
     first_month: i32,
     months: Vec<Month>,
@@ -131,7 +131,7 @@ impl Days {
         let first_month = day(first).month;
         Self {
             first,
-            days: (first..=last).map(day).collect(),
+            all: (first..=last).map(day).collect(),
             first_month,
             months: Month::all(first, last),
         }
@@ -140,7 +140,7 @@ impl Days {
     /// A day of the history, by its number.
     #[inline]
     pub fn at(&self, day: i32) -> Day {
-        self.days[(day - self.first) as usize]
+        self.all[(day - self.first) as usize]
     }
 
     /// A month of the history, or before it, by its number since January of the year 0.

@@ -228,7 +228,7 @@ const fn month_of(day: i32) -> i32 {
 
 /// The months, if any, in which a loan that was contracted in a month is not paid because of the shock of an era.
 fn arrears(
-    rng: &Rng,
+    rng: Rng,
     row: u64,
     kind: LoanType,
     contracted: i32,
@@ -290,7 +290,7 @@ fn contract(
         let month = month_of(day);
         let eras = skeleton.era_of(month + PROBATION)..=skeleton.era_of(end);
         let lost_from = eras
-            .filter_map(|era| arrears(&context.rng, row, kind, month, skeleton, era))
+            .filter_map(|era| arrears(context.rng, row, kind, month, skeleton, era))
             .find(|arrears| arrears.until.is_none())
             .map_or(i32::MAX, |arrears| arrears.from);
         found = (instant(day, time(draw)), lost_from);
@@ -442,7 +442,7 @@ impl Loan {
     }
 
     /// The months, if any, in which it is not paid because of the shock of an era.
-    pub fn arrears(&self, rng: &Rng, era: i32) -> Option<Arrears> {
+    pub fn arrears(&self, rng: Rng, era: i32) -> Option<Arrears> {
         let contracted = month_of(local_day(self.contracted_at));
         arrears(rng, self.row, self.kind, contracted, &self.skeleton, era)
     }

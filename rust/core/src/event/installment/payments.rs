@@ -158,7 +158,7 @@ impl Payments {
         let paid_on = match chance.below(10_000) {
             chance if chance < self.loan.lateness => {
                 // A few days more often than many: the lesser of two draws.
-                let less = days.below(LONGEST_DELAY).min((days.0 & 0xFFFF) * LONGEST_DELAY >> 16);
+                let less = days.below(LONGEST_DELAY).min(((days.0 & 0xFFFF) * LONGEST_DELAY) >> 16);
                 calendar.business_day_from((due.day + 1 + less as i32).max(due.payable + 1))
             }
             chance if chance >= 10_000 - EARLY => {
@@ -225,7 +225,7 @@ impl Payments {
 
     fn find_waiting(&self, history: &History, era: i32) -> Option<Waiting> {
         let Arrears { from, until, draws: [time, step] } =
-            self.loan.arrears(&history.context.rng, era)?;
+            self.loan.arrears(history.context.rng, era)?;
         let Some(until) = until else {
             return Some(Waiting { from, until: i32::MAX, at: NEVER, step: 0 });
         };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use common::{Id, Read, bank_of};
 use datagen_core::batch::{Bank, Changes, EVER};
+use datagen_core::brazil::calendar;
 use datagen_core::catalog::{Relation, TABLES, relation};
 use datagen_core::column::Batch;
 use datagen_core::encode::{Format, encode};
@@ -201,4 +202,65 @@ fn balances_are_those_of_the_movements() {
             assert_eq!(found, expected[&accounts.ids("account_id")[row]]);
         }
     }
+}
+
+/// A loan is late from the morning after the last day on which it could be paid without charge, in default from the
+/// 91st day after the due date, and neither any more as soon as what is overdue is paid.
+#[test]
+fn loans_are_late_and_in_default_from_the_day_on() {
+    const RUN: i64 = 6 * 3_600_000;
+    let bank = bank_of(Plan::try_new(11, 2_000, DEFAULT_AS_OF, 90).expect("a plan"));
+    let mut versions: BTreeMap<Id, Vec<(i64, &str, i64)>> = BTreeMap::new();
+    let mut changes = Changes::new(&bank, 0..2_000, EVER, 1_000).expect("changes");
+    let loans = relation("loans").expect("a table");
+    let events = common::all(&bank, "banking.installments");
+    let mut cuts: BTreeSet<i64> = events.longs("occurred_at").iter().map(|time| time + 1).collect();
+    cuts.extend(common::all(&bank, "loans").longs("contracted_at").iter().map(|time| time + 1));
+    let due = events.ints("due_date");
+    let payable =
+        |due: i32| (due..due + 8).find(|&day| calendar::is_business_day(day)).expect("a day");
+    let run = |day: i32| calendar::instant(day, RUN);
+    for due in due {
+        cuts.extend([run(payable(*due) + 1) + 1, run(due + 91) + 1]);
+    }
+    // Of several versions before an instant only the last is told of, so none of these may be passed.
+    for until in cuts {
+        while let Some(batch) = changes.next_before(until) {
+            if batch.relation().name != loans.name {
+                continue;
+            }
+            let (status, owed) = (batch.symbols("status"), batch.longs("outstanding_balance"));
+            for (row, id) in batch.ids("loan_id").iter().enumerate() {
+                let since = batch.longs("updated_at")[row];
+                versions.entry(*id).or_default().push((since, status[row], owed[row]));
+            }
+        }
+    }
+    let (paid, times) = (events.valid("paid_at"), events.longs("occurred_at"));
+    let (mut late, mut defaults, mut cures) = (0, 0, 0);
+    for (id, rows) in events.groups("loan_id") {
+        let of = &versions[&id];
+        let state = |at: i64| of.iter().rev().find(|version| version.0 <= at).expect("a version").1;
+        let mut oldest_since = 0;
+        for row in rows {
+            let end = if paid[row] { times[row] } else { DEFAULT_AS_OF };
+            let (overdue, lost) = (run(payable(due[row]) + 1), run(due[row] + 91));
+            // While it is the oldest that is not paid.
+            if overdue > oldest_since && overdue < end {
+                assert_eq!(state(overdue - 1), "ACTIVE");
+                assert_eq!(state(overdue), "LATE");
+                late += 1;
+            }
+            if lost > oldest_since && lost < end {
+                assert_eq!((state(lost - 1), state(lost)), ("LATE", "DEFAULTED"));
+                defaults += 1;
+            }
+            if !paid[row] {
+                break;
+            }
+            cures += usize::from(state(end - 1) == "LATE" && state(end) == "ACTIVE");
+            oldest_since = end;
+        }
+    }
+    assert!(late > 100 && defaults > 10 && cures > 100, "{late} {defaults} {cures}");
 }

@@ -207,3 +207,43 @@ fn people_are_met_again() {
     }
     check("with somebody met before %", 100.0 * again as f64 / f64::from(all), 15.0..=45.0);
 }
+
+/// How arrears begin and roll on, by what due dates and payments say.
+#[test]
+fn arrears_roll_on() {
+    let events = all(&common::bank(42, 20_000, 90), "banking.installments");
+    let (due, times, paid) =
+        (events.ints("due_date"), events.longs("occurred_at"), events.valid("paid_at"));
+    let (today, _) = days::local(datagen_core::plan::DEFAULT_AS_OF - 1);
+    let end = |row: usize| if paid[row] { days::local(times[row]).0 } else { today };
+    let on_time: Vec<i64> = (0..events.rows())
+        .filter(|&row| paid[row])
+        .map(|row| (end(row) - due[row]).into())
+        .collect();
+    let among = |delay: std::ops::RangeInclusive<i64>| {
+        share(on_time.len(), |row| delay.contains(&on_time[row]))
+    };
+    check("paid on the due date %", among(0..=0), 30.0..=50.0);
+    let mode =
+        (-20..20).map(|delay| (among(delay..=delay), delay)).max_by(|a, b| a.0.total_cmp(&b.0));
+    check("commonest delay, days", mode.expect("a delay").1 as f64, 0.0..=0.0);
+    let statuses = events.symbols("payment_status");
+    let late = share(events.rows(), |row| statuses[row] == "PAID_LATE");
+    check("paid late %", late, 5.0..=10.0);
+    // For how long the oldest that is not paid was overdue, where the one before had been paid in time.
+    let mut spells = Vec::new();
+    for (_, rows) in events.groups("loan_id") {
+        let mut free = true;
+        let mut before = i32::MIN;
+        for row in rows {
+            if free && before <= due[row] {
+                spells.push(end(row) - due[row]);
+            }
+            before = end(row);
+            free = paid[row];
+        }
+    }
+    let reaching = |days: i32| spells.iter().filter(|spell| **spell > days).count() as f64;
+    check("from 30 days to 60 %", 100.0 * reaching(60) / reaching(30), 35.0..=54.0);
+    check("from 60 days to 90 %", 100.0 * reaching(90) / reaching(60), 32.0..=54.0);
+}

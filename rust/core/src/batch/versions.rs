@@ -299,14 +299,13 @@ impl Life for Debt {
 
     fn advance(&mut self, history: &History) -> Option<(i64, Self::State)> {
         let event = self.repayment.peek()?;
-        self.at = match self.repayment.next_arrears(history, self.at) {
-            Some(run) => run,
-            None => {
-                self.repayment.skip(history);
-                event
-            }
+        self.at = if let Some(run) = self.repayment.next_arrears(self.at) {
+            run
+        } else {
+            self.repayment.skip(history);
+            event
         };
-        Some((self.at, self.repayment.standing(history, self.at)))
+        Some((self.at, self.repayment.standing(self.at)))
     }
 
     fn push(&self, history: &History, since: (i64, Self::State), columns: &mut LoanColumns) {

@@ -144,7 +144,10 @@ pub struct Day {
 #[derive(Debug)]
 pub struct Days {
     first: i32,
-    days: Vec<Day>,
+    all: Vec<Day>,
+    /// Their months, and the number of the first.
+    first_month: i32,
+    months: Vec<Month>,
 }
 
 impl Days {
@@ -159,21 +162,24 @@ impl Days {
                 day_of_month,
             }
         };
-        Self { first, days: (first..=last).map(day).collect() }
+        let first_month = day(first).month;
+        Self {
+            first,
+            all: (first..=last).map(day).collect(),
+            first_month,
+            months: Month::all(first, last),
+        }
     }
 
     /// A day of the history, by its number.
     #[inline]
     pub fn at(&self, day: i32) -> Day {
-        self.days[(day - self.first) as usize]
+        self.all[(day - self.first) as usize]
     }
 
-    /// A month, by its number since January of the year 0.
-    pub fn month(&self, month: i32) -> Month {
-        let known = |day: i32| self.days.get(usize::try_from(day - self.first).ok()?);
-        Month::with(month.div_euclid(12), month.rem_euclid(12) as u32 + 1, |day| {
-            known(day).map_or_else(|| is_business_day(day), |day| day.business)
-        })
+    /// A month of the history, or before it, by its number since January of the year 0.
+    pub fn month(&self, month: i32) -> &Month {
+        &self.months[(month - self.first_month) as usize]
     }
 
     /// A day, or the first business day after it.
@@ -209,11 +215,6 @@ impl Month {
     /// The month of a day.
     pub fn of(day: i32) -> Self {
         let (year, month, _) = from_days(day);
-        Self::with(year, month, is_business_day)
-    }
-
-    /// The month of a year, where `is_business_day` says so.
-    fn with(year: i32, month: u32, is_business_day: impl Fn(i32) -> bool) -> Self {
         let first_day = to_days(year, month, 1);
         let mut business_days = (first_day..).filter(|&day| is_business_day(day));
         let latest = match month {

@@ -64,9 +64,9 @@ pub struct Loan {
 /// Months between a contract and a shock at the least, for the shock to hit the loan: nobody lends to whom is about
 /// to lose an income.
 const PROBATION: i32 = 3;
-/// Months after which a debt that is not paid is no more in the books: claims lapse after five years (Civil Code,
-/// article 206, § 5).
-const PRESCRIPTION: i32 = 60;
+/// Months after which a debt that is not paid is no more in the books: it is written off after a year, and claims
+/// lapse after five (Civil Code, article 206, § 5).
+const PRESCRIPTION: i32 = 72;
 
 /// Months in which a loan is not paid.
 #[derive(Debug, Clone, Copy)]
@@ -228,7 +228,7 @@ const fn month_of(day: i32) -> i32 {
 
 /// The months, if any, in which a loan that was contracted in a month is not paid because of the shock of an era.
 fn arrears(
-    rng: &Rng,
+    rng: Rng,
     row: u64,
     kind: LoanType,
     contracted: i32,
@@ -238,17 +238,16 @@ fn arrears(
     let episode = skeleton.episode_of_era(era)?;
     // A home is paid for before all else, and what is deducted at source is missed only when the job is lost.
     let percent = match (episode.shock, kind) {
-        (Shock::Stops, LoanType::Housing) => 34,
-        (Shock::Halves, LoanType::Housing) => 22,
-        (Shock::Stops, LoanType::Payroll) => 75,
-        (Shock::Halves | Shock::Blocked, LoanType::Payroll) => return None,
-        (Shock::Stops, LoanType::Vehicle) => 80,
-        (Shock::Halves, LoanType::Vehicle) => 65,
-        (Shock::Stops, LoanType::Personal) => 95,
-        (Shock::Halves, LoanType::Personal) => 85,
-        (Shock::Blocked, _) => 100,
+        (Shock::Stops, LoanType::Housing) => 27,
+        (Shock::Halves, LoanType::Housing) => 17,
+        // Half of a salary is what the insurance of the unemployed leaves ≈.
+        (Shock::Halves, LoanType::Payroll) if skeleton.payer() == Payer::Private => 90,
+        (Shock::Halves, LoanType::Payroll) => return None,
+        (Shock::Halves, LoanType::Vehicle) => 95,
+        (Shock::Stops | Shock::Blocked, _) | (_, LoanType::Personal) => 100,
     };
-    if contracted + PROBATION > episode.first {
+    // Whoever cannot use their account pays nothing, however new the loan is.
+    if contracted + PROBATION > episode.first && episode.shock != Shock::Blocked {
         return None;
     }
     let [hit, time, step, _] = rng.four(Domain::Loan, row, era as u64, 2);
@@ -271,12 +270,10 @@ fn contract(
 ) -> (i64, i32) {
     let as_of = context.plan.as_of();
     let (created_day, last_day) = (local_day(borrower.created_at), local_day(as_of));
-    // Business days on which there is a loan to be had, if there is one.
     let next = |day: i32| (day..day + 8).find(|&day| is_business_day(day));
-    let before = |day: i32| (day - 8..=day).rev().find(|&day| is_business_day(day));
-    let first = next(created_day + 1).expect("no week is without one");
-    let last = before(last_day - 1).expect("no week is without one");
-    if first > last {
+    let before = |day: i32| (day - 8..day).rev().find(|&day| is_business_day(day));
+    let last = before(last_day).expect("no week is without one");
+    if last <= created_day {
         // No day with banking between joining and the end of the history.
         let closes = instant(created_day, 17 * HOUR).min(as_of);
         let same_day = is_business_day(created_day) && borrower.created_at + 1 < closes;
@@ -290,11 +287,11 @@ fn contract(
     let mut found = (0, i32::MAX);
     for draw in draws {
         let day = created_day + 1 + draw.below(latest) as i32;
-        let day = if day >= last { last } else { next(day).expect("no week is without one") };
+        let day = if day >= last { last } else { next(day).unwrap_or(last) };
         let month = month_of(day);
         let eras = skeleton.era_of(month + PROBATION)..=skeleton.era_of(end);
         let lost_from = eras
-            .filter_map(|era| arrears(&context.rng, row, kind, month, skeleton, era))
+            .filter_map(|era| arrears(context.rng, row, kind, month, skeleton, era))
             .find(|arrears| arrears.until.is_none())
             .map_or(i32::MAX, |arrears| arrears.from);
         found = (instant(day, time(draw)), lost_from);
@@ -356,16 +353,16 @@ impl Loan {
                 (around(rate, 9_600, 450), term, (HOUSING_BUDGET, HOUSING_BUDGET))
             }
             LoanType::Payroll if borrower.payer() == Payer::Private => {
-                (around(rate, 38_000, 2_000), multiple(months, 12, 96, 12), (14, 35))
+                (around(rate, 38_000, 2_000), multiple(months, 12, 96, 12), (17, 35))
             }
             LoanType::Payroll => {
-                (around(rate, 18_000, 1_000), multiple(months, 12, 96, 12), (14, 35))
+                (around(rate, 18_000, 1_000), multiple(months, 12, 96, 12), (17, 35))
             }
             LoanType::Vehicle => {
-                (around(rate, 19_700, 1_500), multiple(months, 12, 60, 12), (14, 32))
+                (around(rate, 19_700, 1_500), multiple(months, 12, 60, 12), (17, 33))
             }
             LoanType::Personal => {
-                (around(rate, 62_000, 8_000), multiple(months, 6, 48, 6), (8, 28))
+                (around(rate, 62_000, 8_000), multiple(months, 6, 48, 6), (11, 30))
             }
         };
         let (contracted_at, lost_from) =
@@ -394,10 +391,10 @@ impl Loan {
         // Some days late in so many of 10 000 cases at a score of 550, and twice as many for 200 points less;
         // forgotten twice as often for 130 points less.
         let (late, slips) = match kind {
-            LoanType::Housing => (600, 260),
+            LoanType::Housing => (600, 360),
             LoanType::Payroll => (0, 0),
-            LoanType::Vehicle => (1_000, 700),
-            LoanType::Personal => (1_300, 1_000),
+            LoanType::Vehicle => (1_000, 1_050),
+            LoanType::Personal => (1_300, 1_500),
         };
         let by_score = |middle: u64, points: i64| {
             let against = 550 - i64::from(borrower.score);
@@ -451,7 +448,7 @@ impl Loan {
     }
 
     /// The months, if any, in which it is not paid because of the shock of an era.
-    pub fn arrears(&self, rng: &Rng, era: i32) -> Option<Arrears> {
+    pub fn arrears(&self, rng: Rng, era: i32) -> Option<Arrears> {
         let contracted = month_of(local_day(self.contracted_at));
         arrears(rng, self.row, self.kind, contracted, &self.skeleton, era)
     }

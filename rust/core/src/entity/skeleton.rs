@@ -251,9 +251,9 @@ impl Skeleton {
         // With the power of 0.35 of the income.
         let of_income = exp2_q16(ONE, (doublings * 35 / 100) as i32) * 74 / 100;
         let activity = (around_one(level, 70) * of_income >> 16) * of_age / 100;
-        // Two in three at a score of 300, and half as many for each 110 points more.
+        // Nine in ten at a score of 300, and half as many for each 92 points more.
         let against = 300 - i64::from(customer.score);
-        let odds = exp2_q16(43_500, (against * 65_536 / 110) as i32).clamp(450, 52_000) as u32;
+        let odds = exp2_q16(66_000, (against * 65_536 / 92) as i32).clamp(400, 60_000) as u32;
         let odds = match payer {
             Payer::Nobody | Payer::Private => odds,
             Payer::Public | Payer::Inss => odds / 2,
@@ -339,8 +339,8 @@ impl Skeleton {
         }
         let (length, rest) = shape.halves();
         let shock = match kind.below(100) {
-            0..16 => Shock::Blocked,
-            16..52 => Shock::Halves,
+            0..12 => Shock::Blocked,
+            12..50 => Shock::Halves,
             _ => Shock::Stops,
         };
         // Two to fourteen months, five to six on average.
@@ -356,10 +356,10 @@ impl Skeleton {
             era * ERA - i32::from(self.phase) + (rest.0 >> 10 & 0xFFFF) as i32 % (ERA - months);
         // Common before 60 days, rare after 90.
         let cures = match months {
-            ..=3 => 92,
-            4 => 65,
-            5..=6 => 50,
-            _ => 30,
+            ..=3 => 94,
+            4 => 60,
+            5..=6 => 34,
+            _ => 20,
         };
         let cures = shock == Shock::Blocked || (kind.0 & 0xFFFF) * 100 >> 16 < cures;
         Some(Episode { shock, first, months, cures })

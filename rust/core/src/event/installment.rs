@@ -10,7 +10,7 @@ use crate::catalog::{LoanStatus, PaymentStatus};
 use crate::column::{Nullable, columns};
 use crate::entity::loan::{Installment, Loan, Schedule};
 use crate::rng::Domain;
-use payments::Payments;
+use payments::{Due, Payments};
 
 columns! {
     /// Columns of `banking.installments`.
@@ -36,6 +36,9 @@ const RUN: i64 = 6 * HOUR;
 /// Most days late without being in default.
 const DEFAULTED_AFTER: i32 = 90;
 
+/// Of what is not told of.
+const NOT_YET: Due = Due { day: i32::MAX / 2, payable: i32::MAX / 2 };
+
 /// The last arrears run of the history, at 06:00: it reports what is overdue.
 fn arrears_run(as_of: i64) -> i64 {
     let today = instant(local_day(as_of), RUN);
@@ -45,7 +48,7 @@ fn arrears_run(as_of: i64) -> i64 {
 /// How many installments there are to tell of: those that were paid, some of them before they fell due, and those
 /// found to be overdue by the last arrears run.
 pub fn count(history: &History, loan: &Loan) -> u32 {
-    count_of(history, &mut Payments::new(*loan))
+    count_of(history, &mut Payments::new(history, *loan))
 }
 
 fn count_of(history: &History, payments: &mut Payments) -> u32 {
@@ -54,7 +57,7 @@ fn count_of(history: &History, payments: &mut Payments) -> u32 {
     let loan = *payments.loan();
     let mut n = loan.due_before(today);
     // The last may be paid without charge on the next business day, and the next have been paid before the day.
-    if n > 0 && payments.payable_until(history, n - 1) >= today {
+    if n > 0 && payments.due(history, n - 1).payable >= today {
         n -= 1;
     }
     while n < loan.term && payments.paid_at(history, n) < as_of {
@@ -65,7 +68,7 @@ fn count_of(history: &History, payments: &mut Payments) -> u32 {
 
 /// How many payments there are in a span of the history; found without their amounts.
 pub fn payments(history: &History, loan: &Loan, span: Range<i64>) -> u32 {
-    let mut payments = Payments::new(*loan);
+    let mut payments = Payments::new(history, *loan);
     let until = span.end.min(history.context.plan.as_of());
     payments.before(history, until).saturating_sub(payments.before(history, span.start))
 }
@@ -73,7 +76,7 @@ pub fn payments(history: &History, loan: &Loan, span: Range<i64>) -> u32 {
 /// The time of event `k` of a loan, in milliseconds; found without its other fields.
 pub fn time(history: &History, loan: &Loan, k: u32) -> i64 {
     let as_of = history.context.plan.as_of();
-    let mut payments = Payments::new(*loan);
+    let mut payments = Payments::new(history, *loan);
     let paid_at = payments.paid_at(history, k);
     if paid_at < as_of {
         return paid_at;
@@ -117,9 +120,12 @@ pub struct Repayment {
     k: u32,
     /// Of those so far, how many are paid: the first ones.
     paid: u32,
-    /// When event `k` happens, and whether it is a payment.
+    /// When event `k` happens, whether it is a payment, and of what.
     time: i64,
     is_paid: bool,
+    due: Due,
+    /// When the first that is not paid falls due.
+    oldest: Due,
     /// Principal still to be paid.
     remaining: i64,
 }
@@ -133,7 +139,7 @@ impl Repayment {
     /// The installments that are paid, or found to be overdue, from an instant on: of the older ones only what they
     /// left to be paid is found. From the start of the history on, its payments are those of the account's history.
     pub fn since(history: &History, loan: Loan, start: i64) -> Self {
-        let mut payments = Payments::new(loan);
+        let mut payments = Payments::new(history, loan);
         let mut repayment = Self {
             schedule: loan.schedule(),
             n: count_of(history, &mut payments),
@@ -142,6 +148,8 @@ impl Repayment {
             paid: 0,
             time: i64::MIN,
             is_paid: false,
+            due: NOT_YET,
+            oldest: NOT_YET,
             remaining: loan.principal,
         };
         if start <= loan.contracted_at {
@@ -170,54 +178,48 @@ impl Repayment {
     }
 
     /// Principal still to be paid, and the state of the loan, after the events so far and at an instant.
-    pub fn standing(&self, history: &History, at: i64) -> (i64, LoanStatus) {
-        let loan = self.loan();
+    pub fn standing(&self, at: i64) -> (i64, LoanStatus) {
         // The day of the last arrears run.
         let today = local_day(at - RUN);
-        let status = if self.paid == loan.term {
-            LoanStatus::Settled
-        } else if loan.due_date(self.paid) >= today
-            || self.payments.payable_until(history, self.paid) >= today
-        {
-            LoanStatus::Active
-        } else if today - loan.due_date(self.paid) > DEFAULTED_AFTER {
-            LoanStatus::Defaulted
-        } else {
-            LoanStatus::Late
+        let status = match self.oldest {
+            _ if self.paid == self.loan().term => LoanStatus::Settled,
+            Due { payable, .. } if payable >= today => LoanStatus::Active,
+            Due { day, .. } if today - day > DEFAULTED_AFTER => LoanStatus::Defaulted,
+            _ => LoanStatus::Late,
         };
         (self.remaining, status)
     }
 
     /// The arrears run after an instant, and before the next event, that finds the loan in another state: late, or
     /// so late as to be in default.
-    pub fn next_arrears(&self, history: &History, since: i64) -> Option<i64> {
-        let next = self.peek()?;
-        let loan = self.loan();
-        if self.paid == loan.term || loan.due_date(self.paid) > local_day(next) {
-            return None;
-        }
-        let late = self.payments.payable_until(history, self.paid) + 1;
-        let defaulted = loan.due_date(self.paid) + DEFAULTED_AFTER + 1;
-        [late, defaulted].map(|day| instant(day, RUN)).into_iter().find(|at| (since + 1..next).contains(at))
+    pub fn next_arrears(&self, since: i64) -> Option<i64> {
+        let (next, Due { day, payable }) = (self.peek()?, self.oldest);
+        let run = |day| Some(instant(day, RUN)).filter(|at| (since + 1..next).contains(at));
+        run(payable + 1).or_else(|| run(day + DEFAULTED_AFTER + 1))
     }
 
     /// Finds when the next event happens.
     fn find_time(&mut self, history: &History) {
+        self.due = NOT_YET;
         if self.k < self.n {
             let as_of = history.context.plan.as_of();
-            let paid_at = self.payments.paid_at(history, self.k);
+            self.due = self.payments.due(history, self.k);
+            let paid_at = self.payments.paid_when_due(history, self.k, self.due);
             self.is_paid = paid_at < as_of;
             // What is overdue is not reported before the last payment.
             self.time = if self.is_paid { paid_at } else { arrears_run(as_of).max(self.time) };
+        }
+        if self.k == self.paid {
+            self.oldest = self.due;
         }
     }
 
     fn step(&mut self, history: &History) -> Event {
         let (occurred_at, is_paid) = (self.time, self.is_paid);
         let installment = self.schedule.next().expect("an installment to tell of");
-        let (today, due) = (local_day(occurred_at), self.loan().due_date(self.k));
-        let is_late = today > due && today > self.payments.payable_until(history, self.k);
-        let days_late = if is_late { today - due } else { 0 };
+        let today = local_day(occurred_at);
+        let is_late = today > self.due.payable;
+        let days_late = if is_late { today - self.due.day } else { 0 };
         let owed = installment.principal + installment.interest;
         // 2%, and 1% a month by the day.
         let days = i64::from(days_late);
@@ -277,7 +279,7 @@ impl Cursor for Repayment {
     }
 
     fn next(&mut self, history: &History, columns: &mut InstallmentColumns) {
-        let (k, due) = (self.k, self.loan().due_date(self.k));
+        let (k, due) = (self.k, self.due.day);
         let event = self.step(history);
         let id = history.context.event_id(Domain::Installment, self.loan().row, k);
         columns.installment_event_id.push(id);

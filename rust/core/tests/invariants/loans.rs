@@ -3,8 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use datagen_core::brazil::calendar;
 use datagen_core::catalog::Amortization;
-use datagen_core::entity::loan::{Installment, Schedule};
+use datagen_core::entity::Context;
+use datagen_core::entity::customer::Customer;
+use datagen_core::entity::layout::{Block, Product};
+use datagen_core::entity::loan::{Installment, Loan, Schedule};
+use datagen_core::entity::property::Property;
+use datagen_core::entity::skeleton::{Episode, Skeleton};
+use datagen_core::event::History;
+use datagen_core::event::installment::{self, Payment, Repayment};
+use datagen_core::plan::Plan;
 
 use crate::common::{Id, Read, days};
 use crate::customers::paid_by;
@@ -69,13 +78,50 @@ fn terms_and_rates_are_those_of_the_kind() {
             assert!(terms.contains(&loans.shorts("term_months")[row]), "{kind}");
             assert!(kind == "HOUSING" || amortizations[row] == "PRICE", "{kind}");
             assert!(loans.longs("principal")[row] > 0);
-            // A month after the contract, on a day that every month has.
             let (contracted, _) = days::local(loans.longs("contracted_at")[row]);
+            let first_due = loans.ints("first_due_date")[row];
+            if kind == "PAYROLL" {
+                // Soon after payday.
+                assert!(matches!(days::ymd(first_due).2, 5 | 10), "{}", days::date_text(first_due));
+                assert!((25..=56).contains(&(first_due - contracted)), "row {row}");
+                continue;
+            }
+            // A month after the contract, on a day that every month has.
             let (year, month, day) = days::ymd(contracted);
             let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-            assert_eq!(loans.ints("first_due_date")[row], days::day(year, month, day.min(28)));
+            assert_eq!(first_due, days::day(year, month, day.min(28)));
         }
     });
+}
+
+#[test]
+fn loans_are_contracted_when_banks_are_open() {
+    in_every_table(|world| {
+        let loans = &world.loans;
+        let borrowers = world.customers.rows_by_id("customer_id");
+        let (today, _) = days::local(world.plan.as_of());
+        for row in 0..loans.rows() {
+            let (day, time) = days::local(loans.longs("contracted_at")[row]);
+            let borrower = borrowers[&loans.ids("customer_id")[row]];
+            let (joined, _) = days::local(world.customers.longs("created_at")[borrower]);
+            let open = |day: i32| is_listed(day) && days::is_business_day(day);
+            if (joined + 1..today).any(open) {
+                assert!((9 * days::HOUR..17 * days::HOUR).contains(&time), "row {row}: {time}");
+                // The years whose holidays are listed.
+                assert!(!is_listed(day) || days::is_business_day(day), "{}", days::date_text(day));
+            }
+        }
+    });
+}
+
+/// Whether a day is of the years whose holidays are listed.
+fn is_listed(day: i32) -> bool {
+    (2024..=2027).contains(&days::ymd(day).0)
+}
+
+/// A day, or the next on which banks are open.
+fn payable(day: i32) -> i32 {
+    (day..day + 8).find(|&day| calendar::is_business_day(day)).expect("no week is without one")
 }
 
 #[test]
@@ -115,10 +161,9 @@ fn installments_are_affordable() {
                 _ => equal_installment(principal, rate, term),
             };
             let percent = match kinds[row] {
-                "HOUSING" => 40,
-                "PAYROLL" => 35,
-                "VEHICLE" => 30,
-                _ => 25,
+                "HOUSING" | "PAYROLL" => 35,
+                "VEHICLE" => 33,
+                _ => 30,
             };
             assert!(first * 100 <= income * percent + 100, "{first} with {income}: {}", kinds[row]);
             assert!(principal >= 50_000, "{principal}");
@@ -146,6 +191,7 @@ fn housing_loans_end_before_the_insurers_limit_or_are_of_the_shortest_term() {
 fn installments_are_numbered_and_due_month_by_month() {
     in_every_world(|world| {
         let (loans, events) = (&world.loans, &world.installments);
+        let paid = events.valid("paid_at");
         let (today, _) = days::local(world.plan.as_of());
         each_loan(world, |loan, rows| {
             let (year, month, day) = days::ymd(loans.ints("first_due_date")[loan]);
@@ -156,12 +202,14 @@ fn installments_are_numbered_and_due_month_by_month() {
             for (k, row) in rows.clone().enumerate() {
                 assert_eq!(events.shorts("installment_number")[row] as usize, k + 1);
                 assert_eq!(events.ints("due_date")[row], due(k));
-                assert!(due(k) < today);
+                // What is not yet due is there if it is paid.
+                assert!(payable(due(k)) < today || paid[row], "row {row}");
             }
             // All that fell due before yesterday are there.
             let term = loans.shorts("term_months")[loan] as usize;
             assert!(rows.len() <= term);
-            assert!(rows.len() == term || due(rows.len()) >= today - 1, "loan {loan}");
+            let next = rows.len();
+            assert!(next == term || payable(due(next)) >= today - 1, "loan {loan}");
         });
     });
 }
@@ -246,23 +294,22 @@ fn payments_agree_with_their_status() {
         let paid = events.valid("paid_at");
         for (row, status) in statuses.into_iter().enumerate() {
             let occurred = events.longs("occurred_at")[row];
-            let late = days::local(occurred).0 - events.ints("due_date")[row];
+            let (day, due) = (days::local(occurred).0, events.ints("due_date")[row]);
+            // What is due on a day off may be paid on the next business day without charge.
+            let late = if day <= payable(due) { 0 } else { day - due };
             let owed = events.longs("principal_amount")[row] + events.longs("interest_amount")[row];
             let fee = events.longs("late_fee")[row];
-            assert_eq!(i32::from(events.shorts("days_late")[row]), late.max(0), "row {row}");
+            assert_eq!(i32::from(events.shorts("days_late")[row]), late, "row {row}");
             match status {
-                "PAID" => assert!(late <= 0, "row {row}"),
+                "PAID" => assert!(late == 0, "row {row}"),
                 _ => assert!(late > 0, "row {row}"),
             }
             assert_eq!(paid[row], status != "OVERDUE");
             if paid[row] {
                 assert_eq!(events.longs("paid_at")[row], occurred);
-                assert!((-6..=20).contains(&late), "row {row}: {late} days late");
-                let day = days::local(occurred).0;
-                // The years whose holidays are listed.
-                if (2024..=2027).contains(&days::ymd(day).0) {
-                    assert!(days::is_business_day(day), "paid on {}", days::date_text(day));
-                }
+                assert!(day - due >= -16, "row {row}: paid on {}", days::date_text(day));
+                assert!(calendar::is_business_day(day), "paid on {}", days::date_text(day));
+                assert!(!is_listed(day) || days::is_business_day(day));
                 assert_eq!(events.longs("amount_paid")[row], owed + fee);
             } else {
                 assert_eq!(events.longs("amount_paid")[row], 0);
@@ -272,6 +319,119 @@ fn payments_agree_with_their_status() {
             assert!((fee * 3_000 - exact).abs() <= 2 * 3_000, "row {row}: a fee of {fee}");
         }
     });
+}
+
+#[test]
+fn times_of_a_loan_never_decrease() {
+    in_every_world(|world| {
+        let times = world.installments.longs("occurred_at");
+        each_loan(world, |loan, rows| {
+            let contracted = world.loans.longs("contracted_at")[loan];
+            assert!(times[rows.clone()].is_sorted(), "loan {loan}");
+            assert!(rows.clone().all(|row| times[row] > contracted), "loan {loan}");
+        });
+    });
+}
+
+/// What is long overdue, or was when it was paid, was so because of a shock; and what a shock kept from being paid
+/// is paid soon after it, or never.
+#[test]
+fn default_has_a_story() {
+    in_every_world(|world| {
+        let events = &world.installments;
+        let paid = events.valid("paid_at");
+        let context = Context::new(world.plan);
+        let owners = world.loans.ids("customer_id");
+        each_loan(world, |loan, rows| {
+            let row = context.ids.decode(owners[loan]).expect("an id of this seed").row;
+            let skeleton = Skeleton::new(&context, &Customer::new(&context, row));
+            let month = |day: i32| {
+                let (year, month, _) = days::ymd(day);
+                year * 12 + month as i32 - 1
+            };
+            let contracted = month(days::local(world.loans.longs("contracted_at")[loan]).0);
+            let mut lost = false;
+            for row in rows {
+                let (due, late) = (events.ints("due_date")[row], events.shorts("days_late")[row]);
+                assert!(!lost || !paid[row], "row {row} is paid in spite of a default");
+                // Two months of forgetfulness, and a day off.
+                if late <= 67 {
+                    continue;
+                }
+                // That which ended last before the month, or holds on.
+                let shocks = skeleton.episodes(contracted, month(due) + 1);
+                let shocks = shocks.filter(|shock| shock.first >= contracted + 3);
+                let hits: Vec<Episode> =
+                    shocks.filter(|shock| !shock.cures || shock.end() >= month(due)).collect();
+                assert!(!hits.is_empty(), "row {row} is {late} days late without a shock");
+                lost |= !paid[row] && hits.iter().all(|shock| !shock.cures);
+                if paid[row] {
+                    let (day, _) = days::local(events.longs("occurred_at")[row]);
+                    let end =
+                        hits.iter().map(Episode::end).find(|end| (end - month(day)).abs() <= 1);
+                    assert!(end.is_some(), "row {row} is paid on {}", days::date_text(day));
+                }
+            }
+        });
+    });
+}
+
+/// What an account pays is what the events say, to the centavo, and can be counted alone.
+#[test]
+fn payments_of_the_history_are_those_of_the_events() {
+    in_every_world(|world| {
+        let (plan, events) = (world.plan, &world.installments);
+        let (history, paid) = (History::new(world.plan), events.valid("paid_at"));
+        let loans = loans_of(plan);
+        each_loan(world, |row, rows| {
+            let loan = loans[row];
+            assert_eq!(loan.id, world.loans.ids("loan_id")[row]);
+            let expected: Vec<Payment> = rows
+                .filter(|&row| paid[row] && events.longs("paid_at")[row] >= plan.start())
+                .map(|row| Payment {
+                    paid_at: events.longs("paid_at")[row],
+                    amount: events.longs("amount_paid")[row],
+                    number: events.shorts("installment_number")[row],
+                })
+                .collect();
+            let mut cursor = Repayment::since(&history, loan, plan.start());
+            let found: Vec<Payment> = std::iter::from_fn(|| {
+                let next = cursor.peek_payment();
+                let payment = cursor.next_payment(&history);
+                assert_eq!(next, payment.map(|payment| payment.paid_at));
+                payment
+            })
+            .collect();
+            assert_eq!(found, expected, "loan {row}");
+            // Month by month, or by any other part.
+            let mut from = plan.start();
+            while from < plan.as_of() {
+                let until = (from + 31 * days::DAY).min(plan.as_of());
+                let span = from..until;
+                let among = expected.iter().filter(|payment| span.contains(&payment.paid_at));
+                let counted = installment::payments(&history, &loan, span.clone());
+                assert_eq!(counted as usize, among.count(), "loan {row}");
+                from = until;
+            }
+            let contracted = world.loans.longs("contracted_at")[row];
+            let credit = (contracted, world.loans.longs("principal")[row]);
+            assert_eq!(loan.credit(plan.start()), (contracted >= plan.start()).then_some(credit));
+        });
+    });
+}
+
+/// The loans of a plan.
+fn loans_of(plan: Plan) -> Vec<Loan> {
+    let context = Context::new(plan);
+    let holders = (0..plan.customers()).filter_map(|row| {
+        let block = Block::of(&context.rng, row);
+        let loan = block.row_of(Product::Loan, row)?;
+        let borrower = Customer::new(&context, row);
+        let property = block.row_of(Product::Property, row);
+        let property = property.map(|row| Property::new(&context, row, &borrower));
+        Some(Loan::new(&context, loan, &borrower, property.as_ref()))
+    });
+    holders.collect()
 }
 
 #[test]

@@ -34,10 +34,21 @@ struct Waiting {
     step: i64,
 }
 
+/// When an installment falls due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    pub day: i32,
+    /// The last day on which it may be paid without charge: the due date or, if that is without banking, the next
+    /// business day (Law 7.089 of 1983).
+    pub payable: i32,
+}
+
 /// When the installments of a loan are paid.
 #[derive(Debug, Clone)]
 pub(super) struct Payments {
     loan: Loan,
+    /// What is due from this day on is not paid in the history.
+    beyond: i32,
     /// The era of which `waiting` is.
     era: i32,
     waiting: Option<Waiting>,
@@ -58,33 +69,52 @@ const fn by_day(draw: Word) -> i64 {
 }
 
 impl Payments {
-    pub(super) const fn new(loan: Loan) -> Self {
-        Self { loan, era: i32::MIN, waiting: None, half_year: u32::MAX, forgotten: None }
+    pub(super) const fn new(history: &History, loan: Loan) -> Self {
+        Self {
+            loan,
+            beyond: local_day(history.context.plan.as_of()) + LONGEST_LEAD,
+            era: i32::MIN,
+            waiting: None,
+            half_year: u32::MAX,
+            forgotten: None,
+        }
     }
 
     pub(super) const fn loan(&self) -> &Loan {
         &self.loan
     }
 
-    /// The last day on which installment `k` may be paid without charge: the due date or, if that is without
-    /// banking, the next business day (Law 7.089 of 1983).
-    pub(super) fn payable_until(&self, history: &History, k: u32) -> i32 {
-        history.days.business_day_from(self.loan.due_date(k))
+    /// When installment `k` falls due.
+    pub(super) fn due(&self, history: &History, k: u32) -> Due {
+        let day = self.loan.due_date(k);
+        // Beyond the history the days without banking are not looked at.
+        let payable = if day < self.beyond { history.days.business_day_from(day) } else { day };
+        Due { day, payable }
     }
 
     /// When installment `k` is paid; the end of time if it is not in this history. It never decreases with `k`.
     pub(super) fn paid_at(&mut self, history: &History, k: u32) -> i64 {
+        let due = self.due(history, k);
+        self.paid_when_due(history, k, due)
+    }
+
+    /// The same, if it is known when it falls due.
+    pub(super) fn paid_when_due(&mut self, history: &History, k: u32, due: Due) -> i64 {
         let month = self.loan.due_month(k);
         if month >= self.loan.lost_from {
             return NEVER;
         }
         let own = match self.forgotten(history, k) {
             Some((first, last)) if (first..=last).contains(&k) => {
+                let due = self.due(history, last);
                 let [_, time, step, _] = self.draws(history, last);
-                let at = self.payable_until_or_never(history, last, by_day(time));
-                at.saturating_add(i64::from(k - first) * moment(step))
+                if due.day < self.beyond {
+                    instant(due.payable, by_day(time)) + i64::from(k - first) * moment(step)
+                } else {
+                    NEVER
+                }
             }
-            _ => self.usual(history, k),
+            _ => self.usual(history, k, due),
         };
         match self.waiting(history, month) {
             Some(Waiting { from, at, step, .. }) => {
@@ -113,53 +143,38 @@ impl Payments {
         history.context.rng.four(Domain::Installment, self.loan.row, k.into(), 0)
     }
 
-    /// Whether an installment falls due so late that it is not paid in this history.
-    fn is_beyond(history: &History, due: i32) -> bool {
-        due >= local_day(history.context.plan.as_of()) + LONGEST_LEAD
-    }
-
-    fn payable_until_or_never(&self, history: &History, k: u32, time: i64) -> i64 {
-        if Self::is_beyond(history, self.loan.due_date(k)) {
-            return NEVER;
-        }
-        instant(self.payable_until(history, k), time)
-    }
-
     /// When installment `k` is paid if nothing happens.
-    fn usual(&self, history: &History, k: u32) -> i64 {
-        let (due, calendar) = (self.loan.due_date(k), &history.days);
-        if Self::is_beyond(history, due) {
+    fn usual(&self, history: &History, k: u32, due: Due) -> i64 {
+        if due.day >= self.beyond {
             return NEVER;
         }
         let [when, time, ..] = self.draws(history, k);
-        let payable = calendar.business_day_from(due);
         if self.loan.is_deducted() {
-            return instant(self.deducted_on(history, k).min(payable), 12 * HOUR + time.below(5 * HOUR as u64) as i64);
+            let time = 12 * HOUR + time.below(5 * HOUR as u64) as i64;
+            return instant(self.deducted_on(history, k, due).min(due.payable), time);
         }
+        let calendar = &history.days;
         let (chance, days) = when.halves();
         let paid_on = match chance.below(10_000) {
             chance if chance < self.loan.lateness => {
                 // A few days more often than many: the lesser of two draws.
-                let less = days.below(LONGEST_DELAY).min((days.0 & 0xFFFF) * LONGEST_DELAY >> 16);
-                calendar.business_day_from((due + 1 + less as i32).max(payable + 1))
+                let less = days.below(LONGEST_DELAY).min(((days.0 & 0xFFFF) * LONGEST_DELAY) >> 16);
+                calendar.business_day_from((due.day + 1 + less as i32).max(due.payable + 1))
             }
             chance if chance >= 10_000 - EARLY => {
-                calendar.business_day_until(due - 1 - days.below(EARLIEST) as i32)
+                calendar.business_day_until(due.day - 1 - days.below(EARLIEST) as i32)
             }
-            _ => payable,
+            _ => due.payable,
         };
         instant(paid_on, history.movements.time_of_business_day(time))
     }
 
     /// The payday from whose income an installment is deducted: the last before it is due.
-    fn deducted_on(&self, history: &History, k: u32) -> i32 {
-        let (due, skeleton) = (self.loan.due_date(k), &self.loan.skeleton);
-        let payday = |month| {
-            let [first, _] = skeleton.paydays(&history.days.month(month));
-            first.map_or(due, |(day, _)| day)
-        };
-        let month = self.loan.due_month(k);
-        if skeleton.payday().is_late() { payday(month - 1) } else { payday(month) }
+    fn deducted_on(&self, history: &History, k: u32, due: Due) -> i32 {
+        let skeleton = &self.loan.skeleton;
+        let month = self.loan.due_month(k) - i32::from(skeleton.payday().is_late());
+        let [payday, _] = skeleton.paydays(history.days.month(month));
+        payday.map_or(due.day, |(day, _)| day)
     }
 
     /// The installments around `k` that are paid together with a later one, since they were forgotten, from the
@@ -183,8 +198,8 @@ impl Payments {
         if chance.below(10_000) >= self.loan.slips.into() {
             return None;
         }
-        // One in three is noticed after two months only.
-        let months = if length.below(3) == 0 { 2 } else { 1 };
+        // Three in ten are noticed after two months only.
+        let months = if length.below(10) < 3 { 2 } else { 1 };
         let first = half_year * HALF_YEAR + first.below(4) as u32;
         let last = first + months;
         // Who waits for an income has forgotten nothing.
@@ -210,19 +225,24 @@ impl Payments {
 
     fn find_waiting(&self, history: &History, era: i32) -> Option<Waiting> {
         let Arrears { from, until, draws: [time, step] } =
-            self.loan.arrears(&history.context.rng, era)?;
+            self.loan.arrears(history.context.rng, era)?;
         let Some(until) = until else {
             return Some(Waiting { from, until: i32::MAX, at: NEVER, step: 0 });
         };
-        let month = history.days.month(until);
-        let [payday, _] = self.loan.skeleton.paydays(&month);
-        let payday = payday.map_or_else(|| month.payday(), |(day, _)| day);
-        let at = if payday > local_day(history.context.plan.as_of()) {
-            NEVER
-        } else {
-            // The low bits hardly chose the time of day.
-            let day = history.days.business_day_from(payday + (time.0 % 4) as i32);
-            instant(day, by_day(time))
+        let today = local_day(history.context.plan.as_of());
+        let month = history.days.at(today).month;
+        let payday = (until <= month).then(|| {
+            let month = history.days.month(until);
+            let [payday, _] = self.loan.skeleton.paydays(month);
+            payday.map_or_else(|| month.payday(), |(day, _)| day)
+        });
+        let at = match payday {
+            Some(payday) if payday <= today => {
+                // The low bits hardly chose the time of day.
+                let day = history.days.business_day_from(payday + (time.0 % 4) as i32);
+                instant(day, by_day(time))
+            }
+            _ => NEVER,
         };
         Some(Waiting { from, until, at, step: moment(step) })
     }

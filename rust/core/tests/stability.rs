@@ -18,6 +18,7 @@ use datagen_core::entity::customer::Customer;
 use datagen_core::entity::layout::{Block, Product, customer_of, customer_of_account};
 use datagen_core::entity::loan::Loan;
 use datagen_core::entity::property::Property;
+use datagen_core::entity::skeleton::Skeleton;
 use datagen_core::event::{History, card_transaction, installment, trade, transaction};
 use datagen_core::id::{Ids, Origin};
 use datagen_core::plan::Plan;
@@ -330,10 +331,13 @@ impl Explained {
                     _ => AccountType::Investments,
                 };
                 let holder = Customer::new(context, owner);
-                let (account, _) = Account::new(context, row, kind, &holder);
+                let (account, opening) = Account::new(context, row, kind, &holder);
                 if stream == "banking.trades" {
-                    let n = trade::count(history, row);
-                    (0..n).map(|k| trade::time(history, &account, k, n)).collect()
+                    let skeleton = Skeleton::new(context, &holder);
+                    let n = trade::count(history, row, &skeleton, opening.opened_at);
+                    let times = trade::times(history, row, &skeleton, opening.opened_at);
+                    assert_eq!(times.len(), n as usize);
+                    times
                 } else {
                     let n = transaction::count(history, &account);
                     (0..n).map(|k| transaction::time(history, &account, k, n)).collect()

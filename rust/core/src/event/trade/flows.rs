@@ -2,9 +2,9 @@
 
 use super::sittings::place;
 use crate::brazil::calendar::{HOUR, Month, instant, local_day};
-use crate::entity::skeleton::{Pot, Skeleton};
+use crate::entity::skeleton::{Pot, Skeleton, Standing};
 use crate::event::History;
-use crate::rng::Domain;
+use crate::rng::{Domain, Word};
 
 /// What happens to the cash of an investor beside trades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct Flows {
     pub next: Flow,
     /// Position among the months of the history of the first that is not looked at.
     month: u16,
-    /// The month before that one has a withdrawal after this contribution.
+    /// The month before that one has a withdrawal still to come.
     withdrawal: bool,
 }
 
@@ -36,33 +36,43 @@ pub fn contribution(
     month: &Month,
 ) -> Option<(i64, i64)> {
     let number = history.days.at(month.first_day).month;
-    let (later, amount) = skeleton.contribution(number, Pot::Investments)?;
-    let [at, ..] = history.context.rng.four(Domain::Trade, row, place::month(number), 0);
+    skeleton.standing(number).is_good().then_some(())?;
+    contribution_if_good(history, skeleton, month, number, draws(history, row, number))
+}
+
+/// The draws of a month: when money is put by; whether, when and how much is taken.
+fn draws(history: &History, row: u64, number: i32) -> [Word; 4] {
+    history.context.rng.four(Domain::Trade, row, place::month(number), 0)
+}
+
+fn contribution_if_good(
+    history: &History,
+    skeleton: &Skeleton,
+    month: &Month,
+    number: i32,
+    [at, ..]: [Word; 4],
+) -> Option<(i64, i64)> {
+    let (later, amount) = skeleton.contribution_if_good(number, Pot::Investments)?;
     let day = history.days.business_day_from(month.payday() + later);
     Some((instant(day, 10 * HOUR + at.below(6 * HOUR as u64) as i64), amount))
 }
 
-/// When there is a withdrawal in a month, and what percentage of the free cash it is: three times a year, and when
-/// the income has stopped. No contribution of the month is later.
-fn withdrawal(
-    history: &History,
-    row: u64,
-    skeleton: &Skeleton,
-    month: &Month,
-) -> Option<(i64, i64)> {
-    let number = history.days.at(month.first_day).month;
-    let [_, chance, when, part] =
-        history.context.rng.four(Domain::Trade, row, place::month(number), 0);
-    let standing = skeleton.standing(number);
+/// Whether there is a withdrawal in a month: three times a year, and when the income has stopped.
+fn withdraws(standing: Standing, [_, chance, ..]: [Word; 4]) -> bool {
     let wants = standing.distress == 1 && !standing.shunned;
-    let takes = wants || standing.is_good() && chance.halves().0.chance(2_500);
-    if skeleton.dormant || !takes {
-        return None;
-    }
+    wants || standing.is_good() && chance.halves().0.chance(2_500)
+}
+
+/// When there is a withdrawal in a month that has one, and what percentage of the free cash it is. No contribution
+/// of the month is later.
+fn withdrawal(history: &History, row: u64, skeleton: &Skeleton, month: &Month) -> (i64, i64) {
+    let number = history.days.at(month.first_day).month;
+    let [_, _, when, part] = draws(history, row, number);
     let (day, time) = when.halves();
     let day = history.days.business_day_until(month.first_day + 19 + day.below(9) as i32);
-    let percent = if wants { 80 } else { 10 + part.below(50) as i64 };
-    Some((instant(day, 10 * HOUR + i64::from(time.below(7 * HOUR as u32))), percent))
+    let want = skeleton.distress(number) > 0;
+    let percent = if want { 80 } else { 10 + part.below(50) as i64 };
+    (instant(day, 10 * HOUR + i64::from(time.below(7 * HOUR as u32))), percent)
 }
 
 impl Flows {
@@ -88,16 +98,22 @@ impl Flows {
             let found = if self.withdrawal {
                 self.withdrawal = false;
                 let month = &history.months[usize::from(self.month) - 1];
-                let found = withdrawal(history, row, skeleton, month);
-                found.map(|(time, percent)| (time, Flow::Withdrawal(percent)))
+                let (time, percent) = withdrawal(history, row, skeleton, month);
+                Some((time, Flow::Withdrawal(percent)))
             } else {
                 let Some(month) = history.months.get(usize::from(self.month)) else {
                     self.time = i64::MAX;
                     return;
                 };
                 self.month += 1;
-                self.withdrawal = true;
-                let found = contribution(history, row, skeleton, month);
+                let number = history.days.at(month.first_day).month;
+                let (standing, draws) = (skeleton.standing(number), draws(history, row, number));
+                self.withdrawal = withdraws(standing, draws);
+                let found = if standing.is_good() {
+                    contribution_if_good(history, skeleton, month, number, draws)
+                } else {
+                    None
+                };
                 found.map(|(time, amount)| (time, Flow::Contribution(amount)))
             };
             if let Some((time, next)) = found

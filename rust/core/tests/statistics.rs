@@ -38,7 +38,8 @@ fn volumes() {
     check("purchases a card", per(&PURCHASES, CARDS.rows()), 55.5..=58.8);
     let traders =
         ACCOUNTS.symbols("account_type").iter().filter(|k| **k == "INVESTIMENTOS").count();
-    check("trades an account", per(&TRADES, traders), 19.9..=20.1);
+    // A few trade hundreds of times, so that the mean of 1 625 investors tells little.
+    check("trades an account", per(&TRADES, traders), 18.0..=22.0);
     check("installments a loan", per(&INSTALLMENTS, LOANS.rows()), 26.5..=30.1);
 }
 
@@ -154,9 +155,48 @@ fn hours_and_days() {
 fn trades() {
     let tickers = TRADES.texts("ticker");
     let odd = share(tickers.len(), |row| tickers[row].ends_with('F'));
-    check("odd lots %", odd, 20.0..=45.0);
+    // Of those who cannot pay a lot, and of sales of what they have; the ticker ends in F.
+    check("odd lots %", odd, 20.0..=55.0);
     let vale = share(tickers.len(), |row| tickers[row].starts_with("VALE3"));
-    check("VALE3 %", vale, 8.5..=14.5);
+    check("VALE3 %", vale, 8.0..=14.5);
+    let sides = TRADES.symbols("side");
+    check("purchases %", share(sides.len(), |row| sides[row] == "BUY"), 50.0..=70.0);
+}
+
+#[test]
+fn investors_differ() {
+    let groups = TRADES.groups("account_id");
+    let kinds = ACCOUNTS.symbols("account_type");
+    let investors = where_is(ACCOUNTS.ids("account_id"), |row| kinds[row] == "INVESTIMENTOS");
+    let mut counts: Vec<i64> = groups.iter().map(|(_, rows)| rows.len() as i64).collect();
+    counts.resize(investors.len(), 0);
+    counts.sort_unstable();
+    let percentile = |n: usize| counts[(counts.len() - 1) * n / 100] as f64;
+    check("asleep %", share(counts.len(), |at| counts[at] == 0), 15.0..=35.0);
+    check("median of trades", median(&counts), 5.0..=14.0);
+    check("99th percentile", percentile(99), 110.0..=220.0);
+    check("most", percentile(100), 250.0..=900.0);
+    let different = counts.iter().collect::<std::collections::BTreeSet<_>>().len();
+    check("different counts", different as f64, 90.0..=400.0);
+
+    let days_of: Vec<i32> =
+        TRADES.longs("executed_at").iter().map(|at| days::local(*at).0).collect();
+    let (sides, stocks) = (TRADES.symbols("side"), TRADES.ids("stock_id"));
+    let active: Vec<_> = groups.iter().map(|(_, rows)| rows).filter(|rows| rows.len() >= 10).collect();
+    let day_trades = |rows: &std::ops::Range<usize>| {
+        let mut seen = std::collections::BTreeSet::new();
+        rows.clone().any(|row| {
+            let other = if sides[row] == "BUY" { "SELL" } else { "BUY" };
+            seen.insert((days_of[row], stocks[row], sides[row]));
+            seen.contains(&(days_of[row], stocks[row], other))
+        })
+    };
+    check("day traders among the active %", share(active.len(), |i| day_trades(active[i])), 5.0..=40.0);
+    // Bursts: the next trade is within the hour, where chance would have it in a week.
+    let times = TRADES.longs("executed_at");
+    let soon = |row: usize| times[row + 1] - times[row] < 3_600_000;
+    let within: Vec<usize> = active.iter().flat_map(|rows| rows.start..rows.end - 1).collect();
+    check("within the hour %", share(within.len(), |at| soon(within[at])), 35.0..=75.0);
 }
 
 #[test]

@@ -41,8 +41,7 @@ const TRADES: u32 = 20;
 
 /// How many trades an account has that is opened at an instant; found without amounts.
 pub fn count(history: &History, row: u64, skeleton: &Skeleton, opened_at: i64) -> u32 {
-    let mut investor = Investor::new(history, row, skeleton, (opened_at, 0));
-    let sittings = &mut investor.sittings;
+    let mut sittings = Sittings::all(history, row, skeleton, opened_at);
     while sittings.time < i64::MAX {
         sittings.pass_day(history, row, skeleton);
     }
@@ -51,7 +50,7 @@ pub fn count(history: &History, row: u64, skeleton: &Skeleton, opened_at: i64) -
 
 /// The times of these trades, in milliseconds; found without amounts.
 pub fn times(history: &History, row: u64, skeleton: &Skeleton, opened_at: i64) -> Vec<i64> {
-    let mut sittings = Investor::new(history, row, skeleton, (opened_at, 0)).sittings;
+    let mut sittings = Sittings::all(history, row, skeleton, opened_at);
     let mut times = Vec::new();
     while sittings.time < i64::MAX {
         times.push(sittings.time);

@@ -2,9 +2,9 @@
 
 use super::sittings::place;
 use crate::brazil::calendar::{HOUR, Month, instant, local_day};
-use crate::entity::skeleton::{Pot, Skeleton};
+use crate::entity::skeleton::{Pot, Skeleton, Standing};
 use crate::event::History;
-use crate::rng::Domain;
+use crate::rng::{Domain, Word};
 
 /// What happens to the cash of an investor beside trades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,31 +23,31 @@ pub(super) struct Flows {
     pub next: Flow,
     /// Position among the months of the history of the first that is not looked at.
     month: u16,
-    /// The month before that one has a withdrawal after this contribution.
+    /// The month before that one has a withdrawal still to come.
     withdrawal: bool,
 }
 
-/// When there is a withdrawal in a month, and what percentage of the free cash it is: three times a year, and when
-/// the income has stopped. No contribution of the month is later.
-fn withdrawal(
-    history: &History,
-    row: u64,
-    skeleton: &Skeleton,
-    month: &Month,
-) -> Option<(i64, i64)> {
-    let number = history.days.at(month.first_day).month;
-    let [_, chance, when, part] =
-        history.context.rng.four(Domain::Trade, row, place::month(number), 0);
-    let standing = skeleton.standing(number);
+/// The draws of a month: whether, when and how much is taken.
+fn draws(history: &History, row: u64, number: i32) -> [Word; 4] {
+    history.context.rng.four(Domain::Trade, row, place::month(number), 0)
+}
+
+/// Whether there is a withdrawal in a month: three times a year, and when the income has stopped.
+fn withdraws(standing: Standing, [_, chance, ..]: [Word; 4]) -> bool {
     let wants = standing.distress == 1 && !standing.shunned;
-    let takes = wants || standing.is_good() && chance.halves().0.chance(2_500);
-    if skeleton.dormant || !takes {
-        return None;
-    }
+    wants || standing.is_good() && chance.halves().0.chance(2_500)
+}
+
+/// When there is a withdrawal in a month that has one, and what percentage of the free cash it is. No contribution
+/// of the month is later.
+fn withdrawal(history: &History, row: u64, skeleton: &Skeleton, month: &Month) -> (i64, i64) {
+    let number = history.days.at(month.first_day).month;
+    let [_, _, when, part] = draws(history, row, number);
     let (day, time) = when.halves();
     let day = history.days.business_day_until(month.first_day + 19 + day.below(9) as i32);
-    let percent = if wants { 80 } else { 10 + part.below(50) as i64 };
-    Some((instant(day, 10 * HOUR + i64::from(time.below(7 * HOUR as u32))), percent))
+    let want = skeleton.distress(number) > 0;
+    let percent = if want { 80 } else { 10 + part.below(50) as i64 };
+    (instant(day, 10 * HOUR + i64::from(time.below(7 * HOUR as u32))), percent)
 }
 
 impl Flows {
@@ -73,15 +73,16 @@ impl Flows {
             let found = if self.withdrawal {
                 self.withdrawal = false;
                 let month = &history.months[usize::from(self.month) - 1];
-                let found = withdrawal(history, row, skeleton, month);
-                found.map(|(time, percent)| (time, Flow::Withdrawal(percent)))
+                let (time, percent) = withdrawal(history, row, skeleton, month);
+                Some((time, Flow::Withdrawal(percent)))
             } else {
                 let Some(month) = history.months.get(usize::from(self.month)) else {
                     self.time = i64::MAX;
                     return;
                 };
                 self.month += 1;
-                self.withdrawal = true;
+                let standing = skeleton.standing(month.number);
+                self.withdrawal = withdraws(standing, draws(history, row, month.number));
                 let found = skeleton.contribution(month, Pot::Investments);
                 found.map(|(time, amount)| (time, Flow::Contribution(amount)))
             };

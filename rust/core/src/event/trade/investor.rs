@@ -112,6 +112,18 @@ struct Order {
     price: i64,
 }
 
+impl Order {
+    const fn fees(&self) -> i64 {
+        fees_of(self.price * self.quantity as i64)
+    }
+
+    /// Centavos that it adds to the cash.
+    const fn cash(&self) -> i64 {
+        let gross = self.price * self.quantity as i64;
+        (if self.selling { gross } else { -gross }) - self.fees()
+    }
+}
+
 /// Fees of so many centavos, rounded half up.
 const fn fees_of(gross: i64) -> i64 {
     (gross * FEES + 50_000) / 100_000
@@ -279,16 +291,17 @@ impl Investor {
                 free
             }
         };
-        let order = self.order(history, time, note, draws);
+        let mut order = self.order(history, time, draws);
+        if self.notes[note] + order.cash() == 0 {
+            order = self.uneven(order);
+        }
         let Order { place, selling, quantity, price } = order;
-        let gross = price * i64::from(quantity);
-        let fees = fees_of(gross);
+        let fees = order.fees();
+        self.notes[note] += order.cash();
         if selling {
-            self.notes[note] += gross - fees;
             self.shares[place] -= quantity;
             self.sold |= 1 << place;
         } else {
-            self.notes[note] -= gross + fees;
             self.shares[place] += quantity;
             self.bought |= 1 << place;
         }
@@ -309,7 +322,6 @@ impl Investor {
         &mut self,
         history: &History,
         time: i64,
-        note: usize,
         [what, size, ..]: [Word; 4],
     ) -> Order {
         let ((which, side), (size, taste)) = (what.halves(), size.halves());
@@ -317,13 +329,14 @@ impl Investor {
         let want = self.sittings.want;
         let mut place = which.below(stocks as u32) as usize;
         let chance = side.below(10_000);
-        let mut selling = chance < 4_200;
+        let mut selling = chance < 4_500;
+        // One does not sell what one has bought today, nor the other way round, but for a few.
         let (bought, sold) = (self.bought, self.sold);
+        let fixed = !self.quick && chance % 128 > 0;
         if self.quick && bought & !sold != 0 && chance % 2 == 0 {
             place = (bought & !sold).trailing_zeros() as usize;
             selling = true;
-        } else if !self.quick && chance % 32 > 0 {
-            // One does not sell what one has bought today, nor the other way round.
+        } else if fixed {
             selling = (selling && bought >> place & 1 == 0) || sold >> place & 1 == 1;
         }
         let next = |place: usize| if place + 1 == stocks { 0 } else { place + 1 };
@@ -338,62 +351,76 @@ impl Investor {
         selling |= self.shares[place] > MOST_SHARES;
         if !(selling && self.shares[place] > 0) {
             for _ in 0..stocks {
-                let price = self.price(history, place, time);
-                let quantity = self.affordable(price, size, taste);
-                if quantity > 0 {
-                    return Order { place, selling: false, quantity, price };
+                if !(fixed && sold >> place & 1 == 1) {
+                    let price = self.price(history, place, time);
+                    let quantity = self.affordable(price, size, taste);
+                    if quantity > 0 {
+                        return Order { place, selling: false, quantity, price };
+                    }
                 }
                 place = next(place);
             }
-            if let Some(held) = self.shares.iter().position(|&shares| shares > 0) {
-                place = held;
-            } else {
+            let held = |&place: &usize| self.shares[place] > 0;
+            let older = (0..stocks).filter(held).find(|place| bought >> place & 1 == 0);
+            let Some(any) = older.or_else(|| (0..stocks).find(held)) else {
                 return self.last_resort(history, time, place);
-            }
+            };
+            place = any;
         }
         let price = self.price(history, place, time);
-        self.sale(place, price, note, (size, taste))
+        self.sale(place, price, size, taste)
     }
 
-    /// How many shares a purchase is that takes 5 to 40% of the cash; 0 if there is no cash for one.
+    /// How many shares a purchase is that takes 5 to 40% of the cash, or up to 60% for one lot or one share; 0 if there
+    /// is no cash for one.
     fn affordable(&self, price: i64, size: Half, taste: Half) -> i32 {
         let cash = self.cash();
         let room = cash - RESERVE;
+        let most = room.min(cash * 3 / 5);
         let percent = 5 + i64::from(size.below(36));
         // Fees are less than a 2 048th.
         let budget = (cash * percent / 100).min(room - room / 2_048 - 1);
-        let shares = if budget < price {
-            i64::from(price + fees_of(price) <= room.min(cash * 3 / 5))
-        } else {
+        let lot = price * i64::from(ROUND_LOT);
+        let shares = if budget >= lot {
             (budget as u64 / price as u64) as i64
+        } else if lot + fees_of(lot) <= most && !taste.chance(700) {
+            // Most rather buy a whole lot.
+            ROUND_LOT.into()
+        } else if budget >= price {
+            (budget as u64 / price as u64) as i64
+        } else {
+            i64::from(price + fees_of(price) <= most)
         };
         said(shares.min(MOST_LOTS * i64::from(ROUND_LOT)), taste)
     }
 
     /// Sells some of what is held, or all.
-    fn sale(&self, place: usize, price: i64, note: usize, (size, taste): (Half, Half)) -> Order {
+    fn sale(&self, place: usize, price: i64, size: Half, taste: Half) -> Order {
         let held = self.shares[place];
-        let all = size.0 % 16 < if self.sittings.want { 2 } else { 5 };
+        let all = size.0 % 16 < if self.sittings.want { 2 } else { 6 };
         let percent = if self.sittings.want { 20 + size.below(41) } else { 5 + size.below(36) };
         let part = (i64::from(held) * i64::from(percent) / 100).max(1);
-        let mut quantity = match (held >= ROUND_LOT, all) {
+        let quantity = match (held >= ROUND_LOT, all) {
             (true, true) => held / ROUND_LOT * ROUND_LOT,
             (true, false) => said(part.max(i64::from(ROUND_LOT)), taste),
             (false, true) => held,
             (false, false) => said(part, taste),
         };
-        let gross = price * i64::from(quantity);
-        // A note of nothing is none: one share less, one more, or one that is bought.
-        if self.notes[note] + gross - fees_of(gross) == 0 && quantity < ROUND_LOT {
-            if quantity > 1 {
-                quantity -= 1;
-            } else if held > 1 {
-                quantity += 1;
-            } else if price + fees_of(price) <= self.cash() {
-                return Order { place, selling: false, quantity: 1, price };
-            }
-        }
         Order { place, selling: true, quantity, price }
+    }
+
+    /// The order after which the note is not of nothing: one share less, or one more, or bought instead of sold.
+    #[cold]
+    fn uneven(&self, order: Order) -> Order {
+        let Order { place, selling, quantity, price } = order;
+        let more = price * i64::from(quantity + 1);
+        let affordable = more + fees_of(more) <= self.cash();
+        match quantity {
+            2..ROUND_LOT => Order { quantity: quantity - 1, ..order },
+            1 if selling && self.shares[place] > 1 => Order { quantity: 2, ..order },
+            1 if affordable => Order { selling: false, quantity: 2, ..order },
+            _ => order,
+        }
     }
 
     /// One share of the cheapest of all stocks, when nothing is held and the cash is at the reserve.

@@ -29,9 +29,9 @@ pub(super) mod place {
 const SESSION_DAYS: u64 = 243;
 /// What brings the mean over all INVESTIMENTOS accounts to [`TRADES`], times [`ONE`]: some sleep, some have lost
 /// their income, and the activity of customers has a mean of its own.
-const CALIBRATION: u64 = 101_600;
+const CALIBRATION: u64 = 97_100;
 /// Percent of the investors who buy once and wait for years.
-const ASLEEP: u32 = 13;
+const ASLEEP: u32 = 9;
 /// Trades of an investor on a session day at the most, on average over a month.
 const MOST_A_DAY: u64 = 12 * ONE;
 /// Trades of one day at the most.
@@ -135,7 +135,14 @@ pub(super) struct Sittings {
 }
 
 impl Sittings {
-    /// All times from an instant of the history on; `habits` are two draws of the person.
+    /// All times from an instant on.
+    pub fn all(history: &History, row: u64, skeleton: &Skeleton, opened_at: i64) -> Self {
+        let since = opened_at.max(history.context.plan.start());
+        let [level, burst, ..] = history.context.rng.four(Domain::Trade, row, place::PERSON, 0);
+        Self::new(history, row, skeleton, since, [level, burst])
+    }
+
+    /// The same, from an instant of the history on; `habits` are the first two draws of the person.
     pub fn new(
         history: &History,
         row: u64,

@@ -150,9 +150,7 @@ impl Account {
         Some(match self.pix_key? {
             AccountPixKeyType::Evp => uuid_text(context.id(Domain::PixKey, self.row)),
             AccountPixKeyType::Cpf => text(&cpf(context, self.holder, self.home)),
-            AccountPixKeyType::Phone => {
-                text(&Customer::new(context, self.holder).phone(context))
-            }
+            AccountPixKeyType::Phone => text(&Customer::new(context, self.holder).phone(context)),
             AccountPixKeyType::Email => Customer::new(context, self.holder).email(),
         })
     }

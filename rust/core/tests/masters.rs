@@ -500,5 +500,5 @@ fn homes_are_of_their_state_and_owner() {
         })
         .collect();
     check("median loan to value %", median(&ltv) / 10.0, 40.0..=60.0);
-    check("loan to value of at least half %", share(ltv.len(), |row| ltv[row] >= 495), 35.0..=65.0);
+    check("loan to value of at least half %", share(ltv.len(), |row| ltv[row] >= 495), 50.0..=80.0);
 }

@@ -90,9 +90,8 @@ fn who_earns_more_has_more() {
         let incomes = people.longs("monthly_income");
         let mut sorted = incomes.to_vec();
         sorted.sort_unstable();
-        let quintile = |income: i64| {
-            (1..5).filter(|part| income >= sorted[sorted.len() * part / 5]).count()
-        };
+        let quintile =
+            |income: i64| (1..5).filter(|part| income >= sorted[sorted.len() * part / 5]).count();
         let quintiles: Vec<usize> = incomes.iter().map(|income| quintile(*income)).collect();
         for (product, has) in holders(seed, &people) {
             let shares: Vec<f64> = (0..5)
@@ -121,13 +120,22 @@ fn investors_are_those_of_the_exchange() {
         let people = people(seed);
         let invests = &holders(seed, &people)["INVESTIMENTOS"];
         let (end, _) = days::local(DEFAULT_AS_OF);
-        let ages: Vec<i32> = people.ints("birth_date").iter().map(|b| (end - b) * 4 / 1_461).collect();
+        let ages: Vec<i32> =
+            people.ints("birth_date").iter().map(|b| (end - b) * 4 / 1_461).collect();
         let women = where_is(&people.symbols("sex"), |row| invests[row]);
         check("women among investors %", share(women.len(), |row| women[row] == "F"), 24.0..=28.0);
         let ages = where_is(&ages, |row| invests[row]);
         check("investors over 60 %", share(ages.len(), |row| ages[row] > 60), 5.5..=8.5);
-        check("investors from 25 to 39 %", share(ages.len(), |row| (25..40).contains(&ages[row])), 40.0..=52.0);
-        check("investors from 40 to 59 %", share(ages.len(), |row| (40..60).contains(&ages[row])), 24.0..=36.0);
+        check(
+            "investors from 25 to 39 %",
+            share(ages.len(), |row| (25..40).contains(&ages[row])),
+            40.0..=52.0,
+        );
+        check(
+            "investors from 40 to 59 %",
+            share(ages.len(), |row| (40..60).contains(&ages[row])),
+            24.0..=36.0,
+        );
     }
 }
 
@@ -145,7 +153,11 @@ fn families_live_together() {
             (0..people.rows()).map(|row| columns.each_ref().map(|c| c[row])).collect()
         };
         let surnames = |name: &'_ str| -> Vec<String> {
-            name.split(' ').skip(1).filter(|w| w.starts_with(char::is_uppercase)).map(str::to_owned).collect()
+            name.split(' ')
+                .skip(1)
+                .filter(|w| w.starts_with(char::is_uppercase))
+                .map(str::to_owned)
+                .collect()
         };
         let related = |a: &str, b: &str| surnames(a).iter().any(|name| surnames(b).contains(name));
         let mut shared = vec![false; people.rows()];
@@ -169,7 +181,11 @@ fn families_live_together() {
         check("share a home %", share(shared.len(), |row| shared[row]), 35.0..=45.0);
         check("couples %", 100.0 * f64::from(couples) / people.rows() as f64, 8.0..=13.0);
         check("median difference of age", median(&gaps), 1.0..=5.0);
-        check("children of a customer %", 100.0 * f64::from(children) / people.rows() as f64, 4.0..=9.0);
+        check(
+            "children of a customer %",
+            100.0 * f64::from(children) / people.rows() as f64,
+            4.0..=9.0,
+        );
         for row in 0..people.rows() {
             assert!(related(names[row], mothers[row]), "{} of {}", names[row], mothers[row]);
         }
@@ -181,7 +197,8 @@ fn families_live_together() {
                 share(women.len(), |row| women[row] == status)
             );
         }
-        let united = share(statuses.len(), |row| matches!(statuses[row], "MARRIED" | "STABLE_UNION"));
+        let united =
+            share(statuses.len(), |row| matches!(statuses[row], "MARRIED" | "STABLE_UNION"));
         check("in a union %", united, 52.0..=60.0);
         let ages: Vec<i64> = births.iter().map(|b| i64::from(-b)).collect();
         let married: Vec<i64> = statuses.iter().map(|s| i64::from(*s != "SINGLE")).collect();
@@ -219,12 +236,21 @@ fn phones_and_addresses_look_issued() {
             check("first digit %", first(digit), 24.0..=26.0);
         }
         let emails = people.texts("email");
-        let locals: Vec<&str> = emails.iter().map(|e| e.split('@').next().expect("a part")).collect();
+        let locals: Vec<&str> =
+            emails.iter().map(|e| e.split('@').next().expect("a part")).collect();
         let digits = |row: usize| locals[row].bytes().filter(u8::is_ascii_digit).count() as i64;
         let counts: Vec<i64> = (0..locals.len()).map(digits).collect();
         println!("digits: {:.2} on average", mean(&counts));
-        check("e-mails with 4 digits or less %", share(counts.len(), |row| counts[row] <= 4), 90.0..=100.0);
-        check("e-mails without a digit %", share(counts.len(), |row| counts[row] == 0), 12.0..=50.0);
+        check(
+            "e-mails with 4 digits or less %",
+            share(counts.len(), |row| counts[row] <= 4),
+            90.0..=100.0,
+        );
+        check(
+            "e-mails without a digit %",
+            share(counts.len(), |row| counts[row] == 0),
+            12.0..=50.0,
+        );
         let own = |row: usize| locals[row].ends_with(&(row + 1).to_string());
         check("e-mails with the number of the row %", share(locals.len(), own), 0.0..=1.0);
         for row in 0..10 {

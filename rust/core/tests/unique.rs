@@ -9,6 +9,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
 use common::{bank, relations};
@@ -24,6 +25,17 @@ fn each_value(
     mut each: impl FnMut(&[u8]),
 ) {
     let customers = 0..bank.plan().customers();
+    each_of(bank, relation, column, customers, &mut each);
+}
+
+/// The same of some customers.
+fn each_of(
+    bank: &Arc<Bank>,
+    relation: &'static Relation,
+    column: usize,
+    customers: Range<u64>,
+    each: &mut impl FnMut(&[u8]),
+) {
     for batch in bank.batches(relation, customers, 1 << 16).expect("a range") {
         let values = &batch.columns()[column];
         for row in (0..batch.rows()).filter(|row| values.is_valid(*row)) {
@@ -94,6 +106,39 @@ fn check(customers: u64) {
 #[test]
 fn ten_thousand_customers_share_nothing() {
     check(10_000);
+}
+
+/// Addresses and phones are made of names and places, and differ by construction: looked at where numbers
+/// are small, among the rows of the middle, and where the last area code has the most.
+fn addresses_differ(customers: u64) {
+    const LAST: u64 = 99_999_990;
+    let bank = bank(42, LAST, 1);
+    let table = relations().find(|relation| relation.name == "customers").expect("a table");
+    for name in ["email", "phone"] {
+        let column = table.position(name).expect("a field");
+        let mut hashes = Vec::new();
+        for first in [0, LAST / 2, LAST - customers / 4] {
+            let count = if first == 0 { customers / 2 } else { customers / 4 };
+            each_of(&bank, table, column, first..first + count, &mut |value| {
+                hashes.push(hash(value));
+            });
+        }
+        assert_eq!(hashes.len() as u64, customers);
+        hashes.sort_unstable();
+        let twice = hashes.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert_eq!(twice, 0, "{name} of {customers} customers");
+    }
+}
+
+#[test]
+fn addresses_of_the_first_and_the_last_differ() {
+    addresses_differ(200_000);
+}
+
+#[test]
+#[ignore = "takes half a minute: run it with --ignored"]
+fn addresses_of_two_million_customers_differ() {
+    addresses_differ(2_000_000);
 }
 
 #[test]

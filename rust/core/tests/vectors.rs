@@ -9,7 +9,9 @@ use datagen_core::brazil::calendar::{
     Days, Month, instant, is_business_day, is_holiday, is_session_day, is_winter_in_new_york,
     local_day, local_time, opens_late, session_hours, weekday,
 };
-use datagen_core::brazil::documents::{account_digit, card_prefix, cnpj, cnpj_of, cpf, is_elo, luhn};
+use datagen_core::brazil::documents::{
+    account_digit, card_prefix, cnpj, cnpj_of, cpf, is_elo, luhn,
+};
 use datagen_core::catalog::{Amortization, Brand};
 use datagen_core::civil::{add_months, from_days, to_days};
 use datagen_core::entity::customer::CPF_ROOTS;

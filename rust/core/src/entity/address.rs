@@ -86,9 +86,7 @@ fn postal_code(city: &City, neighborhood: u64, street: &Street, number: u64) -> 
     let room = area / places;
     let one = (seed * 977 + place).wrapping_mul(0xD134_2543_DE82_EF95) >> 32;
     let cep = neighborhood * area + place * room + one % room;
-    u64::from(city.cep_first)
-        + cep / STREETS_OF_THOUSAND * 1_000
-        + cep % STREETS_OF_THOUSAND
+    u64::from(city.cep_first) + cep / STREETS_OF_THOUSAND * 1_000 + cep % STREETS_OF_THOUSAND
 }
 
 impl Address {

@@ -6,7 +6,7 @@ use super::Context;
 use super::address::{Address, Home};
 use super::household::{LARGEST, NEIGHBOURS, Neighbours, Tie};
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
-use crate::brazil::data::{City, Occupation, Payer, SURNAME_PLACES, STAGES, decade, stage};
+use crate::brazil::data::{City, Occupation, Payer, STAGES, SURNAME_PLACES, decade, stage};
 use crate::brazil::documents::{self, write_digits};
 use crate::brazil::reference;
 use crate::catalog::{MaritalStatus, Segment, Sex};
@@ -86,7 +86,8 @@ impl Means {
         let home = Home::of(context, neighbours.first + neighbours.head_of(place) as u64);
         let years = person.years();
         let stage = stage(years as u32);
-        let occupation = &reference.occupations[reference.work[person.sex][stage].pick(person.work)];
+        let occupation =
+            &reference.occupations[reference.work[person.sex][stage].pick(person.work)];
         let (income, payer) = income(occupation, stage, home.city, person.money);
         Self { sex: person.sex, age: person.age, years, income, payer, home, occupation }
     }
@@ -166,12 +167,12 @@ fn income(occupation: &Occupation, stage: usize, city: &City, word: Word) -> (u6
     if occupation.national {
         return (income, occupation.payer);
     }
-    let income = (income * city.income >> 16).max(LEAST);
+    let income = ((income * city.income) >> 16).max(LEAST);
     match occupation.payer {
         // Bits that hardly chose anything else.
         Payer::Private
             if occupation.income_low < PLAIN
-                && (tail.0 >> 2 & 0xFFFF) * 10_000 >> 16 < city.informal =>
+                && ((tail.0 >> 2 & 0xFFFF) * 10_000) >> 16 < city.informal =>
         {
             (income, Payer::Nobody)
         }
@@ -381,8 +382,7 @@ impl Customer {
         if let Some(row) = self.mother {
             return Self::new(context, row).name();
         }
-        let [given, second, surname, shape] =
-            context.rng.four(Domain::Customer, self.row, 2, 0);
+        let [given, second, surname, shape] = context.rng.four(Domain::Customer, self.row, 2, 0);
         let (surnames, count) = self.surnames.list(self.row);
         // Her surname stands before that of the father; a single one is hers.
         let hers = surnames[1.min(count - 1)];

@@ -47,13 +47,14 @@ const fn years(count: i32) -> i32 {
 
 impl Person {
     /// Four numbers are drawn for everybody, and these come first.
+    #[inline]
     fn new([who, work, money, kin]: [Word; 4]) -> Self {
         let adults = &reference().adults;
         let (interval, _) = adults.find(who.below(adults.total()));
         let (sex, index) = (interval / ADULTS[0].len(), interval % ADULTS[0].len());
         let (first, count) = band(index);
         // 1 461 days are four years. The high bits chose the band.
-        let into = (who.0 & 0xFFFF_FFFF) * (count * 1_461 / 4) >> 32;
+        let into = ((who.0 & 0xFFFF_FFFF) * (count * 1_461 / 4)) >> 32;
         // Sixty days past eighteen, so that an adult can join and open accounts before the history.
         let age = (first * 1_461 / 4 + into) as i32 + 60;
         Self { sex, age, work, money, kin }
@@ -131,17 +132,17 @@ impl Neighbours {
             places: [0; NEIGHBOURS],
             spouses: [None; NEIGHBOURS],
         };
-        let mut joined = [0; NEIGHBOURS];
+        let mut joined = [0_u8; NEIGHBOURS];
         for place in 1..NEIGHBOURS {
-            for head in 0..place {
+            for (head, joined) in joined.iter_mut().enumerate().take(place) {
                 if all.ties[head] == Tie::Head
-                    && joined[head] + 1 < LARGEST as u8
-                    && let Some(tie) = all.tie(head, place, joined[head])
+                    && *joined + 1 < LARGEST as u8
+                    && let Some(tie) = all.tie(head, place, *joined)
                 {
-                    joined[head] += 1;
+                    *joined += 1;
                     all.ties[place] = tie;
                     all.heads[place] = head as u8;
-                    all.places[place] = joined[head];
+                    all.places[place] = *joined;
                     if tie == Tie::Spouse {
                         all.spouses[head] = Some(place as u8);
                         all.spouses[place] = Some(head as u8);
@@ -154,6 +155,7 @@ impl Neighbours {
     }
 
     /// How somebody joins a household, if they do.
+    #[inline]
     fn tie(&self, head: usize, place: usize, joined: u8) -> Option<Tie> {
         let (of, one) = (&self.people[head], &self.people[place]);
         let chance = (one.kin.0 >> 32 >> (10 * head)) as u32 & 0x3FF;
@@ -200,18 +202,13 @@ impl Neighbours {
             let moved_out = matches!(status, Married | StableUnion);
             return if self.ties[place] == Tie::Child && moved_out { Single } else { status };
         };
-        let [older, younger] = {
-            let other = &self.people[usize::from(spouse)];
-            if own.age > other.age { [own, other] } else { [other, own] }
-        };
-        let unmarried = match younger.years() {
+        let unmarried = match own.years().min(self.people[usize::from(spouse)].years()) {
             ..30 => 72,
             30..40 => 55,
             40..50 => 40,
             50..60 => 30,
             _ => 20,
         };
-        let _ = older;
         let drawn = self.people[place.min(usize::from(spouse))].kin.halves().1;
         if drawn.below(100) < unmarried { StableUnion } else { Married }
     }

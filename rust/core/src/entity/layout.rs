@@ -107,6 +107,7 @@ impl Client {
     ///
     /// Of the investors of the exchange, 26% are women and 7% are older than 60 (B3, 2025); the rest is
     /// approximate.
+    #[inline]
     fn leaning(&self, product: Product) -> i32 {
         let of_income = |part: i32| self.income * part / 100;
         match product {
@@ -158,8 +159,7 @@ impl Client {
             }
             Product::Property => {
                 // Few carry one with less than R$ 2 500, which is 0.6 of a doubling of the minimum wage.
-                of_income(110)
-                    - if self.income < hundredths(62) { hundredths(150) } else { 0 }
+                of_income(110) - if self.income < hundredths(62) { hundredths(150) } else { 0 }
                     + hundredths(match self.years {
                         ..24 => -250,
                         24..30 => 90,
@@ -187,9 +187,7 @@ impl Block {
                 let (high, low) = fours[i / 8][i % 8 / 2].halves();
                 if i % 2 == 0 { high } else { low }
             });
-            std::array::from_fn(|place| {
-                clients[place].leaning(product) + normal_q16(draws[place])
-            })
+            std::array::from_fn(|place| clients[place].leaning(product) + normal_q16(draws[place]))
         };
         let (investments, savings) = extra_accounts(index);
         let (next_investments, next_savings) = extra_accounts(index + 1);
@@ -217,7 +215,7 @@ impl Block {
             std::array::from_fn(|group| {
                 let first = first + (group * NEIGHBOURS) as u64;
                 let neighbours = Neighbours::of(context, first);
-                let asleep = skeleton::dormant::<NEIGHBOURS>(&context.rng, first);
+                let asleep = skeleton::dormant::<NEIGHBOURS>(context.rng, first);
                 std::array::from_fn(|place| {
                     Client::new(&Means::of(context, &neighbours, place), asleep[place])
                 })

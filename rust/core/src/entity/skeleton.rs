@@ -212,7 +212,7 @@ const fn is_dormant(sleep: Word) -> bool {
 }
 
 /// The same of the customers of successive rows, without the rest of their skeletons.
-pub(super) fn dormant<const N: usize>(rng: &Rng, first: u64) -> [bool; N] {
+pub(super) fn dormant<const N: usize>(rng: Rng, first: u64) -> [bool; N] {
     rng.rows::<N>(Domain::Skeleton, first, place::SELF).map(|[.., sleep]| is_dormant(sleep))
 }
 

@@ -326,12 +326,16 @@ fn incomes_are_those_of_the_occupation() {
             // By the income per head of the state beside that of the country (IBGE, PNAD 2024).
             let here = |centavos: i64| match national {
                 true => centavos,
-                false => (centavos * (STATES[state].income_per_head * 65_536 / 2_069) >> 16).max(50_000),
+                false => {
+                    (centavos * (STATES[state].income_per_head * 65_536 / 2_069) >> 16).max(50_000)
+                }
             };
             // The minimum wage and the ceiling of benefits of 2026. Who earns little may work without papers.
             let (least, most) = match paid_by {
                 _ if national => (number(1), most),
-                "inss" => (here(number(1)).clamp(162_100, 847_555), here(most).clamp(162_100, 847_555)),
+                "inss" => {
+                    (here(number(1)).clamp(162_100, 847_555), here(most).clamp(162_100, 847_555))
+                }
                 "none" => (here(number(1)), here(most)),
                 "private" if number(1) < 200_000 => (here(number(1)), here(most).max(162_100)),
                 _ => (here(number(1)).max(162_100), here(most).max(162_100)),

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -320,6 +320,34 @@ def test_easter_and_holidays() -> None:
     assert {f"{day:%m-%d}" for day in _calendar.bank_holidays(2026)} == closed
     days = _calendar.session_days(date(2026, 12, 21), date(2026, 12, 31))
     assert [day.day for day in days] == [21, 22, 23, 28, 29, 30]
+    # São Paulo's holidays close B3 until 2021.
+    for year, month, first, open_days in [
+        (2021, 1, 22, [22, 26]),
+        (2021, 7, 8, [8, 12]),
+        (2022, 1, 24, [24, 25, 26, 27, 28]),
+        (2024, 7, 8, [8, 9, 10, 11, 12]),
+    ]:
+        days = _calendar.session_days(date(year, month, first), date(year, month, first + 4))
+        assert [day.day for day in days] == open_days
+
+
+@pytest.mark.parametrize(
+    ("day", "opens", "ends"),
+    [
+        ("2021-01-04", "10:00", "17:55"),
+        ("2021-03-12", "10:00", "17:55"),
+        ("2021-03-15", "10:00", "16:55"),
+        ("2021-11-05", "10:00", "16:55"),
+        ("2021-11-08", "10:00", "17:55"),
+        ("2025-03-05", "13:00", "17:55"),
+        ("2025-03-10", "10:00", "16:55"),
+        ("2026-06-30", "10:00", "16:55"),
+        ("2026-11-03", "10:00", "17:55"),
+    ],
+)
+def test_b3_follows_new_york(day: str, opens: str, ends: str) -> None:
+    hours = time.fromisoformat(opens), time.fromisoformat(ends)
+    assert _calendar.session(date.fromisoformat(day)) == hours
 
 
 def test_no_session_no_trades() -> None:
@@ -465,7 +493,7 @@ TAMPERED: dict[str, Tamper] = {
         {"occurred_at": pl.col("occurred_at") + timedelta(minutes=1)},
         PIX,
     ),
-    "Trades only in the session, 10:00 to 16:55": (
+    "Trades only in the session of their day": (
         TRADES,
         {"executed_at": utc("2026-06-29T19:55")},
     ),

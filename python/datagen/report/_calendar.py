@@ -6,8 +6,6 @@ from datetime import date, datetime, time, timedelta
 
 #: Hours by which clocks in Brasília differ from UTC; no daylight saving since 2019.
 BRASILIA = -3
-#: B3's continuous session.
-SESSION = time(10, 0), time(16, 55)
 
 
 def easter(year: int) -> date:
@@ -38,9 +36,26 @@ def business_days(first: date, last: date) -> list[date]:
 
 
 def session_days(first: date, last: date) -> list[date]:
-    """Days on which B3 trades: business days but 24 and 31 December."""
-    closed = {(12, 24), (12, 31)}
-    return [day for day in business_days(first, last) if (day.month, day.day) not in closed]
+    """Days on which B3 trades: business days but 24 and 31 December, and until 2021 two of São Paulo."""
+    closed, until_2021 = {(12, 24), (12, 31)}, {(1, 25), (7, 9)}
+
+    def trades(day: date) -> bool:
+        of_year = (day.month, day.day)
+        return of_year not in closed and (day.year > 2021 or of_year not in until_2021)
+
+    return [day for day in business_days(first, last) if trades(day)]
+
+
+def _sunday(year: int, month: int, nth: int) -> date:
+    first = date(year, month, 1)
+    return first + timedelta(6 - first.weekday() + 7 * (nth - 1))
+
+
+def session(day: date) -> tuple[time, time]:
+    """B3's continuous session: to 16:55, or 17:55 in New York's winter; from 13:00 on Ash Wednesday."""
+    summer = _sunday(day.year, 3, 2) <= day < _sunday(day.year, 11, 1)
+    opens = time(13) if day == easter(day.year) - timedelta(46) else time(10)
+    return opens, time(16, 55) if summer else time(17, 55)
 
 
 def local_time(instant: datetime) -> datetime:

@@ -14,7 +14,7 @@ import polars as pl
 
 from datagen._core import Plan
 
-from ._calendar import SESSION, local_time, session_days
+from ._calendar import local_time, session, session_days
 from ._measures import (
     ALL,
     Difference,
@@ -127,8 +127,9 @@ def _per_day(value: float) -> Callable[[Plan], Mapping[str, Range]]:
 def _has_session(plan: Plan) -> bool:
     start, end = (local_time(at) for at in (plan.as_of - timedelta(plan.days), plan.as_of))
     return any(
-        start < datetime.combine(day, SESSION[1]) and datetime.combine(day, SESSION[0]) < end
+        start < datetime.combine(day, ends) and datetime.combine(day, opens) < end
         for day in session_days(start.date(), end.date())
+        for opens, ends in [session(day)]
     )
 
 

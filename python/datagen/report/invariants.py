@@ -15,7 +15,7 @@ import polars as pl
 from datagen._core import Plan
 
 from . import _facts
-from ._calendar import SESSION, business_days, local_time, session_days
+from ._calendar import business_days, local_time, session, session_days
 from ._checks import Check
 from ._reading import Portion, gather, local
 
@@ -355,8 +355,13 @@ def _night(part: Portion) -> pl.DataFrame:
 
 
 def _session(part: Portion) -> pl.DataFrame:
-    days = _days_of(part.plan, session_days)
-    return part[_TRADES].select(id="trade_id", holds=_within("executed_at", SESSION, days))
+    days = [(day, *session(day)) for day in _days_of(part.plan, session_days)]
+    schema = {"day": pl.Date, "opens": pl.Time, "ends": pl.Time}
+    sessions = pl.DataFrame(days, schema=schema, orient="row")
+    trades = part[_TRADES].with_columns(day=local("executed_at").dt.date())
+    time = local("executed_at").dt.time()
+    holds = time.is_between("opens", "ends", closed="left").fill_null(value=False)
+    return trades.join(sessions, on="day", how="left").select(id="trade_id", holds=holds)
 
 
 def _settlement(part: Portion) -> pl.DataFrame:
@@ -568,7 +573,7 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
         "Banco Central, Pix manual",
         _end_to_end,
     ),
-    Rule("Trades only in the session, 10:00 to 16:55", "B3, trading hours", _session),
+    Rule("Trades only in the session of their day", "B3, trading hours", _session),
     Rule("Trades settle two sessions later", "B3, D+2", _settlement),
     Rule("Round lots of 100, odd lots of 1 to 99 as ticker F", "B3, cash market", _lots),
     OnePrice("A stock has one price in a minute", CATALOGUE),

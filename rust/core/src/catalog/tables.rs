@@ -177,7 +177,7 @@ static STOCK_FIELDS: [Field; 8] = [
     field("sector", Text, "Sector"),
     field("isin", Char(12), "ISIN with a valid check digit"),
     field("lot_size", Int, "Shares in a round lot"),
-    field("reference_price", MONEY, "Price from which the price path starts"),
+    field("reference_price", MONEY, "Price of 1 July 2026, around which the price path moves"),
     UPDATED_AT,
 ];
 

@@ -18,6 +18,7 @@ use datagen_core::entity::customer::Customer;
 use datagen_core::entity::layout::{Block, Product, customer_of, customer_of_account};
 use datagen_core::entity::loan::Loan;
 use datagen_core::entity::property::Property;
+use datagen_core::entity::skeleton::Skeleton;
 use datagen_core::event::{History, card_transaction, installment, trade, transaction};
 use datagen_core::id::{Ids, Origin};
 use datagen_core::plan::Plan;
@@ -306,10 +307,13 @@ impl Explained {
         let row = context.ids.decode(entity).expect("an id of this seed").row;
         match stream {
             "banking.card-transactions" => {
-                let owner = customer_of(rng, Product::Card, row);
-                let (card, _) = CreditCard::new(context, row, &Customer::new(context, owner));
-                let n = card_transaction::count(history, &card);
-                (0..n).map(|k| card_transaction::time(history, &card, k, n)).collect()
+                let holder = Customer::new(context, customer_of(rng, Product::Card, row));
+                let (card, _) = CreditCard::new(context, row, &holder);
+                let skeleton = Skeleton::new(context, &holder);
+                let times: Vec<i64> = card_transaction::times(history, &card, &skeleton).collect();
+                let counted = card_transaction::count(history, &card, &skeleton);
+                assert_eq!(counted as usize, times.len());
+                times
             }
             "banking.installments" => {
                 let owner = customer_of(rng, Product::Loan, row);

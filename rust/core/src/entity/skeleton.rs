@@ -170,17 +170,24 @@ pub struct Recalling {
     era: i32,
     /// Of the era before, and of the era.
     found: [Option<Episode>; 2],
+    /// There is no shock in any month that is asked for.
+    calm: bool,
 }
 
 impl Recalling {
     /// Nothing is at hand yet.
     pub const fn new(skeleton: Skeleton) -> Self {
-        Self { skeleton, era: i32::MIN, found: [None; 2] }
+        Self { skeleton, era: i32::MIN, found: [None; 2], calm: false }
+    }
+
+    /// Of somebody who is known to have no shock in any month that is asked for.
+    pub const fn calm(skeleton: Skeleton) -> Self {
+        Self { calm: true, ..Self::new(skeleton) }
     }
 
     fn recall(&mut self, month: i32) {
         let era = self.skeleton.era_of(month);
-        if era != self.era {
+        if era != self.era && !self.calm {
             let of = |era| self.skeleton.episode_of_era(era);
             let before = if era.wrapping_sub(1) == self.era { self.found[1] } else { of(era - 1) };
             (self.era, self.found) = (era, [before, of(era)]);
@@ -365,6 +372,12 @@ impl Skeleton {
         };
         let cures = shock == Shock::Blocked || (kind.0 & 0xFFFF) * 100 >> 16 < cures;
         Some(Episode { shock, first, months, cures })
+    }
+
+    /// Whether there is no shock that begins in the era of a month, or in the one before it, or later until that of
+    /// another month.
+    pub fn is_calm(&self, since: i32, until: i32) -> bool {
+        (self.era_of(since) - 1..=self.era_of(until)).all(|era| self.episode_of_era(era).is_none())
     }
 
     /// The shock of which a month is one.

@@ -240,6 +240,8 @@ impl Bills {
             return None;
         }
         let amount = self.pay(self.unpaid.into());
+        // Nothing of the bill is left for its own payment.
+        self.bill = 0;
         let cycle = self.cycle - i32::from(self.phase == Phase::Closing);
         let due_day = facts.due(cycle);
         Some(Payment { paid_at, amount, bill_total: amount, due_day, cycle })
@@ -288,8 +290,8 @@ impl Bills {
         self.future[11] = 0;
         self.peak = self.peak.max(self.spent);
         self.spent = 0;
-        let Slot { how, at, late, rest } = facts.slot(history, holder, self.cycle);
-        self.review(facts, holder, rest);
+        let Slot { how, at, late, rest, unpaid } = facts.slot(history, holder, self.cycle);
+        self.review(facts, unpaid, rest);
         self.missed = how == How::Nothing;
         if self.missed {
             return self.go_on(facts);
@@ -300,9 +302,9 @@ impl Bills {
 
     /// Once a year the bank looks at the score; and it cuts the limit of those who have not paid. A cut leaves what is
     /// owed, and what was spent in any cycle of the history.
-    fn review(&mut self, facts: &Facts, holder: &mut Recalling, draw: Half) {
+    fn review(&mut self, facts: &Facts, unpaid: i32, draw: Half) {
         let months = self.cycle - facts.month_of_issue();
-        let percent = if facts.is_unpaid(holder, self.cycle) == 2 {
+        let percent = if unpaid == 2 {
             60 + draw.below(25)
         } else if months < 12 || months % 12 != 0 || self.is_blocked() {
             return;

@@ -15,7 +15,7 @@ use crate::rng::{Domain, Half, exp2_q16, normal_q16};
 
 /// Purchases a month with a card of a holder of mean activity, times [`ONE`]; it gives 57.14 in 90 days over all
 /// cards, those that sleep, are blocked or cancelled too.
-const USUAL_RATE: u64 = 1_545_000;
+const USUAL_RATE: u64 = 1_528_000;
 /// Percent of the income that go through the card, in the middle.
 const USUAL_SHARE: i64 = 33;
 /// Percent of the limit that somebody means to spend in a month, at the most.
@@ -30,6 +30,8 @@ const CANCELLED_AFTER: i64 = 150 * DAY;
 const ATTEMPTS: i64 = 2 * DAY;
 /// Months before one in which a shock may have begun whose consequences reach into it.
 const REACH: i32 = 16;
+/// Months before the history of which something is asked, at the most.
+const BEFORE: i32 = 6;
 /// No month.
 const NEVER: i32 = i32::MAX;
 
@@ -77,6 +79,8 @@ pub(super) struct Slot {
     pub late: u8,
     /// Left of its draws.
     pub rest: Half,
+    /// For how many months the income has not been as usual when it falls due.
+    pub unpaid: i32,
 }
 
 /// What happens to a card beside purchases and bills.
@@ -132,6 +136,10 @@ pub(super) struct Facts {
     /// A bit for each of the purchases that come back.
     pub subscriptions: u8,
     reason: Option<CardStatusReason>,
+    /// No shock is near the history.
+    calm: bool,
+    /// No shock leaves bills of the card unpaid.
+    spared: bool,
     /// Seldom pays all of a bill.
     revolves: bool,
     /// Pays by direct debit, on the due date.
@@ -150,7 +158,7 @@ impl Facts {
         let busier = i64::from(normal_q16(own)) * 25 / 100;
         let score = i64::from(card.score);
         let against = (600 - score).clamp(-400, 400);
-        let exponent = i64::from(normal_q16(noise)) * 40 / 100 + busier / 3 + against * 65_536 / 900;
+        let exponent = i64::from(normal_q16(noise)) * 40 / 100 + busier / 3 + against * 65_536 / 750;
         let usual = skeleton.income * USUAL_SHARE / 100;
         let budget = exp2_q16(usual as u64, (exponent * 94_548 / 65_536) as i32);
         // Three in five at a score of 300, one in seven at 800.
@@ -183,6 +191,8 @@ impl Facts {
             },
             subscriptions: if asleep { 0 } else { subscriptions },
             reason: None,
+            calm: false,
+            spared: false,
             revolves,
             automatic: automatic.chance(5_000),
         };
@@ -195,8 +205,24 @@ impl Facts {
             (self.ends, self.reason) = (seconds(exit.at), Some(exit.reason));
         }
         let last = month_of(local_day(history.context.plan.as_of())) + 1;
-        let mut episodes = skeleton.episodes(self.seasoned, last);
-        if let Some(episode) = episodes.find(|episode| self.hits(episode) && !episode.cures) {
+        let first = month_of(local_day(history.context.plan.start())) - BEFORE;
+        self.calm = skeleton.is_calm(first, last);
+        self.spared = self.calm && self.seasoned >= first;
+        if self.spared {
+            return;
+        }
+        let mut worst: Option<Episode> = None;
+        self.spared = true;
+        for episode in skeleton.episodes(self.seasoned, last) {
+            if self.hits(&episode) {
+                self.spared = false;
+                if !episode.cures {
+                    worst = Some(episode);
+                    break;
+                }
+            }
+        }
+        if let Some(episode) = worst {
             self.defaults_in = episode.first + 1;
             let block = seconds(self.blocked_at(&episode));
             if block < self.ends {
@@ -226,7 +252,8 @@ impl Facts {
 
     /// The skeleton of the holder.
     pub(super) fn holder(&self, history: &History) -> Recalling {
-        Recalling::new(self.holder.whole(&history.context))
+        let skeleton = self.holder.whole(&history.context);
+        if self.calm { Recalling::calm(skeleton) } else { Recalling::new(skeleton) }
     }
 
     pub(super) fn home(&self) -> &'static City {
@@ -373,7 +400,7 @@ impl Facts {
         let length = if hour < 8 * HOUR { HOUR } else { 13 * HOUR };
         let at = instant(day, hour + time.below(length as u64) as i64);
         let late = if day > in_time { (day - due) as u8 } else { 0 };
-        Slot { how, at: seconds(at), late, rest: rest.halves().0 }
+        Slot { how, at: seconds(at), late, rest: rest.halves().0, unpaid: distress }
     }
 
     /// What happens first after some second, and when.
@@ -390,6 +417,9 @@ impl Facts {
         if self.reason == Some(CardStatusReason::Default) {
             let at = i64::from(self.ends) * 1_000 + CANCELLED_AFTER;
             first = earlier(first, seconds(at), Special::Cancel);
+        }
+        if self.spared {
+            return first;
         }
         let month = month_of(local_day(i64::from(after) * 1_000));
         let last = month_of(local_day(history.context.plan.as_of())) + 1;

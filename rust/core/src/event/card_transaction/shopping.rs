@@ -63,7 +63,7 @@ impl Shopping {
         Self {
             by_hour: [0, 24].map(|first| std::array::from_fn(|hour| at(first + hour))),
             online: Weighted::new(
-                categories.iter().map(|c| c.weight * u64::from(c.ecommerce_pct * c.ecommerce_pct)),
+                categories.iter().map(|c| chosen(c) * u64::from(c.ecommerce_pct * c.ecommerce_pct)),
             ),
             recurring: recurring
                 .map(|(position, c)| {

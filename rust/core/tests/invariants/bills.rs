@@ -1,6 +1,7 @@
 //! Bills of credit cards, as an account that pays them sees them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use datagen_core::entity::card::CreditCard;
 use datagen_core::entity::customer::Customer;
@@ -91,13 +92,16 @@ fn bills_are_the_purchases_of_their_cycles() {
                 }
                 *due.entry(first).or_default() += amount - each * i64::from(parcels - 1);
             }
-            let (mut left, mut fee, mut charges, mut before) = (0, 0, 0, i32::MIN);
+            let (mut left, mut fee, mut charges, mut before) = (0, 0, 0, i32::MIN / 2);
             for payment in payments {
                 // What was not paid is charged; all cycles since the last payment are in it.
-                let bought: i64 = due.range(before + 1..=payment.cycle).map(|(_, sum)| sum).sum();
+                let cycles = (Bound::Excluded(before), Bound::Included(payment.cycle));
+                let bought: i64 = due.range(cycles).map(|(_, sum)| sum).sum();
+                // The first, or the one after the last.
+                let next = before < 0 || payment.cycle - before <= 1;
                 let charge = payment.bill_total - bought - left;
                 assert!(charge >= 0, "card {row}: {payment:?}, {bought} and {left}");
-                if payment.cycle - before <= 1 || before == i32::MIN {
+                if next {
                     assert!(charge <= left * 18 / 100 + fee, "card {row}: {charge} on {left}");
                 }
                 let last = (payment.due_day..).find(|day| days::is_business_day(*day));
@@ -105,7 +109,7 @@ fn bills_are_the_purchases_of_their_cycles() {
                 bills += 1;
                 charged += u32::from(charge > 0);
                 free += u32::from(charge == 0);
-                if left == 0 && fee == 0 && payment.cycle - before <= 1 {
+                if left == 0 && fee == 0 && next {
                     assert_eq!(charge, 0, "card {row}");
                     charges = 0;
                 }

@@ -14,9 +14,9 @@ use datagen_core::column::Batch;
 use datagen_core::entity::account::{Account, LEAST_INVESTED};
 use datagen_core::entity::customer::Customer;
 use datagen_core::entity::layout::Block;
-use datagen_core::entity::skeleton::{Episode, Shock, Skeleton};
+use datagen_core::entity::skeleton::{Episode, Pot, Shock, Skeleton};
 use datagen_core::event::History;
-use datagen_core::event::trade::{CashFlow, CashKind, Investor, cash_events, contribution, count};
+use datagen_core::event::trade::{CashFlow, CashKind, Investor, cash_events, count};
 use datagen_core::plan::Plan;
 use proptest::prelude::*;
 
@@ -32,12 +32,12 @@ impl Holder {
     fn all(history: &History) -> Vec<Self> {
         let context = &history.context;
         let holder = |row| {
-            let account = Block::of(&context.rng, row).accounts(row).investments?;
+            let account = Block::of(context, row).accounts(row).investments?;
             let customer = Customer::new(context, row);
             let skeleton = Skeleton::new(context, &customer);
-            let (Account { id, .. }, opening) =
+            let (Account { id, opened_at, .. }, balance) =
                 Account::new(context, account, AccountType::Investments, &customer);
-            let opening = (opening.opened_at, opening.balance);
+            let opening = (opened_at, balance);
             Some(Self { row: account, id, skeleton, opening })
         };
         (0..context.plan.customers()).filter_map(holder).collect()
@@ -149,7 +149,7 @@ proptest! {
                 notes.entry(day).or_insert((settles, 0)).1 += cash_of(&trades, row);
             }
             let mut contributions: BTreeMap<i64, i64> = history.months.iter()
-                .filter_map(|month| contribution(&history, holder.row, &holder.skeleton, month))
+                .filter_map(|month| holder.skeleton.contribution(month, Pot::Investments))
                 .filter(|(time, _)| (plan.start()..plan.as_of()).contains(time))
                 .collect();
             let mut balance = holder.opening.1;

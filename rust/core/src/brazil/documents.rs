@@ -30,12 +30,30 @@ pub fn cpf(root: u32) -> [u8; 11] {
     digits
 }
 
-/// The CNPJ with this root of eight digits and branch of four. Numeric, as those given out before July 2026.
+/// The CNPJ with this root of eight digits and branch of four: weights 5 to 2 and 9 to 2, then with
+/// 6 in front. Numeric, as those given out before July 2026.
+#[inline]
 pub fn cnpj(root: u32, branch: u32) -> [u8; 14] {
-    let mut base = [b'0'; 12];
-    write_digits(&mut base[..8], u64::from(root));
-    write_digits(&mut base[8..], u64::from(branch));
-    cnpj_of(&base)
+    // Each digit by a division of its own, so that none waits for another.
+    let (high, low) = (root / 10_000, root % 10_000);
+    let quads = [high, low, branch];
+    let digits: [u32; 12] = std::array::from_fn(|i| {
+        const PLACES: [u32; 4] = [1_000, 100, 10, 1];
+        quads[i / 4] / PLACES[i % 4] % 10
+    });
+    const WEIGHTS: [u32; 13] = [6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2];
+    let digit = |sum: u32| match sum % 11 {
+        0 | 1 => 0,
+        rest => 11 - rest,
+    };
+    let sum = |first: usize| (0..12).map(|i| digits[i] * WEIGHTS[first + i]).sum::<u32>();
+    let one = digit(sum(1));
+    let two = digit(sum(0) + 2 * one);
+    let mut text = [b'0'; 14];
+    for (text, digit) in text.iter_mut().zip(digits.into_iter().chain([one, two])) {
+        *text += digit as u8;
+    }
+    text
 }
 
 /// The CNPJ with this root of eight and branch of four digits and capital letters, which new ones may have since

@@ -158,10 +158,10 @@ impl CreditCard {
         }
         write_digits(&mut number[length - 9..length - 1], context.card_numbers.apply(row));
         number[length - 1] = luhn(&number[..length - 1]);
-        // From two fifths of a month's income to four incomes, more for a better score; rounded to
+        // From half a month's income to four and a half incomes, more for a better score; rounded to
         // R$ 100.
         let score = u64::from(holder.score.unsigned_abs());
-        let percent = 40 + money.below(100) + score * score / 3_500;
+        let percent = 50 + money.below(100) + score * score / 3_300;
         let limit = (holder.income * percent / 100 / 10_000 * 10_000).max(30_000);
         let (closing, years) = dates.halves();
         let issued_at = issued_at(context, holder, issued, lot);

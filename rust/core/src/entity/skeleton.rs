@@ -191,6 +191,69 @@ impl Compact {
     }
 }
 
+/// A skeleton with its last shocks at hand: for those who ask for one month after the other.
+#[derive(Debug)]
+pub struct Recalling {
+    /// The skeleton.
+    pub skeleton: Skeleton,
+    era: i32,
+    /// Of the era before, and of the era.
+    found: [Option<Episode>; 2],
+    /// There is no shock in any month that is asked for.
+    calm: bool,
+}
+
+impl Recalling {
+    /// Nothing is at hand yet.
+    pub const fn new(skeleton: Skeleton) -> Self {
+        Self { skeleton, era: i32::MIN, found: [None; 2], calm: false }
+    }
+
+    /// Of somebody who is known to have no shock in any month that is asked for.
+    pub const fn calm(skeleton: Skeleton) -> Self {
+        Self { calm: true, ..Self::new(skeleton) }
+    }
+
+    fn recall(&mut self, month: i32) {
+        let era = self.skeleton.era_of(month);
+        if era != self.era && !self.calm {
+            let of = |era| self.skeleton.episode_of_era(era);
+            let before = if era.wrapping_sub(1) == self.era { self.found[1] } else { of(era - 1) };
+            (self.era, self.found) = (era, [before, of(era)]);
+        }
+    }
+
+    /// The shocks that began in the last [`ERA`] months, that of the last month included, in order.
+    pub fn shocks(&mut self, month: i32) -> impl Iterator<Item = Episode> + use<> {
+        self.recall(month);
+        let recent = month - ERA + 1..=month;
+        self.found.into_iter().flatten().filter(move |episode| recent.contains(&episode.first))
+    }
+
+    /// As [`Skeleton::episode`].
+    pub fn episode(&mut self, month: i32) -> Option<Episode> {
+        self.shocks(month).find(|episode| month < episode.end())
+    }
+
+    /// As [`Skeleton::spending`] and [`Skeleton::business`].
+    pub fn levels(&mut self, month: i32) -> (u64, u64) {
+        self.recall(month);
+        let [level, ..] = self.skeleton.draws(month, of_month::LEVEL);
+        let (spending, business) = level.halves();
+        let spending = around_one(spending, 30) * SEASONS[month.rem_euclid(12) as usize] / 100;
+        let mut found = self.found.iter().flatten();
+        // Want, or an older debt that was never paid.
+        let halved = found.any(|episode| {
+            if episode.end() <= month {
+                !episode.cures
+            } else {
+                episode.shock != Shock::Blocked && episode.first <= month
+            }
+        });
+        (if halved { spending / 2 } else { spending }, around_one(business, 55))
+    }
+}
+
 /// `value · factor`, for factors times [`ONE`].
 #[inline]
 pub const fn times(value: i64, factor: u64) -> i64 {
@@ -365,6 +428,12 @@ impl Skeleton {
         Some(Episode { shock, first, months, cures })
     }
 
+    /// Whether there is no shock that begins in the era of a month, or in the one before it, or later until that of
+    /// another month.
+    pub fn is_calm(&self, since: i32, until: i32) -> bool {
+        (self.era_of(since) - 1..=self.era_of(until)).all(|era| self.episode_of_era(era).is_none())
+    }
+
     /// The shock of which a month is one.
     pub fn episode(&self, month: i32) -> Option<Episode> {
         self.episode_of_era(self.era_of(month))
@@ -439,19 +508,9 @@ impl Skeleton {
         }
     }
 
-    /// [`spending`](Self::spending) and [`business`](Self::business) of a month, in less time than one by one.
-    pub fn levels(&self, month: i32) -> (u64, u64) {
-        let [level, ..] = self.draws(month, of_month::LEVEL);
-        (self.spending_at(month, level), around_one(level.halves().1, 55))
-    }
-
     /// How much is spent in a month, beside other months of the customer, times [`ONE`].
     pub fn spending(&self, month: i32) -> u64 {
         let [level, ..] = self.draws(month, of_month::LEVEL);
-        self.spending_at(month, level)
-    }
-
-    fn spending_at(&self, month: i32, level: Word) -> u64 {
         let season = SEASONS[month.rem_euclid(12) as usize];
         let level = around_one(level.halves().0, 30) * season / 100;
         if self.distress(month) > 0 || self.is_shunned(month) { level / 2 } else { level }

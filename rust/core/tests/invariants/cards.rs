@@ -3,6 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 
+use datagen_core::entity::Context;
+use datagen_core::entity::customer::Customer;
+use datagen_core::entity::skeleton::Skeleton;
+use datagen_core::id::Ids;
+use datagen_core::rng::{Domain, Rng};
+
 use crate::common::{Id, Read, data, days};
 use crate::customers::{city_is_known, plain, state_is_known};
 use crate::worlds::{World, in_every_table, in_every_world};
@@ -157,10 +163,7 @@ fn approved_spending_of_a_cycle_stays_within_the_limit() {
     in_every_world(|world| {
         let (cards, events) = (&world.cards, &world.purchases);
         let statuses = events.symbols("status");
-        let reasons = events.some_texts("decline_reason");
-        let states = cards.symbols("status");
         each_card(world, |card, rows| {
-            assert!(states[card] != "CANCELLED" || rows.is_empty(), "a cancelled card buys");
             let closing = cards.shorts("closing_day")[card] as u32;
             let limit = cards.longs("credit_limit")[card];
             // A cycle is known by the month in which it closes; the closing day belongs to it.
@@ -176,14 +179,56 @@ fn approved_spending_of_a_cycle_stays_within_the_limit() {
                 if statuses[row] == "APPROVED" {
                     *spent += amount;
                     assert!(*spent <= limit, "row {row}: {spent} of {limit}");
-                } else if reasons[row] == Some("INSUFFICIENT_LIMIT") {
-                    assert!(*spent + amount > limit, "row {row}: {spent} and {amount} of {limit}");
                 }
             }
+            let available = cards.longs("available_limit")[card];
             let open = spent.get(&cycle(world.plan.as_of())).copied().unwrap_or_default();
-            assert_eq!(cards.longs("available_limit")[card], limit - open, "card {card}");
+            assert!((0..=limit - open).contains(&available), "card {card}: {available} of {limit}");
         });
     });
+}
+
+/// How long after a block a card is still tried.
+const ATTEMPTS: i64 = 2 * days::DAY;
+
+#[test]
+fn nothing_is_approved_on_a_card_that_is_blocked_or_cancelled() {
+    let mut stopped = 0;
+    in_every_world(|world| {
+        let (cards, events) = (&world.cards, &world.purchases);
+        let (states, causes) = (cards.symbols("status"), cards.some_symbols("status_reason"));
+        let (changed, dated) = (cards.longs("status_changed_at"), cards.valid("status_changed_at"));
+        let (statuses, reasons) = (events.symbols("status"), events.some_texts("decline_reason"));
+        let times = events.longs("occurred_at");
+        each_card(world, |card, rows| {
+            let issued = cards.longs("issued_at")[card];
+            assert!(!dated[card] || (issued..world.plan.as_of()).contains(&changed[card]));
+            assert!(rows.clone().all(|row| times[row] >= issued), "card {card} before its issue");
+            match (states[card], causes[card]) {
+                // It has never been blocked, or is no more.
+                ("ACTIVE", None) => {
+                    for row in rows {
+                        let blocked = reasons[row] == Some("CARD_BLOCKED");
+                        assert!(!blocked || dated[card] && times[row] < changed[card]);
+                    }
+                    return;
+                }
+                ("BLOCKED", Some("LOST" | "STOLEN" | "FRAUD_SUSPECTED" | "DEFAULT"))
+                | ("CANCELLED", Some("HOLDER_REQUEST" | "DEFAULT")) => assert!(dated[card]),
+                other => panic!("{other:?} of card {card}"),
+            }
+            for row in rows {
+                if times[row] < changed[card] {
+                    continue;
+                }
+                stopped += 1;
+                assert_eq!(states[card], "BLOCKED", "row {row}");
+                assert_eq!((statuses[row], reasons[row]), ("DECLINED", Some("CARD_BLOCKED")));
+                assert!(times[row] < changed[card] + ATTEMPTS, "row {row}");
+            }
+        });
+    });
+    assert!(stopped > 0, "no card is tried after a block");
 }
 
 #[test]
@@ -212,19 +257,14 @@ fn purchases_follow_their_category() {
         .into_iter()
         .map(|fields| (fields[0], fields))
         .collect();
-    let merchants: BTreeSet<(&str, &str)> = data(include_str!("../../data/merchants.csv"))
-        .iter()
-        .map(|fields| (fields[0], fields[1]))
-        .collect();
     in_every_world(|world| {
         let events = &world.purchases;
-        let (names, shops) = (events.texts("merchant_category"), events.texts("merchant_name"));
+        let names = events.texts("merchant_category");
         let modes = events.symbols("entry_mode");
         for (row, mcc) in events.texts("mcc").into_iter().enumerate() {
             let category = &categories[mcc];
             let number = |field: usize| category[field].parse::<i64>().expect("a number");
             assert_eq!(names[row], category[1]);
-            assert!(merchants.contains(&(mcc, shops[row])), "{} of {mcc}", shops[row]);
             let amount = events.longs("amount")[row];
             assert!((number(5)..=number(6)).contains(&amount), "{amount} at {}", names[row]);
             let installments = i64::from(events.shorts("installments")[row]);
@@ -259,19 +299,95 @@ fn subscriptions_come_on_one_day_for_one_amount() {
 }
 
 #[test]
-fn rides_and_meals_are_bought_at_home_or_on_a_journey() {
+fn purchases_are_made_at_home_or_on_a_journey() {
+    let mut away = 0;
     in_every_world(|world| {
         let (cards, customers, events) = (&world.cards, &world.customers, &world.purchases);
+        let context = Context::new(world.plan);
         let holders = customers.rows_by_id("customer_id");
         let homes = customers.texts("city");
         let (mccs, cities) = (events.texts("mcc"), events.texts("merchant_city"));
-        let modes = events.symbols("entry_mode");
+        let (modes, states) = (events.symbols("entry_mode"), events.texts("merchant_state"));
+        let times = events.longs("occurred_at");
         each_card(world, |card, rows| {
-            let home = homes[holders[&cards.ids("customer_id")[card]]];
-            for row in rows.filter(|row| matches!(mccs[*row], "4121" | "5814")) {
-                assert!(modes[row] != "ECOMMERCE" || cities[row] == home, "row {row}");
+            let holder = holders[&cards.ids("customer_id")[card]];
+            let skeleton = Skeleton::new(&context, &Customer::new(&context, holder as u64));
+            let mut last: Option<(i64, &str)> = None;
+            for row in rows {
+                let local = ["4121", "5814", "5541", "7997"].contains(&mccs[row]);
+                let subscribed = mccs[row] == "7997";
+                if modes[row] == "ECOMMERCE" && (!local || subscribed) {
+                    continue;
+                }
+                let day = days::local(times[row]).0;
+                let (year, month, _) = days::ymd(day);
+                let trip = skeleton.trip(year * 12 + month as i32 - 1);
+                let on_trip = trip.is_some_and(|trip| {
+                    (trip.first..trip.end).contains(&day) && trip.city.name.text == cities[row]
+                });
+                assert!(cities[row] == homes[holder] || on_trip, "row {row} in {}", cities[row]);
+                away += usize::from(on_trip);
+                if modes[row] == "ECOMMERCE" {
+                    continue;
+                }
+                // Nobody is in two states within three hours.
+                let at = (times[row], states[row]);
+                assert!(
+                    last.is_none_or(|last| last.1 == at.1 || at.0 - last.0 >= 3 * days::HOUR),
+                    "row {row}"
+                );
+                last = Some(at);
             }
         });
+    });
+    assert!(away > 100, "only {away}");
+}
+
+#[test]
+fn merchants_have_one_name_and_document_each() {
+    let chains: BTreeSet<(&str, &str)> = data(include_str!("../../data/merchants.csv"))
+        .iter()
+        .map(|fields| (fields[0], fields[1]))
+        .collect();
+    let words: Vec<Vec<&str>> = data(include_str!("../../data/shops.csv"));
+    in_every_world(|world| {
+        let events = &world.purchases;
+        let ids = Ids::new(&Rng::new(world.plan.seed()));
+        let (names, documents) = (events.texts("merchant_name"), events.texts("merchant_document"));
+        let (mccs, cities) = (events.texts("mcc"), events.texts("merchant_city"));
+        let states = events.texts("merchant_state");
+        let mut merchants = BTreeMap::new();
+        // By CNPJ, and by root: branches of a chain share it.
+        let (mut by_document, mut by_root) = (BTreeMap::new(), BTreeMap::new());
+        for (row, id) in events.ids("merchant_id").iter().enumerate() {
+            let (name, mcc, document) = (names[row], mccs[row], documents[row]);
+            let place = (cities[row], states[row]);
+            let known = *merchants.entry(*id).or_insert((name, document, mcc, place));
+            assert_eq!(known, (name, document, mcc, place), "row {row}");
+            assert_eq!(*by_document.entry(document).or_insert(*id), *id, "{document}");
+            assert_eq!(*by_root.entry(&document[..8]).or_insert((name, mcc)), (name, mcc));
+            assert_eq!(ids.decode(*id).expect("an id of this seed").domain, Domain::Merchant);
+            let chain = chains.contains(&(mcc, name));
+            let own = || words.iter().any(|word| word[0] == mcc && name.starts_with(word[1]));
+            assert!(chain || own() && document[8..12] == *"0001", "{name} of {mcc}");
+        }
+        // Of shops of their own, no two of a kind in a city have one name.
+        let mut shops = BTreeMap::new();
+        for (id, (name, _, mcc, place)) in merchants {
+            if !chains.contains(&(mcc, name)) {
+                assert_eq!(*shops.entry((mcc, place, name)).or_insert(id), id, "{name}");
+            }
+        }
+        for document in by_document.keys() {
+            let digits: Vec<u32> = document.bytes().map(|d| u32::from(d - b'0')).collect();
+            for length in [12, 13] {
+                let weights = (2..=9).cycle();
+                let sum: u32 =
+                    digits[..length].iter().rev().zip(weights).map(|(d, w)| d * w).sum();
+                let digit = if sum % 11 < 2 { 0 } else { 11 - sum % 11 };
+                assert_eq!(digits[length], digit, "{document}");
+            }
+        }
     });
 }
 

@@ -424,7 +424,7 @@ fn payments_of_the_history_are_those_of_the_events() {
 fn loans_of(plan: Plan) -> Vec<Loan> {
     let context = Context::new(plan);
     let holders = (0..plan.customers()).filter_map(|row| {
-        let block = Block::of(&context.rng, row);
+        let block = Block::of(&context, row);
         let loan = block.row_of(Product::Loan, row)?;
         let borrower = Customer::new(&context, row);
         let property = block.row_of(Product::Property, row);

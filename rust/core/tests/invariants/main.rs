@@ -6,6 +6,7 @@
 mod common;
 
 mod accounts;
+mod bills;
 mod cards;
 mod customers;
 mod loans;

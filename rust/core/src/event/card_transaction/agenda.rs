@@ -4,7 +4,7 @@ use super::facts::{Facts, Outlook, day_of, first_instant, month_of};
 use crate::brazil::calendar::{DAY, HOUR, local_day};
 use crate::brazil::data::City;
 use crate::brazil::reference;
-use crate::entity::skeleton::Skeleton;
+use crate::entity::skeleton::Recalling;
 use crate::event::History;
 use crate::rng::{Domain, Half, Word, exp2_q16, normal_q16};
 
@@ -93,8 +93,8 @@ fn poisson(mean: u64, draw: Half) -> u32 {
 }
 
 impl Planned {
-    fn new(history: &History, facts: &Facts, skeleton: &Skeleton, month: i32) -> Self {
-        let outlook = facts.outlook(history, skeleton, month);
+    fn new(history: &History, facts: &Facts, holder: &mut Recalling, month: i32) -> Self {
+        let outlook = facts.outlook(history, holder, month);
         let empty = Self { n: 0, first: 0, end: 0, outlook };
         if outlook.from == outlook.until || facts.sleeps() {
             return empty;
@@ -160,10 +160,10 @@ pub(super) fn count(history: &History, facts: &Facts) -> u32 {
         return 0;
     }
     let (first, last) = months(history, facts);
-    let skeleton = facts.skeleton(history);
+    let mut holder = facts.holder(history);
     (first..=last)
         .map(|month| {
-            let planned = Planned::new(history, facts, &skeleton, month);
+            let planned = Planned::new(history, facts, &mut holder, month);
             let begins = first_instant(month);
             let (from, until) = (planned.outlook.from - begins, planned.outlook.until - begins);
             let mut recurring = 0;
@@ -235,11 +235,11 @@ impl Agenda {
     #[cold]
     fn begin_next(&mut self, history: &History, facts: &Facts) {
         let (_, last) = months(history, facts);
-        let skeleton = facts.skeleton(history);
+        let mut holder = facts.holder(history);
         while self.month < last {
             self.month += 1;
             let month = self.month;
-            let planned = Planned::new(history, facts, &skeleton, month);
+            let planned = Planned::new(history, facts, &mut holder, month);
             let Outlook { from, until, rate, budget } = planned.outlook;
             if from == until {
                 continue;
@@ -259,7 +259,7 @@ impl Agenda {
             }
             self.scale = history.shopping.scale(budget, rate);
             self.away = NO_CITY;
-            if let Some(trip) = skeleton.trip(month).filter(|trip| trip.city.index != facts.home().index) {
+            if let Some(trip) = holder.skeleton.trip(month).filter(|trip| trip.city.index != facts.home().index) {
                 let first = day_of(month, 1);
                 self.away = trip.city.index as u16;
                 (self.leaves, self.returns) = ((trip.first - first) as u8, (trip.end - first) as u8);

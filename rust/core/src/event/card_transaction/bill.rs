@@ -7,7 +7,7 @@ use super::facts::{Facts, How, Slot, Special, month_of, seconds};
 use crate::brazil::calendar::local_day;
 use crate::catalog::{CardStatus, CardStatusReason};
 use crate::entity::card::{CreditCard, Standing, status_for};
-use crate::entity::skeleton::{Skeleton, around_one, times};
+use crate::entity::skeleton::{Recalling, around_one, times};
 use crate::event::History;
 use crate::rng::Half;
 
@@ -21,10 +21,11 @@ const STEP: i64 = 10_000;
 const LEAST_LIMIT: i64 = 30_000;
 /// The highest limit in centavos.
 const MOST: i64 = 1_000_000_000;
-/// Cycles before the history that are followed, so that its first bills are as others.
-const BEFORE: i32 = 9;
+/// Cycles before the history that are followed, so that its first bills are as others; and before those, as long as
+/// nothing is paid.
+const BEFORE: i32 = 3;
 /// How the purchases of a cycle before the history are paid: in so many installments, and how many percent of them.
-const SPREAD: [(i64, i64); 4] = [(1, 58), (3, 13), (6, 13), (10, 16)];
+const SPREAD: [(i64, i64); 4] = [(1, 62), (2, 10), (4, 14), (10, 14)];
 
 /// A payment of a bill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +87,10 @@ impl Bills {
     /// The bills of a card, with what its purchases before the history leave to be paid; its status is still as at its
     /// issue.
     pub(super) fn new(history: &History, facts: &Facts, card: &CreditCard) -> Self {
-        let skeleton = facts.skeleton(history);
+        let mut holder = facts.holder(history);
         let start = seconds(history.context.plan.start());
         let issued = seconds(facts.issued());
-        let (special, what) = facts.special(history, &skeleton, issued.saturating_sub(1));
+        let (special, what) = facts.special(history, &holder.skeleton, issued.saturating_sub(1));
         let mut bills = Self {
             limit: card.limit.min(MOST) as i32,
             unpaid: 0,
@@ -111,27 +112,47 @@ impl Bills {
             status: CardStatus::Active,
             reason: None,
         };
+        if let Some(shock) = holder.episode(bills.cycle) {
+            bills.cycle = shock.first - 1;
+        }
+        let followed = bills.cycle;
         bills.cycle = bills.cycle.max(facts.month_of_issue());
         while facts.closes(bills.cycle) <= facts.issued() {
             bills.cycle += 1;
         }
         bills.regular = seconds(facts.closes(bills.cycle));
         let bought = !facts.sleeps() && issued < start;
+        if bought && bills.cycle == followed {
+            bills.buy_long_before(facts);
+        }
         while bills.regular < start {
             if bought && bills.phase == Phase::Closing {
-                bills.buy_before(history, facts, &skeleton, bills.regular);
+                bills.buy_before(history, facts, &mut holder, bills.regular);
             }
-            bills.pass_regular(history, facts, &skeleton);
+            bills.pass_regular(history, facts, &mut holder);
         }
         if bought {
-            bills.buy_before(history, facts, &skeleton, start);
+            bills.buy_before(history, facts, &mut holder, start);
         }
         (bills.peak, bills.spent) = (0, 0);
         bills
     }
 
+    /// What falls due of the installments of the cycles before those that are followed.
+    fn buy_long_before(&mut self, facts: &Facts) {
+        let each = facts.usual().1.min(i64::from(self.limit) / 4);
+        for (parcels, percent) in SPREAD {
+            for left in 1..parcels {
+                // Of as many cycles as have so many left.
+                let due = (each * percent / 100 / parcels * (parcels - left)) as i32;
+                self.future[left as usize - 1] += due;
+                self.used += due;
+            }
+        }
+    }
+
     /// Buys what is usual in the open cycle until an instant before the history.
-    fn buy_before(&mut self, history: &History, facts: &Facts, skeleton: &Skeleton, until: u32) {
+    fn buy_before(&mut self, history: &History, facts: &Facts, holder: &mut Recalling, until: u32) {
         let day = |at: u32| local_day(i64::from(at) * 1_000);
         let until = until.min(facts.ends());
         let begins = facts.closes(self.cycle - 1).max(facts.issued());
@@ -139,7 +160,7 @@ impl Bills {
         if days <= 0 {
             return;
         }
-        let outlook = facts.budget_of(skeleton, month_of(day(until)));
+        let outlook = facts.budget_of(holder, month_of(day(until)));
         let noise = facts.hash(history, self.cycle as u64) as u32;
         let amount = times(outlook * days / 30, around_one(Half(noise), 25));
         let amount = amount.min((self.available() - self.available() / 16).max(0));
@@ -185,11 +206,11 @@ impl Bills {
     /// Passes it; there may be a payment in it.
     #[cold]
     pub(super) fn pass(&mut self, history: &History, facts: &Facts) -> Option<Payment> {
-        let skeleton = facts.skeleton(history);
+        let mut holder = facts.holder(history);
         if self.special <= self.regular {
-            self.pass_special(history, facts, &skeleton)
+            self.pass_special(history, facts, &mut holder)
         } else {
-            self.pass_regular(history, facts, &skeleton)
+            self.pass_regular(history, facts, &mut holder)
         }
     }
 
@@ -197,7 +218,7 @@ impl Bills {
         &mut self,
         history: &History,
         facts: &Facts,
-        skeleton: &Skeleton,
+        holder: &mut Recalling,
     ) -> Option<Payment> {
         let (at, what) = (self.special, self.what);
         let status = match what {
@@ -212,13 +233,15 @@ impl Bills {
         if let Some((status, reason)) = status {
             (self.status, self.reason, self.changed) = (status, reason, at);
         }
-        (self.special, self.what) = facts.special(history, skeleton, at);
+        (self.special, self.what) = facts.special(history, &holder.skeleton, at);
         let paid_at = i64::from(at) * 1_000;
         // What was owed before the history has been followed already.
         if what != Special::Cure || paid_at < history.context.plan.start() {
             return None;
         }
         let amount = self.pay(self.unpaid.into());
+        // Nothing of the bill is left for its own payment.
+        self.bill = 0;
         let cycle = self.cycle - i32::from(self.phase == Phase::Closing);
         let due_day = facts.due(cycle);
         Some(Payment { paid_at, amount, bill_total: amount, due_day, cycle })
@@ -228,11 +251,11 @@ impl Bills {
         &mut self,
         history: &History,
         facts: &Facts,
-        skeleton: &Skeleton,
+        holder: &mut Recalling,
     ) -> Option<Payment> {
         match self.phase {
             Phase::Closing => {
-                self.close(history, facts, skeleton);
+                self.close(history, facts, holder);
                 None
             }
             Phase::Payment => {
@@ -250,7 +273,7 @@ impl Bills {
         self.regular = seconds(facts.closes(self.cycle));
     }
 
-    fn close(&mut self, history: &History, facts: &Facts, skeleton: &Skeleton) {
+    fn close(&mut self, history: &History, facts: &Facts, holder: &mut Recalling) {
         let unpaid = i64::from(self.unpaid);
         if unpaid > 0 {
             // 2% and 1% a month, where nothing was paid.
@@ -267,8 +290,8 @@ impl Bills {
         self.future[11] = 0;
         self.peak = self.peak.max(self.spent);
         self.spent = 0;
-        let Slot { how, at, late, rest } = facts.slot(history, skeleton, self.cycle);
-        self.review(facts, skeleton, rest);
+        let Slot { how, at, late, rest, unpaid } = facts.slot(history, holder, self.cycle);
+        self.review(facts, unpaid, rest);
         self.missed = how == How::Nothing;
         if self.missed {
             return self.go_on(facts);
@@ -279,9 +302,9 @@ impl Bills {
 
     /// Once a year the bank looks at the score; and it cuts the limit of those who have not paid. A cut leaves what is
     /// owed, and what was spent in any cycle of the history.
-    fn review(&mut self, facts: &Facts, skeleton: &Skeleton, draw: Half) {
+    fn review(&mut self, facts: &Facts, unpaid: i32, draw: Half) {
         let months = self.cycle - facts.month_of_issue();
-        let percent = if facts.is_unpaid(skeleton, self.cycle) == 2 {
+        let percent = if unpaid == 2 {
             60 + draw.below(25)
         } else if months < 12 || months % 12 != 0 || self.is_blocked() {
             return;

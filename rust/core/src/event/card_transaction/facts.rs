@@ -8,16 +8,18 @@ use crate::brazil::reference;
 use crate::catalog::{CardStatus, CardStatusReason};
 use crate::civil::{from_days, to_days};
 use crate::entity::card::{CreditCard, status_for};
-use crate::entity::skeleton::{Compact, Episode, Shock, Skeleton, around_one, times};
+use crate::entity::skeleton::{Compact, Episode, Recalling, Shock, Skeleton, around_one, times};
 use crate::event::History;
 use crate::id::mix;
 use crate::rng::{Domain, Half, exp2_q16, normal_q16};
 
 /// Purchases a month with a card of a holder of mean activity, times [`ONE`]; it gives 57.14 in 90 days over all
 /// cards, those that sleep, are blocked or cancelled too.
-const USUAL_RATE: u64 = 1_590_000;
+const USUAL_RATE: u64 = 1_528_000;
 /// Percent of the income that go through the card, in the middle.
 const USUAL_SHARE: i64 = 33;
+/// Percent of the limit that somebody means to spend in a month, at the most.
+const SHARE_OF_LIMIT: i64 = 21;
 /// Months that a product must have been there for when the income stops, to be left unpaid.
 const SEASONED: i32 = 3;
 /// Days after the first bill without a payment on which a card is blocked, and from there those until it is
@@ -28,6 +30,8 @@ const CANCELLED_AFTER: i64 = 150 * DAY;
 const ATTEMPTS: i64 = 2 * DAY;
 /// Months before one in which a shock may have begun whose consequences reach into it.
 const REACH: i32 = 16;
+/// Months before the history of which something is asked, at the most.
+const BEFORE: i32 = 6;
 /// No month.
 const NEVER: i32 = i32::MAX;
 
@@ -75,6 +79,8 @@ pub(super) struct Slot {
     pub late: u8,
     /// Left of its draws.
     pub rest: Half,
+    /// For how many months the income has not been as usual when it falls due.
+    pub unpaid: i32,
 }
 
 /// What happens to a card beside purchases and bills.
@@ -130,6 +136,10 @@ pub(super) struct Facts {
     /// A bit for each of the purchases that come back.
     pub subscriptions: u8,
     reason: Option<CardStatusReason>,
+    /// No shock is near the history.
+    calm: bool,
+    /// No shock leaves bills of the card unpaid.
+    spared: bool,
     /// Seldom pays all of a bill.
     revolves: bool,
     /// Pays by direct debit, on the due date.
@@ -143,14 +153,19 @@ impl Facts {
         let [[person, habits, ..], recurring] = words;
         let (own, noise) = person.halves();
         let (habit, automatic) = habits.halves();
-        let rate = (USUAL_RATE * u64::from(skeleton.activity) >> 16) * around_one(own, 35) >> 16;
+        let rate = (USUAL_RATE * u64::from(skeleton.activity) >> 16) * around_one(own, 25) >> 16;
         // Who buys more often than others of the same income spends more, but not in proportion.
-        let busier = i64::from(normal_q16(own)) * 35 / 100;
+        let busier = i64::from(normal_q16(own)) * 25 / 100;
         let score = i64::from(card.score);
         let against = (600 - score).clamp(-400, 400);
-        let exponent = i64::from(normal_q16(noise)) * 40 / 100 + busier / 3 + against * 65_536 / 900;
+        let exponent = i64::from(normal_q16(noise)) * 40 / 100 + busier / 3 + against * 65_536 / 750;
         let usual = skeleton.income * USUAL_SHARE / 100;
         let budget = exp2_q16(usual as u64, (exponent * 94_548 / 65_536) as i32);
+        // Three in five at a score of 300, one in seven at 800.
+        let revolves = i64::from(habit.below(1_000)) < (885 - score * 93 / 100).clamp(60, 800);
+        // Who owes something already spends less.
+        let budget = budget as i64 * if revolves { 75 } else { 100 } / 100;
+        let budget = budget.min(card.limit * SHARE_OF_LIMIT / 100);
         let asleep = skeleton.dormant;
         let subscriptions = history.shopping.subscriptions(recurring);
         let mut facts = Self {
@@ -176,8 +191,9 @@ impl Facts {
             },
             subscriptions: if asleep { 0 } else { subscriptions },
             reason: None,
-            // Three in five at a score of 300, one in seven at 800.
-            revolves: i64::from(habit.below(1_000)) < (885 - score * 93 / 100).clamp(60, 800),
+            calm: false,
+            spared: false,
+            revolves,
             automatic: automatic.chance(5_000),
         };
         facts.find_end(history, card, skeleton);
@@ -189,8 +205,24 @@ impl Facts {
             (self.ends, self.reason) = (seconds(exit.at), Some(exit.reason));
         }
         let last = month_of(local_day(history.context.plan.as_of())) + 1;
-        let mut episodes = skeleton.episodes(self.seasoned, last);
-        if let Some(episode) = episodes.find(|episode| self.hits(episode) && !episode.cures) {
+        let first = month_of(local_day(history.context.plan.start())) - BEFORE;
+        self.calm = skeleton.is_calm(first, last);
+        self.spared = self.calm && self.seasoned >= first;
+        if self.spared {
+            return;
+        }
+        let mut worst: Option<Episode> = None;
+        self.spared = true;
+        for episode in skeleton.episodes(self.seasoned, last) {
+            if self.hits(&episode) {
+                self.spared = false;
+                if !episode.cures {
+                    worst = Some(episode);
+                    break;
+                }
+            }
+        }
+        if let Some(episode) = worst {
             self.defaults_in = episode.first + 1;
             let block = seconds(self.blocked_at(&episode));
             if block < self.ends {
@@ -219,8 +251,9 @@ impl Facts {
     }
 
     /// The skeleton of the holder.
-    pub(super) fn skeleton(&self, history: &History) -> Skeleton {
-        self.holder.whole(&history.context)
+    pub(super) fn holder(&self, history: &History) -> Recalling {
+        let skeleton = self.holder.whole(&history.context);
+        if self.calm { Recalling::calm(skeleton) } else { Recalling::new(skeleton) }
     }
 
     pub(super) fn home(&self) -> &'static City {
@@ -252,13 +285,8 @@ impl Facts {
         mix(mix(self.row as u64, seed), 0x9E37_79B9_7F4A_7C15u64.wrapping_mul(what + 1))
     }
 
-    /// The shocks that reach into a month and leave bills unpaid.
-    fn shocks(&self, skeleton: &Skeleton, month: i32) -> impl Iterator<Item = Episode> {
-        skeleton.episodes(month - REACH, month + 1).filter(|episode| self.hits(episode))
-    }
-
     /// What is to be expected of a month within the history.
-    pub(super) fn outlook(&self, history: &History, skeleton: &Skeleton, month: i32) -> Outlook {
+    pub(super) fn outlook(&self, history: &History, holder: &mut Recalling, month: i32) -> Outlook {
         let plan = &history.context.plan;
         let tried = match self.reason {
             Some(reason) if matches!(status_for(reason), CardStatus::Blocked) => ATTEMPTS,
@@ -268,10 +296,15 @@ impl Facts {
         let mut from = first_instant(month).max(plan.start()).max(self.issued());
         let mut until =
             first_instant(month + 1).min(plan.as_of()).min(end.saturating_add(tried));
-        let mut unpaid = 0;
-        for shock in self.shocks(skeleton, month) {
-            if shock.cures && shock.first < self.defaults_in {
-                let (block, cure) = (self.blocked_at(&shock), self.cured_at(skeleton, &shock));
+        let (mut unpaid, mut wants) = (0, false);
+        for shock in holder.shocks(month) {
+            wants |= shock.shock != Shock::Blocked && month < shock.end();
+            if !self.hits(&shock) {
+                continue;
+            }
+            if shock.cures && shock.first < self.defaults_in && month <= shock.end() + 1 {
+                let block = self.blocked_at(&shock);
+                let cure = self.cured_at(&holder.skeleton, &shock);
                 if block < cure {
                     if month_of(local_day(block)) == month {
                         until = until.min(block + ATTEMPTS);
@@ -282,14 +315,14 @@ impl Facts {
             }
             unpaid = unpaid.max(if month < shock.end() { month - shock.first } else { 0 });
         }
-        let (spending, business) = skeleton.levels(month);
+        let (spending, business) = holder.levels(month);
         let days = (day_of(month + 1, 1) - day_of(month, 1)) as u64;
         // In tenths of a mean month's days.
         let rate = (u64::from(self.rate) * business >> 16) * days * 10 / 304;
         let budget = times(i64::from(self.budget), spending);
-        let (rate, budget) = match (unpaid, skeleton.distress(month)) {
+        let (rate, budget) = match (unpaid, wants) {
             (2.., _) => (rate / 8, budget / 8),
-            (_, 1..) => (rate * 3 / 4, budget),
+            (_, true) => (rate * 3 / 4, budget),
             _ => (rate, budget),
         };
         Outlook { from, until: until.max(from), rate, budget }
@@ -301,17 +334,17 @@ impl Facts {
     }
 
     /// For how many months nothing has been coming in that would pay the card; 0 in good months.
-    pub(super) fn is_unpaid(&self, skeleton: &Skeleton, month: i32) -> i32 {
-        match skeleton.episode(month) {
+    pub(super) fn is_unpaid(&self, holder: &mut Recalling, month: i32) -> i32 {
+        match holder.episode(month) {
             Some(episode) if self.hits(&episode) => month - episode.first + 1,
             _ => 0,
         }
     }
 
     /// Centavos that are meant to be spent in a month.
-    pub(super) fn budget_of(&self, skeleton: &Skeleton, month: i32) -> i64 {
-        let budget = times(i64::from(self.budget), skeleton.levels(month).0);
-        if self.is_unpaid(skeleton, month) > 2 { budget / 8 } else { budget }
+    pub(super) fn budget_of(&self, holder: &mut Recalling, month: i32) -> i64 {
+        let budget = times(i64::from(self.budget), holder.levels(month).0);
+        if self.is_unpaid(holder, month) > 2 { budget / 8 } else { budget }
     }
 
     /// Purchases and centavos of a usual month.
@@ -334,21 +367,21 @@ impl Facts {
     }
 
     /// How and when the bill of a cycle is paid.
-    pub(super) fn slot(&self, history: &History, skeleton: &Skeleton, cycle: i32) -> Slot {
+    pub(super) fn slot(&self, history: &History, holder: &mut Recalling, cycle: i32) -> Slot {
         let row = u64::from(self.row);
         let [how, when, time, rest] =
             history.context.rng.four(Domain::CreditCard, row, cycle as u64, 2);
         let (due, month) = (self.due(cycle), self.month_of_due(cycle));
-        let distress = self.is_unpaid(skeleton, month);
+        let distress = self.is_unpaid(holder, month);
         let (how, part) = how.halves();
         let how = match distress {
             _ if month >= self.defaults_in => How::Nothing,
             2.. => How::Nothing,
             1 => How::Minimum,
             _ => match (self.revolves, how.below(100)) {
-                (true, 0..50) | (false, 0..95) => How::Full,
-                (true, 50..86) | (false, 95..98) => How::Minimum,
-                _ => How::Part(25 + part.below(55) as u8),
+                (true, 0..56) | (false, 0..96) => How::Full,
+                (true, 56..80) | (false, 96..98) => How::Minimum,
+                _ => How::Part(40 + part.below(50) as u8),
             },
         };
         // What falls due on a day without banking is paid in time on the next (Law 7.089 of 1983).
@@ -368,9 +401,9 @@ impl Facts {
         let at = instant(day, hour + time.below(length as u64) as i64);
         let late = if day > in_time { (day - due) as u8 } else { 0 };
         // Nothing leaves accounts that are blocked.
-        let blocked = skeleton.episode(month_of(day)).is_some_and(|e| e.shock == Shock::Blocked);
+        let blocked = holder.episode(month_of(day)).is_some_and(|e| e.shock == Shock::Blocked);
         let how = if blocked { How::Nothing } else { how };
-        Slot { how, at: seconds(at), late, rest: rest.halves().0 }
+        Slot { how, at: seconds(at), late, rest: rest.halves().0, unpaid: distress }
     }
 
     /// What happens first after some second, and when.
@@ -387,6 +420,9 @@ impl Facts {
         if self.reason == Some(CardStatusReason::Default) {
             let at = i64::from(self.ends) * 1_000 + CANCELLED_AFTER;
             first = earlier(first, seconds(at), Special::Cancel);
+        }
+        if self.spared {
+            return first;
         }
         let month = month_of(local_day(i64::from(after) * 1_000));
         let last = month_of(local_day(history.context.plan.as_of())) + 1;
@@ -407,17 +443,22 @@ impl Facts {
     /// amount.
     pub(super) fn payments_in(&self, history: &History, month: i32) -> impl Iterator<Item = i64> {
         let plan = &history.context.plan;
-        let skeleton = self.skeleton(history);
+        let mut holder = self.holder(history);
         let span = plan.start().max(first_instant(month))..plan.as_of().min(first_instant(month + 1));
+        let mut times = Vec::new();
+        for cycle in month - 2..=month {
+            if (self.issued() + 1..span.end).contains(&self.closes(cycle)) {
+                let slot = self.slot(history, &mut holder, cycle);
+                if slot.how != How::Nothing {
+                    times.push(i64::from(slot.at) * 1_000);
+                }
+            }
+        }
+        let skeleton = &holder.skeleton;
         let cures = skeleton.episodes(month - REACH, (month + 1).min(self.defaults_in));
         let cures = cures.filter(|shock| shock.cures && self.hits(shock));
-        let cures: Vec<i64> = cures.map(|shock| self.cured_at(&skeleton, &shock)).collect();
-        let regular = (month - 2..=month).filter_map(move |cycle| {
-            let slot = self.slot(history, &skeleton, cycle);
-            let paid = self.closes(cycle) > self.issued() && slot.how != How::Nothing;
-            paid.then_some(i64::from(slot.at) * 1_000)
-        });
-        regular.chain(cures).filter(move |at| span.contains(at))
+        times.extend(cures.map(|shock| self.cured_at(skeleton, &shock)));
+        times.into_iter().filter(move |at| span.contains(at))
     }
 
     /// Why it ended.

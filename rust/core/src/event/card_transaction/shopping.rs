@@ -15,7 +15,7 @@ const LOG2_E: i64 = 94_548;
 /// How far amounts may be from those of their category, as a binary logarithm times 2^16.
 const MOST: i64 = 170_000;
 /// Purchases from here on are often paid in installments.
-const WORTH_PARCELLING: i64 = 15_000;
+const WORTH_PARCELLING: i64 = 10_000;
 /// An installment is of so much, at the least.
 const SMALLEST_PARCEL: i64 = 3_000;
 
@@ -63,7 +63,7 @@ impl Shopping {
         Self {
             by_hour: [0, 24].map(|first| std::array::from_fn(|hour| at(first + hour))),
             online: Weighted::new(
-                categories.iter().map(|c| c.weight * u64::from(c.ecommerce_pct * c.ecommerce_pct)),
+                categories.iter().map(|c| chosen(c) * u64::from(c.ecommerce_pct * c.ecommerce_pct)),
             ),
             recurring: recurring
                 .map(|(position, c)| {
@@ -158,14 +158,26 @@ impl Category {
     fn priced(&self, exact: i64, lot: Half) -> i64 {
         let lot = lot.below(100);
         let reais = exact / 100 * 100;
+        // Small amounts are met often enough.
+        let small = exact < 6_000;
         match (self.pricing, lot) {
+            (Pricing::Shop, 0..22) if small => reais + 90,
+            (Pricing::Shop, 22..36) if small => reais + 99,
+            (Pricing::Shop, 36..48) if small => reais + 50,
+            (Pricing::Shop, 48..56) if small => reais,
+            (Pricing::Shop, 56..84) if small => exact / 10 * 10,
+            (Pricing::Shop, _) if small => exact,
+            (Pricing::Whole, 0..20) if small => reais,
+            (Pricing::Whole, 20..36) if small => reais + 90,
+            (Pricing::Whole, 36..48) if small => reais + 50,
+            (Pricing::Whole, _) if small => exact,
             (Pricing::Shop, 0..44) => reais + 90,
             (Pricing::Shop, 44..68) => reais + 99,
             (Pricing::Shop, 68..78) => reais,
             (Pricing::Whole, 0..55) => reais,
             (Pricing::Whole, 55..80) => reais + 90,
-            (Pricing::Tenths, 0..22) => exact / 50 * 50,
-            (Pricing::Tenths, 22..60) => exact / 10 * 10,
+            (Pricing::Tenths, 0..13) => exact / 50 * 50,
+            (Pricing::Tenths, 13..60) => exact / 10 * 10,
             // People say how much they want; who fills the tank pays by the litre.
             (Pricing::Pump, 0..68) => match exact {
                 ..2_500 => 2_000,
@@ -179,7 +191,7 @@ impl Category {
     /// In how many installments an amount is paid; `draw` has some bits left.
     #[inline]
     pub(super) fn parcels(&self, amount: i64, draw: Half) -> i16 {
-        if self.max_installments < 2 || amount < WORTH_PARCELLING || !draw.chance(5_200) {
+        if self.max_installments < 2 || amount < WORTH_PARCELLING || !draw.chance(7_000) {
             return 1;
         }
         let most = i64::from(self.max_installments).min(amount / SMALLEST_PARCEL) as u32;

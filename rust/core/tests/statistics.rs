@@ -156,7 +156,7 @@ fn trades() {
     let tickers = TRADES.texts("ticker");
     let odd = share(tickers.len(), |row| tickers[row].ends_with('F'));
     // Of those who cannot pay a lot, and of sales of what they have; the ticker ends in F.
-    check("odd lots %", odd, 20.0..=55.0);
+    check("odd lots %", odd, 20.0..=50.0);
     let vale = share(tickers.len(), |row| tickers[row].starts_with("VALE3"));
     check("VALE3 %", vale, 8.0..=14.5);
     let sides = TRADES.symbols("side");

@@ -312,23 +312,50 @@ impl Skeleton {
 
     /// How the customer stands in a month: all that its shocks say at once.
     pub fn standing(&self, month: i32) -> Standing {
+        self.standing_and_draws(month, of_month::LEVEL).0
+    }
+
+    /// That, and how much happens in the month as [`Self::business`] has it.
+    #[inline]
+    pub fn standing_and_business(&self, month: i32) -> (Standing, u64) {
+        let (standing, [level, ..]) = self.standing_and_draws(month, of_month::LEVEL);
+        (standing, around_one(level.halves().1, 55))
+    }
+
+    /// That, and what goes into a pot as [`Self::contribution`] has it.
+    #[inline]
+    pub fn standing_and_contribution(
+        &self,
+        month: i32,
+        pot: Pot,
+    ) -> (Standing, Option<(i32, i64)>) {
+        let (standing, words) = self.standing_and_draws(month, of_month::CONTRIBUTIONS);
+        let put_by = if standing.is_good() { self.put_by(pot, words) } else { None };
+        (standing, put_by)
+    }
+
+    /// The draws of a block of the month with the standing, in less time than one after the other.
+    #[inline]
+    fn standing_and_draws(&self, month: i32, block: u64) -> (Standing, [Word; 4]) {
         const { assert!(MEMORY == 2) };
         let era = self.era_of(month);
-        let places = [era - 1, era].map(|era| (place::ERAS + era as u64, 0));
-        let [last, this] = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let [before, now] = [era - 1, era].map(|era| (place::ERAS + era as u64, 0));
+        let places = [before, now, (month as u64, block)];
+        let [last, this, draws] = self.rng.fours_at(Domain::Skeleton, self.row, places);
         let (last, this) = (self.episode_drawn(era - 1, last), self.episode_drawn(era, this));
         let lost = |episode: Option<Episode>| episode.is_some_and(|e| !e.cures && e.end() <= month);
         let begun = this.filter(|e| (e.first..e.end()).contains(&month));
         let blocked = begun.is_some_and(|e| e.shock == Shock::Blocked);
         let next = if self.era_of(month + 1) == era { this } else { self.episode_of_era(era + 1) };
-        Standing {
+        let standing = Standing {
             distress: begun.filter(|_| !blocked).map_or(0, |e| (month - e.first + 1) as u32),
             shunned: lost(last) || lost(this),
             blocked,
             blocked_next: next.is_some_and(|e| {
                 e.shock == Shock::Blocked && (e.first..e.end()).contains(&(month + 1))
             }),
-        }
+        };
+        (standing, draws)
     }
 
     /// What comes in during a month, in centavos.
@@ -393,12 +420,10 @@ impl Skeleton {
     /// What goes into a pot in a month: how many days after the fifth business day, and centavos. Nothing in a month
     /// without the whole income, nor in one in which the accounts are blocked.
     pub fn contribution(&self, month: i32, pot: Pot) -> Option<(i32, i64)> {
-        self.contribution_if_good(month, pot).filter(|_| self.standing(month).is_good())
+        self.standing_and_contribution(month, pot).1
     }
 
-    /// The same for a customer whose standing is good in the month.
-    pub fn contribution_if_good(&self, month: i32, pot: Pot) -> Option<(i32, i64)> {
-        let words = self.draws(month, of_month::CONTRIBUTIONS);
+    fn put_by(&self, pot: Pot, words: [Word; 4]) -> Option<(i32, i64)> {
         let (chance, when) = words[pot as usize].halves();
         let of_10_000 = [6_500, 8_000][pot as usize];
         if self.dormant || !chance.chance(of_10_000) {

@@ -36,8 +36,8 @@ pub fn contribution(
     month: &Month,
 ) -> Option<(i64, i64)> {
     let number = history.days.at(month.first_day).month;
-    skeleton.standing(number).is_good().then_some(())?;
-    contribution_if_good(history, skeleton, month, number, draws(history, row, number))
+    let put_by = skeleton.contribution(number, Pot::Investments)?;
+    Some(put_by_at(history, month, put_by, draws(history, row, number)))
 }
 
 /// The draws of a month: when money is put by; whether, when and how much is taken.
@@ -45,16 +45,14 @@ fn draws(history: &History, row: u64, number: i32) -> [Word; 4] {
     history.context.rng.four(Domain::Trade, row, place::month(number), 0)
 }
 
-fn contribution_if_good(
+fn put_by_at(
     history: &History,
-    skeleton: &Skeleton,
     month: &Month,
-    number: i32,
+    (later, amount): (i32, i64),
     [at, ..]: [Word; 4],
-) -> Option<(i64, i64)> {
-    let (later, amount) = skeleton.contribution_if_good(number, Pot::Investments)?;
+) -> (i64, i64) {
     let day = history.days.business_day_from(month.payday() + later);
-    Some((instant(day, 10 * HOUR + at.below(6 * HOUR as u64) as i64), amount))
+    (instant(day, 10 * HOUR + at.below(6 * HOUR as u64) as i64), amount)
 }
 
 /// Whether there is a withdrawal in a month: three times a year, and when the income has stopped.
@@ -107,13 +105,11 @@ impl Flows {
                 };
                 self.month += 1;
                 let number = history.days.at(month.first_day).month;
-                let (standing, draws) = (skeleton.standing(number), draws(history, row, number));
+                let draws = draws(history, row, number);
+                let (standing, put_by) =
+                    skeleton.standing_and_contribution(number, Pot::Investments);
                 self.withdrawal = withdraws(standing, draws);
-                let found = if standing.is_good() {
-                    contribution_if_good(history, skeleton, month, number, draws)
-                } else {
-                    None
-                };
+                let found = put_by.map(|put_by| put_by_at(history, month, put_by, draws));
                 found.map(|(time, amount)| (time, Flow::Contribution(amount)))
             };
             if let Some((time, next)) = found

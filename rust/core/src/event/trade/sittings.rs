@@ -182,13 +182,13 @@ impl Sittings {
     fn begin_month(&mut self, history: &History, row: u64, skeleton: &Skeleton) {
         let months = &history.sessions.months;
         let month = &months[usize::from(self.month)];
-        let standing = skeleton.standing(month.number);
+        let (standing, business) = skeleton.standing_and_business(month.number);
         self.want = standing.distress > 0;
         self.days = 0;
         let quarters = match standing.distress {
             0 => 4,
-            // Who had lost the income when the history begins has nothing left to sell.
-            n if month.number - n as i32 + 1 <= months[0].number => 0,
+            // Nothing was bought that could be sold.
+            _ if self.k == 0 => 0,
             1 => 2,
             2 => 1,
             _ => 0,
@@ -196,7 +196,7 @@ impl Sittings {
         if standing.shunned || standing.blocked || quarters == 0 {
             return;
         }
-        let rate = u64::from(self.rate) * skeleton.business(month.number) >> 16;
+        let rate = u64::from(self.rate) * business >> 16;
         let rate = rate.min(MOST_A_DAY) * quarters / 4;
         // One in so many days that a day with trades may have more than one, and the mean stays.
         self.more = (u64::from(self.burst) * (ONE / 64) + rate) as u32;

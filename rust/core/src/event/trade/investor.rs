@@ -138,16 +138,15 @@ const fn from_on(places: u8, place: usize) -> usize {
 
 /// How many of these shares are asked for: round lots from one on, and what people like to say.
 fn said(shares: i64, taste: Half) -> i32 {
-    let step = match shares {
-        ..10 => 1,
-        10..100 if taste.chance(5_000) => 10,
-        10..100 if taste.chance(7_500) => 5,
-        10..100 => 1,
-        100..1_000 => 100,
-        1_000..10_000 => 500,
-        _ => 1_000,
+    let rest = match shares {
+        10..100 if taste.chance(5_000) => shares % 10,
+        10..100 if taste.chance(7_500) => shares % 5,
+        100..1_000 => shares % 100,
+        1_000..10_000 => shares % 500,
+        10_000.. => shares % 1_000,
+        _ => 0,
     };
-    (shares / step * step) as i32
+    (shares - rest) as i32
 }
 
 impl Investor {
@@ -167,11 +166,14 @@ impl Investor {
         let (several, quick) = kind.halves();
         let several = 3 + several.below(PORTFOLIO as u32 - 2) as usize;
         let (mut portfolio, mut found) = ([0; PORTFOLIO], 0);
+        let mut chosen = 0_u64;
         for word in picks.as_flattened() {
-            let stock = stocks.pick_position(*word) as u8;
-            if found < several && !portfolio[..found].contains(&stock) {
-                portfolio[found] = stock;
-                found += 1;
+            let stock = stocks.pick_position(*word);
+            portfolio[found] = stock as u8;
+            found += usize::from(chosen >> stock & 1 == 0);
+            chosen |= 1 << stock;
+            if found == several {
+                break;
             }
         }
         Self {
@@ -327,12 +329,7 @@ impl Investor {
 
     /// Chooses what is bought or sold, of what the cash and the shares allow.
     #[inline]
-    fn order(
-        &mut self,
-        history: &History,
-        time: i64,
-        [what, size, ..]: [Word; 4],
-    ) -> Order {
+    fn order(&mut self, history: &History, time: i64, [what, size, ..]: [Word; 4]) -> Order {
         let ((which, side), (size, taste)) = (what.halves(), size.halves());
         let want = self.sittings.want;
         let (held, bought, sold) = (self.held, self.bought, self.sold);
@@ -426,7 +423,8 @@ impl Investor {
         let (stock, price) =
             prices.enumerate().min_by_key(|(_, price)| *price).expect("some stocks");
         debug_assert!(price + fees_of(price) <= self.cash() * 3 / 5);
-        let known = self.portfolio.iter().take(self.stocks.into()).position(|&one| one == stock as u8);
+        let known =
+            self.portfolio.iter().take(self.stocks.into()).position(|&one| one == stock as u8);
         let place = known.unwrap_or(place);
         self.portfolio[place] = stock as u8;
         Order { place, selling: false, quantity: 1, price }

@@ -215,12 +215,7 @@ fn a_longer_history_adds_trades_before_the_others() {
     let mut all = 0;
     for (one, other) in Holder::all(&short).iter().zip(Holder::all(&long)) {
         let times = |history, holder: &Holder| {
-            datagen_core::event::trade::times(
-                history,
-                holder.row,
-                &one.skeleton,
-                holder.opening.0,
-            )
+            datagen_core::event::trade::times(history, holder.row, &one.skeleton, holder.opening.0)
         };
         let (less, more) = (times(&short, one), times(&long, &other));
         assert!(more.ends_with(&less));

@@ -322,7 +322,7 @@ fn trades() {
     let tickers = TRADES.texts("ticker");
     let odd = share(tickers.len(), |row| tickers[row].ends_with('F'));
     // Of those who cannot pay a lot, and of sales of what they have; the ticker ends in F.
-    check("odd lots %", odd, 20.0..=55.0);
+    check("odd lots %", odd, 20.0..=50.0);
     let vale = share(tickers.len(), |row| tickers[row].starts_with("VALE3"));
     check("VALE3 %", vale, 8.0..=14.5);
     let sides = TRADES.symbols("side");
@@ -348,7 +348,8 @@ fn investors_differ() {
     let days_of: Vec<i32> =
         TRADES.longs("executed_at").iter().map(|at| days::local(*at).0).collect();
     let (sides, stocks) = (TRADES.symbols("side"), TRADES.ids("stock_id"));
-    let active: Vec<_> = groups.iter().map(|(_, rows)| rows).filter(|rows| rows.len() >= 10).collect();
+    let active: Vec<_> =
+        groups.iter().map(|(_, rows)| rows).filter(|rows| rows.len() >= 10).collect();
     let day_trades = |rows: &std::ops::Range<usize>| {
         let mut seen = std::collections::BTreeSet::new();
         rows.clone().any(|row| {
@@ -357,7 +358,11 @@ fn investors_differ() {
             seen.contains(&(days_of[row], stocks[row], other))
         })
     };
-    check("day traders among the active %", share(active.len(), |i| day_trades(active[i])), 5.0..=40.0);
+    check(
+        "day traders among the active %",
+        share(active.len(), |i| day_trades(active[i])),
+        5.0..=40.0,
+    );
     // Bursts: the next trade is within the hour, where chance would have it in a week.
     let times = TRADES.longs("executed_at");
     let soon = |row: usize| times[row + 1] - times[row] < 3_600_000;

@@ -247,7 +247,8 @@ fn arrears(
         (Shock::Stops | Shock::Blocked, _) | (_, LoanType::Personal) => 100,
     };
     // Whoever cannot use their account pays nothing, however new the loan is.
-    if contracted + PROBATION > episode.first && episode.shock != Shock::Blocked {
+    let probation = if episode.shock == Shock::Blocked { 0 } else { PROBATION };
+    if contracted + probation > episode.first {
         return None;
     }
     let [hit, time, step, _] = rng.four(Domain::Loan, row, era as u64, 2);

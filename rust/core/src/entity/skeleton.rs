@@ -451,8 +451,8 @@ impl Skeleton {
     pub fn block_reason(&self, episode: &Episode) -> AccountStatusReason {
         let [why, ..] = self.draws(episode.first, of_month::LEVEL);
         match why.0 % 100 {
-            0..55 => AccountStatusReason::CourtOrder,
-            55..85 => AccountStatusReason::FraudSuspected,
+            0..40 => AccountStatusReason::CourtOrder,
+            40..72 => AccountStatusReason::FraudSuspected,
             _ => AccountStatusReason::DocumentsMissing,
         }
     }
@@ -477,23 +477,50 @@ impl Skeleton {
 
     /// How the customer stands in a month: all that its shocks say at once.
     pub fn standing(&self, month: i32) -> Standing {
+        self.standing_and_draws(month, of_month::LEVEL).0
+    }
+
+    /// That, and how much happens in the month as [`Self::business`] has it.
+    #[inline]
+    pub fn standing_and_business(&self, month: i32) -> (Standing, u64) {
+        let (standing, [level, ..]) = self.standing_and_draws(month, of_month::LEVEL);
+        (standing, around_one(level.halves().1, 55))
+    }
+
+    /// That, and what goes from the CORRENTE account into a pot in the month, which both accounts have: the instant and
+    /// centavos. Nothing in a month without the whole income, nor in one in which the accounts are blocked.
+    #[inline]
+    pub fn standing_and_contribution(
+        &self,
+        month: &Month,
+        pot: Pot,
+    ) -> (Standing, Option<(i64, i64)>) {
+        let (standing, words) = self.standing_and_draws(month.number, of_month::CONTRIBUTIONS);
+        (standing, if standing.is_good() { self.put_by(month, pot, words) } else { None })
+    }
+
+    /// The draws of a block of the month with the standing, in less time than one after the other.
+    #[inline]
+    fn standing_and_draws(&self, month: i32, block: u64) -> (Standing, [Word; 4]) {
         const { assert!(MEMORY == 2) };
         let era = self.era_of(month);
-        let places = [era - 1, era].map(|era| (place::ERAS + era as u64, 0));
-        let [last, this] = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let [before, now] = [era - 1, era].map(|era| (place::ERAS + era as u64, 0));
+        let places = [before, now, (month as u64, block)];
+        let [last, this, draws] = self.rng.fours_at(Domain::Skeleton, self.row, places);
         let (last, this) = (self.episode_drawn(era - 1, last), self.episode_drawn(era, this));
         let lost = |episode: Option<Episode>| episode.is_some_and(|e| !e.cures && e.end() <= month);
         let begun = this.filter(|e| (e.first..e.end()).contains(&month));
         let blocked = begun.is_some_and(|e| e.shock == Shock::Blocked);
         let next = if self.era_of(month + 1) == era { this } else { self.episode_of_era(era + 1) };
-        Standing {
+        let standing = Standing {
             distress: begun.filter(|_| !blocked).map_or(0, |e| (month - e.first + 1) as u32),
             shunned: lost(last) || lost(this),
             blocked,
             blocked_next: next.is_some_and(|e| {
                 e.shock == Shock::Blocked && (e.first..e.end()).contains(&(month + 1))
             }),
-        }
+        };
+        (standing, draws)
     }
 
     /// What comes in during a month, in centavos.
@@ -555,13 +582,15 @@ impl Skeleton {
         }
     }
 
-    /// What goes from the CORRENTE account into a pot in a month: the instant and centavos. Both accounts have it.
-    /// Nothing in a month without the whole income, nor in one in which the accounts are blocked.
+    /// What goes into a pot in a month.
     pub fn contribution(&self, month: &Month, pot: Pot) -> Option<(i64, i64)> {
-        let words = self.draws(month.number, of_month::CONTRIBUTIONS);
+        self.standing_and_contribution(month, pot).1
+    }
+
+    fn put_by(&self, month: &Month, pot: Pot, words: [Word; 4]) -> Option<(i64, i64)> {
         let (chance, when) = words[pot as usize].halves();
         let of_10_000 = [6_500, 8_000][pot as usize];
-        if self.dormant || !chance.chance(of_10_000) || !self.standing(month.number).is_good() {
+        if self.dormant || !chance.chance(of_10_000) {
             return None;
         }
         let percent = i64::from(self.shares[pot as usize]);

@@ -81,9 +81,9 @@ impl Flows {
                     return;
                 };
                 self.month += 1;
-                let standing = skeleton.standing(month.number);
+                let (standing, found) =
+                    skeleton.standing_and_contribution(month, Pot::Investments);
                 self.withdrawal = withdraws(standing, draws(history, row, month.number));
-                let found = skeleton.contribution(month, Pot::Investments);
                 found.map(|(time, amount)| (time, Flow::Contribution(amount)))
             };
             if let Some((time, next)) = found

@@ -32,7 +32,7 @@ const RESERVE: i64 = 20_000;
 const LEFT: i64 = 30_000;
 /// Lots of one order at the most.
 const MOST_LOTS: i64 = 10_000;
-/// Shares of one stock from which on some are sold.
+/// Shares of one stock from which on none is bought.
 const MOST_SHARES: i32 = 1 << 30;
 /// No note.
 const NONE: i32 = i32::MIN;
@@ -80,7 +80,8 @@ pub struct Investor {
     /// Stocks by their positions in the reference data, without repetition.
     portfolio: [u8; PORTFOLIO],
     stocks: u8,
-    /// Stocks that were bought and sold on the day of the last trade, by bits.
+    /// Stocks that are held, and those that were bought and sold on the day of the last trade: bits.
+    held: u8,
     bought: u8,
     sold: u8,
     /// Buys and sells one stock on one day.
@@ -129,18 +130,23 @@ const fn fees_of(gross: i64) -> i64 {
     (gross * FEES + 50_000) / 100_000
 }
 
+/// The first of some places from one on, and then from the first on.
+const fn from_on(places: u8, place: usize) -> usize {
+    let later = places & (u8::MAX << place);
+    (if later == 0 { places } else { later }).trailing_zeros() as usize
+}
+
 /// How many of these shares are asked for: round lots from one on, and what people like to say.
 fn said(shares: i64, taste: Half) -> i32 {
-    let step = match shares {
-        ..10 => 1,
-        10..100 if taste.chance(5_000) => 10,
-        10..100 if taste.chance(7_500) => 5,
-        10..100 => 1,
-        100..1_000 => 100,
-        1_000..10_000 => 500,
-        _ => 1_000,
+    let rest = match shares {
+        10..100 if taste.chance(5_000) => shares % 10,
+        10..100 if taste.chance(7_500) => shares % 5,
+        100..1_000 => shares % 100,
+        1_000..10_000 => shares % 500,
+        10_000.. => shares % 1_000,
+        _ => 0,
     };
-    (shares / step * step) as i32
+    (shares - rest) as i32
 }
 
 impl Investor {
@@ -160,11 +166,14 @@ impl Investor {
         let (several, quick) = kind.halves();
         let several = 3 + several.below(PORTFOLIO as u32 - 2) as usize;
         let (mut portfolio, mut found) = ([0; PORTFOLIO], 0);
+        let mut chosen = 0_u64;
         for word in picks.as_flattened() {
-            let stock = stocks.pick_position(*word) as u8;
-            if found < several && !portfolio[..found].contains(&stock) {
-                portfolio[found] = stock;
-                found += 1;
+            let stock = stocks.pick_position(*word);
+            portfolio[found] = stock as u8;
+            found += usize::from(chosen >> stock & 1 == 0);
+            chosen |= 1 << stock;
+            if found == several {
+                break;
             }
         }
         Self {
@@ -177,6 +186,7 @@ impl Investor {
             note_days: [NONE; 2],
             portfolio,
             stocks: found as u8,
+            held: 0,
             bought: 0,
             sold: 0,
             quick: quick.chance(1_200),
@@ -305,6 +315,7 @@ impl Investor {
             self.shares[place] += quantity;
             self.bought |= 1 << place;
         }
+        self.held = self.held & !(1 << place) | u8::from(self.shares[place] > 0) << place;
         debug_assert!(self.cash() >= 0 && self.shares[place] >= 0);
         let stock = self.portfolio[place].into();
         let [_, _, how, gap] = draws;
@@ -318,55 +329,37 @@ impl Investor {
 
     /// Chooses what is bought or sold, of what the cash and the shares allow.
     #[inline]
-    fn order(
-        &mut self,
-        history: &History,
-        time: i64,
-        [what, size, ..]: [Word; 4],
-    ) -> Order {
+    fn order(&mut self, history: &History, time: i64, [what, size, ..]: [Word; 4]) -> Order {
         let ((which, side), (size, taste)) = (what.halves(), size.halves());
-        let stocks = usize::from(self.stocks);
         let want = self.sittings.want;
-        let mut place = which.below(stocks as u32) as usize;
+        let (held, bought, sold) = (self.held, self.bought, self.sold);
+        let mut place = which.below(self.stocks.into()) as usize;
         let chance = side.below(10_000);
-        let mut selling = chance < 4_500;
         // One does not sell what one has bought today, nor the other way round, but for a few.
-        let (bought, sold) = (self.bought, self.sold);
         let fixed = !self.quick && chance % 128 > 0;
-        if self.quick && bought & !sold != 0 && chance % 2 == 0 {
-            place = (bought & !sold).trailing_zeros() as usize;
-            selling = true;
-        } else if fixed {
-            selling = (selling && bought >> place & 1 == 0) || sold >> place & 1 == 1;
+        let mut sells = want || chance < 4_500 || fixed && sold >> place & 1 == 1;
+        let again = held & bought & !sold;
+        if self.quick && again != 0 && chance % 2 == 0 {
+            place = again.trailing_zeros() as usize;
+            sells = true;
         }
-        let next = |place: usize| if place + 1 == stocks { 0 } else { place + 1 };
-        if want {
-            selling = true;
-            for _ in 1..stocks {
-                if self.shares[place] == 0 {
-                    place = next(place);
+        let for_sale = if fixed && !want { held & !bought } else { held };
+        if !sells || for_sale == 0 {
+            let mut rest = (u8::MAX >> (8 - self.stocks)) & if fixed { !sold } else { u8::MAX };
+            while rest != 0 {
+                place = from_on(rest, place);
+                let price = self.price(history, place, time);
+                let quantity = self.affordable(price, size, taste);
+                if quantity > 0 && self.shares[place] < MOST_SHARES {
+                    return Order { place, selling: false, quantity, price };
                 }
+                rest &= !(1 << place);
             }
-        }
-        selling |= self.shares[place] > MOST_SHARES;
-        if !(selling && self.shares[place] > 0) {
-            for _ in 0..stocks {
-                if !(fixed && sold >> place & 1 == 1) {
-                    let price = self.price(history, place, time);
-                    let quantity = self.affordable(price, size, taste);
-                    if quantity > 0 {
-                        return Order { place, selling: false, quantity, price };
-                    }
-                }
-                place = next(place);
-            }
-            let held = |&place: &usize| self.shares[place] > 0;
-            let older = (0..stocks).filter(held).find(|place| bought >> place & 1 == 0);
-            let Some(any) = older.or_else(|| (0..stocks).find(held)) else {
+            if held == 0 {
                 return self.last_resort(history, time, place);
-            };
-            place = any;
+            }
         }
+        place = from_on(if for_sale == 0 { held } else { for_sale }, place);
         let price = self.price(history, place, time);
         self.sale(place, price, size, taste)
     }
@@ -430,7 +423,8 @@ impl Investor {
         let (stock, price) =
             prices.enumerate().min_by_key(|(_, price)| *price).expect("some stocks");
         debug_assert!(price + fees_of(price) <= self.cash() * 3 / 5);
-        let known = self.portfolio.iter().take(self.stocks.into()).position(|&one| one == stock as u8);
+        let known =
+            self.portfolio.iter().take(self.stocks.into()).position(|&one| one == stock as u8);
         let place = known.unwrap_or(place);
         self.portfolio[place] = stock as u8;
         Order { place, selling: false, quantity: 1, price }

@@ -70,11 +70,7 @@ impl Sessions {
             };
             let days =
                 (0..31).map(|bit| u32::from(has_session(month.first_day + bit)) << bit).sum();
-            SessionMonth {
-                number: year * 12 + number as i32 - 1,
-                first_day: month.first_day,
-                days,
-            }
+            SessionMonth { number: year * 12 + number as i32 - 1, first_day: month.first_day, days }
         };
         Self { first_day, months: months.iter().map(month).collect(), last }
     }
@@ -106,8 +102,8 @@ impl Gap {
         const MINUTE: u64 = 60_000;
         // While at it, or when one looks again.
         let mean = if self.kind.below(100) < 82 { 5 * MINUTE } else { 70 * MINUTE };
-        let gap = (exponential(self.length) * mean >> 16) as i64;
-        if gap < left { gap } else { left * i64::from(self.rest.0) >> 32 }
+        let gap = ((exponential(self.length) * mean) >> 16) as i64;
+        if gap < left { gap } else { (left * i64::from(self.rest.0)) >> 32 }
     }
 }
 
@@ -153,8 +149,8 @@ impl Sittings {
         let [(level, sleep), (burst, _)] = habits.map(Word::halves);
         let asleep = skeleton.dormant || sleep.below(100) < ASLEEP;
         let mean = const { (TRADES as u64 * 4 * CALIBRATION) / SESSION_DAYS };
-        let activity = u64::from(skeleton.activity) * around_one(level, 65) >> 16;
-        let rate = (activity * mean >> 16).min(MOST_A_DAY);
+        let activity = (u64::from(skeleton.activity) * around_one(level, 65)) >> 16;
+        let rate = ((activity * mean) >> 16).min(MOST_A_DAY);
         let square = (u64::from(burst.0) * u64::from(burst.0)) >> 32;
         let months = &history.sessions.months;
         let first = months.partition_point(|month| month.first_day <= local_day(since)) - 1;
@@ -167,7 +163,7 @@ impl Sittings {
             month: first as u16,
             left: 0,
             index: 0,
-            burst: (13 + (square * 150 >> 32)) as u8,
+            burst: (13 + ((square * 150) >> 32)) as u8,
             want: false,
         };
         if sittings.rate > 0 {
@@ -182,13 +178,13 @@ impl Sittings {
     fn begin_month(&mut self, history: &History, row: u64, skeleton: &Skeleton) {
         let months = &history.sessions.months;
         let month = &months[usize::from(self.month)];
-        let standing = skeleton.standing(month.number);
+        let (standing, business) = skeleton.standing_and_business(month.number);
         self.want = standing.distress > 0;
         self.days = 0;
         let quarters = match standing.distress {
             0 => 4,
-            // Who had lost the income when the history begins has nothing left to sell.
-            n if month.number - n as i32 + 1 <= months[0].number => 0,
+            // Nothing was bought that could be sold.
+            _ if self.k == 0 => 0,
             1 => 2,
             2 => 1,
             _ => 0,
@@ -196,18 +192,22 @@ impl Sittings {
         if standing.shunned || standing.blocked || quarters == 0 {
             return;
         }
-        let rate = u64::from(self.rate) * skeleton.business(month.number) >> 16;
+        let rate = (u64::from(self.rate) * business) >> 16;
         let rate = rate.min(MOST_A_DAY) * quarters / 4;
         // One in so many days that a day with trades may have more than one, and the mean stays.
         self.more = (u64::from(self.burst) * (ONE / 64) + rate) as u32;
         let odds = (rate << 16) / (ONE + u64::from(self.more));
         let k = place::month(month.number);
         let words = history.context.rng.fours_at(Domain::Trade, row, [(k, 1), (k, 2)]);
-        for (i, word) in words.as_flattened().iter().enumerate() {
-            for j in 0..4 {
-                let draw = word.0 >> (16 * j) & 0xFFFF;
-                self.days |= u32::from(draw < odds) << (4 * i + j);
-            }
+        // Sixteen bits for each day, so that a processor compares many at a time.
+        let mut draws = [0_u16; 32];
+        for (four, word) in draws.chunks_exact_mut(4).zip(words.as_flattened()) {
+            let word = word.0;
+            four.copy_from_slice(&[word, word >> 16, word >> 32, word >> 48].map(|w| w as u16));
+        }
+        let odds = odds as u16;
+        for (bit, draw) in draws.iter().enumerate() {
+            self.days |= u32::from(*draw < odds) << bit;
         }
         self.days &= month.days;
         if standing.blocked_next {
@@ -239,11 +239,12 @@ impl Sittings {
             self.days &= self.days - 1;
             let [when, size, ..] = rng.four(Domain::Trade, row, place::day(day), 0);
             let (size, part) = size.halves();
-            let more = exponential(size) * u64::from(self.more) >> 16;
-            self.left = (1 + (more + u64::from(part.0 >> 16) >> 16)).min(MOST_OF_ONE_DAY) as u16;
+            let more = (exponential(size) * u64::from(self.more)) >> 16;
+            self.left = (1 + ((more + u64::from(part.0 >> 16)) >> 16)).min(MOST_OF_ONE_DAY) as u16;
             self.index = 0;
             // Who has much to do begins early.
-            let when = Word(when.0 / (3 + u64::from(self.left)) * 4);
+            let when = (when.0 >> 32) as u32 / (3 + u32::from(self.left));
+            let when = Word(u64::from(when) << 34);
             let time = history.session.time_of_day(day, when).expect("a session");
             self.time = instant(day, time);
             while self.time < since && self.left > 0 {

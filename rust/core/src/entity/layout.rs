@@ -307,3 +307,41 @@ pub fn customer_of(context: &Context, product: Product, row: u64) -> u64 {
         .find(|&customer| block.row_of(product, customer) == Some(row))
         .expect("every block has its share")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entity::customer::Customer;
+    use crate::entity::skeleton::Skeleton;
+    use crate::plan::{DEFAULT_AS_OF, Plan};
+
+    #[test]
+    fn who_sleeps_owes_nothing() {
+        for seed in 0..4 {
+            let plan = Plan::try_new(seed, 10_000, DEFAULT_AS_OF, 90).expect("a plan");
+            let context = Context::new(plan);
+            for index in 0..500 {
+                let block = Block::new(&context, index);
+                for customer in block.customers() {
+                    if block.has(Product::Loan, customer) {
+                        let holder = Customer::new(&context, customer);
+                        assert!(!Skeleton::new(&context, &holder).dormant, "{customer}");
+                    } else {
+                        assert!(!block.has(Product::Property, customer), "{customer}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_greatest_leanings_are_chosen() {
+        let leanings = std::array::from_fn(|place| [3, -5, 8, NEVER][place % 4]);
+        // Of the same leaning, who comes last.
+        assert_eq!(choose(&leanings, 2), 1 << 18 | 1 << 14);
+        assert_eq!(choose(&leanings, 5), 0b0100_0100_0100_0100_0100);
+        for count in 0..=BLOCK {
+            assert_eq!(u64::from(choose(&leanings, count).count_ones()), count);
+        }
+    }
+}

@@ -324,21 +324,19 @@ fn incomes_are_those_of_the_occupation() {
             let most = number(2) * if number(2) >= 1_500_000 { 8 } else { 1 };
             let (national, paid_by) = (fields[12] == "1", fields[4]);
             // By the income per head of the state beside that of the country (IBGE, PNAD 2024).
-            let here = |centavos: i64| match national {
-                true => centavos,
-                false => {
-                    (centavos * (STATES[state].income_per_head * 65_536 / 2_069) >> 16).max(50_000)
-                }
+            let usual = |centavos: i64| {
+                let scaled = (centavos * (STATES[state].income_per_head * 65_536 / 2_069)) >> 16;
+                scaled.max(50_000)
             };
             // The minimum wage and the ceiling of benefits of 2026. Who earns little may work without papers.
             let (least, most) = match paid_by {
                 _ if national => (number(1), most),
                 "inss" => {
-                    (here(number(1)).clamp(162_100, 847_555), here(most).clamp(162_100, 847_555))
+                    (usual(number(1)).clamp(162_100, 847_555), usual(most).clamp(162_100, 847_555))
                 }
-                "none" => (here(number(1)), here(most)),
-                "private" if number(1) < 200_000 => (here(number(1)), here(most).max(162_100)),
-                _ => (here(number(1)).max(162_100), here(most).max(162_100)),
+                "none" => (usual(number(1)), usual(most)),
+                "private" if number(1) < 200_000 => (usual(number(1)), usual(most).max(162_100)),
+                _ => (usual(number(1)).max(162_100), usual(most).max(162_100)),
             };
             assert!((least..=most).contains(income), "{income} of {occupation} in {state}");
         }

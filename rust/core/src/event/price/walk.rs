@@ -48,8 +48,8 @@ pub struct Step {
 
 /// Walks of all stocks.
 #[derive(Debug)]
-pub struct Walks<'a> {
-    rng: &'a Rng,
+pub struct Walks {
+    rng: Rng,
     /// How many factors there are of each kind.
     counts: [usize; KINDS],
     /// By stock.
@@ -108,8 +108,8 @@ impl Load {
     }
 }
 
-impl<'a> Walks<'a> {
-    pub fn new(rng: &'a Rng, stocks: &[Stock]) -> Self {
+impl Walks {
+    pub fn new(rng: Rng, stocks: &[Stock]) -> Self {
         let (factors, counts) = factors(stocks);
         let loads = stocks.iter().zip(factors).map(|(stock, own)| Load::all(stock, own)).collect();
         Self { rng, counts, loads }

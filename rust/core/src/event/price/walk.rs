@@ -1,10 +1,10 @@
 //! What stocks do from close to close: as much as market, sector, issuer and chance have them do.
 //!
 //! The daily return of a stock is its beta times that of the market, and parts of its sector, of its issuer and
-//! of its own, all normal; about a quarter of the variance comes overnight. Levels do not drift away: each year ends at one that is
-//! drawn anew around the reference price, which is that of 1 July 2026, and what its days lack to get there is spread
-//! over them. So levels follow from the year they lie in, and histories that begin or end on other days agree
-//! about them.
+//! of its own, all normal; about a quarter of the variance comes overnight. Levels do not drift away: each year
+//! ends at one that is drawn anew around the reference price, which is that of 1 July 2026, and what its days lack
+//! to get there is spread over them. So levels follow from the year they lie in, and histories that begin or end
+//! on other days agree about them.
 
 use crate::brazil::data::Stock;
 use crate::civil::from_days;

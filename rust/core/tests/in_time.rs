@@ -79,7 +79,7 @@ prop_compose! {
         seed: u64,
         customers in 1_u64..400,
         days in 1_u32..200,
-        hours in 0_i64..24 * 3_000,
+        hours in 0_i64..24 * 1_800,
     ) -> Plan {
         let as_of = DEFAULT_AS_OF - hours * 3_600_000 - 1_234;
         Plan::try_new(seed, customers, as_of, days).expect("a plan")

@@ -40,7 +40,7 @@ fn returns(prices: &Prices, stock: usize, sessions: &[i32]) -> Vec<f64> {
 }
 
 fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+    values.iter().sum::<f64>() / f64::from(u32::try_from(values.len()).expect("few"))
 }
 
 fn covariance(x: &[f64], y: &[f64]) -> f64 {

@@ -122,11 +122,11 @@ impl Prices {
     /// The paths over the history of a plan.
     pub fn new(context: &Context) -> Self {
         let plan = &context.plan;
-        Self::between(&context.rng, local_day(plan.start()) - 1, local_day(plan.as_of()))
+        Self::between(context.rng, local_day(plan.start()) - 1, local_day(plan.as_of()))
     }
 
     /// The paths from a day to another.
-    fn between(rng: &Rng, first_day: i32, last_day: i32) -> Self {
+    fn between(rng: Rng, first_day: i32, last_day: i32) -> Self {
         let stocks = &reference().stocks.items;
         let walks = Walks::new(rng, stocks);
         let paths = stocks.iter().zip(&walks.loads).map(|(stock, loads)| Path {

@@ -1,10 +1,10 @@
 //! What stocks do from close to close: as much as market, sector, issuer and chance have them do.
 //!
 //! The daily return of a stock is its beta times that of the market, and parts of its sector, of its issuer and
-//! of its own, all normal; about a quarter of the variance comes overnight. Levels do not drift away: each year ends at one that is
-//! drawn anew around the reference price, which is that of 1 July 2026, and what its days lack to get there is spread
-//! over them. So levels follow from the year they lie in, and histories that begin or end on other days agree
-//! about them.
+//! of its own, all normal; about a quarter of the variance comes overnight. Levels do not drift away: each year
+//! ends at one that is drawn anew around the reference price, which is that of 1 July 2026, and what its days lack
+//! to get there is spread over them. So levels follow from the year they lie in, and histories that begin or end
+//! on other days agree about them.
 
 use crate::brazil::data::Stock;
 use crate::civil::from_days;
@@ -48,8 +48,8 @@ pub struct Step {
 
 /// Walks of all stocks.
 #[derive(Debug)]
-pub struct Walks<'a> {
-    rng: &'a Rng,
+pub struct Walks {
+    rng: Rng,
     /// How many factors there are of each kind.
     counts: [usize; KINDS],
     /// By stock.
@@ -108,8 +108,8 @@ impl Load {
     }
 }
 
-impl<'a> Walks<'a> {
-    pub fn new(rng: &'a Rng, stocks: &[Stock]) -> Self {
+impl Walks {
+    pub fn new(rng: Rng, stocks: &[Stock]) -> Self {
         let (factors, counts) = factors(stocks);
         let loads = stocks.iter().zip(factors).map(|(stock, own)| Load::all(stock, own)).collect();
         Self { rng, counts, loads }

@@ -132,7 +132,10 @@ fn what_is_left_of_a_limit_is_that_of_the_table() {
         let history = History::new(world.plan);
         each_card(world, |row, _, cursor, payments| {
             let mut cursor = cursor.clone();
-            assert_eq!(std::iter::from_fn(|| cursor.next_payment(&history)).count(), payments.len());
+            assert_eq!(
+                std::iter::from_fn(|| cursor.next_payment(&history)).count(),
+                payments.len()
+            );
             let standing = cursor.standing();
             assert_eq!((standing.limit, standing.available), (limits[row], available[row]));
         });

@@ -28,7 +28,7 @@ use proptest::prelude::*;
 const SIDE: u64 = 400;
 
 /// Every domain, and whether ids are made of it.
-const DOMAINS: [(Domain, bool); 14] = [
+const DOMAINS: [(Domain, bool); 17] = [
     (Domain::Customer, true),
     (Domain::Property, true),
     (Domain::Stock, true),
@@ -43,6 +43,9 @@ const DOMAINS: [(Domain, bool); 14] = [
     (Domain::Permutation, false),
     (Domain::Price, false),
     (Domain::PixKey, true),
+    (Domain::Skeleton, false),
+    (Domain::Merchant, true),
+    (Domain::Inside, false),
 ];
 
 // Draws.
@@ -111,7 +114,7 @@ fn domains_have_the_numbers_that_values_are_made_with() {
         assert_eq!(domain as u8, number);
         assert_eq!(Domain::from_number(number), makes_ids.then_some(domain));
     }
-    for number in (0..=u8::MAX).filter(|number| !(1..=14).contains(number)) {
+    for number in (0..=u8::MAX).filter(|number| !(1..=17).contains(number)) {
         assert_eq!(Domain::from_number(number), None);
     }
 }

@@ -412,7 +412,7 @@ pub struct Category {
     pub merchants: Choice<Company>,
 }
 
-/// How the prices of a category end.
+/// How the prices of a category end; the order is that of the purchases' table of ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pricing {

@@ -34,14 +34,12 @@ pub fn cpf(root: u32) -> [u8; 11] {
 /// 6 in front. Numeric, as those given out before July 2026.
 #[inline]
 pub fn cnpj(root: u32, branch: u32) -> [u8; 14] {
+    const WEIGHTS: [u32; 13] = [6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2];
+    const PLACES: [u32; 4] = [1_000, 100, 10, 1];
     // Each digit by a division of its own, so that none waits for another.
     let (high, low) = (root / 10_000, root % 10_000);
     let quads = [high, low, branch];
-    let digits: [u32; 12] = std::array::from_fn(|i| {
-        const PLACES: [u32; 4] = [1_000, 100, 10, 1];
-        quads[i / 4] / PLACES[i % 4] % 10
-    });
-    const WEIGHTS: [u32; 13] = [6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2];
+    let digits: [u32; 12] = std::array::from_fn(|i| quads[i / 4] / PLACES[i % 4] % 10);
     let digit = |sum: u32| match sum % 11 {
         0 | 1 => 0,
         rest => 11 - rest,

@@ -254,7 +254,11 @@ static CREDIT_CARD_FIELDS: [Field; 16] = [
     field("expiry_month", SmallInt, "Month of expiry"),
     field("expiry_year", SmallInt, "Year of expiry"),
     field("credit_limit", MONEY, "Limit"),
-    field("available_limit", MONEY, "What is left of the limit: less unpaid bills, the open one and installments to come"),
+    field(
+        "available_limit",
+        MONEY,
+        "What is left of the limit: less unpaid bills, the open one and installments to come",
+    ),
     field("closing_day", SmallInt, "Day of the month on which the bill closes"),
     field("due_day", SmallInt, "Day of the month on which the bill is due"),
     field("status", Enum(CardStatus::SYMBOLS), "State of the card"),

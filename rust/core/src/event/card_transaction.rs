@@ -124,7 +124,11 @@ impl Subscription {
             history.context.rng.four(Domain::CardTransaction, facts.row.into(), draws, 0);
         let (rate, budget) = facts.usual();
         let scale = history.shopping.scale(budget, rate);
-        Self { category, amount: category.amount(scale, size.halves().0), rank: merchant.halves().0 }
+        Self {
+            category,
+            amount: category.amount(scale, size.halves().0),
+            rank: merchant.halves().0,
+        }
     }
 }
 
@@ -203,13 +207,18 @@ impl Purchases {
 
     /// Makes the purchase of a month by its draws, and passes it.
     #[inline]
-    fn buy(&mut self, history: &History, [_, what, money, rest]: [Word; 4], when: Word) -> Purchase {
+    fn buy(
+        &mut self,
+        history: &History,
+        [_, what, money, rest]: [Word; 4],
+        when: Word,
+    ) -> Purchase {
         let time = self.agenda.peek().expect("a purchase");
         self.catch_up(history, time);
         let ((size, draw), (rank, lot)) = (money.halves(), rest.halves());
         let place = self.agenda.whereabouts();
         let category = if place == Place::OnTheWay {
-            history.shopping.from_afar(what)
+            history.shopping.on_the_way(what)
         } else {
             history.shopping.category(history.days.at(local_day(time)), time, what)
         };
@@ -261,7 +270,12 @@ impl Purchases {
 
     /// How the card is read, and where.
     #[inline]
-    fn merchant(&self, history: &History, purchase: &Purchase, recurs: bool) -> (EntryMode, Merchant) {
+    fn merchant(
+        &self,
+        history: &History,
+        purchase: &Purchase,
+        recurs: bool,
+    ) -> (EntryMode, Merchant) {
         let Purchase { category, place, .. } = *purchase;
         let (online, way) = (purchase.draw.0 % 100, purchase.draw.0 / 100 % 1_000);
         // What is hardly bought otherwise is bought online by people of any age.

@@ -382,8 +382,7 @@ fn merchants_have_one_name_and_document_each() {
             let digits: Vec<u32> = document.bytes().map(|d| u32::from(d - b'0')).collect();
             for length in [12, 13] {
                 let weights = (2..=9).cycle();
-                let sum: u32 =
-                    digits[..length].iter().rev().zip(weights).map(|(d, w)| d * w).sum();
+                let sum: u32 = digits[..length].iter().rev().zip(weights).map(|(d, w)| d * w).sum();
                 let digit = if sum % 11 < 2 { 0 } else { 11 - sum % 11 };
                 assert_eq!(digits[length], digit, "{document}");
             }

@@ -5,8 +5,8 @@ use datagen_core::catalog::FieldType;
 use crate::common::{Read, all, bank, relations};
 
 #[test]
-fn five_thousand_customers_use_every_symbol() {
-    let bank = bank(42, 5_000, 90);
+fn twenty_thousand_customers_use_every_symbol() {
+    let bank = bank(42, 20_000, 90);
     for relation in relations() {
         let rows = all(&bank, relation.name);
         for field in relation.fields {

@@ -88,7 +88,7 @@ fn poisson(mean: u64, draw: Half) -> u32 {
         }
         return n;
     }
-    let spread = ((mean as i64) << 16).isqrt() * i64::from(normal_q16(draw)) >> 16;
+    let spread = (((mean as i64) << 16).isqrt() * i64::from(normal_q16(draw))) >> 16;
     ((mean as i64 + spread + (1 << 15)) >> 16).clamp(0, MOST.into()) as u32
 }
 
@@ -140,7 +140,13 @@ fn comes_back(history: &History, facts: &Facts, place: u32) -> u32 {
 }
 
 /// The first purchase that comes back between two milliseconds of a month, and which it is.
-fn first_due(history: &History, facts: &Facts, after: Option<(u32, u8)>, from: u32, until: u32) -> (u32, u8) {
+fn first_due(
+    history: &History,
+    facts: &Facts,
+    after: Option<(u32, u8)>,
+    from: u32,
+    until: u32,
+) -> (u32, u8) {
     let mut first = (NEVER, 0);
     let mut left = facts.subscriptions;
     while left > 0 {
@@ -259,10 +265,13 @@ impl Agenda {
             }
             self.scale = history.shopping.scale(budget, rate);
             self.away = NO_CITY;
-            if let Some(trip) = holder.skeleton.trip(month).filter(|trip| trip.city.index != facts.home().index) {
+            if let Some(trip) =
+                holder.skeleton.trip(month).filter(|trip| trip.city.index != facts.home().index)
+            {
                 let first = day_of(month, 1);
                 self.away = trip.city.index as u16;
-                (self.leaves, self.returns) = ((trip.first - first) as u8, (trip.end - first) as u8);
+                (self.leaves, self.returns) =
+                    ((trip.first - first) as u8, (trip.end - first) as u8);
             }
             return;
         }

@@ -1,5 +1,9 @@
 //! What is owed on a card: bills, payments, interest, and what they leave of the limit.
 //!
+//! At the start of a history a card has bought before: the cycles just before it are followed with what is usual for the
+//! holder in each, spread over installments as purchases are, and what is left of earlier ones is taken as that of a usual
+//! month; so the first bills are as others.
+//!
 //! Whether a bill is paid, when and how far follows from the holder's skeleton alone, and not from what is in an
 //! account; so an account can pay the bills of a card, and no card has to wait for an account.
 
@@ -372,4 +376,3 @@ impl Bills {
         }
     }
 }
-

@@ -15,7 +15,7 @@ use crate::rng::{Domain, Half, exp2_q16, normal_q16};
 
 /// Purchases a month with a card of a holder of mean activity, times [`ONE`]; it gives 57.14 in 90 days over all
 /// cards, those that sleep, are blocked or cancelled too.
-const USUAL_RATE: u64 = 1_528_000;
+const USUAL_RATE: i64 = 1_528_000;
 /// Percent of the income that go through the card, in the middle.
 const USUAL_SHARE: i64 = 33;
 /// Percent of the limit that somebody means to spend in a month, at the most.
@@ -112,6 +112,7 @@ pub(super) struct Outlook {
 
 /// The facts of a card.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "they have nothing to do with one another")]
 pub(super) struct Facts {
     holder: Compact,
     pub row: u32,
@@ -153,12 +154,13 @@ impl Facts {
         let [[person, habits, ..], recurring] = words;
         let (own, noise) = person.halves();
         let (habit, automatic) = habits.halves();
-        let rate = (USUAL_RATE * u64::from(skeleton.activity) >> 16) * around_one(own, 25) >> 16;
+        let rate = times(times(USUAL_RATE, skeleton.activity.into()), around_one(own, 25)) as u64;
         // Who buys more often than others of the same income spends more, but not in proportion.
         let busier = i64::from(normal_q16(own)) * 25 / 100;
         let score = i64::from(card.score);
         let against = (600 - score).clamp(-400, 400);
-        let exponent = i64::from(normal_q16(noise)) * 40 / 100 + busier / 3 + against * 65_536 / 750;
+        let exponent =
+            i64::from(normal_q16(noise)) * 40 / 100 + busier / 3 + against * 65_536 / 750;
         let usual = skeleton.income * USUAL_SHARE / 100;
         let budget = exp2_q16(usual as u64, (exponent * 94_548 / 65_536) as i32);
         // Three in five at a score of 300, one in seven at 800.
@@ -294,8 +296,7 @@ impl Facts {
         };
         let end = if self.ends == u32::MAX { i64::MAX } else { i64::from(self.ends) * 1_000 };
         let mut from = first_instant(month).max(plan.start()).max(self.issued());
-        let mut until =
-            first_instant(month + 1).min(plan.as_of()).min(end.saturating_add(tried));
+        let mut until = first_instant(month + 1).min(plan.as_of()).min(end.saturating_add(tried));
         let (mut unpaid, mut wants) = (0, false);
         for shock in holder.shocks(month) {
             wants |= shock.shock != Shock::Blocked && month < shock.end();
@@ -318,7 +319,7 @@ impl Facts {
         let (spending, business) = holder.levels(month);
         let days = (day_of(month + 1, 1) - day_of(month, 1)) as u64;
         // In tenths of a mean month's days.
-        let rate = (u64::from(self.rate) * business >> 16) * days * 10 / 304;
+        let rate = times(self.rate.into(), business) as u64 * days * 10 / 304;
         let budget = times(i64::from(self.budget), spending);
         let (rate, budget) = match (unpaid, wants) {
             (2.., _) => (rate / 8, budget / 8),

@@ -43,6 +43,7 @@ impl Merchant {
     }
 
     /// A branch of a chain.
+    #[inline]
     fn branch(category: &'static Category, chain: usize, city: &'static City, branch: u32) -> Self {
         let company = &category.merchants.items[chain];
         Self {
@@ -68,11 +69,13 @@ impl Merchant {
     }
 
     /// A shop that belongs to no chain, by its number in the city.
+    #[inline]
     fn shop(category: &'static Category, city: &'static City, number: u64) -> Self {
         let families = &reference().shop_names;
         let row = (category.index as u64) << 16 | city.index as u64;
         let place = (number + mix(row, 2) % SHOPS) as usize;
-        let root = FIRST_SHOP + ((category.index as u64) << 10 | city.index as u64) * SHOPS + number;
+        let root =
+            FIRST_SHOP + ((category.index as u64) << 10 | city.index as u64) * SHOPS + number;
         Self {
             city,
             name: [
@@ -111,6 +114,7 @@ impl Merchant {
     }
 
     /// One that sells from afar.
+    #[inline]
     pub(super) fn from_afar(
         history: &History,
         facts: &Facts,

@@ -1,7 +1,7 @@
 //! What people buy, by the hour of the day, and for how much.
 
 use crate::brazil::calendar::{Day, HOUR, local_time};
-use crate::brazil::data::{Category, Pricing};
+use crate::brazil::data::Category;
 use crate::brazil::reference;
 use crate::entity::customer::log2_q16;
 use crate::event::timeline::purchases_of_a_year;
@@ -18,6 +18,38 @@ const MOST: i64 = 170_000;
 const WORTH_PARCELLING: i64 = 10_000;
 /// An installment is of so much, at the least.
 const SMALLEST_PARCEL: i64 = 3_000;
+
+/// How amounts end, 32 lots for each [`Pricing`] and for small amounts of it, which are met often enough: to the centavo,
+/// ,00, ,50, ,90, ,99, at ten centavos, at fifty, or at what people say at the pump; who fills the tank pays by the litre.
+const ENDS: [[u8; 32]; 10] = [
+    [0; 32],
+    [0; 32],
+    lots([7, 3, 0, 14, 8, 0, 0, 0]),
+    lots([8, 3, 4, 5, 4, 8, 0, 0]),
+    lots([10, 0, 0, 0, 0, 0, 0, 22]),
+    lots([10, 0, 0, 0, 0, 0, 0, 22]),
+    lots([13, 0, 0, 0, 0, 15, 4, 0]),
+    lots([13, 0, 0, 0, 0, 15, 4, 0]),
+    lots([6, 18, 0, 8, 0, 0, 0, 0]),
+    lots([17, 6, 4, 5, 0, 0, 0, 0]),
+];
+
+/// The lots of the ends, by how many each has.
+const fn lots(counts: [usize; 8]) -> [u8; 32] {
+    let mut lots = [0; 32];
+    let (mut end, mut lot) = (0, 0);
+    while end < counts.len() {
+        let mut left = counts[end];
+        while left > 0 {
+            lots[lot] = end as u8;
+            lot += 1;
+            left -= 1;
+        }
+        end += 1;
+    }
+    assert!(lot == lots.len(), "32 lots");
+    lots
+}
 
 /// What people buy, by hour of the day and kind of day.
 #[derive(Debug)]
@@ -87,7 +119,7 @@ impl Shopping {
     }
 
     /// What is bought by somebody who is on the way.
-    pub(super) fn from_afar(&self, draw: Word) -> &'static Category {
+    pub(super) fn on_the_way(&self, draw: Word) -> &'static Category {
         &reference().categories.items[self.online.pick(draw)]
     }
 
@@ -118,7 +150,7 @@ impl Shopping {
     #[inline]
     pub(super) fn rank(&self, category: &Category, draw: Half) -> usize {
         let low = draw.0.wrapping_mul(0x9E37_79B9);
-        self.ranks[category.habit as usize].pick(Word(u64::from(draw.0) << 32 | u64::from(low)))
+        self.ranks[usize::from(category.habit)].pick(Word(u64::from(draw.0) << 32 | u64::from(low)))
     }
 }
 
@@ -153,45 +185,34 @@ impl Category {
         if amount < low { low + place } else { high - place }
     }
 
-    /// An amount as prices end.
+    /// An amount as prices end: all ends that it may have are worked out, since no branch could be foreseen.
     #[inline]
     fn priced(&self, exact: i64, lot: Half) -> i64 {
-        let lot = lot.below(100);
         let reais = exact / 100 * 100;
-        // Small amounts are met often enough.
-        let small = exact < 6_000;
-        match (self.pricing, lot) {
-            (Pricing::Shop, 0..22) if small => reais + 90,
-            (Pricing::Shop, 22..36) if small => reais + 99,
-            (Pricing::Shop, 36..48) if small => reais + 50,
-            (Pricing::Shop, 48..56) if small => reais,
-            (Pricing::Shop, 56..84) if small => exact / 10 * 10,
-            (Pricing::Shop, _) if small => exact,
-            (Pricing::Whole, 0..20) if small => reais,
-            (Pricing::Whole, 20..36) if small => reais + 90,
-            (Pricing::Whole, 36..48) if small => reais + 50,
-            (Pricing::Whole, _) if small => exact,
-            (Pricing::Shop, 0..44) => reais + 90,
-            (Pricing::Shop, 44..68) => reais + 99,
-            (Pricing::Shop, 68..78) => reais,
-            (Pricing::Whole, 0..55) => reais,
-            (Pricing::Whole, 55..80) => reais + 90,
-            (Pricing::Tenths, 0..13) => exact / 50 * 50,
-            (Pricing::Tenths, 13..60) => exact / 10 * 10,
-            // People say how much they want; who fills the tank pays by the litre.
-            (Pricing::Pump, 0..68) => match exact {
-                ..2_500 => 2_000,
-                2_500..4_000 => 3_000,
-                _ => (exact + 2_500) / 5_000 * 5_000,
-            },
-            _ => exact,
-        }
+        let pump = match exact {
+            ..2_500 => 2_000,
+            2_500..4_000 => 3_000,
+            _ => (exact + 2_500) / 5_000 * 5_000,
+        };
+        let ends = [
+            exact,
+            reais,
+            reais + 50,
+            reais + 90,
+            reais + 99,
+            exact / 10 * 10,
+            exact / 50 * 50,
+            pump,
+        ];
+        let small = usize::from(exact < 6_000);
+        let end = ENDS[self.pricing as usize * 2 + small][(lot.0 >> 27) as usize];
+        ends[end as usize]
     }
 
     /// In how many installments an amount is paid; `draw` has some bits left.
     #[inline]
     pub(super) fn parcels(&self, amount: i64, draw: Half) -> i16 {
-        if self.max_installments < 2 || amount < WORTH_PARCELLING || !draw.chance(7_000) {
+        if self.max_installments < 2 || amount < WORTH_PARCELLING || !draw.chance(8_300) {
             return 1;
         }
         let most = i64::from(self.max_installments).min(amount / SMALLEST_PARCEL) as u32;

@@ -197,7 +197,7 @@ impl Ledger {
                 }
             }
             if routine.fee > 0 {
-                found.add(What::Fee, instant(month.business_days[0], 4 * HOUR), -routine.fee);
+                found.add(What::Fee, instant(month.business_days[0], 6 * HOUR + HOUR / 2), -routine.fee);
             }
         }
         for (pot, what) in [(Pot::Savings, What::ToSavings), (Pot::Investments, What::ToInvestments)] {
@@ -217,7 +217,7 @@ impl Ledger {
         }
         self.find_obligations(history, &month, found);
         if self.habits.red > 0 || life.distress(month.number) > 1 && self.account.overdraft_limit > 0 {
-            let first = instant(month.business_days[0], 3 * HOUR);
+            let first = instant(month.business_days[0], 6 * HOUR);
             found.add(What::Overdraft, first, 0);
             found.add(What::Tax, first + 1_000, 0);
         }
@@ -287,7 +287,7 @@ impl Ledger {
         let life = &self.account.life;
         // On the day of the month on which the first deposit was made, up to the 28th (Law 8.177 of 1991).
         let day = (self.account.row % 28) as i32;
-        found.add_on(What::Yield, day, 2 * HOUR, 0);
+        found.add_on(What::Yield, day, 5 * HOUR, 0);
         if let Some((time, amount)) = life.contribution(&month, Pot::Savings) {
             found.add(What::FromChecking, time, amount);
         }

@@ -30,7 +30,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import dataset, fs
 from pyarrow import parquet as pq
 
-from command import DATAGEN, run, started
+from command import DATAGEN, assert_failed, outcome_of, run, started, wait_until
 from datagen import Batch, Plan, catalogue
 from datagen.cli.console import Console
 from datagen.errors import (
@@ -1021,6 +1021,20 @@ def test_an_object_store(store: ObjectStore, folders: dict[str, Path]) -> None:
     assert "bank/of/team/customers/part-2-of-2.csv" in names
     assert len(names) == 2 * 9 + 2
     assert not [name for name in names if name.endswith(".parquet") or ".datagen-" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_runs_at_once_into_an_object_store(store: ObjectStore) -> None:
+    command = (*FILES, "csv", "-o", store.url("of/two"), "--overwrite")
+    with started(*command, "--customers", "20000", **keys(store)) as first:
+        assert wait_until(lambda: bool([*store.folder.glob("of/two/.datagen-*/under-way-*")]), 60)
+        second = run(*command, **keys(store))
+        assert_failed(second, 3, "s3://bank/of/two: another run writes there since 20")
+        done = outcome_of(first, 300)
+    assert done.code == 0, done
+    there = {path.name for path in (store.folder / "of/two").iterdir()}
+    assert there == {f"{name}.csv" for name in RELATIONS} | {"manifest.json"}
 
 
 @pytest.mark.slow

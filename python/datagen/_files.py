@@ -8,12 +8,10 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
-from .errors import RejectedError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["open_own", "read_own", "reason", "refusal", "write_out", "write_whole"]
+__all__ = ["open_own", "read_own", "reason", "refusal", "write_whole"]
 
 
 def refusal(path: Path) -> str | None:
@@ -52,21 +50,6 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise
-
-
-def write_out(descriptor: int, data: bytes | memoryview) -> None:
-    """Writes all bytes to an open descriptor, such as standard output.
-
-    Raises ``BrokenPipeError`` where the reader has gone, and ``RejectedError`` for anything else.
-    """
-    rest = memoryview(data).cast("B")
-    try:
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise RejectedError(f"standard output: {reason(error)}") from error
 
 
 def reason(error: OSError) -> str:

@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from .._files import reason
+from .._output import refused
 from ..errors import RejectedError
 
 if TYPE_CHECKING:
@@ -52,4 +52,4 @@ def data_to_stdout() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise RejectedError(f"standard output: {reason(error)}") from error
+        raise refused(error) from error

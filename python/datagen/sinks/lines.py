@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from .._files import write_out
+from .._output import write_out
 from ..errors import ConfigurationError
 from ..settlement import Delivered, TopicSettlement
 from ..types import catalogue

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..._files import write_out
+from ..._output import write_out
 from ..._secrets import Secrets
 from ...errors import (
     ConfigurationError,

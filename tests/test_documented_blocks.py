@@ -74,7 +74,9 @@ SMALLER = {
     "benchmark --scale 10000 --rounds 5": "benchmark --scale 100 --rounds 1",
 }
 LOCAL, SECURED = "pip install 'datagen[local]'", "cat > client.properties"
-PLUGIN = "def test_accounts(datagen_bank):"  # tests/test_pytest_plugin.py runs it
+PLUGIN = (
+    "import psycopg\n\n\ndef test_accounts(datagen_bank):"  # tests/test_pytest_plugin.py runs it
+)
 #: Executed where a wheel is, by tests/test_wheel.py.
 INSTALLED = "pip install ./datagen-*.whl"
 README_PYTHON, GUIDE_PYTHON = "import datagen", "from data_gen.sinks.kafka import"

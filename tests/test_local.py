@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from command import DATAGEN, Outcome, run, wait_until
+from command import DATAGEN, Outcome, assert_failed, run, wait_until
 from datagen import local
 from datagen.errors import ConfigurationError, UnreachableError
 from datagen.local import _root, proxy, registry
@@ -773,6 +773,17 @@ def test_a_broken_state_is_refused(home: Path, entry: object) -> None:
         with pytest.raises(ConfigurationError, match=r"stack\.json cannot be read .* remove it$"):
             command(home)
     (home / "stack.json").unlink()
+
+
+@pytest.mark.parametrize("below", ["", "sub"])
+@pytest.mark.parametrize("word", ["status", "up", "down"])
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path, word: str, below: str) -> None:
+    (tmp_path / "home").write_text("mine")
+    home = tmp_path / "home" / below
+    done = run(*DATAGEN, "local", word, DATAGEN_HOME=str(home))
+    assert_failed(done, 3, str(home), "set DATAGEN_HOME to")
+    assert len(done.err.splitlines()) == 1
+    assert (tmp_path / "home").read_text() == "mine"
 
 
 def test_a_state_that_is_no_file_is_refused(home: Path, tmp_path: Path) -> None:

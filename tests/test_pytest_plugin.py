@@ -70,8 +70,8 @@ def left_of(stack: local.Stack) -> list[str]:
 def test_the_example_by_two_workers_leaves_no_stack(home: Path, tmp_path: Path) -> None:
     shutil.copy(EXAMPLE, tmp_path)
     blocks = [text for _, text in FENCED.findall((ROOT / "README.md").read_text("utf-8"))]
-    [shown] = [text for text in blocks if text.startswith("def test_")]
-    (tmp_path / "test_readme.py").write_text(f"import psycopg\n\n{shown}")
+    [shown] = [text for text in blocks if "\ndef test_" in text]
+    (tmp_path / "test_readme.py").write_text(shown)
     outcome = run_tests(tmp_path, home, "-n", 2)
     assert outcome.code == 0, str(outcome)
     assert "3 passed" in outcome.out

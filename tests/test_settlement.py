@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 
+from datagen._words import of_the_command
 from datagen.settlement import (
     Committed,
     Delivered,
@@ -76,7 +77,17 @@ def test_repeated_is_said_only_where_nothing_can_be_there_twice(settlement: Sett
 
 def test_what_was_objected_to_would_be_again() -> None:
     end = settlement_with("nothing", False, (NOTHING,), objection=True)
-    assert end.advice.startswith("Nothing was loaded: once the cause is mended, the same command")
+    assert end.advice.startswith("Nothing was loaded: once the cause is mended, the same load")
+
+
+@pytest.mark.parametrize("settlement", every(), ids=str)
+def test_callers_of_the_library_are_told_of_targets_and_loads(settlement: Settlement) -> None:
+    assert "--" not in settlement.advice
+    assert "command" not in settlement.advice
+    with of_the_command():
+        words = settlement.advice
+    assert ("'postgres' among its targets" in settlement.advice) == ("--skip-postgres" in words)
+    assert "targets" not in words
 
 
 def test_plain_words() -> None:

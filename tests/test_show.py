@@ -70,9 +70,43 @@ def test_a_terminal_of_any_width_shows_every_value(width: int, name: str) -> Non
 def test_a_misspelt_name_gets_a_suggestion() -> None:
     assert_failed(run(*SHOW, "bankin.trade"), 2, "did you mean banking.trades?")
     assert_failed(run(*SHOW, "nothing"), 2, "use one of customers, ")
-    assert_failed(run(*SHOW, "customers", "--order", "time"), 2, "leave out --order")
     assert_failed(run(*SHOW, "customers", "--customers", 0), 2, "--customers")
     assert_failed(run(*SHOW, "customers", "-n", 0), 2, "-n")
+
+
+@pytest.mark.parametrize("order", ["time", "entity"])
+def test_rows_of_tables_have_one_order(order: str) -> None:
+    for name in ("stocks", "loans"):
+        shown = run(*SHOW, name, "--order", order, "--format", "json")
+        assert shown.lines == lines(name, Plan())[:10]
+
+
+COMMANDS = [
+    (*SHOW, "banking.transactions", "-n", 9000, "--format", "json"),
+    (*SHOW, "customers", "-n", 400, "--customers", 400),
+    (*DATAGEN, "schema", "--for", "avro"),
+    (*DATAGEN, "stream", "--stdout", "--start", "2026-06-30", "--duration", "9s"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[3])
+def test_output_that_takes_no_data(command: tuple[object, ...]) -> None:
+    full = run("sh", "-c", '"$@" > /dev/full', "sh", *command)
+    assert full.code == 4, full
+    assert full.err.splitlines()[-1] == "Error: standard output: No space left on device"
+    closed = run("sh", "-c", '"$@" >&-', "sh", *command)
+    assert_failed(closed, 4, "standard output is closed")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[3])
+def test_a_reader_that_goes_ends_it_quietly(command: tuple[object, ...]) -> None:
+    # Python without buffers does not see that a part of a text was not taken.
+    piped = ("sh", "-c", '{ "$@"; echo $? >&2; } | head -c 1', "sh", *command)
+    done = run(*piped, PYTHONUNBUFFERED="")
+    assert len(done.out) == 1
+    said = [line for line in done.err.splitlines() if not line.startswith("Streaming ")]
+    # All that a schema says has room in the pipe.
+    assert said == ["0" if "schema" in command else "1"]
 
 
 @pytest.mark.timing

@@ -107,7 +107,7 @@ def test_an_error_in_a_phase_closes_the_sink_and_settles(monkeypatch: pytest.Mon
     assert settlement is not None
     assert settlement.lines() == [
         "Memory: nothing committed.",
-        "Nothing was loaded: the same command can be repeated.",
+        "Nothing was loaded: the same load can be repeated.",
     ]
 
 

@@ -59,6 +59,7 @@ NOWHERE = ("--kafka-bootstrap", "127.0.0.1:1", "--skip-postgres", "--start", "20
         (["--as-of", "2026-06-01T00:00:00Z"], "--start"),
         (["--resume"], "--position"),
         (["--position", "/no/such/folder/file"], "--position"),
+        (["--position", "-"], "is no file here"),
         (["--skip-kafka"], "No events are sent anywhere"),
     ],
 )

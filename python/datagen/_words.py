@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["OPTIONS", "of_the_command", "spoken"]
+__all__ = ["OPTIONS", "of_the_command", "spoken", "worded"]
 
 #: What a pattern of options is called in the library; the first that fits is taken.
 _PATTERNS: Final = (
@@ -77,6 +77,11 @@ def of_the_command() -> Iterator[None]:
         yield
     finally:
         _is_command = before
+
+
+def worded(command: str, library: str) -> str:
+    """The one text or the other: what a user of the command is told, or a caller of the library."""
+    return command if _is_command else library
 
 
 def spoken(message: str) -> str:

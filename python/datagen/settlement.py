@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ._words import worded
+
 __all__ = [
     "Committed",
     "Delivered",
@@ -173,7 +175,7 @@ class Settlement:
 
     @property
     def repeatable(self) -> bool:
-        """Whether the same command, run again, ends with every row and event there once."""
+        """Whether the same load, run again, ends with every row and event there once."""
         in_the_way = [one for one in self._staying if not one.replaces]
         return not self.complete and not self.arrived and not in_the_way
 
@@ -190,14 +192,14 @@ class Settlement:
         if not self.arrived:
             return self._nothing_arrived()
         done = [one for one in self._committed if one.complete]
-        added = f" and {_skips(done)} added" if done else ""
+        added = worded(f" and {_skips(done)} added", f", and {_left_out(done)}") if done else ""
         names = " ".join(
             topic.topic for one in self._delivered for topic in one.topics if topic.arrived
         )
         return (
             "Do not run it again as it is: events that arrived would be there twice. Delete the "
-            f"topics that have some ({names}), then run this command with the same seed and options{added}; "
-            "or keep them and let consumers drop doubles by ce_id."
+            f"topics that have some ({names}), then run this {worded('command', 'load')} with the same "
+            f"seed and options{added}; or keep them and let consumers drop doubles by ce_id."
         )
 
     def _all_there(self) -> str:
@@ -210,8 +212,11 @@ class Settlement:
         if self.repeatable:
             what = "No event arrived" if self._staying else "Nothing was loaded"
             when = "once the cause is mended, " if self.objection else ""
-            return f"{what}: {when}the same command can be repeated."
-        done = f"run the same command with {_skips(self._staying)} for the events"
+            return f"{what}: {when}the same {worded('command', 'load')} can be repeated."
+        done = worded(
+            f"run the same command with {_skips(self._staying)} for the events",
+            f"run the same load {_left_out(self._staying)} for the events",
+        )
         if all(one.complete for one in self._staying):
             return f"The rows are there: {done}."
         if not self._delivered:
@@ -238,6 +243,10 @@ class Settlement:
 
 def _skips(sinks: list[Committed]) -> str:
     return " and ".join(one.skip for one in sinks)
+
+
+def _left_out(sinks: list[Committed]) -> str:
+    return f"without {' and '.join(repr(one.name) for one in sinks)} among its targets"
 
 
 def attach(error: BaseException, settlement: Settlement) -> None:

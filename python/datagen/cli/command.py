@@ -1,8 +1,8 @@
 """The ``datagen`` command: options in, calls out.
 
-Exit codes: 0 done, 1 `local status` where something is down, 2 wrong usage, 3 configuration or authentication, 4 a sink rejected data,
-5 unreachable or timed out, 6 verification failed or could not be done, 130 interrupted, 143 and 129
-ended by SIGTERM and SIGHUP.
+Exit codes: 0 done, 1 `local status` where something is down, and data whose reader has gone (``| head``),
+2 wrong usage, 3 configuration or authentication, 4 a sink rejected data, 5 unreachable or timed out,
+6 verification failed or could not be done, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .benchmarking import benchmark
 from .endings import explain
 from .filing import files
 from .loading import load, load_parallel
+from .outputs import open_closed_streams
 from .peeking import peek
 from .reporting import report
 from .sandbox import local
@@ -39,7 +40,7 @@ _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and leaves the process with its exit code."""
-    _open_closed_streams()
+    open_closed_streams()
     code = _run(args)
     # What ends the process from here on changes nothing of what was said.
     signals.ignore()
@@ -65,16 +66,6 @@ def main_of_process() -> NoReturn:
         except OSError:
             code = code or 1
     os._exit(code)
-
-
-def _open_closed_streams() -> None:
-    """Has lines for a stream that the parent has closed (``>&-``) go nowhere.
-
-    Otherwise the next connection would take the stream's number, and get them.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def _run(args: Sequence[str] | None) -> int:

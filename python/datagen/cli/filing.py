@@ -12,7 +12,7 @@ from .. import loader
 from .._core import Plan
 from ..errors import OptionError
 from ..sinks.base import Order, streams, tables
-from ..sinks.command_line import Option
+from ..sinks.command_line import Option, is_given
 from ..sinks.files import FORMATS, FilesTarget, part_of
 from .console import Console
 from .load_options import (
@@ -24,13 +24,14 @@ from .load_options import (
     workers_option,
 )
 from .loading import asked, ending, judge
+from .outputs import check_takes_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["files"]
 
-_NAMES: Final = {"format": "FORMAT", "relations": "--tables"}
+_NAMES: Final = {"format": "FORMAT", "location": "--output", "relations": "--tables"}
 
 
 def _options() -> list[click.Parameter]:
@@ -117,7 +118,8 @@ def _options() -> list[click.Parameter]:
     epilog="Example: datagen files parquet --customers 1000 -o bank",
     params=_options(),
 )
-def files(**options: Any) -> None:
+@click.pass_context
+def files(context: click.Context, /, **options: Any) -> None:
     """Write tables and streams as files: FORMAT is parquet, csv, jsonl or avro.
 
     Each table and stream is a file of its own, such as bank/customers.parquet. All files get their
@@ -128,8 +130,18 @@ def files(**options: Any) -> None:
         raise click.UsageError("say where to: either --output FOLDER or --stdout.")
     if to_stdout and as_json:
         raise click.UsageError("--json and --stdout would both write to standard output.")
+    if to_stdout and options["overwrite"]:
+        raise click.UsageError("--overwrite replaces files: leave it out with --stdout.")
+    if options["output"] == "-":
+        raise click.UsageError(
+            "--output is a folder: use --stdout for standard output, or ./- for a folder of that name."
+        )
+    if options["part"] is not None and not is_given(context, "parts"):
+        raise click.UsageError("--part is one of several: say of how many with --parts N.")
     console = Console(as_json=as_json or to_stdout)
-    with ending(console, as_json=as_json) as said:
+    with ending(console, as_json=as_json, to_stdout=to_stdout) as said:
+        if to_stdout:
+            check_takes_data()
         with options_named(_NAMES):
             run = _run_from(options)
         console.say(_head(run))

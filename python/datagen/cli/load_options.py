@@ -257,6 +257,10 @@ def plan_from(options: Mapping[str, Any]) -> Plan:
 
 def check_target(file: Path, option: str) -> None:
     """Refuses a file that could not be written, before any work is done for it."""
-    refused = None if str(file) == "-" and option == "--json" else refusal(file)
+    if str(file) == "-":
+        if option == "--json":
+            return
+        raise click.BadParameter("- is no file here; name one", param_hint=option)
+    refused = refusal(file)
     if refused is not None:
         raise click.BadParameter(refused, param_hint=option)

@@ -71,8 +71,11 @@ def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> 
 
 
 @contextmanager
-def ending(console: Console, *, as_json: bool) -> Iterator[dict[str, Any]]:
-    """Says how a run ended; what the block puts into the dict is in the result as JSON too."""
+def ending(console: Console, *, as_json: bool, to_stdout: bool = False) -> Iterator[dict[str, Any]]:
+    """Says how a run ended; what the block puts into the dict is in the result as JSON too.
+
+    A run whose rows go ``to_stdout`` ends without a word when their reader has gone (``| head``).
+    """
     said: dict[str, Any] = {}
     try:
         yield said
@@ -80,7 +83,8 @@ def ending(console: Console, *, as_json: bool) -> Iterator[dict[str, Any]]:
         signals.last_words()
         settlement = settlement_of(error)
         if settlement is not None:
-            console.settle(settlement)
+            if not (to_stdout and isinstance(error, BrokenPipeError)):
+                console.settle(settlement)
             said.update(_settled(settlement))
         said.update(exit_code=exit_code(error), error=text_of(error))
         raise

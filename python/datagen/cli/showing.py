@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 
 from ..sinks.base import Order
-from ..sinks.command_line import is_given
 from ..types import catalogue
 from .load_options import options_named, plan_from
 from .loading import as_in_load
+from .outputs import data_to_stdout
 from .rows import FORMATS, print_table, unknown_name
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _FIRST: Final = (timedelta(hours=1), timedelta(days=1))
             default="time",
             show_default=True,
             help="Order of a stream's events: time, or entity: all of one account, card or loan, then "
-            "those of the next.",
+            "those of the next. Rows of tables are in the order of customers.",
         ),
         click.Option(
             ["--format"],
@@ -61,8 +61,8 @@ _FIRST: Final = (timedelta(hours=1), timedelta(days=1))
         ),
     ],
 )
-@click.pass_context
-def show(context: click.Context, /, **options: Any) -> None:
+@data_to_stdout()
+def show(**options: Any) -> None:
     """Print the first rows of a table (customers, loans, ...) or a stream (banking.trades, ...).
 
     The rows are those that a load with the same options sends. Only those that are shown are made.
@@ -74,8 +74,6 @@ def show(context: click.Context, /, **options: Any) -> None:
     relation = catalogue()[name]
     with options_named():
         plan = plan_from(options)
-    if not relation.is_stream and is_given(context, "order"):
-        raise click.UsageError(f"Rows of {name} have no time: leave out --order.")
     first = 0 if relation.is_reference else options["from_customer"]
     if options["format"] == "json":
         out = sys.stdout.buffer

@@ -36,6 +36,7 @@ from .load_options import (
     run_from,
 )
 from .loading import judge
+from .outputs import check_takes_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,6 +198,8 @@ def stream(context: click.Context, /, **options: Any) -> None:
     """
     if options["rate"] is not None and is_given(context, "speed"):
         raise click.UsageError("--rate and --speed are two ways to say it; give one of them.")
+    if options["stdout"]:
+        check_takes_data()
     with options_named():
         asked = _asked(context, options)
     console = _Console(as_json=options["stdout"])
@@ -209,6 +212,10 @@ def stream(context: click.Context, /, **options: Any) -> None:
         signals.last_words()
         console.close()
         settlement = settlement_of(error)
+        # Nothing is left of a stream whose only reader has gone, as `| head` does.
+        unread = isinstance(error, BrokenPipeError) and [*asked.run.targets] == ["stdout"]
+        if unread and asked.file is None:
+            raise
         if settlement is not None and not console.ended:
             console.say(settlement.sentence)
             for line in (line for one in settlement.sinks for line in one.lines()):

@@ -16,6 +16,7 @@ from ._recipe import missing_extra
 from .stack import (
     Service,
     Stack,
+    check_is_folder,
     check_own,
     down_here,
     find_programs,
@@ -103,10 +104,12 @@ def _home(home: Path | None) -> Path:
 
 
 def _owner(folder: Path) -> int | None:
-    """Who has the folder; None if it is not there."""
+    """Who has the folder; None if it is not there. Raises ConfigurationError for what is no folder."""
     try:
-        return folder.stat().st_uid
+        found = folder.stat()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise unusable(folder, error) from error
+    check_is_folder(folder, found)
+    return found.st_uid

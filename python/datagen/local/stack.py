@@ -280,6 +280,12 @@ def unusable(folder: Path, error: OSError) -> ConfigurationError:
     )
 
 
+def check_is_folder(folder: Path, found: os.stat_result) -> None:
+    """Raise ConfigurationError for a file, or anything else that is no folder."""
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigurationError(f"{folder} is no folder; set DATAGEN_HOME to one")
+
+
 def check_own(folder: Path) -> None:
     """Raise ConfigurationError unless the folder is ours and no other account can write to it."""
     import pwd
@@ -289,8 +295,7 @@ def check_own(folder: Path) -> None:
         readable = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
         raise unusable(folder, error) from error
-    if not stat.S_ISDIR(found.st_mode):
-        raise ConfigurationError(f"{folder} is no folder; set DATAGEN_HOME to one")
+    check_is_folder(folder, found)
     if found.st_uid != os.geteuid():
         raise ConfigurationError(
             f"the folder {folder} belongs to {account_name(found.st_uid)}: run `datagen local` as "

@@ -10,6 +10,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from .._output import write_out
 from ..errors import ConfigurationError
 from ..settlement import Delivered, TopicSettlement
 from ..types import catalogue
@@ -65,13 +66,8 @@ class _Lines(Sink):
     def write(self, batch: Batch) -> None:
         head = self._heads[batch.name]
         text = b"".join([head + bytes(row)[1:] + b"\n" for row in batch.encode("json")])
-        self._write(text)
+        write_out(self._descriptor, text)
         self._events += len(batch)
-
-    def _write(self, text: bytes) -> None:
-        rest = memoryview(text)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
 
     def commit(self) -> None:
         pass

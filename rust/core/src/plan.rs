@@ -13,6 +13,8 @@ pub const MAX_CUSTOMERS: u64 = 99_999_990;
 /// Pix began on 16 November 2020; B3 settles on the second day since 27 May 2019; the last daylight saving
 /// time ended on 17 February 2019.
 pub const FIRST_START: i64 = 1_609_459_200_000;
+/// The year of [`FIRST_START`].
+const FIRST_YEAR: i32 = 2021;
 /// 2100-01-01T00:00:00Z: every history ends before.
 const END: i64 = 4_102_444_800_000;
 const MAX_DAYS: u32 = 3660;
@@ -45,17 +47,18 @@ impl Plan {
         }
         if !(FIRST_START..END).contains(&as_of) {
             let given = format!("{as_of} ms after 1970");
-            return out_of_range("as_of", given, "an instant of the years 2021 to 2099");
+            let allowed = format!("an instant of the years {FIRST_YEAR} to 2099");
+            return out_of_range("as_of", given, &allowed);
         }
         if !(1..=MAX_DAYS).contains(&days) {
             return out_of_range("days", days.to_string(), "1 to 3660");
         }
         if as_of - i64::from(days) * DAY < FIRST_START {
-            let allowed = match (as_of - FIRST_START) / DAY {
-                0 => "an as_of of 2021-01-02T00:00:00Z or later, as no history starts before 2021"
-                    .to_owned(),
-                most => format!("1 to {most}, as no history starts before 2021"),
+            let fewer = match (as_of - FIRST_START) / DAY {
+                0 => String::new(),
+                most => format!("1 to {most}, or "),
             };
+            let allowed = format!("{fewer}a later as_of, as no history starts before {FIRST_YEAR}");
             return out_of_range("days", days.to_string(), &allowed);
         }
         Ok(Self { seed, customers, as_of, days })

@@ -25,15 +25,20 @@ fn refusals_say_the_bounds_in_a_line() {
             1,
             days::utc((2021, 1, 10), 0, 0),
             90,
-            ["days", "1 to 9, as no history starts before 2021"],
+            ["days", "1 to 9, or a later as_of, as no history starts before 2021"],
         ),
         (
             1,
             days::utc((2021, 1, 10), 23, 0),
             10,
-            ["days", "1 to 9, as no history starts before 2021"],
+            ["days", "1 to 9, or a later as_of, as no history starts before 2021"],
         ),
-        (1, days::utc((2021, 1, 1), 23, 59), 1, ["days", "2021-01-02T00:00:00Z or later"]),
+        (
+            1,
+            days::utc((2021, 1, 1), 23, 59),
+            1,
+            ["days", "use a later as_of, as no history starts before 2021"],
+        ),
     ] {
         let said = refusal(customers, as_of, days);
         assert!(parts.iter().all(|part| said.contains(part)), "{said}, not {parts:?}");

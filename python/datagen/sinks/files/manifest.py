@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .place import Place, Whole
     from .target import FilesTarget
 
-__all__ = ["manifest", "of_another_run", "stale"]
+__all__ = ["clashes", "manifest", "of_another_run", "replaced"]
 
 _MANIFEST: Final = re.compile(r"manifest(?:-(\d+)-of-(\d+))?\.json")
 _PART: Final = re.compile(r"[^/]+(?:/(?:day|month)=[\d-]+)?/part-(\d+)-of-(\d+)\.[a-z.]+")
@@ -100,25 +100,34 @@ def of_another_run(target: FilesTarget, window: Window, place: Place) -> list[st
     return found
 
 
-def stale(target: FilesTarget, window: Window, place: Place, written: Iterable[str]) -> list[str]:
-    """The files of earlier runs that go without a new one of their name, manifests first.
+def replaced(
+    target: FilesTarget, window: Window, place: Place, written: Iterable[str] = ()
+) -> list[str]:
+    """The files of earlier runs that this one replaces, manifests first.
 
-    Raises ``ConfigurationError`` for one that no manifest lists: it may be somebody's.
+    ``written`` are names that the run gives. Raises ``ConfigurationError`` for a file that stands in the way
+    and that no manifest lists: it may be somebody's.
     """
-    names = {*written}
     found = of_another_run(target, window, place)
+    found += place.occupied(path for path in written if path not in found)
     listed: dict[str, None] = {}
     for path in [one for one in found if _MANIFEST.fullmatch(one)]:
         files = _listed_in(place.read(path))
         if files is not None:
             listed |= dict.fromkeys([path, *files])
-    left = [path for path in found if path not in listed and path not in names]
-    if left:
-        raise ConfigurationError(
-            f"{place.name}/{left[0]} is in no manifest, so --overwrite leaves it; remove it, or choose "
-            "another folder"
-        )
-    return place.occupied(path for path in listed if path not in names)
+    for path in found:
+        if path not in listed:
+            what = "no manifest of datagen" if _MANIFEST.fullmatch(path) else "in no manifest"
+            raise ConfigurationError(
+                f"{place.name}/{path} is {what}, so --overwrite leaves it; remove it, or choose "
+                "another folder"
+            )
+    return place.occupied(listed)
+
+
+def clashes(target: FilesTarget, manifest: str) -> bool:
+    """Whether a run with this manifest writes what the run of the target does."""
+    return _replaces(target, _MANIFEST.fullmatch(manifest))
 
 
 def _check_sibling(own: Mapping[str, Any], place: Place, path: str) -> None:
@@ -131,11 +140,18 @@ def _check_sibling(own: Mapping[str, Any], place: Place, path: str) -> None:
         differing = [
             name.replace("whole", "range of customers") for name in alike if not alike[name]
         ]
+        versions = [one["versions"]["catalogue"] for one in (found, own)]
     except (ValueError, KeyError, TypeError):
-        differing = ["content"]
+        differing, versions = ["content"], []
     if differing:
         raise ConfigurationError(
             f"{place.name}/{path} is of a part with another {differing[0]}; choose another folder"
+        )
+    theirs, ours = versions
+    if theirs != ours:
+        raise ConfigurationError(
+            f"{place.name}/{path} is of a part with values of catalogue version {theirs!r}, and this run "
+            f"has version {ours}; choose another folder"
         )
 
 

@@ -12,9 +12,11 @@ import secrets
 from abc import abstractmethod
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ..._output import write_out
 from ..._secrets import Secrets
 from ...errors import (
     ConfigurationError,
@@ -32,6 +34,13 @@ __all__ = ["Descriptor", "Output", "Place", "Whole", "check_location", "shown"]
 #: What pyarrow has file systems for.
 _SCHEMES: Final = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+#: A URL with too few slashes, which would make a folder of that name.
+_CUT_URL: Final = re.compile(rf"({'|'.join(_SCHEMES)}):(?!//)", re.IGNORECASE)
+#: What the folder of unfinished files begins with, and in it the name of a run in an object store.
+_UNFINISHED: Final = ".datagen-"
+_UNDER_WAY: Final = "under-way-"
+#: A run that has begun before has been broken off.
+_GIVEN_UP: Final = timedelta(days=1)
 #: Bytes that go to an object store at once.
 _BUFFER: Final = 1 << 20
 
@@ -55,12 +64,27 @@ class Whole:
     sha256: str
 
 
-def check_location(location: str) -> None:
-    """Raises ``OptionError`` for a location that no file system is known for."""
-    scheme = _URL.match(location)
-    if not location.strip() or (scheme is not None and scheme[1].lower() not in _SCHEMES):
-        known = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise OptionError("output", shown(location), f"a folder, or a URL of {known}")
+def check_location(location: object) -> None:
+    """Raises ``OptionError`` for a location that no file system is known for, or that has more than is used."""
+    known = ", ".join(f"{name}://" for name in _SCHEMES)
+    if not isinstance(location, str) or not location.strip():
+        raise OptionError("location", location, f"a folder, or a URL of {known}")
+    if cut := _CUT_URL.match(location):
+        raise OptionError("location", f"{cut[0]}...", f"{cut[0].lower()}//, or a folder")
+    url = _URL.match(location)
+    if url is None:
+        return
+    scheme = url[1].lower()
+    if scheme not in _SCHEMES:
+        raise OptionError("location", shown(location), f"a folder, or a URL of {known}")
+    # Pyarrow would leave these out without a word; stores refuse what they do not know of a query.
+    unused = "#?" if scheme == "file" else "#"
+    for mark in unused:
+        if mark in location:
+            name = shown(location).partition(mark)[0]
+            raise OptionError(
+                "location", f"{name}{mark}...", f"%{ord(mark):X} for a {mark} that is of the name"
+            )
 
 
 def shown(location: str) -> str:
@@ -78,7 +102,7 @@ class Place:
     def __init__(self, location: str) -> None:
         self._location = location
         self.name = shown(location).rstrip("/") or "/"
-        self._unfinished = f".datagen-{secrets.token_hex(8)}"
+        self._unfinished = f"{_UNFINISHED}{secrets.token_hex(8)}"
         self._begun = self._unsettled = self._is_new = False
         with self._named():
             self._files, self._root = _file_system(location)
@@ -89,13 +113,52 @@ class Place:
             if not self._disk and self._files.get_file_info(bucket).type.name == "NotFound":
                 raise ConfigurationError(f"{self.name}: there is no {bucket}")
 
-    def begin(self) -> None:
-        """Makes the folder of unfinished files."""
+    def begin(self, name: str = "run", clashes: Callable[[str], bool] = bool) -> None:
+        """Makes the folder of unfinished files.
+
+        An object store has nothing to hold while files get their names. So a run says there from the
+        beginning on that it is under way, by its ``name``, and then looks for others: of two, one at least sees
+        the other. Raises ``ConfigurationError`` if there is one whose name ``clashes``.
+        """
         self._begun = True
         if self._disk:
             self._is_new = not Path(self._root).exists()
             with self._named():
                 self._files.create_dir(self._path(self._unfinished), recursive=True)
+            return
+        with (
+            self._named(),
+            self._files.open_output_stream(
+                self._path(f"{self._unfinished}/{_UNDER_WAY}{name}"), compression=None
+            ) as file,
+        ):
+            file.write(b"{}\n")
+        for folder, began in self._others(clashes):
+            raise ConfigurationError(
+                f"{self.name}: another run writes there since {began:%Y-%m-%dT%H:%M:%SZ}; wait for its end, "
+                f"or remove {self.name}/{folder} if that was broken off"
+            )
+
+    def _others(self, clashes: Callable[[str], bool]) -> Iterator[tuple[str, datetime]]:
+        """The folders of other runs that are under way, and since when they are."""
+        from pyarrow.fs import FileSelector
+
+        now = datetime.now(UTC)
+        with self._named():
+            chosen = FileSelector(self._path("").rstrip("/"), allow_not_found=True)
+            folders = {one.base_name for one in self._files.get_file_info(chosen)}
+            for folder in sorted(folders - {self._unfinished}):
+                if not folder.startswith(_UNFINISHED):
+                    continue
+                chosen = FileSelector(self._path(folder), allow_not_found=True)
+                for one in self._files.get_file_info(chosen):
+                    began, name = one.mtime or now, one.base_name
+                    if (
+                        name.startswith(_UNDER_WAY)
+                        and clashes(name.removeprefix(_UNDER_WAY))
+                        and now - began < _GIVEN_UP
+                    ):
+                        yield folder, began
 
     def listed(self, folder: str, *, below: bool) -> list[str]:
         """The files in a folder, by their paths, and with ``below`` those in its folders too."""
@@ -147,7 +210,7 @@ class Place:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other run has the folder meanwhile; an object store has nothing to hold."""
+        """No other run has the folder meanwhile; in an object store ``begin`` has seen to it."""
         if not self._disk:
             yield
             return
@@ -264,14 +327,7 @@ class Descriptor(Output):
         self._descriptor = descriptor
 
     def _put(self, data: Any) -> None:
-        rest = memoryview(data).cast("B")
-        try:
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise _error(error, "standard output") from error
+        write_out(self._descriptor, data)
 
     def finish(self) -> Whole:
         return Whole("", self._bytes, "")
@@ -317,7 +373,9 @@ def _file_system(location: str) -> tuple[Any, str]:
         except RuntimeError:  # a user whom the system does not know
             raise ConfigurationError(f"{location}: there is no such home") from None
     try:
-        files, path = fs.FileSystem.from_uri(location)
+        # Pyarrow knows schemes in small letters alone.
+        scheme, mark, rest = location.partition("://")
+        files, path = fs.FileSystem.from_uri(scheme.lower() + mark + rest)
     except pa.ArrowInvalid as error:
         raise ConfigurationError(f"{shown(location)}: {_words(error)}") from None
     return files, str(path)
@@ -347,7 +405,7 @@ def _error(error: OSError, where: str) -> DatagenError:
 
 def _words(error: Exception) -> str:
     """What a library says, on one line and without secrets."""
-    return _without_secrets(str(error))[:300]
+    return _without_secrets(" ".join(str(error).split()))[:300]
 
 
 def _without_secrets(text: str) -> str:

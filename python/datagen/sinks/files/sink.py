@@ -14,7 +14,7 @@ from ...errors import ConfigurationError, DatagenError
 from ...settlement import Committed, Outcome
 from ...types import catalogue
 from ..base import Check, Sink, streams
-from .manifest import manifest, of_another_run, stale
+from .manifest import clashes, manifest, of_another_run, replaced
 from .place import Descriptor, Output, Place, Whole
 from .target import FILES
 
@@ -53,13 +53,16 @@ class Files(Sink):
 
     def open(self) -> None:
         if self._target.descriptor is None:
-            self._place = Place(self._target.location)
+            self._place = Place(str(self._target.location))
 
     def prepare(self) -> None:
         if self._place is None:
             return
+        if self._target.overwrite:
+            replaced(self._target, self._window, self._place)
+            return
         found = of_another_run(self._target, self._window, self._place)
-        if found and not self._target.overwrite:
+        if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             raise ConfigurationError(
                 f"{self._place.name}/{found[0]} is there already{more}; "
@@ -67,8 +70,9 @@ class Files(Sink):
             )
 
     def begin(self) -> None:
+        target = self._target
         if self._place is not None:
-            self._place.begin()
+            self._place.begin(target.manifest, lambda name: clashes(target, name))
 
     def write(self, batch: Batch) -> None:
         if self._table is None:
@@ -114,12 +118,15 @@ class Files(Sink):
             # The manifest last: where it is, all that it lists is.
             names = [*paths, own]
             with self._place.alone():
-                self.prepare()  # what has come there meanwhile
                 going = []
                 if self._target.overwrite:
-                    going = stale(self._target, self._window, self._place, names)
-                elif taken := self._place.occupied(names):
-                    raise ConfigurationError(f"{self._place.name}/{taken[0]} has come meanwhile")
+                    going = replaced(self._target, self._window, self._place, names)
+                else:
+                    self.prepare()  # what has come there meanwhile
+                    if taken := self._place.occupied(names):
+                        raise ConfigurationError(
+                            f"{self._place.name}/{taken[0]} has come meanwhile"
+                        )
                 self._place.publish(names, going)
         self._outcome = "committed"
 
@@ -314,8 +321,10 @@ class _Streams:
                     first = last
                 with self._lock:
                     self._events[relation.name] += len(batch)
-            if file is not None:
-                done.append(file.finish())
+            if file is None:
+                # Readers find the stream, and the values that its rows would have.
+                file = self._sink.file(relation, part, self._target.first_span(relation, window))
+            done.append(file.finish())
         except BaseException:
             if file is not None:
                 file.abandon()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from ...errors import ConfigurationError, OptionError
@@ -38,20 +39,20 @@ Uuids = Literal["text", "binary"]
 class FilesTarget:
     """The files of a run: one a table or stream, or as many as ``parts``, in a folder.
 
-    ``location`` is a folder, or a URL that pyarrow's file systems know (``s3://bucket/folder``). Without it
-    the rows of the one relation are written to ``descriptor``. ``relations`` are those that are written, by
-    default all.
+    ``location`` is a folder, as text or as a path, or a URL that pyarrow's file systems know
+    (``s3://bucket/folder``). Without it the rows of the one relation are written to ``descriptor``.
+    ``relations`` are those that are written, by default all.
 
     A part has the customers that ``part_of`` gives. The run writes the parts side by side, or, where
     ``part`` says which, that one: then its customers are those of the part, and ``whole`` has the first
     of all and the one behind the last. Reference rows (stocks) are in the first.
 
     ``partition_by`` has a folder for each day or month of event time (UTC), by the names of Hive. Tables have
-    none. With ``overwrite`` files of an earlier run are replaced, once all new ones are whole.
+    none, and a part without events has a file without rows in the first folder. With ``overwrite`` files of an earlier run are replaced, once all new ones are whole.
     """
 
     format: str
-    location: str = ""
+    location: str | os.PathLike[str] = ""
     descriptor: int | None = None
     relations: tuple[str, ...] = ()
     compression: str = ""
@@ -63,12 +64,17 @@ class FilesTarget:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
+        if self.format not in [*FORMATS]:
             raise OptionError("format", self.format, ", ".join(FORMATS))
         every = (*tables(), *streams())
+        if not isinstance(self.relations, tuple | list):
+            raise OptionError("relations", self.relations, 'a tuple of names, such as ("loans",)')
         for name in self.relations:
             if name not in every:
-                raise OptionError("tables", name, ", ".join(every))
+                raise OptionError("relations", name, ", ".join(every))
+        _check_number("parts", self.parts, 1, MAX_PARTS)
+        if self.part is not None:
+            _check_number("part", self.part, 1, self.parts, "the number of parts")
         wanted = self.relations or every
         if self.part is not None and self.part > 1:
             wanted = tuple(name for name in wanted if not catalogue()[name].is_reference)
@@ -80,23 +86,44 @@ class FilesTarget:
             object.__setattr__(self, "compression", compressions[0])
         if self.compression not in compressions:
             raise OptionError("compression", self.compression, ", ".join(compressions))
-        if self.partition_by not in {None, *get_args(Span)}:
+        if self.partition_by not in [None, *get_args(Span)]:
             raise OptionError("partition_by", self.partition_by, " or ".join(get_args(Span)))
-        if not 1 <= self.parts <= MAX_PARTS:
-            raise OptionError("parts", self.parts, f"1 to {MAX_PARTS}")
-        if self.part is not None and not 1 <= self.part <= self.parts:
-            raise OptionError("part", self.part, f"1 to {self.parts}, the number of parts")
         if self.uuids not in get_args(Uuids):
             raise OptionError("uuids", self.uuids, " or ".join(get_args(Uuids)))
         if self.uuids == "binary" and not self.form.binary_uuids:
             raise OptionError("uuids", self.uuids, f"text, which {self.format} has")
+        if not isinstance(self.overwrite, bool):
+            raise OptionError("overwrite", self.overwrite, "True or False")
+        self._check_whole()
+        self._check_place()
+
+    def _check_whole(self) -> None:
+        whole: Any = self.whole
+        if whole is None:
+            return
+        if self.part is None:
+            raise OptionError("whole", whole, "it with part only")
+        bounds = [*whole] if isinstance(whole, tuple | list) else []
+        if len(bounds) != 2 or not all(map(_is_number, bounds)) or not 0 <= bounds[0] < bounds[1]:
+            raise OptionError("whole", whole, "the first customer, and the one behind the last")
+
+    def _check_place(self) -> None:
+        """Checks where to, and what of the rest goes with it."""
+        if isinstance(self.location, os.PathLike):
+            object.__setattr__(self, "location", os.fspath(self.location))
         if self.descriptor is None:
             check_location(self.location)
-        elif len(self.relations) != 1:
-            raise OptionError("tables", ",".join(self.relations), "one, for one stream of bytes")
-        elif self.parts > 1 and self.part is None:
+            return
+        _check_number("descriptor", self.descriptor, 0, 2**31 - 1)
+        if self.location != "":
+            raise OptionError("location", self.location, "none for one stream of bytes")
+        if self.overwrite:
+            raise OptionError("overwrite", self.overwrite, "False for one stream of bytes")
+        if len(self.relations) != 1:
+            raise OptionError("relations", ",".join(self.relations), "one, for one stream of bytes")
+        if self.parts > 1 and self.part is None:
             raise OptionError("parts", self.parts, "1, or one part, for one stream of bytes")
-        elif self.partition_by is not None:
+        if self.partition_by is not None:
             raise OptionError("partition_by", self.partition_by, "none for one stream of bytes")
 
     @property
@@ -153,6 +180,11 @@ class FilesTarget:
         """Whether the rows of a relation are in folders by time."""
         return self.partition_by is not None and relation.is_stream
 
+    def first_span(self, relation: Relation, window: Window) -> str:
+        """The folder of the first events that a stream could have."""
+        history = timedelta(days=relation.history_days or window.plan.days)
+        return self.span(_millis(window.plan.as_of - history))[0]
+
     def span(self, millis: int) -> tuple[str, int]:
         """The folder of an instant, and the first instant that is not in it; both in UTC."""
         day = datetime.fromtimestamp(millis // 1000, UTC).replace(hour=0, minute=0, second=0)
@@ -170,6 +202,15 @@ def part_of(first: int, stop: int, parts: int, part: int) -> tuple[int, int]:
     """
     customers = stop - first
     return first + customers * (part - 1) // parts, first + customers * part // parts
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_number(name: str, value: Any, least: int, most: int, what: str = "") -> None:
+    if not _is_number(value) or not least <= value <= most:
+        raise OptionError(name, value, f"{least} to {most}{what and ', ' + what}")
 
 
 def _millis(instant: datetime) -> int:

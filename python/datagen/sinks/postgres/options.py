@@ -88,10 +88,12 @@ class _PostgresOptions(SinkOptions):
         from .conninfo import ConnectionString
 
         where = shlex.quote(ConnectionString(target.url).without_secrets(target.schema))
+        # The local stack's password is no secret: `local status` prints it.
+        psql = shlex.quote(target.url) if local and target.schema is None else where
         words = ["--local"] if local else ["--postgres-url", where] if typed else []
         if target.schema is not None:
             words += ["--postgres-schema", shlex.quote(target.schema)]
-        return f"psql {where}", " ".join(["datagen peek customers", *words])
+        return f"psql {psql}", " ".join(["datagen peek customers", *words])
 
     def on_local_stack(self, target: PostgresTarget, stack: Any) -> PostgresTarget:
         return replace(target, url=stack.postgres_url)

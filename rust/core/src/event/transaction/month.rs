@@ -88,7 +88,7 @@ pub(super) struct Due {
 
 /// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
 /// elsewhere.
-const FREE_MAIN: u64 = ONE * 136 / 100;
+const FREE_MAIN: u64 = ONE * 160 / 100;
 const FREE_SIDE: u64 = ONE * 65 / 100;
 /// The same of a POUPANCA account.
 const FREE_SAVINGS: u64 = ONE / 4;

@@ -338,7 +338,7 @@ impl Ledger {
             found.add(What::Disbursement, loan.contracted_at, loan.principal);
             if loan.is_for_something() {
                 // The bank pays the seller.
-                found.add(What::Purchase, loan.contracted_at + 60_000, -loan.principal);
+                found.add(What::Purchase, loan.contracted_at, -loan.principal);
             }
         }
     }

@@ -125,7 +125,8 @@ impl Bank {
         let mut block = Block::of(context, owner);
         let client = Client::new(&self.history, &mut block, owner, EVER);
         let customer = client.customer();
-        let (row, kind) = client.accounts().find(|(row, _)| *row == account).expect("an account of its owner");
+        let (row, kind) =
+            client.accounts().find(|(row, _)| *row == account).expect("an account of its owner");
         let (account, _, feeds) = client.account(row, kind, &customer);
         Ledger::times(&self.history, account, feeds)
     }

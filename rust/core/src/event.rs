@@ -14,8 +14,7 @@ use crate::column::Columns;
 use crate::entity::Context;
 use crate::entity::customer::LONGEST_TENURE;
 use crate::entity::stock::stock_id;
-use crate::plan::{DEFAULT_DAYS, Plan};
-use crate::rng::Half;
+use crate::plan::Plan;
 use card_transaction::Shopping;
 use price::Prices;
 use timeline::Timeline;
@@ -114,10 +113,4 @@ impl History {
     pub const fn first_instant(&self) -> i64 {
         self.context.plan.start() - LONGEST_TENURE
     }
-}
-
-/// `events` in the default number of days, scaled to those of the plan; fractions are settled by lot.
-const fn scaled(events: u32, plan: &Plan, lot: Half) -> u32 {
-    let exact = ((events as u64 * plan.days() as u64) << 32) / DEFAULT_DAYS as u64;
-    ((exact + lot.0 as u64) >> 32) as u32
 }

@@ -10,8 +10,8 @@ use crate::entity::customer::Customer;
 use crate::entity::layout::{Block, Product};
 use crate::entity::loan::Loan;
 use crate::entity::property::Property;
-use crate::event::History;
 use crate::entity::skeleton::Skeleton;
+use crate::event::History;
 use crate::event::card_transaction::Purchases;
 use crate::event::installment::Repayment;
 use crate::event::trade::Investor;
@@ -116,9 +116,9 @@ impl<'a> Client<'a> {
             savings: savings.map(|(account, balance)| {
                 Box::new(Ledger::new(self.history, account, balance, Feeds::default()))
             }),
-            loan: self.loan_of(customer).map(|loan| {
-                Repayment::since(self.history, loan, self.context().plan.start())
-            }),
+            loan: self
+                .loan_of(customer)
+                .map(|loan| Repayment::since(self.history, loan, self.context().plan.start())),
             card: self.block.row_of(Product::Card, self.row).map(|row| {
                 let (card, _) = CreditCard::new(self.context(), row, customer);
                 Purchases::new(self.history, &card, &Skeleton::new(self.context(), customer))

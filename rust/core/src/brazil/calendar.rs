@@ -207,6 +207,10 @@ pub struct Month {
     pub business_days: [i32; 5],
     /// Its last five business days, of which servants are paid on the last.
     pub last_business_days: [i32; 5],
+    /// Its business days: bit 0 is the first day.
+    business: u32,
+    /// The first day, or the business day before it.
+    until_first: i32,
     /// A half of the thirteenth salary: by 30 November and 20 December (Law 4.749 of 1965).
     pub thirteenth: Option<i32>,
 }
@@ -237,14 +241,28 @@ impl Month {
             days: next - first_day,
             business_days,
             last_business_days,
+            business: (first_day..next)
+                .filter(|&day| is_business_day(day))
+                .map(|day| 1 << (day - first_day))
+                .sum(),
+            until_first: (first_day - 8..=first_day)
+                .rev()
+                .find(|&day| is_business_day(day))
+                .expect("no week is without one"),
             thirteenth,
         }
     }
 
     /// The day so many days after the first, or the business day before it.
-    pub fn business_day_until(&self, days: i32) -> i32 {
-        let day = self.first_day + days;
-        (day - 8..=day).rev().find(|&day| is_business_day(day)).expect("no week is without one")
+    pub const fn business_day_until(&self, days: i32) -> i32 {
+        let before = self.business & ((2 << days) - 1);
+        if before == 0 { self.until_first } else { self.first_day + before.ilog2() as i32 }
+    }
+
+    /// A day of the month, or the first business day of it after that.
+    pub const fn business_day_from(&self, day: i32) -> i32 {
+        let place = day - self.first_day;
+        day + (self.business >> place).trailing_zeros() as i32
     }
 
     /// When the benefit of a month comes: one of ten business days, the last five of this month and the first five

@@ -95,14 +95,13 @@ const SHORTEST: i64 = 180;
 impl Account {
     /// The account of a row, and its balance before the history in centavos.
     pub fn new(context: &Context, row: u64, kind: AccountType, customer: &Customer) -> (Self, i64) {
-        let [[closing, money, overdraft, opened]] =
-            context.rng.fours::<1>(Domain::Account, row, 0);
+        let [[closing, money, overdraft, opened]] = context.rng.fours::<1>(Domain::Account, row, 0);
         let life = Skeleton::new(context, customer);
         let income = customer.income;
         let checking = kind == AccountType::Checking;
         // By the score, give or take 200 points: none below 450, from there 30% of the income and 1%
         // more for every four points, up to 150%.
-        let standing = i64::from(customer.score) - 200 + overdraft.halves().0.below(401) as i64;
+        let standing = i64::from(customer.score) - 200 + i64::from(overdraft.halves().0.below(401));
         let percent = if standing < 450 { 0 } else { (30 + (standing - 450) / 4).min(150) };
         let overdraft_limit = income * percent as u64 / 100;
         let days = ((context.plan.start() - customer.created_at) / DAY - 1).max(1) as u64;
@@ -120,7 +119,10 @@ impl Account {
         };
         let month = CLOSINGS.0 + when.below(CLOSINGS.1) as i32;
         let first_day = to_days(month / 12, month as u32 % 12 + 1, 1);
-        let closed_at = instant(first_day + 9 + (when.0 & 0xF) as i32, 11 * HOUR + i64::from(ends.0 & 0xFF_FFFF) / 2);
+        let closed_at = instant(
+            first_day + 9 + (when.0 & 0xF) as i32,
+            11 * HOUR + i64::from(ends.0 & 0xFF_FFFF) / 2,
+        );
         let closes = ends.chance(of_10_000)
             && closed_at > opened_at + SHORTEST * DAY
             && life.episode(month).is_none();
@@ -156,7 +158,11 @@ impl Account {
             if episode.shock == Shock::Blocked {
                 let [from, to] = [episode.first, episode.end()].map(month_begins);
                 let reason = self.life.block_reason(&episode);
-                all.push(Standing { status: AccountStatus::Blocked, reason: Some(reason), since: Some(from) });
+                all.push(Standing {
+                    status: AccountStatus::Blocked,
+                    reason: Some(reason),
+                    since: Some(from),
+                });
                 all.push(Standing {
                     status: AccountStatus::Active,
                     reason: Some(AccountStatusReason::BlockLifted),
@@ -164,7 +170,10 @@ impl Account {
                 });
             }
         }
-        all.retain(|one| one.since.is_none_or(|since| since < self.closed_at.min(until) && since >= self.opened_at));
+        all.retain(|one| {
+            one.since
+                .is_none_or(|since| since < self.closed_at.min(until) && since >= self.opened_at)
+        });
         if self.closed_at < until {
             let reason = match self.kind {
                 AccountType::Checking => AccountStatusReason::Inactivity,

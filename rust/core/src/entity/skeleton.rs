@@ -7,7 +7,7 @@
 
 use super::Context;
 use super::customer::{Customer, MINIMUM_WAGE, log2_q16};
-use crate::brazil::calendar::{HOUR, Month, instant, is_business_day, local_day};
+use crate::brazil::calendar::{HOUR, Month, instant, local_day};
 use crate::brazil::data::{Business, City, Payer};
 use crate::brazil::reference;
 use crate::catalog::AccountStatusReason;
@@ -61,7 +61,7 @@ pub struct Episode {
 }
 
 /// How a customer stands in a month.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
     /// As of [`Skeleton::distress`].
     pub distress: u32,
@@ -297,7 +297,7 @@ impl Skeleton {
             Payer::Nobody => 100,
             Payer::Inss => 97,
             Payer::Private | Payer::Public => {
-                95 - (log2_q16(customer.income / 100_000 + 1) * 4 >> 16).min(20)
+                95 - ((log2_q16(customer.income / 100_000 + 1) * 4) >> 16).min(20)
             }
         };
         let (level, phase) = active.halves();
@@ -313,7 +313,7 @@ impl Skeleton {
         let doublings = log2_q16(customer.income) - const { log2_q16(MINIMUM_WAGE) };
         // With the power of 0.35 of the income.
         let of_income = exp2_q16(ONE, (doublings * 35 / 100) as i32) * 74 / 100;
-        let activity = (around_one(level, 70) * of_income >> 16) * of_age / 100;
+        let activity = ((around_one(level, 70) * of_income) >> 16) * of_age / 100;
         // Nine in ten at a score of 300, and half as many for each 92 points more.
         let against = 300 - i64::from(customer.score);
         let odds = exp2_q16(66_000, (against * 65_536 / 92) as i32).clamp(400, 60_000) as u32;
@@ -410,7 +410,7 @@ impl Skeleton {
         let months = match shock {
             Shock::Blocked => 1 + (length.0 >> 16 & 1) as i32,
             _ => {
-                2 + (length.below(LONGEST_EPISODE as u32 - 1) * (rest.0 & 0x3FF) >> 10) as i32
+                2 + ((length.below(LONGEST_EPISODE as u32 - 1) * (rest.0 & 0x3FF)) >> 10) as i32
                     + (length.0 & 1) as i32
             }
         }
@@ -424,7 +424,7 @@ impl Skeleton {
             5..=6 => 34,
             _ => 20,
         };
-        let cures = shock == Shock::Blocked || (kind.0 & 0xFFFF) * 100 >> 16 < cures;
+        let cures = shock == Shock::Blocked || ((kind.0 & 0xFFFF) * 100) >> 16 < cures;
         Some(Episode { shock, first, months, cures })
     }
 
@@ -535,6 +535,15 @@ impl Skeleton {
         }
     }
 
+    /// The same, where the standing of the month is known.
+    pub fn income_with(&self, standing: Standing, month: i32) -> i64 {
+        match standing {
+            Standing { shunned: true, .. } => 0,
+            Standing { distress: 0, .. } => self.net,
+            _ => self.income_in(month),
+        }
+    }
+
     /// How much is spent in a month, beside other months of the customer, times [`ONE`].
     pub fn spending(&self, month: i32) -> u64 {
         let [level, ..] = self.draws(month, of_month::LEVEL);
@@ -598,8 +607,7 @@ impl Skeleton {
         let amount = self.net * percent / 100;
         let step = if amount < 100_000 { 5_000 } else { 10_000 };
         // In the days after payday, moved to a business day, as orders to brokers are.
-        let day = month.payday() + 1 + when.below(4) as i32;
-        let day = (day..day + 8).find(|&day| is_business_day(day)).expect("no week is without one");
+        let day = month.business_day_from(month.payday() + 1 + when.below(4) as i32);
         let time = 10 * HOUR + (words[2].0.rotate_left(21 * pot as u32) & 0x13F_FFFF) as i64;
         Some((instant(day, time), (amount / step * step).max(5_000)))
     }
@@ -643,33 +651,22 @@ mod tests {
         (0..n).map(|row| Skeleton::new(&context, &Customer::new(&context, row))).collect()
     }
 
-    fn share(all: &[Skeleton], of: impl Fn(&Skeleton) -> bool) -> f64 {
-        all.iter().filter(|one| of(one)).count() as f64 / all.len() as f64
+    /// In thousandths.
+    fn mean(all: &[Skeleton], of: impl Fn(&Skeleton) -> u64) -> u64 {
+        all.iter().map(|one| of(one) * 1_000).sum::<u64>() / all.len() as u64
     }
 
     #[test]
     fn shares_are_as_meant() {
         let all = skeletons(20_000);
-        let mean =
-            all.iter().map(|s| f64::from(s.activity)).sum::<f64>() / all.len() as f64 / 65_536.0;
-        let level =
-            all.iter().map(|s| s.spending(MONTH) as f64).sum::<f64>() / all.len() as f64 / 65_536.0;
-        let distressed = share(&all, |s| s.distress(MONTH) > 0);
-        let shunned = share(&all, |s| s.is_shunned(MONTH));
-        let away = all
-            .iter()
-            .filter_map(|s| s.trip(MONTH))
-            .map(|t| f64::from(t.end - t.first))
-            .sum::<f64>()
-            / all.len() as f64
-            / 31.0;
-        println!(
-            "activity {mean:.3} spending {level:.3} distressed {distressed:.4} shunned {shunned:.4} away {away:.4}"
-        );
-        assert!((0.9..1.1).contains(&mean), "{mean}");
-        assert!((0.02..0.06).contains(&distressed), "{distressed}");
-        assert!((0.02..0.10).contains(&shunned), "{shunned}");
-        assert!((0.05..0.11).contains(&away), "{away}");
+        let activity = mean(&all, |s| u64::from(s.activity)) / ONE;
+        let distressed = mean(&all, |s| u64::from(s.distress(MONTH) > 0));
+        let shunned = mean(&all, |s| u64::from(s.is_shunned(MONTH)));
+        let away = mean(&all, |s| s.trip(MONTH).map_or(0, |t| (t.end - t.first) as u64)) / 31;
+        assert!((850..1_100).contains(&activity), "{activity}");
+        assert!((20..60).contains(&distressed), "{distressed}");
+        assert!((20..110).contains(&shunned), "{shunned}");
+        assert!((50..110).contains(&away), "{away}");
     }
 
     #[test]

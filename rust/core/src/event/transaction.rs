@@ -19,6 +19,7 @@ use std::ops::Range;
 
 use month::{Due, What, clip};
 use movement::Movement;
+use output::OtherSide;
 use routine::Habits;
 
 use super::card_transaction::{self, Purchases};
@@ -34,6 +35,7 @@ use crate::catalog::TransactionType;
 use crate::catalog::{Currency, PixKeyType};
 use crate::column::{Nullable, Texts, columns};
 use crate::entity::account::Account;
+use crate::entity::skeleton::Standing;
 use crate::rng::{Domain, Word};
 
 columns! {
@@ -119,8 +121,9 @@ pub struct Ledger {
     owed: i128,
     owed_until: i64,
     refundable: Option<Refundable>,
-    /// The month of the next event, among those of the history.
+    /// The month of the next event, among those of the history, and how the holder stands in it.
     month: u32,
+    standing: Standing,
     /// What is due in it, in order; the first that is not passed.
     dues: Vec<Due>,
     due: u32,
@@ -158,6 +161,7 @@ impl Ledger {
             owed_until: history.context.plan.start(),
             refundable: None,
             month: 0,
+            standing: Standing::default(),
             dues: Vec::new(),
             due: 0,
             free: 0,
@@ -222,8 +226,8 @@ impl Ledger {
         let mut ledger = Self::idle(history, account.clone(), Feeds::default());
         let (squared, mut level) = ledger.level(history, month, plan.start());
         if !squared {
-            let before = Month::of(month.first_day - 1);
-            level += ledger.level(history, &before, month.instants().start).1;
+            let before = history.days.month(month.number - 1);
+            level += ledger.level(history, before, month.instants().start).1;
         }
         // Less what else is spent ≈.
         level.max(0) * LEFT / 100
@@ -231,6 +235,7 @@ impl Ledger {
 
     /// Whether a month is squared before an instant, and what there is then; or else what has come since its beginning.
     fn level(&mut self, history: &History, month: &Month, at: i64) -> (bool, i64) {
+        self.standing = self.account.life.standing(month.number);
         let (dues, _) = self.find(history, month, month.instants(), Vec::new());
         let sweep = dues.iter().find(|due| due.what == What::Sweep && due.time < at);
         let since = sweep.map_or(i64::MIN, |sweep| sweep.time);
@@ -263,7 +268,8 @@ impl Ledger {
         (self.due, self.passed, self.free) = (0, 0, 0);
         self.dues.clear();
         let Some(month) = history.months.get(self.month as usize) else { return };
-        let clip = clip(history, &self.account, month);
+        self.standing = self.account.life.standing(month.number);
+        let clip = clip(history, &self.account, month, self.standing);
         if clip.is_empty() {
             return;
         }
@@ -274,8 +280,7 @@ impl Ledger {
     }
 
     /// Where the draws of a movement that is not known beforehand are.
-    const fn place_of_free(history: &History, month: u32, number: u32) -> u64 {
-        let _ = history;
+    const fn place_of_free(month: u32, number: u32) -> u64 {
         (month as u64) << 16 | number as u64
     }
 
@@ -286,7 +291,7 @@ impl Ledger {
     fn find_free_time(&mut self, history: &History) {
         self.free_time = i64::MAX;
         if self.passed < self.free {
-            let place = Self::place_of_free(history, self.month_number(history), self.passed);
+            let place = Self::place_of_free(self.month_number(history), self.passed);
             let [when, ..] =
                 history.context.rng.four(Domain::Transaction, self.account.row, place, 0);
             self.free_time = history.movements.time_in(&self.spread, self.passed, when);
@@ -315,19 +320,18 @@ impl Ledger {
     }
 
     /// What can be spent now: what no due of the month needs, down to what the holder lets it come to.
-    fn available(&self, history: &History) -> i64 {
+    fn available(&self) -> i64 {
         let (mut sum, mut least) = (0, 0);
         for due in &self.dues[self.due as usize..] {
             sum += due.amount;
             least = least.min(sum);
         }
-        self.balance + least + self.floor(history)
+        self.balance + least + self.floor()
     }
 
     /// How far below zero the holder goes.
-    fn floor(&self, history: &History) -> i64 {
-        let month = self.month_number(history) as i32;
-        if self.habits.red < self.account.overdraft_limit && self.account.life.distress(month) > 1 {
+    const fn floor(&self) -> i64 {
+        if self.habits.red < self.account.overdraft_limit && self.standing.distress > 1 {
             self.account.overdraft_limit
         } else {
             self.habits.red
@@ -359,7 +363,14 @@ impl Ledger {
 
     /// Passes the next event; `draws` are its own, and `when` places the next that is not known beforehand.
     #[inline]
-    fn step(&mut self, history: &History, due: Option<Due>, draws: [Word; 4], when: Word, place: u64) -> Movement {
+    fn step(
+        &mut self,
+        history: &History,
+        due: Option<Due>,
+        draws: [Word; 4],
+        when: Word,
+        place: u64,
+    ) -> Movement {
         let time = self.time;
         if self.balance < 0 {
             self.owed += i128::from(-self.balance) * i128::from(time - self.owed_until);
@@ -401,15 +412,12 @@ impl Ledger {
     /// Where the draws of the next event are, and of the one after it that is not known beforehand.
     fn places(&self, history: &History, due: Option<Due>) -> (u64, u64) {
         let month = self.month_number(history);
-        match due {
-            Some(due) => {
-                let of_due = 0x8000 | u32::from(due.what as u8) << 8 | u32::from(due.number & 0x7F);
-                (Self::place_of_free(history, month, of_due), 0)
-            }
-            None => {
-                let place = Self::place_of_free(history, month, self.passed);
-                (place, place + 1)
-            }
+        if let Some(due) = due {
+            let of_due = 0x8000 | u32::from(due.what as u8) << 8 | u32::from(due.number & 0x7F);
+            (Self::place_of_free(month, of_due), 0)
+        } else {
+            let place = Self::place_of_free(month, self.passed);
+            (place, place + 1)
         }
     }
 }
@@ -442,7 +450,8 @@ impl Cursor for Ledger {
         let movement = self.step(history, due, draws, when, other);
         columns.transaction_id.push(history.context.event_id(Domain::Transaction, row, k));
         columns.account_id.push(self.account.id);
-        self.write(history, columns, &movement, month, other, who, draws[0]);
+        let side = OtherSide { place: other, draws: who, id: draws[0] };
+        self.write(history, columns, &movement, month, &side);
     }
 }
 

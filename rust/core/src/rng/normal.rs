@@ -58,12 +58,12 @@ pub fn poisson(draw: Half, mean_q16: u64) -> u32 {
         return (centred >> 16).max(0) as u32;
     }
     // e^(−mean), times 2^32; 94 548 / 65 536 = 1 / ln 2.
-    let mut chance = exp2_q16(1 << 32, -((mean_q16 * 94_548 >> 16) as i32));
+    let mut chance = exp2_q16(1 << 32, -(((mean_q16 * 94_548) >> 16) as i32));
     let (mut left, mut n) = (u64::from(draw.0), 0);
     while left >= chance && n < 4 * 24 {
         left -= chance;
         n += 1;
-        chance = (chance * mean_q16 >> 16) / u64::from(n);
+        chance = ((chance * mean_q16) >> 16) / u64::from(n);
     }
     n
 }

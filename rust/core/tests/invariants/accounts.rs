@@ -282,10 +282,7 @@ fn is_salary(description: Option<&str>) -> bool {
     matches!(
         description,
         Some(
-            "Salário"
-                | "Adiantamento de salário"
-                | "Décimo terceiro salário"
-                | "Benefício do INSS"
+            "Salário" | "Adiantamento de salário" | "Décimo terceiro salário" | "Benefício do INSS"
         )
     )
 }
@@ -536,7 +533,8 @@ fn both_legs_of_a_payment_between_customers_agree() {
         let holders = world.customers.rows_by_id("customer_id");
         let cpf = |row: usize| {
             let account = accounts[&events.ids("account_id")[row]];
-            let cpf = world.customers.texts("cpf")[holders[&world.accounts.ids("customer_id")[account]]];
+            let cpf =
+                world.customers.texts("cpf")[holders[&world.accounts.ids("customer_id")[account]]];
             format!("***.{}.{}-**", &cpf[3..6], &cpf[6..9])
         };
         let documents = events.some_texts("counterparty_document");
@@ -565,8 +563,7 @@ fn what_is_given_back_names_what_was_paid() {
         let events = &world.transactions;
         let rows = events.rows_by_id("transaction_id");
         let texts = events.some_texts("description");
-        let (names, amounts) =
-            (events.some_texts("counterparty_name"), events.longs("amount"));
+        let (names, amounts) = (events.some_texts("counterparty_name"), events.longs("amount"));
         for (row, original) in events.some_ids("original_transaction_id").into_iter().enumerate() {
             assert_eq!(original.is_some(), texts[row] == Some("Devolução de Pix"));
             let Some(paid) = original.map(|id| rows[&id]) else { continue };

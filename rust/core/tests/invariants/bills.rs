@@ -32,7 +32,11 @@ fn each_card(world: &World, mut check: impl FnMut(usize, &CreditCard, &Purchases
         }
         for month in month_of(world.plan.start()) - 2..=month_of(world.plan.as_of()) + 2 {
             let expected = by_month.get(&month).copied().unwrap_or_default();
-            assert_eq!(cursor.payments_in(&history, month).count(), expected as usize, "card {row} in {month}");
+            assert_eq!(
+                cursor.payments_in(&history, month).count(),
+                expected as usize,
+                "card {row} in {month}"
+            );
         }
         check(row as usize, &card, &cursor, &payments);
     }

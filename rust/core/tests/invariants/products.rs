@@ -112,13 +112,18 @@ fn what_is_put_by_leaves_one_account_as_it_comes_into_the_other() {
         };
         for (to, there, from) in [
             ("Transferência para a poupança", "POUPANCA", "Transferência da conta corrente"),
-            ("Transferência para investimentos", "INVESTIMENTOS", "Transferência da conta corrente"),
+            (
+                "Transferência para investimentos",
+                "INVESTIMENTOS",
+                "Transferência da conta corrente",
+            ),
         ] {
             let left = negative(moved(world, "CORRENTE", &[to]));
             met += left.len();
             assert_eq!(left, moved(world, there, &[from]), "{there}");
         }
-        let left = negative(moved(world, "POUPANCA", &["Resgate da poupança", "Encerramento da conta"]));
+        let left =
+            negative(moved(world, "POUPANCA", &["Resgate da poupança", "Encerramento da conta"]));
         met += left.len();
         assert_eq!(left, moved(world, "CORRENTE", &["Resgate da poupança"]));
     });

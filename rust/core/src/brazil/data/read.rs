@@ -7,9 +7,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    ADULTS, Bank, Business, Category, Choice, City, Company, DECADES, GivenName, HOME_PLACES, Label,
-    Name, Occupation, Party, Payer, Purpose, Reference, STAGES, SURNAME_PLACES, Shares, Stock, Street,
-    Sums, Surname, band, decade,
+    ADULTS, Bank, Business, Category, Choice, City, Company, DECADES, GivenName, HOME_PLACES,
+    Label, Name, Occupation, Party, Payer, Purpose, Reference, STAGES, SURNAME_PLACES, Shares,
+    Stock, Street, Sums, Surname, band, decade,
 };
 use crate::brazil::documents::cnpj;
 use crate::catalog::{Direction, Enumeration, TransactionType};

@@ -445,7 +445,8 @@ impl Facts {
     pub(super) fn payments_in(&self, history: &History, month: i32) -> impl Iterator<Item = i64> {
         let plan = &history.context.plan;
         let mut holder = self.holder(history);
-        let span = plan.start().max(first_instant(month))..plan.as_of().min(first_instant(month + 1));
+        let span =
+            plan.start().max(first_instant(month))..plan.as_of().min(first_instant(month + 1));
         let mut times = Vec::new();
         for cycle in month - 2..=month {
             if (self.issued() + 1..span.end).contains(&self.closes(cycle)) {

@@ -81,8 +81,7 @@ impl Flows {
                     return;
                 };
                 self.month += 1;
-                let (standing, found) =
-                    skeleton.standing_and_contribution(month, Pot::Investments);
+                let (standing, found) = skeleton.standing_and_contribution(month, Pot::Investments);
                 self.withdrawal = withdraws(standing, draws(history, row, month.number));
                 found.map(|(time, amount)| (time, Flow::Contribution(amount)))
             };

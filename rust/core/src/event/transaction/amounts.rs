@@ -32,7 +32,8 @@ pub(super) fn amount(purpose: &Purpose, scale: u64, most: i64, draw: Half) -> i6
         drawn = another(draw, n);
     }
     // What would be too much all of the time.
-    round(purpose.sums, (most / 100 * i64::from(20 + drawn.below(75))).max(100), drawn).clamp(100, most.max(100))
+    round(purpose.sums, (most / 100 * i64::from(20 + drawn.below(75))).max(100), drawn)
+        .clamp(100, most.max(100))
 }
 
 /// A sum as it is chosen that way, up to an exact one or near it.
@@ -52,7 +53,13 @@ pub(super) fn round(sums: Sums, exact: i64, draw: Half) -> i64 {
             }
         }
         Sums::Notes => {
-            let step = if exact >= 30_000 { 5_000 } else if draw.0 % 3 == 0 { 1_000 } else { 2_000 };
+            let step = if exact >= 30_000 {
+                5_000
+            } else if draw.0.is_multiple_of(3) {
+                1_000
+            } else {
+                2_000
+            };
             ((exact + step / 2) / step * step).max(step)
         }
     }
@@ -62,7 +69,6 @@ pub(super) fn round(sums: Sums, exact: i64, draw: Half) -> i64 {
 fn whole(exact: i64, draw: Half) -> i64 {
     let round = draw.0 >> 8 & 0x7 != 0;
     let step = match exact {
-        ..2_000 => 100,
         2_000..10_000 if round => 500,
         10_000..50_000 if round => 1_000,
         50_000..200_000 if round => 5_000,

@@ -49,14 +49,15 @@ fn partner(history: &History, row: u64, month: i32, week: u64) -> Option<u64> {
 }
 
 /// How probable a customer's part in a payment is, of 65 536.
-fn rate(life: &Skeleton, month: i32) -> u64 {
-    if life.dormant || life.episode(month).is_some() || life.is_shunned(month) {
+fn rate(life: &Skeleton) -> u64 {
+    if life.dormant {
         return 0;
     }
     RATE * u64::from(life.activity) / ONE
 }
 
-/// The customer's side of what happens between them and their partner of a week.
+/// The customer's side of what happens between them and their partner of a week; of a customer whose standing is good
+/// in the month.
 pub(super) fn leg(
     history: &History,
     life: &Skeleton,
@@ -71,12 +72,12 @@ pub(super) fn leg(
     let [happens, when, size, id] = context.rng.four(Domain::Inside, first, place, 1);
     let (happens, sum) = happens.halves();
     let chance = u64::from(happens.0 >> 16);
-    if chance >= rate(life, month.number) {
+    if chance >= rate(life) {
         return None;
     }
     let other = Customer::new(context, partner);
     let other_life = Skeleton::new(context, &other);
-    if chance >= rate(&other_life, month.number) {
+    if chance >= rate(&other_life) || !other_life.standing(month.number).is_good() {
         return None;
     }
     let (day, time) = when.halves();

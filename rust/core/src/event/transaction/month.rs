@@ -9,7 +9,7 @@ use crate::brazil::calendar::{DAY, HOUR, Month, instant};
 use crate::brazil::data::Payer;
 use crate::catalog::AccountType;
 use crate::entity::account::Account;
-use crate::entity::skeleton::{ONE, Pot, Shock};
+use crate::entity::skeleton::{ONE, Pot, Standing};
 use crate::event::trade::CashKind;
 use crate::event::{Cursor, History};
 use crate::rng::{Domain, Word, poisson};
@@ -120,16 +120,24 @@ impl Found {
 }
 
 /// The instants of a month in which an account moves: open, not blocked, and within the history.
-pub(super) fn clip(history: &History, account: &Account, month: &Month) -> Range<i64> {
+pub(super) fn clip(
+    history: &History,
+    account: &Account,
+    month: &Month,
+    standing: Standing,
+) -> Range<i64> {
     let plan = &history.context.plan;
     let instants = month.instants();
-    let blocked = account.life.episode(month.number).is_some_and(|e| e.shock == Shock::Blocked);
     let sleeps = account.kind == AccountType::Checking && account.life.dormant;
     let start = instants.start.max(plan.start()).max(account.opened_at);
-    if blocked || sleeps {
+    if standing.blocked || sleeps {
         // But for the end of an account.
         let end = account.closed_at.saturating_add(1).min(plan.as_of());
-        return if instants.contains(&account.closed_at) { account.closed_at.max(start)..end } else { 0..0 };
+        return if instants.contains(&account.closed_at) {
+            account.closed_at.max(start)..end
+        } else {
+            0..0
+        };
     }
     start..instants.end.min(plan.as_of()).min(account.closed_at.saturating_add(1))
 }
@@ -153,7 +161,7 @@ impl Ledger {
         if life.dormant {
             return 0;
         }
-        let usual = (base * u64::from(life.activity) >> 16) * life.business(month.number) >> 16;
+        let usual = (((base * u64::from(life.activity)) >> 16) * life.business(month.number)) >> 16;
         let span = (clip.end - clip.start) as u64;
         let mean = usual * (span / 1_000) / (30 * DAY as u64 / 1_000);
         poisson(many.halves().0, mean.min(600 * ONE))
@@ -161,7 +169,13 @@ impl Ledger {
 
     /// What is due in a month, and how much else happens; both follow from no balance. Amounts are those that
     /// are known beforehand.
-    pub(super) fn find(&mut self, history: &History, month: &Month, clip: Range<i64>, dues: Vec<Due>) -> (Vec<Due>, u32) {
+    pub(super) fn find(
+        &mut self,
+        history: &History,
+        month: &Month,
+        clip: Range<i64>,
+        dues: Vec<Due>,
+    ) -> (Vec<Due>, u32) {
         let draws = self.draws_of_month(history, month, 0);
         let free = self.free_in(month, &clip, draws);
         let mut found = Found::new(month, clip.clone(), dues);
@@ -184,30 +198,44 @@ impl Ledger {
         let life = self.account.life;
         let routine = Routine::new(history, &self.account);
         let [_, days, sides, refunds] = draws;
+        let distress = self.standing.distress;
         if routine.is_main {
             self.find_income(&month, found, days);
             let bills = [What::Rent, What::Energy, What::Water, What::Internet, What::School];
             for (what, bill) in bills.into_iter().zip(&routine.bills) {
-                if bill.amount > 0 && life.distress(month.number) < 2 {
+                if bill.amount > 0 && distress < 2 {
                     // Meters and contracts move by a day or two.
                     let metered = matches!(what, What::Energy | What::Water);
                     let shift = (days.0 >> (4 * what as u32 % 32) & 0x3) as i32 - 1;
-                    let percent = if metered { 80 + (sides.0 >> (5 * what as u32 % 48) & 0x1F) as i64 * 40 / 31 } else { 100 };
+                    let percent = if metered {
+                        80 + (sides.0 >> (5 * what as u32 % 48) & 0x1F) as i64 * 40 / 31
+                    } else {
+                        100
+                    };
                     found.add_on(what, bill.day + shift, bill.time, -(bill.amount * percent / 100));
                 }
             }
             if routine.fee > 0 {
-                found.add(What::Fee, instant(month.business_days[0], 6 * HOUR + HOUR / 2), -routine.fee);
+                found.add(
+                    What::Fee,
+                    instant(month.business_days[0], 6 * HOUR + HOUR / 2),
+                    -routine.fee,
+                );
             }
         }
-        for (pot, what) in [(Pot::Savings, What::ToSavings), (Pot::Investments, What::ToInvestments)] {
-            if let Some((time, amount)) = life.contribution(&month, pot)
-                && self.feeds.as_ref().is_some_and(|feeds| feeds.pots[pot as usize].contains(&time))
+        for (pot, what) in
+            [(Pot::Savings, What::ToSavings), (Pot::Investments, What::ToInvestments)]
+        {
+            let has = self.feeds.as_ref().map_or(0..0, |feeds| feeds.pots[pot as usize].clone());
+            if !has.is_empty()
+                && let Some((time, amount)) = life.contribution(&month, pot)
+                && has.contains(&time)
             {
                 found.add(what, time, -amount);
             }
         }
-        for week in 0..inside::WEEKS {
+        let weeks = if self.standing.is_good() { inside::WEEKS } else { 0 };
+        for week in 0..weeks {
             let leg = inside::leg(history, &life, self.account.opened_at, &month, week);
             if let Some(Leg { time, pays, amount, .. }) = leg {
                 let (what, amount) =
@@ -216,13 +244,18 @@ impl Ledger {
             }
         }
         self.find_obligations(history, &month, found);
-        if self.habits.red > 0 || life.distress(month.number) > 1 && self.account.overdraft_limit > 0 {
+        if self.habits.red > 0 || distress > 1 && self.account.overdraft_limit > 0 {
             let first = instant(month.business_days[0], 6 * HOUR);
             found.add(What::Overdraft, first, 0);
             found.add(What::Tax, first + 1_000, 0);
         }
         if refunds.halves().0.chance(350) {
-            found.add_on(What::Refund, 3 + (refunds.0 % 24) as i32, 9 * HOUR + (refunds.0 >> 8 & 0x1FF_FFFF) as i64, 0);
+            found.add_on(
+                What::Refund,
+                3 + (refunds.0 % 24) as i32,
+                9 * HOUR + (refunds.0 >> 8 & 0x1FF_FFFF) as i64,
+                0,
+            );
         }
         // On payday what is left is made what is usual, and enough for the rest of the month; what must be paid before is
         // covered before the first of it.
@@ -242,7 +275,8 @@ impl Ledger {
     fn squared_at(&self, month: &Month, draw: Word) -> i64 {
         let life = &self.account.life;
         let (day, time) = draw.halves();
-        let own = month.first_day + 1 + (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i32 % 26;
+        let own =
+            month.first_day + 1 + (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i32 % 26;
         let payday = life.paydays(month)[0].map(|(day, _)| day).filter(|_| self.habits.is_main);
         let day = match payday {
             None => own,
@@ -256,17 +290,24 @@ impl Ledger {
     /// The incomes of a month.
     fn find_income(&self, month: &Month, found: &mut Found, days: Word) {
         let life = &self.account.life;
-        let income = life.income_in(month.number);
+        let income = life.income_with(self.standing, month.number);
         // At night, when banks run the files of those who pay.
         let night = 5 * HOUR + i64::from(days.halves().0.below(3 * HOUR as u32));
         let benefit = life.payer() == Payer::Inss;
         for (n, (day, percent)) in life.paydays(month).into_iter().flatten().enumerate() {
-            let what = if benefit { What::Benefit } else if n == 0 { What::Salary } else { What::Advance };
+            let what = if benefit {
+                What::Benefit
+            } else if n == 0 {
+                What::Salary
+            } else {
+                What::Advance
+            };
             if income > 0 {
                 found.add(what, instant(day, night), income * percent / 100);
             }
         }
-        if let Some(day) = month.thirteenth.filter(|_| income > 0 && life.payer() != Payer::Nobody) {
+        if let Some(day) = month.thirteenth.filter(|_| income > 0 && life.payer() != Payer::Nobody)
+        {
             found.add(What::Thirteenth, instant(day, night), income / 2);
         }
         if life.payer() == Payer::Nobody && income > 0 {
@@ -292,14 +333,13 @@ impl Ledger {
             found.add(What::FromChecking, time, amount);
         }
         let [_, chance, when, _] = draws;
-        let often = if life.distress(month.number) > 0 { 9_000 } else { 900 };
+        let often = if self.standing.distress > 0 { 9_000 } else { 900 };
         if !life.dormant && chance.halves().0.chance(often) {
             let time = 8 * HOUR + i64::from(when.halves().1.below(11 * HOUR as u32));
             found.add_on(What::FromSavings, 1 + (when.0 % 26) as i32, time, 0);
         }
     }
 }
-
 
 impl Ledger {
     /// What other products of the customer ask for in a month.

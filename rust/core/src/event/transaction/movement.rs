@@ -5,11 +5,14 @@ use super::month::{Due, What};
 use super::{Ledger, Refundable};
 use crate::brazil::calendar::{DAY, HOUR, local_day, local_time};
 use crate::brazil::data::{Party, Purpose, Sums};
-use crate::brazil::reference;
+use crate::brazil::{rates, reference};
 use crate::catalog::AccountType;
 use crate::catalog::Direction::{self, Credit, Debit};
 use crate::catalog::TransactionStatus::{self, Completed, Declined, Reversed};
-use crate::catalog::TransactionType::{self, *};
+use crate::catalog::TransactionType::{
+    self, CardBill, Deposit, Fee, Interest, LoanDisbursement, LoanInstallment, Pix, Salary,
+    Settlement, Tax, Ted, Transfer, Withdrawal,
+};
 use crate::event::History;
 use crate::rng::{Half, Word};
 
@@ -71,10 +74,9 @@ impl Ledger {
         draws: [Word; 4],
     ) -> Movement {
         if let Some(due) = due
-            && let Some((kind, signed)) = self.of_due(history, &due, draws)
+            && let Some((kind, signed)) = self.of_due(&due, draws)
         {
-            let (direction, amount) =
-                if signed < 0 { (Debit, -signed) } else { (Credit, signed) };
+            let (direction, amount) = if signed < 0 { (Debit, -signed) } else { (Credit, signed) };
             let original = (due.what == What::Refund)
                 .then(|| self.refundable.take().map(|one| one.k))
                 .flatten();
@@ -123,17 +125,19 @@ impl Ledger {
     }
 
     /// Type and centavos of what was known beforehand; nothing if it comes to nothing.
-    fn of_due(&mut self, history: &History, due: &Due, draws: [Word; 4]) -> Option<(TransactionType, i64)> {
+    fn of_due(&mut self, due: &Due, draws: [Word; 4]) -> Option<(TransactionType, i64)> {
         let signed = match due.what {
-            What::Cover | What::Sweep => self.square(history, due.what, draws[2].halves().0)?,
-            What::Overdraft => -self.interest(history)?,
-            What::Tax => -self.tax(history)?,
+            What::Cover | What::Sweep => self.square(due.what, draws[2].halves().0)?,
+            What::Overdraft => -self.interest()?,
+            What::Tax => -self.tax()?,
             What::Refund => {
                 let Refundable { amount, .. } = self.refundable?;
                 amount
             }
-            What::Yield => self.yielded(history, due.time)?,
-            What::FromSavings if self.account.kind == AccountType::Savings => -self.taken(self.month_number(history) as i32, draws[2])?,
+            What::Yield => self.yielded(due.time)?,
+            What::FromSavings if self.account.kind == AccountType::Savings => {
+                -self.taken(draws[2])?
+            }
             What::Close => -self.balance,
             _ => due.amount,
         };
@@ -165,8 +169,8 @@ impl Ledger {
 
     /// What has to come so that all dues of the month can be paid, or goes so that no more is left than usual; in round
     /// sums.
-    fn square(&self, history: &History, what: What, draw: Half) -> Option<i64> {
-        let available = self.available(history);
+    fn square(&self, what: What, draw: Half) -> Option<i64> {
+        let available = self.available();
         if available < 0 {
             return Some((999 - available) / 1_000 * 1_000);
         }
@@ -181,30 +185,31 @@ impl Ledger {
     }
 
     /// What the overdraft of the time since the last interest costs.
-    fn interest(&mut self, history: &History) -> Option<i64> {
+    fn interest(&mut self) -> Option<i64> {
         let owed = std::mem::take(&mut self.owed);
         let interest = (owed * OVERDRAFT / (30 * i128::from(DAY) * 10_000)) as i64;
-        let most = self.available(history) - self.floor(history) + self.account.overdraft_limit;
+        let most = self.available() - self.floor() + self.account.overdraft_limit;
         let interest = interest.min(most / 2);
         (interest > 0).then_some(interest)
     }
 
-    fn tax(&self, history: &History) -> Option<i64> {
-        let most = self.available(history) - self.floor(history) + self.account.overdraft_limit;
+    fn tax(&self) -> Option<i64> {
+        let most = self.available() - self.floor() + self.account.overdraft_limit;
         let tax = (-self.balance).max(0) * IOF_OF_INTEREST / 1_000;
         let tax = tax.min(most);
         (tax > 0).then_some(tax)
     }
 
-    /// Interest of a month of POUPANCA: 0.5% and a reference rate ≈ (Law 12.703 of 2012).
-    fn yielded(&self, _: &History, _: i64) -> Option<i64> {
-        let interest = (i128::from(self.balance) * 6_200 / 1_000_000) as i64;
+    /// Interest of a month of POUPANCA.
+    fn yielded(&self, at: i64) -> Option<i64> {
+        let rate = i128::from(rates::savings_month(local_day(at)));
+        let interest = (i128::from(self.balance) * rate / 1_000_000) as i64;
         (interest > 0).then_some(interest)
     }
 
     /// What is taken out of POUPANCA at a time, in tens of reais; in want nearly all.
-    fn taken(&self, month: i32, draw: Word) -> Option<i64> {
-        let want = self.account.life.distress(month) > 0;
+    fn taken(&self, draw: Word) -> Option<i64> {
+        let want = self.standing.distress > 0;
         let (share, _) = draw.halves();
         let percent = if want { 92 } else { 8 + i64::from(share.below(36)) };
         let sum = self.balance * percent / 100 / 1_000 * 1_000;
@@ -212,15 +217,19 @@ impl Ledger {
     }
 
     /// A movement that was not known beforehand.
-    fn of_choice(&self, history: &History, time: i64, [_, what, money, fate]: [Word; 4]) -> Movement {
+    fn of_choice(
+        &self,
+        history: &History,
+        time: i64,
+        [_, what, money, fate]: [Word; 4],
+    ) -> Movement {
         let (which, side) = what.halves();
         let (size, draw) = money.halves();
         let (portion, fate) = fate.halves();
         let kind = kind(history, self.account.kind, time, which);
-        let month = self.month_number(history) as i32;
-        let available = self.available(history);
+        let available = self.available();
         // Money comes in when there is little, and goes out when there is much.
-        let usual = if self.account.life.distress(month) > 0 || self.account.life.is_shunned(month) {
+        let usual = if self.standing.distress > 0 || self.standing.shunned {
             5_000
         } else {
             self.habits.usual
@@ -247,7 +256,9 @@ impl Ledger {
             (true, _) => (Pix, Credit),
             (false, _) => (kind, wants),
         };
-        let choice = Word((u64::from(side.0) << 32 | u64::from(portion.0)).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let choice = Word(
+            (u64::from(side.0) << 32 | u64::from(portion.0)).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        );
         let purpose = reference().purposes[kind as usize][direction as usize].pick(choice);
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
         let most = if kind == Pix && night { NIGHT_CAP } else { i64::MAX };
@@ -258,7 +269,11 @@ impl Ledger {
             let part = available * i64::from(10 + portion.below(70)) / 100;
             amount = round(sums, part, draw);
             if amount > available {
-                amount = if kind == Withdrawal { available / 1_000 * 1_000 } else { available.min(part.max(100)) };
+                amount = if kind == Withdrawal {
+                    available / 1_000 * 1_000
+                } else {
+                    available.min(part.max(100))
+                };
             }
         }
         let declined = declined && amount > self.balance + self.account.overdraft_limit;
@@ -287,4 +302,3 @@ impl Ledger {
         }
     }
 }
-

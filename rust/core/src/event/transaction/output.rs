@@ -70,8 +70,16 @@ fn channel(history: &History, movement: &Movement) -> Channel {
     }
 }
 
+/// The draws of the other side of a movement, and where they are.
+pub(super) struct OtherSide {
+    pub(super) place: u64,
+    pub(super) draws: [Word; 4],
+    /// For the end-to-end id.
+    pub(super) id: Word,
+}
+
 impl Ledger {
-    /// Adds all of an event but its ids; `month` is its month, `place` where the draws `who` of the other side are.
+    /// Adds all of an event of a month but its ids.
     #[inline]
     pub(super) fn write(
         &self,
@@ -79,9 +87,7 @@ impl Ledger {
         columns: &mut TransactionColumns,
         movement: &Movement,
         month: u32,
-        place: u64,
-        who: [Word; 4],
-        id: Word,
+        &OtherSide { place, draws: who, id }: &OtherSide,
     ) {
         columns.transaction_type.push(movement.kind);
         columns.direction.push(movement.direction);
@@ -117,8 +123,7 @@ impl Ledger {
             let account = self.account();
             let payer = if movement.direction == Debit { OWN_ISPB } else { other.ispb };
             if movement.direction == Debit {
-                let [key, ..] =
-                    context.rng.fours_at(Domain::Transaction, row, [(place, 1)]);
+                let [key, ..] = context.rng.fours_at(Domain::Transaction, row, [(place, 1)]);
                 columns.push_key_of(&other, key);
             } else {
                 columns.pix_key_type.push(account.pix_key.map(paid_to));
@@ -154,7 +159,9 @@ impl Ledger {
         let kind = pix_key_kind(context, payee);
         columns.pix_key_type.push(kind.map(paid_to));
         let key = kind.map(|kind| {
-            if leg.pays { pix_key(context, kind, &other) } else {
+            if leg.pays {
+                pix_key(context, kind, &other)
+            } else {
                 pix_key(context, kind, &Customer::new(context, payee))
             }
         });

@@ -87,8 +87,7 @@ impl Routine {
             draws(history, account);
         let (main, household) = main.halves();
         let life = &account.life;
-        let mut routine =
-            Self { is_main: is_main(main), bills: [Bill::default(); BILLS], fee: 0 };
+        let mut routine = Self { is_main: is_main(main), bills: [Bill::default(); BILLS], fee: 0 };
         if routine.is_main && household.chance(4_300) {
             let (share, fees) = shares.halves();
             let size = i64::from(share.0 >> 8 & 0xFF);

@@ -88,7 +88,7 @@ pub(super) struct Due {
 
 /// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
 /// elsewhere.
-const FREE_MAIN: u64 = ONE * 136 / 100;
+const FREE_MAIN: u64 = ONE * 160 / 100;
 const FREE_SIDE: u64 = ONE * 65 / 100;
 /// The same of a POUPANCA account.
 const FREE_SAVINGS: u64 = ONE / 4;
@@ -338,7 +338,7 @@ impl Ledger {
             found.add(What::Disbursement, loan.contracted_at, loan.principal);
             if loan.is_for_something() {
                 // The bank pays the seller.
-                found.add(What::Purchase, loan.contracted_at + 60_000, -loan.principal);
+                found.add(What::Purchase, loan.contracted_at, -loan.principal);
             }
         }
     }

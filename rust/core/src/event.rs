@@ -1,5 +1,5 @@
-//! Event streams: one file a stream. Event `k` of an entity is a function of (seed, stream, entity, k);
-//! its time follows from `k` alone, and balances, limits and positions from the events before it.
+//! Event streams: one file a stream. When events happen and how many there are follows from the life of the customer
+//! and from draws, month by month; amounts, balances, limits and positions from the events before.
 
 pub mod card_transaction;
 pub mod installment;

@@ -390,12 +390,12 @@ fn keys_statuses_and_brands_have_their_shares() {
         ],
     );
     // Of those blocked or cancelled, about four in ten have not paid.
-    shares("card", &CARDS.symbols("status"), &[("BLOCKED", 3.1, 0.7), ("CANCELLED", 4.4, 0.9)]);
+    shares("card", &CARDS.symbols("status"), &[("BLOCKED", 3.1, 0.7), ("CANCELLED", 4.9, 1.2)]);
     shares(
         "why",
         &CARDS.some_symbols("status_reason"),
         &[
-            (None, 92.5, 1.2),
+            (None, 92.5, 1.8),
             (Some("LOST"), 0.7, 0.25),
             (Some("STOLEN"), 0.5, 0.2),
             (Some("FRAUD_SUSPECTED"), 0.75, 0.25),

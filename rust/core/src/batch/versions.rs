@@ -194,16 +194,16 @@ impl Life for Held {
         let changes = self.standings.get(self.next).and_then(|next| next.since);
         let moves = self.ledger.peek();
         let time = match (moves, changes) {
-            (moves, Some(changes)) if moves.is_none_or(|time| time > changes) => {
-                self.next += 1;
-                changes
-            }
-            (moves, _) => {
-                let time = moves?;
-                self.ledger.skip(history);
-                time
-            }
+            (Some(moves), Some(changes)) => moves.min(changes),
+            (moves, changes) => moves.or(changes)?,
         };
+        // What happens at one instant is one change: a loan that pays for a home, what is left as an account closes.
+        while self.ledger.peek() == Some(time) {
+            self.ledger.skip(history);
+        }
+        if changes == Some(time) {
+            self.next += 1;
+        }
         Some((time, (self.ledger.balance(), self.standings[self.next - 1])))
     }
 

@@ -63,8 +63,8 @@ fn channel(history: &History, movement: &Movement) -> Channel {
         (Pix | Ted, _) => Mobile,
         // What banks and employers run themselves.
         _ => match movement.what {
-            What::Salary | What::Advance | What::Thirteenth | What::Benefit => Internet,
-            _ if movement.kind == Transfer || draw < 40 => Mobile,
+            What::CardBill if draw < 90 => Mobile,
+            _ if movement.kind == Transfer => Mobile,
             _ => Internet,
         },
     }
@@ -212,10 +212,10 @@ impl TransactionColumns {
     /// 1.7%), between those that a person and a firm may have; firms show codes, which are EVP.
     fn push_key_of(&mut self, other: &Counterparty, [choice, high, low, _]: [Word; 4]) {
         let kind = match (&other.other, choice.below(1000)) {
-            (Other::Company(_), 0..37) => PixKeyType::Cnpj,
+            (Other::Company(_), 0..28) => PixKeyType::Cnpj,
             (_, 37..186) => PixKeyType::Email,
-            (Other::Person(..), 186..539) => PixKeyType::Phone,
-            (Other::Person(..), 539..886) => PixKeyType::Cpf,
+            (Other::Company(_), 186..309) | (Other::Person(..), 186..450) => PixKeyType::Phone,
+            (Other::Person(..), 450..957) => PixKeyType::Cpf,
             _ => PixKeyType::Evp,
         };
         self.pix_key_type.push(Some(kind));

@@ -400,7 +400,7 @@ fn keys_statuses_and_brands_have_their_shares() {
             (Some("STOLEN"), 0.5, 0.2),
             (Some("FRAUD_SUSPECTED"), 0.75, 0.25),
             (Some("HOLDER_REQUEST"), 1.85, 0.4),
-            (Some("DEFAULT"), 3.7, 1.0),
+            (Some("DEFAULT"), 4.4, 1.2),
         ],
     );
 }

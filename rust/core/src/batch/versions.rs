@@ -187,7 +187,10 @@ impl Life for Held {
     }
 
     fn birth(&self) -> (i64, Self::State) {
-        (self.ledger.account().opened_at, (self.opening_balance, self.standings[0]))
+        // What was before the last change of state that is older than the history is not known any more.
+        let first = self.standings[0];
+        let since = first.since.unwrap_or_default().max(self.ledger.account().opened_at);
+        (since, (self.opening_balance, first))
     }
 
     fn advance(&mut self, history: &History) -> Option<(i64, Self::State)> {

@@ -104,6 +104,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "customer_id": "ana",
             "issued_at": at("2026-04-20T10:00"),
             "closing_day": 3,
+            "due_day": 10,
             "status": "BLOCKED",
             "status_changed_at": at("2026-06-20T10:00"),
         }

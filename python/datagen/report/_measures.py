@@ -335,14 +335,16 @@ class Means(Measure):
     """Means by label, of what `rows` gives for each entity: label, y and n, of which y is the sum.
 
     A small sample of something with a long tail looks more even than it is, so that the deviation
-    of one observation is at least `spread` times what is published. Where n is no number but money
-    or an area, there are fewer observations: as many as would weigh alike (Kish, Survey Sampling).
+    of one observation is at least `spread` times what is published, or, of what is `skewed`, times
+    what is found. Where n is no number but money or an area, there are fewer observations: as many
+    as would weigh alike (Kish, Survey Sampling).
     """
 
     rows: Callable[[Portion], pl.DataFrame]
     spread: float
     scale: float = 1.0
     weighted: bool = False
+    skewed: bool = False
 
     def count(self, part: Portion) -> pl.DataFrame:
         return _sums(self.rows(part), pl.col("label"))
@@ -352,9 +354,11 @@ class Means(Measure):
         if own["n"] == 0:
             return None
         observed = own["n"] ** 2 / own["nn"] if self.weighted else own["n"]
-        least = (self.spread * published.low) ** 2 / observed
+        value = own["y"] / own["n"] / self.scale
+        usual = max(published.low, abs(value)) if self.skewed else published.low
+        least = (self.spread * usual) ** 2 / observed
         error = math.sqrt(max(_variance(own) / self.scale**2, least))
-        return Found(own["y"] / own["n"] / self.scale, Z * error)
+        return Found(value, Z * error)
 
 
 @dataclass(frozen=True)

@@ -310,11 +310,15 @@ class Shares(Measure):
         n = total["n"]
         if n == 0:
             return None
-        share = _read(sums, label)["y"] / n
+        own = _read(sums, label)
+        share = own["y"] / n
         # The error of what is published, since a sample may hold nothing of what is rare.
         nearest = min(max(share, published.low / 100), published.high / 100)
         independent = nearest * (1 - nearest) / n
         alike = self._alike(sums, total)
+        if 0 < share < 1:  # what comes back is alike more than the rest
+            variance = _variance({**own, "n": n, "nn": total["nn"]})
+            alike = max(alike, variance * n / (share * (1 - share)))
         # Bernstein's inequality: rare things are skewed, the more so in small samples.
         tolerance = Z * math.sqrt(alike * independent) + alike * Z**2 / (3 * n)
         return Found(100 * share, 100 * tolerance)

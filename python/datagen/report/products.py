@@ -196,13 +196,19 @@ def bills(part: Portion) -> pl.DataFrame:
     )
     order = ["card_id", "cycle"]
     joined = billed.join(paid, on=order, how="full", coalesce=True).fill_null(0).sort(order)
-    open_before = pl.col("billed").cum_sum() - pl.col("paid").cum_sum()
-    joined = joined.with_columns(unpaid=open_before.shift(1).over("card_id").fill_null(0).clip(0))
-    # 2% and 1% a month by the day of the bill before, up to the centavo.
-    bill = (pl.col("billed") + pl.col("unpaid")).shift(1).over("card_id").fill_null(0)
+    # What is paid beyond the bills is interest and fees, and leaves nothing for the next.
+    left = (pl.col("billed") - pl.col("paid")).cum_sum()
+    unpaid = left - left.cum_min().clip(upper_bound=0)
+    joined = joined.with_columns(unpaid=unpaid.shift(1).over("card_id").fill_null(0))
+    # 2% and 1% a month by the day of the bill before, with its interest and its own fee.
     late = pl.col("late").shift(1).over("card_id").fill_null(0)
-    fee = pl.when(late > 0).then(bill * (60 + late) // 3_000 + 2).otherwise(0)
-    return joined.with_columns(fee=fee)
+    joined = joined.with_columns(fee=pl.lit(0))
+    for _ in range(2):
+        bill = pl.col("billed") + 2 * pl.col("unpaid") + pl.col("fee")
+        before = bill.shift(1).over("card_id").fill_null(0)
+        fee = pl.when(late > 0).then(before * (60 + late) // 3_000 + 2).otherwise(0)
+        joined = joined.with_columns(fee=fee)
+    return joined
 
 
 def _late(cycle_of: pl.Expr) -> pl.Expr:

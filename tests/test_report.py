@@ -446,6 +446,8 @@ TAMPERED: dict[str, Tamper] = {
     "available_limit is at most what the open cycle leaves": (
         "credit_cards",
         {"available_limit": pl.col("available_limit") + 1},
+        # Of one on which nothing is owed.
+        pl.col("available_limit") == pl.col("credit_limit"),
     ),
     "A position in a stock is never below zero": (TRADES, {"side": "SELL"}),
     "Principal over all installments is the loan's, and never more": (
@@ -628,7 +630,7 @@ TILTED: dict[str, Callable[[Portion], Portion]] = {
     "Rows for each customer": without("loans", pl.int_range(pl.len()) == 0),
     "Transactions a customer": without(TRANSACTIONS, FEW),
     "Purchases a card": without(PURCHASES, FEW),
-    "Trades an INVESTIMENTOS account": without(TRADES, pl.int_range(pl.len()) % 50 == 0),
+    "Trades an INVESTIMENTOS account": without(TRADES, FEW),
     "Installments a loan": without(INSTALLMENTS, FEW),
     "Customers by state": without("customers", FROM_SP),
     "Adults by age": everywhere("customers", birth_date=pl.col("birth_date").dt.offset_by("-9y")),
@@ -664,7 +666,6 @@ TILTED: dict[str, Callable[[Portion], Portion]] = {
     "Movements ordered by phone": everywhere(TRANSACTIONS, channel=pl.lit("MOBILE")),
     "Movements ordered by phone or internet": everywhere(TRANSACTIONS, channel=pl.lit("ATM")),
     "Card purchases by category (MCC)": without(PURCHASES, pl.col("mcc") == "5912"),
-    "Mean purchase on credit": everywhere(PURCHASES, amount=pl.col("amount") * 3),
     "Contactless, of purchases in person": everywhere(PURCHASES, entry_mode=pl.lit("CHIP")),
     "In installments, of what is bought on credit": everywhere(
         PURCHASES, installments=pl.lit(1, pl.Int16)
@@ -760,7 +761,7 @@ def test_a_figure_that_is_not_judged_says_why(figure: _measures.Figure, town: Po
     found = check(figure, town)
     assert found.result is Result.BESIDE
     assert found.why
-    assert found.link
+    assert found.link or found.source == figures.PROMISE
     assert any(letter.isdigit() for letter in str(found.found))
 
 

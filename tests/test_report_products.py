@@ -104,6 +104,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "customer_id": "ana",
             "issued_at": at("2026-04-20T10:00"),
             "closing_day": 3,
+            "due_day": 10,
             "status": "BLOCKED",
             "status_changed_at": at("2026-06-20T10:00"),
         }
@@ -277,6 +278,37 @@ def test_a_bill_in_full() -> None:
     assert whole["label"].to_list() == [""]
     part = products._in_full(bank(change=moved("bill", amount=3_000)))
     assert part["label"].to_list() == [None]
+
+
+def test_the_fee_of_a_late_bill_comes_with_the_next() -> None:
+    late = moved("bill", occurred_at=at("2026-06-15T09:00"))
+    found = products.bills(bank(change=late)).select("late", "fee").rows()
+    # 2% and five days of 1% a month, of 150.01, and two centavos for what is rounded.
+    assert found == [(5, 0), (0, 15_001 * 65 // 3_000 + 2)]
+    assert [fee for (fee,) in products.bills(bank()).select("fee").rows()] == [0, 0]
+
+
+def test_money_of_the_holder_at_another_bank_is_no_transfer_from_here() -> None:
+    away = moved("keep", counterparty_ispb=OTHER)
+    assert products._funded(bank(change=away)).is_empty()
+    inside = moved("keep", counterparty_ispb=OWN)
+    assert products._funded(bank(change=inside)).height == 1
+
+
+def test_a_blocked_account_pays_no_installments() -> None:
+    """In a month in which it does not move, and only if it was blocked at some time."""
+    away = moved("part", account_id="ruiC")
+    assert not products._paid_is_debited(bank(change=away))["holds"].fill_null(value=False).all()
+    quiet = {
+        str(number): (TRANSACTIONS, number, {"status": "DECLINED"})
+        for number, row in enumerate(MOVEMENTS)
+        if row["account_id"] == "anaC"
+    }
+    assert products._paid_is_debited(bank(**quiet)).is_empty()
+    never = ("accounts", 0, {"status_changed_at": None})
+    found = products._paid_is_debited(bank(**quiet, never=never))
+    assert not found["holds"].fill_null(value=False).any()
+    assert found.height == 1
 
 
 def test_bills_are_those_of_a_reader() -> None:

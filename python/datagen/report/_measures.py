@@ -310,11 +310,15 @@ class Shares(Measure):
         n = total["n"]
         if n == 0:
             return None
-        share = _read(sums, label)["y"] / n
+        own = _read(sums, label)
+        share = own["y"] / n
         # The error of what is published, since a sample may hold nothing of what is rare.
         nearest = min(max(share, published.low / 100), published.high / 100)
         independent = nearest * (1 - nearest) / n
         alike = self._alike(sums, total)
+        if 0 < share < 1:  # what comes back is alike more than the rest
+            variance = _variance({**own, "n": n, "nn": total["nn"]})
+            alike = max(alike, variance * n / (share * (1 - share)))
         # Bernstein's inequality: rare things are skewed, the more so in small samples.
         tolerance = Z * math.sqrt(alike * independent) + alike * Z**2 / (3 * n)
         return Found(100 * share, 100 * tolerance)
@@ -335,14 +339,16 @@ class Means(Measure):
     """Means by label, of what `rows` gives for each entity: label, y and n, of which y is the sum.
 
     A small sample of something with a long tail looks more even than it is, so that the deviation
-    of one observation is at least `spread` times what is published. Where n is no number but money
-    or an area, there are fewer observations: as many as would weigh alike (Kish, Survey Sampling).
+    of one observation is at least `spread` times what is published, or, of what is `skewed`, times
+    what is found. Where n is no number but money or an area, there are fewer observations: as many
+    as would weigh alike (Kish, Survey Sampling).
     """
 
     rows: Callable[[Portion], pl.DataFrame]
     spread: float
     scale: float = 1.0
     weighted: bool = False
+    skewed: bool = False
 
     def count(self, part: Portion) -> pl.DataFrame:
         return _sums(self.rows(part), pl.col("label"))
@@ -352,9 +358,11 @@ class Means(Measure):
         if own["n"] == 0:
             return None
         observed = own["n"] ** 2 / own["nn"] if self.weighted else own["n"]
-        least = (self.spread * published.low) ** 2 / observed
+        value = own["y"] / own["n"] / self.scale
+        usual = max(published.low, abs(value)) if self.skewed else published.low
+        least = (self.spread * usual) ** 2 / observed
         error = math.sqrt(max(_variance(own) / self.scale**2, least))
-        return Found(own["y"] / own["n"] / self.scale, Z * error)
+        return Found(value, Z * error)
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,10 @@ def of_entities(
     return joined.select("n", y=pl.col("y").fill_null(0), label=pl.lit(ALL))
 
 
-def amounts(part: Portion, kind: str) -> pl.DataFrame:
+def amounts(part: Portion, kind: str, where: pl.Expr | None = None) -> pl.DataFrame:
     """What was settled of a type, by account."""
     events = part[TRANSACTIONS].filter((pl.col("transaction_type") == kind) & SETTLED)
+    events = events if where is None else events.filter(where)
     sums = events.group_by("account_id").agg(y=pl.col("amount").sum(), n=pl.len())
     return sums.with_columns(label=pl.lit(ALL))
 
@@ -85,6 +86,18 @@ def late_by_score(part: Portion) -> pl.DataFrame:
 SETTLED = pl.col("status") != "DECLINED"
 IS_PIX = pl.col("transaction_type") == "PIX"
 IS_SENT = pl.col("direction") == "DEBIT"
+_TEXT = pl.col("description").fill_null("")
+#: What falls due for a household every month, by its descriptions.
+IS_BILL = _TEXT.is_in(
+    ["Aluguel", "Conta de luz", "Conta de água", "Internet e telefone", "Mensalidade escolar"]
+)
+#: What the bank pays to the seller of what a loan is for.
+IS_FINANCED = _TEXT == "Pagamento de bem financiado"
+#: What the holder asks for; the rest comes from others, or from the bank.
+IS_ORDERED = (pl.col("transaction_type") == "DEPOSIT") | (
+    IS_SENT
+    & pl.col("transaction_type").is_in(["PIX", "TED", "TRANSFER", "CARD_BILL", "WITHDRAWAL"])
+)
 FIRM = ~pl.col("counterparty_document").str.starts_with("*")
 STOCK = pl.col("ticker").str.strip_suffix("F")
 #: Of a Pix that was sent: its id begins with the bank that sent it.

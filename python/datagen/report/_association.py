@@ -52,7 +52,7 @@ class Separation(Measure):
         label = pl.col("score").cast(pl.String).str.zfill(6)
         return self.rows(part).group_by(label=label).agg(pl.col("y").sum(), n=pl.len())
 
-    def found(self, _label: str, _published: Range, sums: pl.DataFrame) -> Found | None:
+    def found(self, _label: str, published: Range, sums: pl.DataFrame) -> Found | None:
         frame = sums.sort("label").select(bad=pl.col("y"), good=pl.col("n") - pl.col("y"))
         bad, good = float(frame["bad"].sum()), float(frame["good"].sum())
         if not (bad and good):
@@ -60,10 +60,12 @@ class Separation(Measure):
         above = good - frame["good"].cum_sum() + frame["good"] / 2
         value = float((frame["bad"] * above).sum()) / bad / good
         # Hanley and McNeil (1982), for exponential scores.
-        one, two = value / (2 - value), 2 * value**2 / (1 + value)
+        # Of what is published, since a few may be in the right order by chance alone.
+        near = min(max(value, published.low), published.high)
+        one, two = near / (2 - near), 2 * near**2 / (1 + near)
         error = math.sqrt(
             max(
-                value * (1 - value) + (bad - 1) * (one - value**2) + (good - 1) * (two - value**2),
+                near * (1 - near) + (bad - 1) * (one - near**2) + (good - 1) * (two - near**2),
                 0.0,
             )
             / (bad * good)

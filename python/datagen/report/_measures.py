@@ -482,9 +482,13 @@ class Difference(Measure):
 
 @dataclass(frozen=True)
 class Ratio(Measure):
-    """The mean of rows labelled `more` by that of rows labelled `less`."""
+    """The mean of rows labelled `more` by that of rows labelled `less`.
+
+    The deviation of one row is at least `spread` times the mean, since a few may be alike by chance.
+    """
 
     rows: Callable[[Portion], pl.DataFrame]
+    spread: float
 
     def count(self, part: Portion) -> pl.DataFrame:
         return _sums(self.rows(part), pl.col("label"))
@@ -494,7 +498,10 @@ class Ratio(Measure):
         if not (more["y"] and less["y"]):
             return None
         means = more["y"] / more["n"], less["y"] / less["n"]
-        relative = _variance(more) / means[0] ** 2 + _variance(less) / means[1] ** 2
+        relative = sum(
+            max(_variance(side) / mean**2, self.spread**2 / side["n"])
+            for side, mean in zip((more, less), means, strict=True)
+        )
         value = means[0] / means[1]
         return Found(value, Z * value * math.sqrt(relative))
 

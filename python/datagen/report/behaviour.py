@@ -90,10 +90,12 @@ def _separation(part: Portion) -> pl.DataFrame:
 
 
 def _salaries(part: Portion) -> pl.DataFrame:
-    """Months' salaries by whether they are about the holder's income: a fourth off at the most."""
+    """Months' salaries, but the thirteenth, by whether they are about the holder's income."""
     incomes = part["customers"].select("customer_id", "monthly_income")
     accounts = part["accounts"].select("account_id", "customer_id").join(incomes, on="customer_id")
-    paid = part[_TRANSACTIONS].filter(MOVED & (pl.col("transaction_type") == "SALARY"))
+    thirteenth = pl.col("description") == "Décimo terceiro salário"
+    salary = (pl.col("transaction_type") == "SALARY") & ~thirteenth.fill_null(value=False)
+    paid = part[_TRANSACTIONS].filter(MOVED & salary)
     months = (
         paid.join(accounts, on="account_id")
         .group_by(
@@ -295,7 +297,7 @@ BEHAVIOUR: tuple[Figure, ...] = (
                 Shares(_salaries),
                 between(80, 100),
                 digits=1,
-                why="a fourth off at the most; months of want and the thirteenth are not",
+                why="a fourth off at the most; months of want are not; without the thirteenth",
             )
         ]
         if has(_TRANSACTIONS, "transaction_type", "SALARY")

@@ -81,7 +81,7 @@ impl Ledger {
                 .then(|| self.refundable.take().map(|one| one.k))
                 .flatten();
             let what = match due.what {
-                What::Sweep if signed > 0 => What::Cover,
+                What::Sweep | What::ToElsewhere if signed > 0 => What::Cover,
                 what => what,
             };
             return Movement {

@@ -302,7 +302,7 @@ def test_debugging_tells_of_the_load(
     assert re.search(r"COPY customers: 20 rows, \d{4} bytes", said)
     assert re.search(rf"creating {clean_kafka.names[0]}", said)
     assert re.search(r"banking.transactions-value has the id \d+", said)
-    assert "Kafka banking.trades: 120 rows" in said
+    assert "Kafka banking.trades: 240 rows" in said
     # No news of other packages' connections.
     assert not re.search(r"send_request|connect_tcp|handshake|HTTP Request", said), said
     assert SECRET not in said

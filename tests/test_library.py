@@ -227,7 +227,7 @@ def test_a_key_set_refuses() -> None:
             keys.add(key)
     with pytest.raises(OptionError, match=r"^field: 'balance' .*use account_id or customer_id$"):
         keys.add_batch(accounts, "balance")
-    with pytest.raises(OptionError, match=r"^only: 'balance' .*use account_type, status or "):
+    with pytest.raises(OptionError, match=r"^only: 'balance' .*use account_type, status, "):
         keys.add_batch(accounts, "account_id", only=("balance", "X"))
     with pytest.raises(OptionError, match=r"^only: 'X' .*use CORRENTE, POUPANCA or INVESTIMENTOS"):
         keys.add_batch(accounts, "account_id", only=("account_type", "X"))

@@ -63,7 +63,7 @@ fn channel(history: &History, movement: &Movement) -> Channel {
         (Pix | Ted, _) => Mobile,
         // What banks and employers run themselves.
         _ => match movement.what {
-            What::CardBill if draw < 90 => Mobile,
+            What::CardBill if draw < 40 => Mobile,
             _ if movement.kind == Transfer => Mobile,
             _ => Internet,
         },

@@ -235,7 +235,7 @@ impl Recalling {
         self.shocks(month).find(|episode| month < episode.end())
     }
 
-    /// As [`Skeleton::spending`] and [`Skeleton::business`].
+    /// How much is spent in a month beside other months of the customer, and as [`Skeleton::business`]; times [`ONE`].
     pub fn levels(&mut self, month: i32) -> (u64, u64) {
         self.recall(month);
         let [level, ..] = self.skeleton.draws(month, of_month::LEVEL);
@@ -542,14 +542,6 @@ impl Skeleton {
             Standing { distress: 0, .. } => self.net,
             _ => self.income_in(month),
         }
-    }
-
-    /// How much is spent in a month, beside other months of the customer, times [`ONE`].
-    pub fn spending(&self, month: i32) -> u64 {
-        let [level, ..] = self.draws(month, of_month::LEVEL);
-        let season = SEASONS[month.rem_euclid(12) as usize];
-        let level = around_one(level.halves().0, 30) * season / 100;
-        if self.distress(month) > 0 || self.is_shunned(month) { level / 2 } else { level }
     }
 
     /// How much happens in a month, beside other months of the customer, times [`ONE`].

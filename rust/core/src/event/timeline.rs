@@ -8,12 +8,10 @@ use crate::brazil::calendar::{
     session_hours, weekday,
 };
 use crate::civil::{add_months, from_days, to_days};
-use crate::plan::{DEFAULT_DAYS, Plan};
+use crate::plan::Plan;
 use crate::rng::{Search, Word};
 
 const SLOT: i64 = 300_000;
-/// Events of an entity in the default number of days, at the most.
-const MOST_EVENTS: u32 = 125;
 const SLOTS_PER_HOUR: usize = 12;
 const SLOTS: usize = 24 * SLOTS_PER_HOUR;
 /// Scale of the weights of slots, so that a point names a millisecond.
@@ -69,8 +67,6 @@ pub struct Timeline {
     end: i64,
     from: u64,
     span: u64,
-    /// How the span is cut into so many parts.
-    cuts: Vec<Cut>,
     /// Where each calendar month begins, for entities whose events are drawn month by month: the first of them, and the
     /// weights before each and before the end of the last; and numbers by which a month is divided.
     first_month: i32,
@@ -122,13 +118,6 @@ pub struct Spread {
     step: u32,
 }
 
-/// The parts of a history in which the events of one entity lie.
-#[derive(Debug, Clone, Copy)]
-pub struct Parts<'a> {
-    timeline: &'a Timeline,
-    cut: Cut,
-}
-
 /// The parts of a calendar month in which the events of one entity lie.
 #[derive(Debug, Clone, Copy)]
 pub struct MonthParts<'a> {
@@ -162,22 +151,6 @@ impl MonthParts<'_> {
             k += 1;
         }
         k.min(self.n.value - 1) as u32
-    }
-}
-
-/// A span cut into parts.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
-    n: Divisor,
-    /// Weight of a part, and how much all of them leave.
-    each: u64,
-    rest: u64,
-}
-
-impl Cut {
-    fn new(span: u64, n: u32) -> Self {
-        let n = Divisor::new(n.max(1).into());
-        Self { n, each: span / n.value, rest: span % n.value }
     }
 }
 
@@ -229,7 +202,7 @@ impl Timeline {
         kind: impl Fn(i32) -> usize,
         curves: impl IntoIterator<Item = Vec<u64>>,
     ) -> Self {
-        Self::between(plan.start(), plan.as_of(), day_weight, kind, curves).cut(plan)
+        Self::between(plan.start(), plan.as_of(), day_weight, kind, curves)
     }
 
     fn between(
@@ -259,7 +232,6 @@ impl Timeline {
             end,
             from: 0,
             span: 0,
-            cuts: Vec::new(),
             first_month: 0,
             months: Vec::new(),
             divisors: Vec::new(),
@@ -267,13 +239,6 @@ impl Timeline {
         timeline.from = timeline.weight_before(start);
         timeline.span = timeline.weight_before(end) - timeline.from;
         timeline
-    }
-
-    fn cut(mut self, plan: &Plan) -> Self {
-        // As many as events of an entity come to.
-        let most = MOST_EVENTS * plan.days() / DEFAULT_DAYS + 1;
-        self.cuts = (0..=most).map(|n| Cut::new(self.span, n)).collect();
-        self
     }
 
     /// Of whole calendar months, from that of the start of a history to that of its end.
@@ -371,13 +336,6 @@ impl Timeline {
         Some(slot as i64 * SLOT + curve.weights[slot].divide(into_slot * SLOT as u64) as i64)
     }
 
-    /// The parts of `n` events.
-    #[inline]
-    pub fn parts(&self, n: u32) -> Parts<'_> {
-        let cut = self.cuts.get(n as usize).copied();
-        Parts { timeline: self, cut: cut.unwrap_or_else(|| Cut::new(self.span, n)) }
-    }
-
     /// The parts of `n` events between two instants of the history.
     pub fn spread(&self, since: i64, until: i64, n: u32) -> Spread {
         let from = self.weight_before(since);
@@ -419,33 +377,5 @@ impl Timeline {
         let within = curve.weights[slot].divide(place);
         let time = slot as i64 * SLOT + within as i64;
         instant(self.first_day + day as i32, time).clamp(self.start, self.end - 1)
-    }
-}
-
-impl Parts<'_> {
-    /// Where part `k` begins: span · k / n, rounded down.
-    #[inline]
-    fn start(&self, k: u64) -> u64 {
-        self.cut.each * k + self.cut.n.divide(self.cut.rest * k)
-    }
-
-    /// The time of event `k`, in milliseconds; `draw` places it within its part.
-    #[inline]
-    pub fn time(&self, k: u32, draw: Word) -> i64 {
-        let (low, high) = (self.start(k.into()), self.start(u64::from(k) + 1));
-        self.timeline.time_at(self.timeline.from + low + draw.below(high - low))
-    }
-
-    /// The event in whose part an instant of the history lies: those before it are not later than the
-    /// instant, and those after it not earlier.
-    pub fn holding(&self, instant: i64) -> u32 {
-        let weight = self.timeline.weight_before(instant) - self.timeline.from;
-        let span = u128::from(self.timeline.span);
-        let mut k = (u128::from(weight) * u128::from(self.cut.n.value) / span) as u64;
-        // What rounding makes of it, one at the most.
-        while k + 1 < self.cut.n.value && self.start(k + 1) <= weight {
-            k += 1;
-        }
-        k as u32
     }
 }

@@ -286,7 +286,7 @@ def test_a_load_in_time_that_the_memory_has_no_room_for_is_refused(
     monkeypatch.setattr(loader, "available", lambda: 1 << 30)
     monkeypatch.setattr(loader, "_open", lambda *_: pytest.fail("far enough"))
     with pytest.raises(
-        ConfigurationError, match=r'1\.\d GB, of which 1\.1 GB are free; use order="entity"'
+        ConfigurationError, match=r'\d\.\d GB, of which 1\.1 GB are free; use order="entity"'
     ):
         loader.load(run, Silent())
     with pytest.raises(ConfigurationError, match="are free; use fewer customers"):

@@ -21,7 +21,8 @@ bootstrap, registry = sys.argv[1:3]
 consumer = Consumer(
     {"bootstrap.servers": bootstrap, "group.id": "example", "enable.auto.commit": False}
 )
-decode = AvroDeserializer(SchemaRegistryClient({"url": registry}))
+# Without a timeout the client waits for ever for a registry that does not answer.
+decode = AvroDeserializer(SchemaRegistryClient({"url": registry, "timeout": 10}))
 context = SerializationContext(TOPIC, MessageField.VALUE)
 
 partitions = [

@@ -74,7 +74,7 @@ def test_a_load(clean_kafka: OwnTopics, registry: Registry, engine: Engine, comm
     read = AvroReader(registry.url)
     for topic, records in clean_kafka.read().items():
         relation = catalogue()[topic]
-        with SchemaRegistryClient({"url": registry.url}) as client:
+        with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
             subject = f"{clean_kafka.name(topic)}-value"
             registered = client.get_latest_version(subject).schema.schema_str
         assert json.loads(registered or "") == json.loads(relation.avro_schema_of_strings)

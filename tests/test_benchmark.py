@@ -81,7 +81,7 @@ class Stack:
     def subjects(self) -> list[str]:
         """But those of other tests that use the registry meanwhile."""
         theirs = {f"{name}-value" for name in TOPICS}
-        with SchemaRegistryClient({"url": self.registry}) as client:
+        with SchemaRegistryClient({"url": self.registry, "timeout": 10}) as client:
             return sorted(
                 name
                 for name in client.get_subjects(deleted=True)
@@ -111,7 +111,7 @@ def stack(pg_dsn: str, kafka: KafkaBroker, registry: Registry) -> Stack:
     delete_topics(kafka.bootstrap, TOPICS)
     with KafkaSink(to(kafka.bootstrap)) as sink:
         sink.create_topics(dict.fromkeys(TOPICS, 2), 8)
-    with SchemaRegistryClient({"url": registry.url}) as client:
+    with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
         client.register_schema("mine-value", Schema('"string"', "AVRO"))
     return Stack(pg_dsn, kafka.bootstrap, registry.url)
 

@@ -301,7 +301,7 @@ def test_delete_takes_topics_and_subjects_and_no_others(
     for _ in range(2):  # what is not there is no error
         sink.delete(gone)
         assert sink.end_offsets(topics.names).keys() == {topics.name(kept)}
-        with SchemaRegistryClient({"url": registry.url}) as client:
+        with SchemaRegistryClient({"url": registry.url, "timeout": 10}) as client:
             subjects = set(client.get_subjects(deleted=True))
         assert subjects & {f"{name}-value" for name in topics.names} == {
             f"{topics.name(kept)}-value"

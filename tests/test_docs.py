@@ -115,6 +115,8 @@ def test_the_documents_are_there() -> None:
         "docs/docker.pt.md",
         "docs/ingestion-guide.md",
         "docs/ingestion-guide.pt.md",
+        "docs/promises.md",
+        "docs/promises.pt.md",
     } <= names
 
 

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PAGES = ["README.md", "docs/consumers.md", "docs/docker.md", "docs/ingestion-guide.md"]
+PAGES = [
+    "README.md",
+    "docs/consumers.md",
+    "docs/docker.md",
+    "docs/ingestion-guide.md",
+    "docs/promises.md",
+]
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)

@@ -464,7 +464,11 @@ impl Nullable<Texts> {
     /// Adds a row.
     #[inline]
     pub fn push(&mut self, text: Option<&str>) {
-        self.values.push(text.unwrap_or_default());
+        if let Some(text) = text {
+            self.values.push(text);
+        } else {
+            self.values.end_row();
+        }
         self.validity.push(text.is_some());
     }
 

@@ -13,6 +13,7 @@ use crate::brazil::reference;
 use crate::column::Columns;
 use crate::entity::Context;
 use crate::entity::customer::LONGEST_TENURE;
+use crate::entity::skeleton::LONGEST_EPISODE;
 use crate::entity::stock::stock_id;
 use crate::plan::Plan;
 use card_transaction::Shopping;
@@ -43,6 +44,13 @@ pub trait Cursor: Send {
 
     /// Adds the next event to `columns`, and passes it.
     fn next(&mut self, history: &History, columns: &mut Self::Columns);
+
+    /// Adds all events before an instant, and passes them.
+    fn next_until(&mut self, history: &History, until: i64, columns: &mut Self::Columns) {
+        while self.peek().is_some_and(|time| time < until) {
+            self.next(history, columns);
+        }
+    }
 
     /// Adds what happens next before an instant: of events the first, of a row's versions the last.
     fn next_before(&mut self, history: &History, _until: i64, columns: &mut Self::Columns) {
@@ -94,10 +102,10 @@ impl History {
             purchases: Timeline::purchases(&plan),
             sessions: Sessions::new(first_day, last_day, &months, &session),
             session,
-            // From the first contract to the latest payment of what falls due at the end.
+            // From the first contract to the month after the latest shock that begins in the history.
             days: Days::new(
                 local_day(plan.start() - LONGEST_TENURE) - 1,
-                local_day(plan.as_of()) + 80,
+                local_day(plan.as_of()) + 31 * (LONGEST_EPISODE + 2),
             ),
             months,
             shopping: Shopping::new(),

@@ -7,6 +7,8 @@ const ROUNDS: usize = 4;
 const ROW_BITS: u32 = 48;
 const K_BITS: u32 = 32;
 const CHECK_BITS: u32 = 36;
+/// Bits of `k` that are in the lower half.
+const LOWER_K_BITS: u32 = 61 - CHECK_BITS;
 
 /// Where an id comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,21 +51,17 @@ impl Ids {
     #[inline]
     pub fn encode(&self, origin: Origin) -> [u8; 16] {
         debug_assert!(origin.row < 1 << ROW_BITS);
-        let plain = (u128::from(origin.domain as u8) << (ROW_BITS + K_BITS + CHECK_BITS))
-            | (u128::from(origin.row) << (K_BITS + CHECK_BITS))
-            | (u128::from(origin.k) << CHECK_BITS);
-        let (mut left, mut right) = ((plain >> 61) as u64, plain as u64 & HALF);
+        let k = u64::from(origin.k);
+        let top = (u64::from(origin.domain as u8) << ROW_BITS) | origin.row;
+        let mut left = (top << (K_BITS - LOWER_K_BITS)) | (k >> LOWER_K_BITS);
+        let mut right = (k << CHECK_BITS) & HALF;
         for key in self.keys {
             (left, right) = (right, left ^ (mix(right, key) & HALF));
         }
-        let bits = (u128::from(left) << 61) | u128::from(right);
         // RFC 9562: version 4 in the top of the seventh byte, variant 10 in the top of the ninth.
-        let shaped = (bits >> 74 << 80)
-            | (0x4 << 76)
-            | ((bits >> 62 & 0xFFF) << 64)
-            | (0b10 << 62)
-            | (bits & ((1 << 62) - 1));
-        shaped.to_be_bytes()
+        let high = ((left >> 13) << 16) | (0x4 << 12) | ((left >> 1) & 0xFFF);
+        let low = (0b10 << 62) | ((left & 1) << 61) | right;
+        ((u128::from(high) << 64) | u128::from(low)).to_be_bytes()
     }
 
     /// The origin of an id, if this seed made it.

@@ -106,9 +106,7 @@ impl<E: Events> Rows for E {
         let (history, span) = (client.history, &client.span);
         for mut cursor in E::cursors(client) {
             cursor.skip_until(history, span.start);
-            while cursor.peek().is_some_and(|time| time < span.end) {
-                cursor.next(history, self);
-            }
+            cursor.next_until(history, span.end, self);
         }
     }
 }
@@ -126,8 +124,12 @@ fn push_last<R: Living>(rows: &mut R, client: &Client<'_>) {
 impl Rows for CustomerColumns {
     const COUNT: Count = Count::Before(|_, customer| customer);
 
+    /// As [`push_last`], of somebody of whom nothing changes and who is made once.
     fn push_client(&mut self, client: &Client<'_>) {
-        push_last(self, client);
+        let customer = client.customer();
+        if customer.created_at < client.until() {
+            self.push(client.context(), &customer);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::entity::customer::{Customer, CustomerColumns};
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::{Property, PropertyColumns};
 use crate::entity::skeleton::Skeleton;
-use crate::event::card_transaction::Purchases;
+use crate::event::card_transaction::{Ahead, Purchases};
 use crate::event::installment::Repayment;
 use crate::event::transaction::Ledger;
 use crate::event::{Cursor, History};
@@ -222,6 +222,7 @@ impl Life for Held {
 #[derive(Debug)]
 pub(crate) struct Spending {
     purchases: Purchases,
+    ahead: Ahead,
     card: CreditCard,
     issue: Issue,
     holder: u64,
@@ -232,7 +233,8 @@ impl Spending {
         let (card, issue, holder) = client.card()?;
         let skeleton = Skeleton::new(client.context(), &holder);
         let purchases = Purchases::since_issue(client.history, &card, &skeleton);
-        Some(Row::new(Self { purchases, card, issue, holder: holder.row }))
+        let ahead = Ahead::default();
+        Some(Row::new(Self { purchases, ahead, card, issue, holder: holder.row }))
     }
 }
 
@@ -258,7 +260,7 @@ impl Life for Spending {
         if beside <= purchase {
             self.purchases.pass_beside(history);
         } else {
-            self.purchases.skip(history);
+            self.purchases.pass(history, &mut self.ahead);
         }
         Some((time, self.purchases.standing()))
     }

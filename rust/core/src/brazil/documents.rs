@@ -21,36 +21,72 @@ fn mod_11(digits: &[u8], weights: impl Iterator<Item = u32>) -> u8 {
     }
 }
 
+/// The digits of a number below 10^8, one a byte, the first in the lowest: halves, quarters and eighths are
+/// parted by one multiplication for all of them.
+#[inline]
+const fn eight_digits(number: u32) -> u64 {
+    let number = number as u64;
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7F_0000_007F;
+    let pairs = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0xF_000F_000F_000F;
+    tens | ((pairs - 10 * tens) << 8)
+}
+
+/// The sum of eight digits by weights, of which every other four are multiplied at once: the highest part of the
+/// product has the sum.
+#[inline]
+const fn weighed(digits: u64, by: [u64; 8]) -> u32 {
+    const EVERY_OTHER: u64 = 0xFF_00FF_00FF_00FF;
+    let even = (by[0] << 48) | (by[2] << 32) | (by[4] << 16) | by[6];
+    let odd = (by[1] << 48) | (by[3] << 32) | (by[5] << 16) | by[7];
+    let even = (digits & EVERY_OTHER).wrapping_mul(even);
+    let odd = ((digits >> 8) & EVERY_OTHER).wrapping_mul(odd);
+    (even.wrapping_add(odd) >> 48) as u32
+}
+
+/// A check digit by its sum.
+#[inline]
+const fn check(sum: u32) -> u32 {
+    match sum % 11 {
+        0 | 1 => 0,
+        rest => 11 - rest,
+    }
+}
+
+/// Eight digits as ASCII.
+#[inline]
+const fn ascii(digits: u64) -> [u8; 8] {
+    (digits | 0x3030_3030_3030_3030).to_le_bytes()
+}
+
 /// The CPF with these nine digits: weights 10 to 2, then 11 to 2.
 pub fn cpf(root: u32) -> [u8; 11] {
-    let mut digits = [b'0'; 11];
-    write_digits(&mut digits[..9], u64::from(root));
-    digits[9] = mod_11(&digits[..9], (2..=10).rev());
-    digits[10] = mod_11(&digits[..10], (2..=11).rev());
-    digits
+    let (eight, ninth) = (eight_digits(root / 10), root % 10);
+    let one = check(weighed(eight, [10, 9, 8, 7, 6, 5, 4, 3]) + 2 * ninth);
+    let two = check(weighed(eight, [11, 10, 9, 8, 7, 6, 5, 4]) + 3 * ninth + 2 * one);
+    let mut text = [b'0'; 11];
+    text[..8].copy_from_slice(&ascii(eight));
+    for (text, digit) in text[8..].iter_mut().zip([ninth, one, two]) {
+        *text += digit as u8;
+    }
+    text
 }
 
 /// The CNPJ with this root of eight digits and branch of four: weights 5 to 2 and 9 to 2, then with
 /// 6 in front. Numeric, as those given out before July 2026.
 #[inline]
 pub fn cnpj(root: u32, branch: u32) -> [u8; 14] {
-    const WEIGHTS: [u32; 13] = [6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2];
-    const PLACES: [u32; 4] = [1_000, 100, 10, 1];
-    // Each digit by a division of its own, so that none waits for another.
-    let (high, low) = (root / 10_000, root % 10_000);
-    let quads = [high, low, branch];
-    let digits: [u32; 12] = std::array::from_fn(|i| quads[i / 4] / PLACES[i % 4] % 10);
-    let digit = |sum: u32| match sum % 11 {
-        0 | 1 => 0,
-        rest => 11 - rest,
-    };
-    let sum = |first: usize| (0..12).map(|i| digits[i] * WEIGHTS[first + i]).sum::<u32>();
-    let one = digit(sum(1));
-    let two = digit(sum(0) + 2 * one);
+    let (root, branch) = (eight_digits(root), eight_digits(branch));
+    let sum = weighed(root, [5, 4, 3, 2, 9, 8, 7, 6]) + weighed(branch, [0, 0, 0, 0, 5, 4, 3, 2]);
+    let one = check(sum);
+    let sum = weighed(root, [6, 5, 4, 3, 2, 9, 8, 7]) + weighed(branch, [0, 0, 0, 0, 6, 5, 4, 3]);
+    let two = check(sum + 2 * one);
     let mut text = [b'0'; 14];
-    for (text, digit) in text.iter_mut().zip(digits.into_iter().chain([one, two])) {
-        *text += digit as u8;
-    }
+    text[..8].copy_from_slice(&ascii(root));
+    text[8..12].copy_from_slice(&ascii(branch)[4..]);
+    text[12] += one as u8;
+    text[13] += two as u8;
     text
 }
 

@@ -71,7 +71,7 @@ fn put_value<const STRINGS: bool>(out: &mut Row, data: &Typed, row: usize) {
         Typed::Uuid(v) => put_uuid(out, &v[row]),
         Typed::Text(v) => {
             let part = part(v, row);
-            put_long(out, part.len() as i64);
+            put_long(out, (part.end - part.start) as i64);
             out.copy(&v.bytes, part);
         }
         Typed::Decimal { units: v, .. } => put_decimal(out, v[row]),

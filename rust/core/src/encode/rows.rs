@@ -106,7 +106,8 @@ impl Row<'_> {
     /// copy of known size is an instruction or two, and one of unknown size a call.
     #[inline]
     pub(super) fn copy(&mut self, bytes: &[u8], part: Range<usize>) {
-        let len = part.len();
+        // Its length by `Range::len` is an instruction or two more, for every text.
+        let len = part.end - part.start;
         match bytes.get(part.start..).and_then(|b| b.first_chunk::<CHUNK>()) {
             Some(chunk) if len <= CHUNK => *self.ahead() = *chunk,
             _ => self.rest[..len].copy_from_slice(&bytes[part]),

@@ -141,6 +141,9 @@ pub struct Customer {
 /// Lower-case ASCII letters of a name, for e-mail addresses and cards.
 pub(super) fn fold(name: &str) -> impl Iterator<Item = u8> + '_ {
     name.chars().filter_map(|c| {
+        if c.is_ascii() {
+            return c.is_ascii_alphabetic().then(|| c.to_ascii_lowercase() as u8);
+        }
         Some(match c {
             'á' | 'à' | 'â' | 'ã' | 'Á' | 'Â' | 'Ã' => b'a',
             'é' | 'ê' | 'É' | 'Ê' => b'e',
@@ -148,7 +151,6 @@ pub(super) fn fold(name: &str) -> impl Iterator<Item = u8> + '_ {
             'ó' | 'ô' | 'õ' | 'Ó' | 'Ô' | 'Õ' => b'o',
             'ú' | 'ü' | 'Ú' => b'u',
             'ç' | 'Ç' => b'c',
-            c if c.is_ascii_alphabetic() => c.to_ascii_lowercase() as u8,
             _ => return None,
         })
     })
@@ -273,8 +275,8 @@ impl Surnames {
     ///
     /// Who comes into a household takes the surname of its head, as its last one: a wife that of her husband, a child
     /// that of the father. A child whose mother is the head has hers before that of the father.
-    fn list(&self, row: u64) -> ([Bearer; 3], usize) {
-        let Family { last: own, middle, .. } = self.family(row);
+    fn list(&self, family: &Family) -> ([Bearer; 3], usize) {
+        let Family { last: own, middle, .. } = *family;
         let Some((head, tie, is_mother)) = self.taken else {
             return ([own, middle, Bearer::drawn(self.another)], self.count);
         };
@@ -373,17 +375,26 @@ impl Customer {
 
     /// The pieces of the name: two given names, then surnames with what stands before them.
     pub fn name(&self) -> [&'static str; 9] {
-        let (surnames, count) = self.surnames.list(self.row);
+        self.name_with(&self.family())
+    }
+
+    fn name_with(&self, family: &Family) -> Pieces {
+        let (surnames, count) = self.surnames.list(family);
         pieces(self.given_names(), &surnames[..count])
     }
 
+    /// The surnames of birth.
+    fn family(&self) -> Family {
+        self.surnames.family(self.row)
+    }
+
     /// The name of the mother, whose surname the customer has too.
-    fn mother(&self, context: &Context) -> Pieces {
+    fn mother(&self, context: &Context, family: &Family) -> Pieces {
         if let Some(row) = self.mother {
             return Self::new(context, row).name();
         }
         let [given, second, surname, shape] = context.rng.four(Domain::Customer, self.row, 2, 0);
-        let (surnames, count) = self.surnames.list(self.row);
+        let (surnames, count) = self.surnames.list(family);
         // Her surname stands before that of the father; a single one is hers.
         let hers = surnames[1.min(count - 1)];
         let before = Bearer::drawn(surname);
@@ -430,11 +441,15 @@ impl Customer {
 
     /// An address as people make it of their names.
     pub fn email(&self) -> String {
-        let (given, family) = (self.given_names().0, self.surnames.family(self.row));
-        if self.surnames.writes_both(&family) {
-            email::of_both(given, &family)
+        self.email_with(&self.family())
+    }
+
+    fn email_with(&self, family: &Family) -> String {
+        let given = self.given_names().0;
+        if self.surnames.writes_both(family) {
+            email::of_both(given, family)
         } else {
-            email::of_last(given, &family, self.birth_year())
+            email::of_last(given, family, self.birth_year())
         }
     }
 
@@ -460,11 +475,12 @@ impl CustomerColumns {
     pub fn push(&mut self, context: &Context, customer: &Customer) {
         let address =
             Address::new(customer.city, context.rng.four(Domain::Customer, customer.head, 1, 0));
+        let family = customer.family();
         self.customer_id.push(context.id(Domain::Customer, customer.row));
-        self.name.push_parts(&customer.name());
+        self.name.push_parts(&customer.name_with(&family));
         self.cpf.push_ascii(&customer.cpf(context));
         self.birth_date.push(customer.birth);
-        self.email.push(&customer.email());
+        self.email.push(&customer.email_with(&family));
         self.phone.push_ascii(&customer.phone(context));
         self.street.push(address.street);
         self.street_number.push(&address.number.to_string());
@@ -480,7 +496,7 @@ impl CustomerColumns {
         self.pep.push(customer.pep);
         self.sex.push(if customer.sex == 0 { Sex::Female } else { Sex::Male });
         self.marital_status.push(customer.marital_status);
-        self.mother_name.push_parts(&customer.mother(context));
+        self.mother_name.push_parts(&customer.mother(context, &family));
         self.created_at.push(customer.created_at);
         self.updated_at.push(customer.created_at);
     }

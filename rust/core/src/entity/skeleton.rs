@@ -16,7 +16,7 @@ use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 /// Months in which there is one shock at the most.
 const ERA: i32 = 24;
 /// Months of a shock at the most.
-const LONGEST_EPISODE: i32 = 14;
+pub(crate) const LONGEST_EPISODE: i32 = 14;
 /// For how many eras a debt that was never paid follows a customer ≈; claims lapse after five years
 /// (Civil Code, article 206, § 5).
 const MEMORY: i32 = 2;

@@ -132,6 +132,51 @@ impl Subscription {
     }
 }
 
+/// The draws of the purchase that comes next, where the one before has asked for them already: they say when it is.
+/// Who passes one purchase after the other keeps them, so that none are drawn twice.
+#[derive(Debug, Clone, Default)]
+pub struct Ahead {
+    number: u64,
+    draws: [Word; 4],
+}
+
+impl Ahead {
+    /// The draws of a purchase, and the one that places the purchase after it.
+    #[inline]
+    fn pass(&mut self, history: &History, facts: &Facts, this: u64) -> ([Word; 4], Word) {
+        let (rng, row) = (&history.context.rng, u64::from(facts.row));
+        let (draws, next) = if self.number == this {
+            (self.draws, rng.four(Domain::CardTransaction, row, this + 1, 0))
+        } else {
+            let places = [(this, 0), (this + 1, 0)];
+            rng.fours_at(Domain::CardTransaction, row, places).into()
+        };
+        *self = Self { number: this + 1, draws: next };
+        (draws, next[0])
+    }
+
+    /// The same, and the draw of the authorization code.
+    #[inline]
+    fn pass_with_code(
+        &mut self,
+        history: &History,
+        facts: &Facts,
+        this: u64,
+    ) -> ([Word; 4], Word, Word) {
+        let (rng, row) = (&history.context.rng, u64::from(facts.row));
+        let (draws, next, [code, ..]) = if self.number == this {
+            let places = [(this + 1, 0), (this, 1)];
+            let [next, more] = rng.fours_at(Domain::CardTransaction, row, places);
+            (self.draws, next, more)
+        } else {
+            let places = [(this, 0), (this + 1, 0), (this, 1)];
+            rng.fours_at(Domain::CardTransaction, row, places).into()
+        };
+        *self = Self { number: this + 1, draws: next };
+        (draws, next[0], code)
+    }
+}
+
 /// The purchases with a card, one after the other, and its bills.
 #[derive(Debug, Clone)]
 pub struct Purchases {
@@ -179,10 +224,11 @@ impl Purchases {
     /// The next payment of a bill in the history; passes it, and all before it.
     pub fn next_payment(&mut self, history: &History) -> Option<Payment> {
         let as_of = history.context.plan.as_of();
+        let mut ahead = Ahead::default();
         loop {
             let (purchase, beside) = (self.peek().unwrap_or(i64::MAX), self.next_beside());
             if purchase < beside {
-                self.skip(history);
+                self.pass(history, &mut ahead);
             } else if beside >= as_of {
                 return None;
             } else if let Some(payment) = self.pass_beside(history) {
@@ -195,6 +241,39 @@ impl Purchases {
     /// order; found without any amount.
     pub fn payments_in(&self, history: &History, month: i32) -> impl Iterator<Item = i64> {
         self.facts.payments_in(history, month)
+    }
+
+    /// Passes the next purchase: only what those after it depend on is made.
+    pub fn pass(&mut self, history: &History, ahead: &mut Ahead) {
+        match self.agenda.what() {
+            Next::Bought(j) => {
+                let this = number(self.agenda.month(), j);
+                let (draws, when) = ahead.pass(history, &self.facts, this);
+                self.buy(history, draws, when);
+            }
+            Next::Recurring(place) => {
+                self.renew(history, place);
+            }
+        }
+    }
+
+    /// Adds the next purchase to columns, and passes it.
+    #[inline]
+    fn add(&mut self, history: &History, ahead: &mut Ahead, columns: &mut CardTransactionColumns) {
+        let event = (self.agenda.k, self.agenda.peek().expect("a purchase"));
+        match self.agenda.what() {
+            Next::Bought(j) => {
+                let this = number(self.agenda.month(), j);
+                let (draws, when, code) = ahead.pass_with_code(history, &self.facts, this);
+                let purchase = self.buy(history, draws, when);
+                self.push(history, event, &purchase, (false, code), columns);
+            }
+            Next::Recurring(place) => {
+                let purchase = self.renew(history, place);
+                let code = Word(self.facts.hash(history, event.1 as u64 + 1));
+                self.push(history, event, &purchase, (true, code), columns);
+            }
+        }
     }
 
     /// Passes what else happens until an instant, which belongs to it.
@@ -335,7 +414,8 @@ impl Purchases {
                 columns.status.push(CardTransactionStatus::Approved);
                 columns.decline_reason.push(None);
                 let mut letters = [0; 6];
-                let mut rest = code.0;
+                // Halves of words are divided faster.
+                let mut rest = (code.0 % 34_u64.pow(6)) as u32;
                 for letter in &mut letters {
                     *letter = b"0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"[(rest % 34) as usize];
                     rest /= 34;
@@ -368,39 +448,25 @@ impl Cursor for Purchases {
     }
 
     fn skip(&mut self, history: &History) {
-        match self.agenda.what() {
-            Next::Bought(j) => {
-                let month = self.agenda.month();
-                let places = [(number(month, j), 0), (number(month, j + 1), 0)];
-                let row = self.facts.row.into();
-                let [draws, [when, ..]] =
-                    history.context.rng.fours_at(Domain::CardTransaction, row, places);
-                self.buy(history, draws, when);
-            }
-            Next::Recurring(place) => {
-                self.renew(history, place);
-            }
+        self.pass(history, &mut Ahead::default());
+    }
+
+    fn skip_until(&mut self, history: &History, until: i64) {
+        let mut ahead = Ahead::default();
+        while self.peek().is_some_and(|time| time < until) {
+            self.pass(history, &mut ahead);
         }
     }
 
     #[inline]
     fn next(&mut self, history: &History, columns: &mut CardTransactionColumns) {
-        let event = (self.agenda.k, self.agenda.peek().expect("a purchase"));
-        let (row, month) = (u64::from(self.facts.row), self.agenda.month());
-        match self.agenda.what() {
-            Next::Bought(j) => {
-                let (this, other) = (number(month, j), number(month, j + 1));
-                let places = [(this, 0), (other, 0), (this, 1)];
-                let [draws, [when, ..], [code, ..]] =
-                    history.context.rng.fours_at(Domain::CardTransaction, row, places);
-                let purchase = self.buy(history, draws, when);
-                self.push(history, event, &purchase, (false, code), columns);
-            }
-            Next::Recurring(place) => {
-                let purchase = self.renew(history, place);
-                let code = Word(self.facts.hash(history, event.1 as u64 + 1));
-                self.push(history, event, &purchase, (true, code), columns);
-            }
+        self.add(history, &mut Ahead::default(), columns);
+    }
+
+    fn next_until(&mut self, history: &History, until: i64, columns: &mut CardTransactionColumns) {
+        let mut ahead = Ahead::default();
+        while self.peek().is_some_and(|time| time < until) {
+            self.add(history, &mut ahead, columns);
         }
     }
 }

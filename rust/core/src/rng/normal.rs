@@ -11,19 +11,24 @@ fn numbers(csv: &str) -> impl Iterator<Item = i64> {
         .map(|line| line.parse().expect("a data file of numbers"))
 }
 
-static QUANTILES: LazyLock<Vec<i32>> = LazyLock::new(|| {
-    numbers(include_str!("../../data/normal_q16.csv")).map(|n| n as i32).collect()
-});
+/// So many of them, which a look-up then need not compare with.
+fn table<const N: usize>(csv: &str) -> [i64; N] {
+    numbers(csv).collect::<Vec<_>>().try_into().expect("a data file of so many numbers")
+}
 
-static POWERS: LazyLock<Vec<u64>> =
-    LazyLock::new(|| numbers(include_str!("../../data/exp2_q32.csv")).map(|n| n as u64).collect());
+static QUANTILES: LazyLock<[i32; 1_025]> =
+    LazyLock::new(|| table(include_str!("../../data/normal_q16.csv")).map(|n| n as i32));
+
+static POWERS: LazyLock<[u64; 257]> =
+    LazyLock::new(|| table(include_str!("../../data/exp2_q32.csv")).map(|n| n as u64));
 
 /// A standard normal draw times 2^16, by interpolation between 1 025 quantiles (within ±3.3).
 #[inline]
 pub fn normal_q16(draw: Half) -> i32 {
     let slot = (draw.0 >> 22) as usize;
     let part = i64::from(draw.0 & 0x3F_FFFF);
-    let (low, high) = (i64::from(QUANTILES[slot]), i64::from(QUANTILES[slot + 1]));
+    let quantiles = &*QUANTILES;
+    let (low, high) = (i64::from(quantiles[slot]), i64::from(quantiles[slot + 1]));
     (low + (((high - low) * part) >> 22)) as i32
 }
 
@@ -33,7 +38,12 @@ pub fn exp2_q16(value: u64, exponent: i32) -> u64 {
     let whole = exponent >> 16;
     let slot = ((exponent >> 8) & 0xFF) as usize;
     let part = u64::from(exponent as u32 & 0xFF);
-    let power = POWERS[slot] + (((POWERS[slot + 1] - POWERS[slot]) * part) >> 8);
+    let powers = &*POWERS;
+    let power = powers[slot] + (((powers[slot + 1] - powers[slot]) * part) >> 8);
+    if value < 1 << 31 && (-31..=32).contains(&whole) {
+        // By far the most: the product fits in a word, as powers are 2^33 at the most.
+        return (value * power) >> (32 - whole);
+    }
     let product = u128::from(value) * u128::from(power);
     (if whole >= 0 { product << whole >> 32 } else { product >> (32 - whole).min(127) }) as u64
 }

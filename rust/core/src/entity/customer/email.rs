@@ -15,53 +15,89 @@ const FORMS: u64 = 8;
 /// Forms with both: `ana.souza.silva`, `ana_souza_silva`, `a.souza.silva`.
 const FORMS_OF_BOTH: u64 = 3;
 
-fn letters(name: &str) -> String {
-    fold(name).map(char::from).collect()
+/// An address that is being written.
+struct Address(Vec<u8>);
+
+impl Address {
+    fn new() -> Self {
+        Self(Vec::with_capacity(64))
+    }
+
+    fn name(mut self, name: &str) -> Self {
+        self.0.extend(fold(name));
+        self
+    }
+
+    fn initial(mut self, name: &str) -> Self {
+        self.0.extend(fold(name).take(1));
+        self
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn year(mut self, born: i32) -> Self {
+        let year = born.rem_euclid(100) as u8;
+        self.0.extend([b'0' + year / 10, b'0' + year % 10]);
+        self
+    }
+
+    /// Digits that tell so much, and nothing for 0.
+    fn digits(mut self, more: u64) -> Self {
+        if more > 0 {
+            self.0.extend_from_slice(more.to_string().as_bytes());
+        }
+        self
+    }
+
+    fn at(self, domain: &str) -> String {
+        String::from_utf8(self.text("@").text(domain).0).expect("ASCII")
+    }
 }
 
-/// A domain, a form and the digits that it takes besides, which tell a number.
+/// A domain, a form and the number that its digits have, which tell a number.
 ///
 /// They are turned by surname, so that rare ones, of which only the first numbers are taken, are not all
 /// written in one form.
-fn parts(number: u64, turn: u64, forms: u64) -> (&'static str, u64, String) {
+fn parts(number: u64, turn: u64, forms: u64) -> (&'static str, u64, u64) {
     let domains = DOMAINS.len() as u64;
     let domain = DOMAINS[((number + turn) % domains) as usize];
     let left = number / domains;
-    let more = match left / forms {
-        0 => String::new(),
-        more => more.to_string(),
-    };
-    (domain, (left + turn / domains) % forms, more)
+    (domain, (left + turn / domains) % forms, left / forms)
 }
 
 /// The address of somebody with the last surname.
 pub(super) fn of_last(given: &str, family: &Family, born: i32) -> String {
-    let (given, own) = (letters(given), letters(family.last.text));
+    let own = family.last.text;
     let (domain, form, more) = parts(family.number, family.last.position as u64, FORMS);
-    let (initial, year) = (&given[..1], born.rem_euclid(100));
-    match form {
-        0 => format!("{given}.{own}{more}@{domain}"),
-        1 => format!("{given}_{own}{more}@{domain}"),
-        2 => format!("{initial}.{own}{more}@{domain}"),
-        3 => format!("{initial}{own}{more}@{domain}"),
-        4 => format!("{given}{own}{more}{year:02}@{domain}"),
-        5 => format!("{given}.{own}{more}.{year:02}@{domain}"),
-        6 => format!("{given}{year:02}.{own}{more}@{domain}"),
-        _ => format!("{own}.{initial}{more}@{domain}"),
-    }
+    let start = Address::new();
+    let address = match form {
+        0 => start.name(given).text(".").name(own).digits(more),
+        1 => start.name(given).text("_").name(own).digits(more),
+        2 => start.initial(given).text(".").name(own).digits(more),
+        3 => start.initial(given).name(own).digits(more),
+        4 => start.name(given).name(own).digits(more).year(born),
+        5 => start.name(given).text(".").name(own).digits(more).text(".").year(born),
+        6 => start.name(given).year(born).text(".").name(own).digits(more),
+        _ => start.name(own).text(".").initial(given).digits(more),
+    };
+    address.at(domain)
 }
 
 /// The address of somebody with both surnames.
 pub(super) fn of_both(given: &str, family: &Family) -> String {
-    let [given, middle, own] = [given, family.middle.text, family.last.text].map(letters);
+    let (middle, own) = (family.middle.text, family.last.text);
     let turn = (family.last.position + family.middle.position) as u64;
     let (domain, form, more) = parts(family.number_of_both, turn, FORMS_OF_BOTH);
-    let initial = &given[..1];
-    match form {
-        0 => format!("{given}.{middle}.{own}{more}@{domain}"),
-        1 => format!("{given}_{middle}_{own}{more}@{domain}"),
-        _ => format!("{initial}.{middle}.{own}{more}@{domain}"),
-    }
+    let start = Address::new();
+    let address = match form {
+        0 => start.name(given).text(".").name(middle).text(".").name(own),
+        1 => start.name(given).text("_").name(middle).text("_").name(own),
+        _ => start.initial(given).text(".").name(middle).text(".").name(own),
+    };
+    address.digits(more).at(domain)
 }
 
 #[cfg(test)]

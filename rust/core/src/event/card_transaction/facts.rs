@@ -2,7 +2,7 @@
 //! bills are paid. All of it follows the holder's skeleton and the card's own draws, so that times and
 //! numbers of events are found without any amount.
 
-use crate::brazil::calendar::{DAY, HOUR, Month, instant, local_day};
+use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::City;
 use crate::brazil::reference;
 use crate::catalog::{CardStatus, CardStatusReason};
@@ -245,9 +245,9 @@ impl Facts {
     }
 
     /// When all is paid after a shock: days after the first payday.
-    fn cured_at(&self, skeleton: &Skeleton, episode: &Episode) -> i64 {
-        let month = Month::of(day_of(episode.end(), 1));
-        let payday = skeleton.paydays(&month)[0].map_or(month.payday(), |(day, _)| day);
+    fn cured_at(&self, history: &History, skeleton: &Skeleton, episode: &Episode) -> i64 {
+        let month = history.days.month(episode.end());
+        let payday = skeleton.paydays(month)[0].map_or(month.payday(), |(day, _)| day);
         let day = payday + 1 + (self.row % 3) as i32;
         instant(day, 10 * HOUR + (i64::from(self.row) * 6_271 % 28_800) * 1_000)
     }
@@ -305,7 +305,7 @@ impl Facts {
             }
             if shock.cures && shock.first < self.defaults_in && month <= shock.end() + 1 {
                 let block = self.blocked_at(&shock);
-                let cure = self.cured_at(&holder.skeleton, &shock);
+                let cure = self.cured_at(history, &holder.skeleton, &shock);
                 if block < cure {
                     if month_of(local_day(block)) == month {
                         until = until.min(block + ATTEMPTS);
@@ -430,7 +430,7 @@ impl Facts {
         for shock in skeleton.episodes(month - REACH, last.min(self.defaults_in)) {
             if self.hits(&shock) && shock.cures {
                 let block = seconds(self.blocked_at(&shock));
-                let cure = seconds(self.cured_at(skeleton, &shock));
+                let cure = seconds(self.cured_at(history, skeleton, &shock));
                 if block < cure && block < self.ends {
                     first = earlier(first, block, Special::Block);
                 }
@@ -459,7 +459,7 @@ impl Facts {
         let skeleton = &holder.skeleton;
         let cures = skeleton.episodes(month - REACH, (month + 1).min(self.defaults_in));
         let cures = cures.filter(|shock| shock.cures && self.hits(shock));
-        times.extend(cures.map(|shock| self.cured_at(skeleton, &shock)));
+        times.extend(cures.map(|shock| self.cured_at(history, skeleton, &shock)));
         times.into_iter().filter(move |at| span.contains(at))
     }
 

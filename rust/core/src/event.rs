@@ -19,6 +19,7 @@ use card_transaction::Shopping;
 use price::Prices;
 use timeline::Timeline;
 use trade::Sessions;
+use transaction::Masks;
 
 /// The events of one entity, one after the other: a state, and the time of the next event.
 ///
@@ -74,6 +75,8 @@ pub struct History {
     pub days: Days,
     /// Months of the history.
     pub months: Vec<Month>,
+    /// Which customers of the bank may pay one another, by when.
+    pub masks: Masks,
     /// Where purchases are made, by when.
     pub shopping: Shopping,
     /// Price paths.
@@ -99,6 +102,7 @@ impl History {
                 local_day(plan.start() - LONGEST_TENURE) - 1,
                 local_day(plan.as_of()) + 80,
             ),
+            masks: Masks::new(&context.rng, &months),
             months,
             shopping: Shopping::new(),
             prices: Prices::new(&context),

@@ -124,10 +124,9 @@ impl Bank {
         let owner = customer_of_account(context, account);
         let mut block = Block::of(context, owner);
         let client = Client::new(&self.history, &mut block, owner, EVER);
-        let customer = client.customer();
         let (row, kind) =
             client.accounts().find(|(row, _)| *row == account).expect("an account of its owner");
-        let (account, _, feeds) = client.account(row, kind, &customer);
+        let (account, feeds) = client.moved(row, kind);
         Ledger::times(&self.history, account, feeds)
     }
 

@@ -20,6 +20,7 @@ use card_transaction::Shopping;
 use price::Prices;
 use timeline::Timeline;
 use trade::Sessions;
+use transaction::Masks;
 
 /// The events of one entity, one after the other: a state, and the time of the next event.
 ///
@@ -82,6 +83,8 @@ pub struct History {
     pub days: Days,
     /// Months of the history.
     pub months: Vec<Month>,
+    /// Which customers of the bank may pay one another, by when.
+    pub masks: Masks,
     /// Where purchases are made, by when.
     pub shopping: Shopping,
     /// Price paths.
@@ -107,6 +110,7 @@ impl History {
                 local_day(plan.start() - LONGEST_TENURE) - 1,
                 local_day(plan.as_of()) + 31 * (LONGEST_EPISODE + 2),
             ),
+            masks: Masks::new(&context.rng, &months),
             months,
             shopping: Shopping::new(),
             prices: Prices::new(&context),

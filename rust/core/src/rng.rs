@@ -125,15 +125,15 @@ const WEYL: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xBB67_AE85_84CA_A73B];
 /// Philox4x64-10: 256 random bits for a counter and a key.
 #[inline]
 pub const fn philox(counter: [u64; 4], key: [u64; 2]) -> [u64; 4] {
-    let [bits] = philoxes([counter], key);
-    bits
+    let [[w0, w1, w2, w3]] = philoxes([counter], key);
+    [w0.0, w1.0, w2.0, w3.0]
 }
 
 /// The same for several counters at once: each round waits for the one before, so that a processor
 /// does two or three in little more time than one.
 #[expect(clippy::inline_always, reason = "see `Rng::fours`")]
 #[inline(always)]
-const fn philoxes<const N: usize>(counters: [[u64; 4]; N], key: [u64; 2]) -> [[u64; 4]; N] {
+const fn philoxes<const N: usize>(counters: [[u64; 4]; N], key: [u64; 2]) -> [[Word; 4]; N] {
     let mut blocks = counters;
     let [mut k0, mut k1] = key;
     let mut round = 0;
@@ -155,7 +155,14 @@ const fn philoxes<const N: usize>(counters: [[u64; 4]; N], key: [u64; 2]) -> [[u
         k1 = k1.wrapping_add(WEYL[1]);
         round += 1;
     }
-    blocks
+    let mut words = [[Word(0); 4]; N];
+    let mut i = 0;
+    while i < N {
+        let [c0, c1, c2, c3] = blocks[i];
+        words[i] = [Word(c0), Word(c1), Word(c2), Word(c3)];
+        i += 1;
+    }
+    words
 }
 
 impl Rng {
@@ -167,15 +174,35 @@ impl Rng {
     /// Four draws for (domain, row, k); `block` numbers further fours.
     #[inline]
     pub fn four(&self, domain: Domain, row: u64, k: u64, block: u64) -> [Word; 4] {
-        philox([block, k, row, 0], [self.seed, domain as u64]).map(Word)
+        let [words] = philoxes([[block, k, row, 0]], [self.seed, domain as u64]);
+        words
     }
 
     /// The first fours of successive rows, in less time than one by one.
     #[expect(clippy::inline_always, reason = "see `Rng::fours`")]
     #[inline(always)]
     pub fn rows<const N: usize>(&self, domain: Domain, first: u64, k: u64) -> [[Word; 4]; N] {
-        let counters = std::array::from_fn(|place| [0, k, first + place as u64, 0]);
-        philoxes(counters, [self.seed, domain as u64]).map(|four| four.map(Word))
+        let mut counters = [[0; 4]; N];
+        for (row, counter) in (first..).zip(&mut counters) {
+            *counter = [0, k, row, 0];
+        }
+        philoxes(counters, [self.seed, domain as u64])
+    }
+
+    /// Fours of a domain and block at these (row, k), in less time than one by one.
+    #[expect(clippy::inline_always, reason = "see `Rng::fours`")]
+    #[inline(always)]
+    pub fn fours_of<const N: usize>(
+        &self,
+        domain: Domain,
+        places: [(u64, u64); N],
+        block: u64,
+    ) -> [[Word; 4]; N] {
+        let mut counters = [[0; 4]; N];
+        for (&(row, k), counter) in places.iter().zip(&mut counters) {
+            *counter = [block, k, row, 0];
+        }
+        philoxes(counters, [self.seed, domain as u64])
     }
 
     /// Fours of (domain, row) at these (k, block), in less time than one by one.
@@ -187,14 +214,21 @@ impl Rng {
         row: u64,
         places: [(u64, u64); N],
     ) -> [[Word; 4]; N] {
-        let counters = places.map(|(k, block)| [block, k, row, 0]);
-        philoxes(counters, [self.seed, domain as u64]).map(|four| four.map(Word))
+        let mut counters = [[0; 4]; N];
+        for (&(k, block), counter) in places.iter().zip(&mut counters) {
+            *counter = [block, k, row, 0];
+        }
+        philoxes(counters, [self.seed, domain as u64])
     }
 
     /// The first `N` fours of (domain, row, k), in less time than one by one.
     #[expect(clippy::inline_always, reason = "blocks that come back through memory are waited for")]
     #[inline(always)]
     pub fn fours<const N: usize>(&self, domain: Domain, row: u64, k: u64) -> [[Word; 4]; N] {
-        self.fours_at(domain, row, std::array::from_fn(|block| (k, block as u64)))
+        let mut counters = [[0; 4]; N];
+        for (block, counter) in (0..).zip(&mut counters) {
+            *counter = [block, k, row, 0];
+        }
+        philoxes(counters, [self.seed, domain as u64])
     }
 }

@@ -36,7 +36,7 @@ impl Holder {
             let customer = Customer::new(context, row);
             let skeleton = Skeleton::new(context, &customer);
             let (Account { id, opened_at, .. }, balance) =
-                Account::new(context, account, AccountType::Investments, &customer);
+                Account::new(context, account, AccountType::Investments, &customer, &skeleton);
             let opening = (opened_at, balance);
             Some(Self { row: account, id, skeleton, opening })
         };
@@ -149,7 +149,9 @@ proptest! {
                 notes.entry(day).or_insert((settles, 0)).1 += cash_of(&trades, row);
             }
             let mut contributions: BTreeMap<i64, i64> = history.months.iter()
-                .filter_map(|month| holder.skeleton.contribution(month, Pot::Investments))
+                .filter_map(|month| {
+                    holder.skeleton.standing_and_contribution(month, Pot::Investments).1
+                })
                 .filter(|(time, _)| (plan.start()..plan.as_of()).contains(time))
                 .collect();
             let mut balance = holder.opening.1;

@@ -337,7 +337,8 @@ impl Explained {
                     _ => AccountType::Investments,
                 };
                 let holder = Customer::new(context, owner);
-                let (account, _) = Account::new(context, row, kind, &holder);
+                let life = Skeleton::new(context, &holder);
+                let (account, _) = Account::new(context, row, kind, &holder, &life);
                 if stream == "banking.trades" {
                     let n = trade::count(history, row, &account.life, account.opened_at);
                     let times = trade::times(history, row, &account.life, account.opened_at);

@@ -1,5 +1,6 @@
 //! What one customer has.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use crate::catalog::AccountType;
@@ -12,10 +13,10 @@ use crate::entity::loan::Loan;
 use crate::entity::property::Property;
 use crate::entity::skeleton::Skeleton;
 use crate::event::History;
-use crate::event::card_transaction::Purchases;
+use crate::event::card_transaction::{self, Purchases};
 use crate::event::installment::Repayment;
 use crate::event::trade::Investor;
-use crate::event::transaction::{Feeds, Ledger};
+use crate::event::transaction::{Bill, Bills, Feeds, Ledger};
 
 /// One customer with what says who has what.
 pub(super) struct Client<'a> {
@@ -24,6 +25,9 @@ pub(super) struct Client<'a> {
     pub row: u64,
     /// The instants of which events are wanted, and at whose end balances are.
     pub span: Range<i64>,
+    /// Who they are and how they live, found when it is asked for.
+    customer: OnceCell<Customer>,
+    life: OnceCell<Skeleton>,
 }
 
 impl<'a> Client<'a> {
@@ -37,7 +41,7 @@ impl<'a> Client<'a> {
         if !block.customers().contains(&row) {
             *block = Block::of(&history.context, row);
         }
-        Self { history, block, row, span }
+        Self { history, block, row, span, customer: OnceCell::new(), life: OnceCell::new() }
     }
 
     /// The end of the span, or that of the plan.
@@ -49,8 +53,12 @@ impl<'a> Client<'a> {
         &self.history.context
     }
 
-    pub(super) fn customer(&self) -> Customer {
-        Customer::new(self.context(), self.row)
+    pub(super) fn customer(&self) -> &Customer {
+        self.customer.get_or_init(|| Customer::new(self.context(), self.row))
+    }
+
+    pub(super) fn life(&self) -> &Skeleton {
+        self.life.get_or_init(|| Skeleton::new(self.context(), self.customer()))
     }
 
     pub(super) fn accounts(&self) -> impl Iterator<Item = (u64, AccountType)> {
@@ -64,91 +72,98 @@ impl<'a> Client<'a> {
         .filter_map(|(row, kind)| Some((row?, kind)))
     }
 
-    /// The ledgers of the customer's accounts, in the order of their rows, with the balances before the history.
-    pub(super) fn ledgers(&self) -> impl Iterator<Item = (Ledger, i64)> {
-        let customer = self.customer();
-        self.accounts().map(move |(row, kind)| {
-            let (account, balance, feeds) = self.account(row, kind, &customer);
-            (Ledger::new(self.history, account, balance, feeds), balance)
+    /// An account, and its balance before the history; that of a CORRENTE account follows from its ledger.
+    pub(super) fn account(&self, row: u64, kind: AccountType) -> (Account, i64) {
+        Account::new(self.context(), row, kind, self.customer(), self.life())
+    }
+
+    /// The ledgers of the customer's accounts, in the order of their rows; no movement is passed.
+    pub(super) fn ledgers(&self) -> impl Iterator<Item = Ledger> {
+        self.accounts().map(|(row, kind)| {
+            let (account, balance) = self.account(row, kind);
+            match kind {
+                AccountType::Checking => {
+                    let savings = self.savings().map(|(account, balance)| {
+                        Ledger::new(self.history, account, balance, Feeds::default())
+                    });
+                    let bills = self.card().map(|(card, _)| {
+                        let purchases = Purchases::new(self.history, &card, self.life());
+                        Bills::Of(Box::new(Bill::new(purchases)))
+                    });
+                    Ledger::checking(self.history, account, self.feeds(savings, bills))
+                }
+                AccountType::Savings => {
+                    Ledger::new(self.history, account, balance, Feeds::default())
+                }
+                AccountType::Investments => {
+                    let feeds = self.investor(&account, balance);
+                    Ledger::new(self.history, account, balance, feeds)
+                }
+            }
         })
     }
 
-    /// The INVESTIMENTOS account of a row, and its balance before the history.
-    pub(super) fn investments(&self, row: u64) -> (Account, i64) {
-        Account::new(self.context(), row, AccountType::Investments, &self.customer())
+    /// An account with what moves it from outside, as far as times are asked for, and no amounts.
+    pub(super) fn moved(&self, row: u64, kind: AccountType) -> (Account, Feeds) {
+        let (account, balance) = self.account(row, kind);
+        let feeds = match kind {
+            AccountType::Checking => {
+                let idle = |(account, _)| Ledger::idle(self.history, account, Feeds::default());
+                let savings = self.savings().map(idle);
+                let times = |(card, _): (CreditCard, Issue)| {
+                    card_transaction::payments(self.history, &card, self.life()).into()
+                };
+                self.feeds(savings, self.card().map(times).map(Bills::Times))
+            }
+            AccountType::Savings => Feeds::default(),
+            AccountType::Investments => self.investor(&account, balance),
+        };
+        (account, feeds)
     }
 
-    /// An account, its balance before the history, and what moves it from outside.
-    pub(super) fn account(
-        &self,
-        row: u64,
-        kind: AccountType,
-        customer: &Customer,
-    ) -> (Account, i64, Feeds) {
-        let (account, balance) = Account::new(self.context(), row, kind, customer);
-        match kind {
-            AccountType::Checking => {
-                let balance = Ledger::opening_balance(self.history, &account);
-                (account, balance, self.products(customer))
-            }
-            AccountType::Savings => (account, balance, Feeds::default()),
-            AccountType::Investments => {
-                let opening = (account.opened_at, balance);
-                let investor = Investor::new(self.history, row, &account.life, opening);
-                (account, balance, Feeds { investor: Some(investor), ..Feeds::default() })
-            }
-        }
+    fn savings(&self) -> Option<(Account, i64)> {
+        let row = self.block.accounts(self.row).savings?;
+        Some(self.account(row, AccountType::Savings))
+    }
+
+    fn investor(&self, account: &Account, balance: i64) -> Feeds {
+        let opening = (account.opened_at, balance);
+        let investor = Investor::new(self.history, account.row, &account.life, opening);
+        Feeds { investor: Some(Box::new(investor)), ..Feeds::default() }
     }
 
     /// What other products ask of the customer's CORRENTE account.
-    fn products(&self, customer: &Customer) -> Feeds {
-        let accounts = self.block.accounts(self.row);
-        let open = |row: Option<u64>, kind| {
-            row.map(|row| Account::new(self.context(), row, kind, customer))
-        };
-        let savings = open(accounts.savings, AccountType::Savings);
-        let investments = open(accounts.investments, AccountType::Investments);
-        let span = |account: &Option<(Account, i64)>| {
-            account.as_ref().map_or(0..0, |(account, _)| account.opened_at..account.closed_at)
+    fn feeds(&self, savings: Option<Ledger>, bills: Option<Bills>) -> Feeds {
+        let row = self.block.accounts(self.row).investments;
+        let investments = row.map(|row| self.account(row, AccountType::Investments).0);
+        let span = |account: Option<&Account>| {
+            account.map_or(0..0, |account| account.opened_at..account.closed_at)
         };
         Feeds {
-            pots: [span(&savings), span(&investments)],
-            savings: savings.map(|(account, balance)| {
-                Box::new(Ledger::new(self.history, account, balance, Feeds::default()))
+            pots: [span(savings.as_ref().map(Ledger::account)), span(investments.as_ref())],
+            savings: savings.map(Box::new),
+            bills,
+            loan: self.loan().map(|loan| {
+                let start = self.context().plan.start();
+                Box::new(Repayment::since(self.history, loan, start))
             }),
-            loan: self
-                .loan_of(customer)
-                .map(|loan| Repayment::since(self.history, loan, self.context().plan.start())),
-            card: self.block.row_of(Product::Card, self.row).map(|row| {
-                let (card, _) = CreditCard::new(self.context(), row, customer);
-                Purchases::new(self.history, &card, &Skeleton::new(self.context(), customer))
-            }),
-            bill: None,
             investor: None,
         }
     }
-    pub(super) fn card(&self) -> Option<(CreditCard, Issue, Customer)> {
+
+    pub(super) fn card(&self) -> Option<(CreditCard, Issue)> {
         let row = self.block.row_of(Product::Card, self.row)?;
-        let holder = self.customer();
-        let (card, issue) = CreditCard::new(self.context(), row, &holder);
-        Some((card, issue, holder))
+        Some(CreditCard::new(self.context(), row, self.customer()))
     }
 
-    pub(super) fn property(&self) -> Option<(Property, Customer)> {
+    pub(super) fn property(&self) -> Option<Property> {
         let row = self.block.row_of(Product::Property, self.row)?;
-        let owner = self.customer();
-        Some((Property::new(self.context(), row, &owner), owner))
+        Some(Property::new(self.context(), row, self.customer()))
     }
 
-    pub(super) fn loan(&self) -> Option<(Loan, Customer)> {
-        let borrower = self.customer();
-        Some((self.loan_of(&borrower)?, borrower))
-    }
-
-    fn loan_of(&self, borrower: &Customer) -> Option<Loan> {
+    pub(super) fn loan(&self) -> Option<Loan> {
         let row = self.block.row_of(Product::Loan, self.row)?;
-        let property = self.block.row_of(Product::Property, self.row);
-        let property = property.map(|row| Property::new(self.context(), row, borrower));
-        Some(Loan::new(self.context(), row, borrower, property.as_ref()))
+        let property = self.property();
+        Some(Loan::new(self.context(), row, self.customer(), property.as_ref()))
     }
 }

@@ -5,15 +5,14 @@ use super::client::Client;
 use super::lanes::LaneMaker;
 use super::versions::{Debt, Held, Person, Row, Security, Spending};
 use crate::brazil::reference;
-use crate::catalog::Relation;
+use crate::catalog::{AccountType, Relation};
 use crate::column::{Batch, Columns};
-use crate::entity::account::AccountColumns;
+use crate::entity::account::{Account, AccountColumns};
 use crate::entity::card::CreditCardColumns;
 use crate::entity::customer::CustomerColumns;
 use crate::entity::layout::{Block, Product};
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::PropertyColumns;
-use crate::entity::skeleton::Skeleton;
 use crate::entity::stock::StockColumns;
 use crate::event::Cursor;
 use crate::event::card_transaction::{self, CardTransactionColumns, Purchases};
@@ -177,7 +176,7 @@ impl Living for AccountColumns {
     type Cursor = Row<Held>;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor> {
-        client.ledgers().map(|(ledger, balance)| Held::new(client, ledger, balance))
+        client.ledgers().map(|ledger| Held::new(client, ledger))
     }
 }
 
@@ -217,15 +216,18 @@ impl Living for TransactionColumns {
     type Cursor = Ledger;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Ledger> {
-        client.ledgers().map(|(ledger, _)| ledger)
+        client.ledgers()
     }
 }
 
 impl Events for TransactionColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        let customer = client.customer();
         let count = |(row, kind)| {
-            let (account, _, feeds) = client.account(row, kind, &customer);
+            if kind == AccountType::Investments {
+                let (Account { opened_at, life, .. }, _) = client.account(row, kind);
+                return trade::cash_events(client.history, row, &life, opened_at).into();
+            }
+            let (account, feeds) = client.moved(row, kind);
             Ledger::count(client.history, account, feeds)
         };
         client.accounts().map(count).sum()
@@ -237,19 +239,14 @@ impl Living for CardTransactionColumns {
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Purchases> {
         let card = client.card();
-        card.map(|(card, _, holder)| {
-            let skeleton = Skeleton::new(client.context(), &holder);
-            Purchases::new(client.history, &card, &skeleton)
-        })
-        .into_iter()
+        card.map(|(card, _)| Purchases::new(client.history, &card, client.life())).into_iter()
     }
 }
 
 impl Events for CardTransactionColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        client.card().map_or(0, |(card, _, holder)| {
-            let skeleton = Skeleton::new(client.context(), &holder);
-            card_transaction::count(client.history, &card, &skeleton).into()
+        client.card().map_or(0, |(card, _)| {
+            card_transaction::count(client.history, &card, client.life()).into()
         })
     };
 }
@@ -260,7 +257,7 @@ impl Living for TradeColumns {
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Trades> {
         let row = client.block.accounts(client.row).investments;
         let trades = |row| {
-            let (account, opening) = client.investments(row);
+            let (account, opening) = client.account(row, AccountType::Investments);
             Trades::new(client.history, row, account.life, (account.opened_at, opening))
         };
         row.map(trades).into_iter()
@@ -271,7 +268,7 @@ impl Events for TradeColumns {
     const COUNT: fn(&Client<'_>) -> u64 = |client| {
         let row = client.block.accounts(client.row).investments;
         let count = |row| {
-            let (account, _) = client.investments(row);
+            let (account, _) = client.account(row, AccountType::Investments);
             trade::count(client.history, row, &account.life, account.opened_at).into()
         };
         row.map_or(0, count)
@@ -282,12 +279,11 @@ impl Living for InstallmentColumns {
     type Cursor = Repayment;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Repayment> {
-        client.loan().map(|(loan, _)| Repayment::new(client.history, loan)).into_iter()
+        client.loan().map(|loan| Repayment::new(client.history, loan)).into_iter()
     }
 }
 
 impl Events for InstallmentColumns {
-    const COUNT: fn(&Client<'_>) -> u64 = |client| {
-        client.loan().map_or(0, |(loan, _)| installment::count(client.history, &loan).into())
-    };
+    const COUNT: fn(&Client<'_>) -> u64 =
+        |client| client.loan().map_or(0, |loan| installment::count(client.history, &loan).into());
 }

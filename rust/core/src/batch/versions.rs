@@ -8,7 +8,6 @@ use crate::entity::card::{CreditCard, CreditCardColumns, Issue, Standing};
 use crate::entity::customer::{Customer, CustomerColumns};
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::{Property, PropertyColumns};
-use crate::entity::skeleton::Skeleton;
 use crate::event::card_transaction::{Ahead, Purchases};
 use crate::event::installment::Repayment;
 use crate::event::transaction::Ledger;
@@ -130,8 +129,8 @@ pub(crate) struct Security {
 
 impl Security {
     pub(super) fn of(client: &Client<'_>) -> Option<Row<Self>> {
-        let (property, _) = client.property()?;
-        let (loan, _) = client.loan().expect("a loan for each property");
+        let property = client.property()?;
+        let loan = client.loan().expect("a loan for each property");
         let id = client.context().id(crate::rng::Domain::Property, property.row);
         let contracted_at = loan.contracted_at;
         Some(Row::new(Self { property, id, owner: client.row, contracted_at }))
@@ -171,9 +170,10 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(client: &Client<'_>, ledger: Ledger, opening_balance: i64) -> Row<Self> {
+    pub(super) fn new(client: &Client<'_>, ledger: Ledger) -> Row<Self> {
         let plan = &client.context().plan;
         let standings = ledger.account().standings(plan.start(), plan.as_of());
+        let opening_balance = ledger.balance();
         Row::new(Self { ledger, opening_balance, standings, next: 1 })
     }
 }
@@ -230,11 +230,10 @@ pub(crate) struct Spending {
 
 impl Spending {
     pub(super) fn of(client: &Client<'_>) -> Option<Row<Self>> {
-        let (card, issue, holder) = client.card()?;
-        let skeleton = Skeleton::new(client.context(), &holder);
-        let purchases = Purchases::since_issue(client.history, &card, &skeleton);
+        let (card, issue) = client.card()?;
+        let purchases = Purchases::since_issue(client.history, &card, client.life());
         let ahead = Ahead::default();
-        Some(Row::new(Self { purchases, ahead, card, issue, holder: holder.row }))
+        Some(Row::new(Self { purchases, ahead, card, issue, holder: client.row }))
     }
 }
 
@@ -283,10 +282,10 @@ pub(crate) struct Debt {
 
 impl Debt {
     pub(super) fn of(client: &Client<'_>) -> Option<Row<Self>> {
-        let (loan, borrower) = client.loan()?;
+        let loan = client.loan()?;
         let repayment = Repayment::new(client.history, loan);
         let at = repayment.loan().contracted_at;
-        Some(Row::new(Self { repayment, borrower: borrower.row, at }))
+        Some(Row::new(Self { repayment, borrower: client.row, at }))
     }
 }
 

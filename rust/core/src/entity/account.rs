@@ -94,9 +94,14 @@ const SHORTEST: i64 = 180;
 
 impl Account {
     /// The account of a row, and its balance before the history in centavos.
-    pub fn new(context: &Context, row: u64, kind: AccountType, customer: &Customer) -> (Self, i64) {
+    pub fn new(
+        context: &Context,
+        row: u64,
+        kind: AccountType,
+        customer: &Customer,
+        life: &Skeleton,
+    ) -> (Self, i64) {
         let [[closing, money, overdraft, opened]] = context.rng.fours::<1>(Domain::Account, row, 0);
-        let life = Skeleton::new(context, customer);
         let income = customer.income;
         let checking = kind == AccountType::Checking;
         // By the score, give or take 200 points: none below 450, from there 30% of the income and 1%
@@ -133,7 +138,7 @@ impl Account {
             overdraft_limit: if checking { (overdraft_limit / 10_000 * 10_000) as i64 } else { 0 },
             kind,
             pix_key: if checking { pix_key_kind(context, customer.row) } else { None },
-            life,
+            life: *life,
             opened_at,
             closed_at: if closes { closed_at } else { i64::MAX },
         };
@@ -187,11 +192,6 @@ impl Account {
         }
         let before = all.iter().rposition(|one| one.since.is_none_or(|at| at < since)).unwrap_or(0);
         all.split_off(before)
-    }
-
-    /// The registered key.
-    pub fn pix_key(&self, context: &Context) -> Option<String> {
-        self.pix_key.map(|kind| pix_key(context, kind, &Customer::new(context, self.life.row)))
     }
 }
 
@@ -249,7 +249,8 @@ impl AccountColumns {
         self.balance.push(balance);
         self.overdraft_limit.push(account.overdraft_limit);
         self.pix_key_type.push(account.pix_key);
-        self.pix_key.push(account.pix_key(context).as_deref());
+        let key = account.pix_key.map(|kind| pix_key(context, kind, customer));
+        self.pix_key.push(key.as_deref());
         self.opened_at.push(account.opened_at);
         self.updated_at.push(updated_at);
     }

@@ -583,9 +583,13 @@ impl Skeleton {
         }
     }
 
-    /// What goes into a pot in a month.
-    pub fn contribution(&self, month: &Month, pot: Pot) -> Option<(i64, i64)> {
-        self.standing_and_contribution(month, pot).1
+    /// What goes into each pot in a month whose standing is known.
+    pub fn contributions(&self, month: &Month, standing: Standing) -> [Option<(i64, i64)>; 2] {
+        if self.dormant || !standing.is_good() {
+            return [None; 2];
+        }
+        let words = self.draws(month.number, of_month::CONTRIBUTIONS);
+        [Pot::Savings, Pot::Investments].map(|pot| self.put_by(month, pot, words))
     }
 
     fn put_by(&self, month: &Month, pot: Pot, words: [Word; 4]) -> Option<(i64, i64)> {

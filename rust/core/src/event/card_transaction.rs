@@ -61,6 +61,11 @@ pub fn count(history: &History, card: &CreditCard, skeleton: &Skeleton) -> u32 {
     agenda::count(history, &Facts::new(history, card, skeleton))
 }
 
+/// When the bills of a card are paid in the history, in milliseconds and in no order; found without any amount.
+pub fn payments(history: &History, card: &CreditCard, skeleton: &Skeleton) -> Vec<i64> {
+    Facts::new(history, card, skeleton).payments(history)
+}
+
 /// The times of the purchases with a card, in milliseconds; found without their other fields.
 pub fn times(
     history: &History,
@@ -235,12 +240,6 @@ impl Purchases {
                 return Some(payment);
             }
         }
-    }
-
-    /// When there are payments in a calendar month (months since the year 0) of the history, in milliseconds and in no
-    /// order; found without any amount.
-    pub fn payments_in(&self, history: &History, month: i32) -> impl Iterator<Item = i64> {
-        self.facts.payments_in(history, month)
     }
 
     /// Passes the next purchase: only what those after it depend on is made.

@@ -13,11 +13,11 @@ mod movement;
 mod output;
 mod routine;
 
-pub use inside::CIRCLE;
+pub use inside::{CIRCLE, Masks};
 
 use std::ops::Range;
 
-use month::{Due, What, clip};
+use month::{Due, Prospect, What, clip};
 use movement::Movement;
 use output::OtherSide;
 use routine::Habits;
@@ -27,7 +27,6 @@ use super::installment::Repayment;
 use super::timeline::Spread;
 use super::trade::Investor;
 use super::{Cursor, History};
-use crate::brazil::calendar::Month;
 use crate::catalog::Channel;
 use crate::catalog::Direction;
 use crate::catalog::TransactionStatus;
@@ -78,20 +77,48 @@ pub struct Feeds {
     pub pots: [Range<i64>; 2],
     /// The POUPANCA account, whose withdrawals come in.
     pub savings: Option<Box<Ledger>>,
-    /// The purchases with the card, whose bills are paid from here.
-    pub card: Option<Purchases>,
-    /// The next payment of a bill that no month has come to.
-    pub bill: Option<card_transaction::Payment>,
+    /// The bills of the card, which are paid from here.
+    pub bills: Option<Bills>,
     /// The loan, from the start of the history on.
-    pub loan: Option<Repayment>,
+    pub loan: Option<Box<Repayment>>,
     /// Trades and what is put by for them.
-    pub investor: Option<Investor>,
+    pub investor: Option<Box<Investor>>,
+}
+
+/// The bills of a card.
+#[derive(Debug, Clone)]
+pub enum Bills {
+    /// As they follow from its purchases.
+    Of(Box<Bill>),
+    /// When they are paid, where no amount is asked for.
+    Times(Box<[i64]>),
+}
+
+/// A card up to its next payment.
+#[derive(Debug, Clone)]
+pub struct Bill {
+    purchases: Purchases,
+    /// One that no month has come to.
+    next: Option<card_transaction::Payment>,
+}
+
+impl Bill {
+    /// The next bill of a card as at the start of its history.
+    pub const fn new(purchases: Purchases) -> Self {
+        Self { purchases, next: None }
+    }
+
+    /// The next payment if it is before an instant, which is passed.
+    fn payment_before(&mut self, history: &History, end: i64) -> Option<card_transaction::Payment> {
+        self.next = self.next.or_else(|| self.purchases.next_payment(history));
+        self.next.take_if(|payment| payment.paid_at < end)
+    }
 }
 
 impl Feeds {
     const fn is_empty(&self) -> bool {
         self.savings.is_none()
-            && self.card.is_none()
+            && self.bills.is_none()
             && self.loan.is_none()
             && self.investor.is_none()
             && self.pots[1].start == self.pots[1].end
@@ -114,19 +141,18 @@ pub struct Ledger {
     feeds: Option<Box<Feeds>>,
     /// Number of the next event.
     k: u32,
-    /// Of the next event.
-    time: i64,
     balance: i64,
     /// Centavos below zero times milliseconds since interest was last charged, and up to when.
-    owed: i128,
+    owed: i64,
     owed_until: i64,
     refundable: Option<Refundable>,
     /// The month of the next event, among those of the history, and how the holder stands in it.
     month: u32,
     standing: Standing,
-    /// What is due in it, in order; the first that is not passed.
+    /// What is due in it, in order; the first that is not passed, and its time.
     dues: Vec<Due>,
     due: u32,
+    due_time: i64,
     /// How much else happens, how much of that is passed, and when the next of it is.
     free: u32,
     passed: u32,
@@ -141,21 +167,32 @@ impl Ledger {
     pub fn new(history: &History, account: Account, balance: i64, feeds: Feeds) -> Self {
         let mut ledger = Self::idle(history, account, feeds);
         ledger.balance = balance;
-        if !history.months.is_empty() {
-            ledger.plan_month(history);
-            ledger.find_next(history);
-        }
+        ledger.begin(history, None);
         ledger
     }
 
-    /// A ledger that has planned no month.
-    fn idle(history: &History, account: Account, feeds: Feeds) -> Self {
+    /// The same of a CORRENTE account, whose balance before the history follows from what is due about then.
+    pub fn checking(history: &History, account: Account, feeds: Feeds) -> Self {
+        let mut ledger = Self::idle(history, account, feeds);
+        let plan = &history.context.plan;
+        let (opened, closed) = (ledger.account.opened_at, ledger.account.closed_at);
+        let open = opened < plan.start() && closed >= plan.start();
+        let month = history.months.first().filter(|_| open);
+        let first = month.map(|month| Prospect::new(history, &ledger.account, month));
+        if let Some(first) = &first {
+            ledger.balance = ledger.opening_balance(history, first);
+        }
+        ledger.begin(history, first.as_ref());
+        ledger
+    }
+
+    /// A ledger that has planned no month: one whose times are asked for.
+    pub fn idle(history: &History, account: Account, feeds: Feeds) -> Self {
         let habits = Habits::new(history, &account);
         Self {
             habits,
             feeds: (!feeds.is_empty()).then(|| Box::new(feeds)),
             k: 0,
-            time: i64::MAX,
             balance: 0,
             owed: 0,
             owed_until: history.context.plan.start(),
@@ -164,6 +201,7 @@ impl Ledger {
             standing: Standing::default(),
             dues: Vec::new(),
             due: 0,
+            due_time: i64::MAX,
             free: 0,
             passed: 0,
             free_time: i64::MAX,
@@ -173,16 +211,26 @@ impl Ledger {
         }
     }
 
+    /// Plans the first month, of which something may be known, and finds the first event.
+    fn begin(&mut self, history: &History, first: Option<&Prospect<'_>>) {
+        match first {
+            Some(first) => self.plan(history, first),
+            None => self.plan_month(history),
+        }
+        if (self.month as usize) < history.months.len() {
+            self.find_next(history);
+        }
+    }
+
     /// How many movements an account has.
     pub fn count(history: &History, account: Account, feeds: Feeds) -> u64 {
         let mut ledger = Self::idle(history, account, feeds);
         ledger.counting = true;
-        ledger.plan_month(history);
         let mut count = 0;
-        while (ledger.month as usize) < history.months.len() {
-            count += ledger.dues.len() as u64 + u64::from(ledger.free);
-            ledger.month += 1;
+        for number in 0..history.months.len() {
+            ledger.month = number as u32;
             ledger.plan_month(history);
+            count += ledger.dues.len() as u64 + u64::from(ledger.free);
         }
         count
     }
@@ -192,58 +240,58 @@ impl Ledger {
         let mut ledger = Self::idle(history, account, feeds);
         ledger.counting = true;
         let mut times = Vec::new();
-        ledger.plan_month(history);
-        while (ledger.month as usize) < history.months.len() {
+        for (number, month) in history.months.iter().enumerate() {
+            ledger.month = number as u32;
+            ledger.plan_month(history);
+            if ledger.free > 0 {
+                let clip = clip(history, &ledger.account, month, ledger.standing);
+                ledger.place_free(history, &clip);
+            }
             let before = times.len();
-            times.extend(ledger.dues.iter().map(|due| due.time));
+            times.extend(ledger.dues.iter().map(|due| due.time(month)));
             while ledger.passed < ledger.free {
                 times.push(ledger.free_time);
                 ledger.passed += 1;
                 ledger.find_free_time(history);
             }
             times[before..].sort_unstable();
-            ledger.month += 1;
-            ledger.plan_month(history);
         }
         times
     }
 
     /// The balance of a CORRENTE account before the history, in centavos: what is usually left, and what is not spent yet
     /// of the last income.
-    pub fn opening_balance(history: &History, account: &Account) -> i64 {
-        let plan = &history.context.plan;
-        let open = account.opened_at < plan.start() && account.closed_at >= plan.start();
-        let Some(month) = history.months.first().filter(|_| open) else { return 0 };
-        let habits = Habits::new(history, account);
-        if account.life.dormant {
-            return habits.usual.min(9_000);
+    fn opening_balance(&mut self, history: &History, first: &Prospect<'_>) -> i64 {
+        if self.account.life.dormant {
+            return self.habits.usual.min(9_000);
         }
-        if account.life.distress(month.number) > 1 || account.life.is_shunned(month.number) {
-            return habits.usual.min(3_000);
+        if first.standing.distress > 1 || first.standing.shunned {
+            return self.habits.usual.min(3_000);
         }
         // As it was made when the month was squared, and what has come and gone since, as far as that follows from no
         // balance.
-        let mut ledger = Self::idle(history, account.clone(), Feeds::default());
-        let (squared, mut level) = ledger.level(history, month, plan.start());
+        let (squared, mut level) = self.level(history, first, history.context.plan.start());
         if !squared {
-            let before = history.days.month(month.number - 1);
-            level += ledger.level(history, before, month.instants().start).1;
+            let before = history.days.month(first.month.number - 1);
+            let before = Prospect::new(history, &self.account, before);
+            level += self.level(history, &before, first.month.instants().start).1;
         }
         // Less what else is spent ≈.
         level.max(0) * LEFT / 100
     }
 
     /// Whether a month is squared before an instant, and what there is then; or else what has come since its beginning.
-    fn level(&mut self, history: &History, month: &Month, at: i64) -> (bool, i64) {
-        self.standing = self.account.life.standing(month.number);
-        let (dues, _) = self.find(history, month, month.instants(), Vec::new());
-        let sweep = dues.iter().find(|due| due.what == What::Sweep && due.time < at);
-        let since = sweep.map_or(i64::MIN, |sweep| sweep.time);
+    fn level(&mut self, history: &History, prospect: &Prospect<'_>, at: i64) -> (bool, i64) {
+        let month = prospect.month;
+        let dues = self.find(history, prospect, month.instants(), false);
+        let is_before = |due: &Due| due.time(month) < at;
+        let sweep = dues.iter().position(|due| due.what == What::Sweep && is_before(due));
+        let since = sweep.map_or(i64::MIN, |sweep| dues[sweep].time(month));
         let (mut sum, mut least, mut passed) = (0, 0, 0);
-        for due in dues.iter().filter(|due| due.time >= since) {
+        for due in dues.iter().filter(|due| due.time(month) >= since) {
             sum += due.amount;
             least = least.min(sum);
-            if due.time < at {
+            if is_before(due) {
                 passed = sum;
             }
         }
@@ -265,16 +313,32 @@ impl Ledger {
 
     /// Finds what a month has, if there is one.
     fn plan_month(&mut self, history: &History) {
+        if let Some(month) = history.months.get(self.month as usize) {
+            self.plan(history, &Prospect::new(history, &self.account, month));
+        }
+    }
+
+    /// Finds what the month has.
+    fn plan(&mut self, history: &History, prospect: &Prospect<'_>) {
         (self.due, self.passed, self.free) = (0, 0, 0);
         self.dues.clear();
-        let Some(month) = history.months.get(self.month as usize) else { return };
-        self.standing = self.account.life.standing(month.number);
-        let clip = clip(history, &self.account, month, self.standing);
+        self.standing = prospect.standing;
+        let clip = clip(history, &self.account, prospect.month, prospect.standing);
         if clip.is_empty() {
             return;
         }
-        let dues = std::mem::take(&mut self.dues);
-        (self.dues, self.free) = self.find(history, month, clip.clone(), dues);
+        let dues = self.find(history, prospect, clip.clone(), true);
+        // Without the room that vectors grow by.
+        self.dues.reserve_exact(dues.len());
+        self.dues.extend_from_slice(&dues);
+        self.free = self.free_in(prospect, &clip);
+        if !self.counting {
+            self.place_free(history, &clip);
+        }
+    }
+
+    /// Spreads what else happens over the instants of the month.
+    fn place_free(&mut self, history: &History, clip: &Range<i64>) {
         self.spread = history.movements.spread(clip.start, clip.end, self.free);
         self.find_free_time(history);
     }
@@ -298,25 +362,28 @@ impl Ledger {
         }
     }
 
+    /// When the next event happens; at the end of time if there is none.
+    fn time(&self) -> i64 {
+        self.due_time.min(self.free_time)
+    }
+
     /// Finds when the next event is, in this month or a later one.
     fn find_next(&mut self, history: &History) {
         loop {
-            let due = self.dues.get(self.due as usize).map_or(i64::MAX, |due| due.time);
-            self.time = due.min(self.free_time);
-            if self.time < i64::MAX {
+            let month = &history.months[self.month as usize];
+            let due = self.dues.get(self.due as usize);
+            self.due_time = due.map_or(i64::MAX, |due| due.time(month));
+            if self.time() < i64::MAX || self.month as usize + 1 >= history.months.len() {
                 return;
             }
             self.month += 1;
-            if self.month as usize >= history.months.len() {
-                return;
-            }
             self.plan_month(history);
         }
     }
 
     /// The next event if it was known beforehand.
     fn next_due(&self) -> Option<Due> {
-        self.dues.get(self.due as usize).filter(|due| due.time <= self.free_time).copied()
+        self.dues.get(self.due as usize).filter(|_| self.due_time <= self.free_time).copied()
     }
 
     /// What can be spent now: what no due of the month needs, down to what the holder lets it come to.
@@ -371,9 +438,10 @@ impl Ledger {
         when: Word,
         place: u64,
     ) -> Movement {
-        let time = self.time;
+        let time = self.time();
         if self.balance < 0 {
-            self.owed += i128::from(-self.balance) * i128::from(time - self.owed_until);
+            let owed = (time - self.owed_until).saturating_mul(-self.balance);
+            self.owed = self.owed.saturating_add(owed);
         }
         self.owed_until = time;
         if due.is_some() {
@@ -431,7 +499,7 @@ impl Cursor for Ledger {
 
     #[inline]
     fn peek(&self) -> Option<i64> {
-        (self.time < i64::MAX).then_some(self.time)
+        Some(self.time()).filter(|time| *time < i64::MAX)
     }
 
     fn skip(&mut self, history: &History) {

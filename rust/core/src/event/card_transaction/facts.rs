@@ -440,15 +440,14 @@ impl Facts {
         first
     }
 
-    /// When there are payments in a calendar month of the history, in milliseconds and in no order; found without any
-    /// amount.
-    pub(super) fn payments_in(&self, history: &History, month: i32) -> impl Iterator<Item = i64> {
+    /// When there are payments in the history, in milliseconds and in no order; found without any amount.
+    pub(super) fn payments(&self, history: &History) -> Vec<i64> {
         let plan = &history.context.plan;
         let mut holder = self.holder(history);
-        let span =
-            plan.start().max(first_instant(month))..plan.as_of().min(first_instant(month + 1));
+        let span = plan.start()..plan.as_of();
+        let (first, last) = (month_of(local_day(span.start)), month_of(local_day(span.end - 1)));
         let mut times = Vec::new();
-        for cycle in month - 2..=month {
+        for cycle in first - 2..=last {
             if (self.issued() + 1..span.end).contains(&self.closes(cycle)) {
                 let slot = self.slot(history, &mut holder, cycle);
                 if slot.how != How::Nothing {
@@ -457,10 +456,11 @@ impl Facts {
             }
         }
         let skeleton = &holder.skeleton;
-        let cures = skeleton.episodes(month - REACH, (month + 1).min(self.defaults_in));
+        let cures = skeleton.episodes(first - REACH, (last + 1).min(self.defaults_in));
         let cures = cures.filter(|shock| shock.cures && self.hits(shock));
         times.extend(cures.map(|shock| self.cured_at(history, skeleton, &shock)));
-        times.into_iter().filter(move |at| span.contains(at))
+        times.retain(|at| span.contains(at));
+        times
     }
 
     /// Why it ended.

@@ -5,19 +5,22 @@
 //! pair meets again, and a partner is beyond the customers of a load only in its last circle. Whether they pay, when,
 //! who and how much are draws of the pair.
 
+use std::cell::RefCell;
+
 use super::amounts::round;
 use crate::brazil::calendar::{HOUR, Month, instant, local_day};
 use crate::brazil::data::Sums;
+use crate::entity::Context;
 use crate::entity::customer::Customer;
 use crate::entity::skeleton::{ONE, Skeleton, times};
 use crate::event::History;
-use crate::plan::MAX_CUSTOMERS;
-use crate::rng::{Domain, Word, log_normal};
+use crate::plan::{MAX_CUSTOMERS, Plan};
+use crate::rng::{Domain, Rng, Word, log_normal};
 
 /// Rows within which customers pay one another.
 pub const CIRCLE: u64 = 128;
 /// Weeks of a month in which a pair may meet; what is left of the month has none.
-pub(super) const WEEKS: u64 = 4;
+pub(super) const WEEKS: usize = 4;
 /// Of 65 536 weeks of two customers of usual activity, those in which one pays the other.
 const RATE: u64 = 12_500;
 /// No sum is above this, in centavos.
@@ -38,14 +41,69 @@ pub(super) struct Leg {
     pub(super) id: Word,
 }
 
-/// Rows of the plan's largest possible bank, so that a partner does not depend on the load.
-fn partner(history: &History, row: u64, month: i32, week: u64) -> Option<u64> {
-    let [mask, reach, ..] =
-        history.context.rng.four(Domain::Inside, u64::MAX >> 16, (month as u64) << 8 | week, 0);
-    // Near ones meet more often.
-    let bits = 1 + reach.below(7).min(reach.halves().1.below(7).into());
-    let partner = row ^ (1 + mask.below((1 << bits) - 1));
-    (partner < MAX_CUSTOMERS).then_some(partner)
+/// What a customer's row differs by from that of their partner, by month and week.
+#[derive(Debug)]
+pub struct Masks {
+    /// The number of the first month.
+    first: i32,
+    all: Vec<[u64; WEEKS]>,
+}
+
+impl Masks {
+    /// Those of the months of a history, and of the month before.
+    pub fn new(rng: &Rng, months: &[Month]) -> Self {
+        let first = months.first().map_or(0, |month| month.number) - 1;
+        let mask = |month: i32, week: usize| {
+            let k = (month as u64) << 8 | week as u64;
+            let [mask, reach, ..] = rng.four(Domain::Inside, u64::MAX >> 16, k, 0);
+            // Near ones meet more often.
+            let bits = 1 + reach.below(7).min(reach.halves().1.below(7).into());
+            1 + mask.below((1 << bits) - 1)
+        };
+        let of_month = |month| std::array::from_fn(|week| mask(month, week));
+        Self { first, all: (first..=first + months.len() as i32).map(of_month).collect() }
+    }
+
+    fn of(&self, month: i32) -> [u64; WEEKS] {
+        self.all[(month - self.first) as usize]
+    }
+}
+
+/// What a payment depends on of a customer.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    row: u64,
+    life: Skeleton,
+    joined_at: i64,
+}
+
+/// The customers of the last circle of a plan, as far as they were asked for.
+struct Circle {
+    plan: Option<Plan>,
+    sides: [Option<Side>; CIRCLE as usize],
+}
+
+thread_local! {
+    /// Most customers of a circle are asked for again by others of it, one after the other.
+    static LAST: RefCell<Circle> =
+        const { RefCell::new(Circle { plan: None, sides: [None; CIRCLE as usize] }) };
+}
+
+impl Side {
+    fn of(context: &Context, row: u64) -> Self {
+        LAST.with_borrow_mut(|last| {
+            if last.plan != Some(context.plan) {
+                *last = Circle { plan: Some(context.plan), sides: [None; CIRCLE as usize] };
+            }
+            let side = &mut last.sides[(row % CIRCLE) as usize];
+            if let Some(side) = side.filter(|side| side.row == row) {
+                return side;
+            }
+            let customer = Customer::new(context, row);
+            let life = Skeleton::new(context, &customer);
+            *side.insert(Self { row, life, joined_at: customer.created_at })
+        })
+    }
 }
 
 /// How probable a customer's part in a payment is, of 65 536.
@@ -56,40 +114,54 @@ fn rate(life: &Skeleton) -> u64 {
     RATE * u64::from(life.activity) / ONE
 }
 
-/// The customer's side of what happens between them and their partner of a week; of a customer whose standing is good
-/// in the month.
-pub(super) fn leg(
+/// The customer's side of what happens between them and their partner of each week of a month; of a customer whose
+/// standing is good in it.
+pub(super) fn legs(
     history: &History,
     life: &Skeleton,
     joined_at: i64,
     month: &Month,
-    week: u64,
+) -> [Option<Leg>; WEEKS] {
+    let partners = history.masks.of(month.number).map(|mask| life.row ^ mask);
+    let mut week = 0;
+    let places = partners.map(|partner| {
+        week += 1;
+        (life.row.min(partner), (month.number as u64) << 8 | (week - 1))
+    });
+    let draws = history.context.rng.fours_of(Domain::Inside, places, 1);
+    let own = Side { row: life.row, life: *life, joined_at };
+    std::array::from_fn(|week| {
+        leg(&history.context, &own, partners[week], (month, week), draws[week])
+    })
+}
+
+fn leg(
+    context: &Context,
+    own: &Side,
+    partner: u64,
+    (month, week): (&Month, usize),
+    [happens, when, size, id]: [Word; 4],
 ) -> Option<Leg> {
-    let partner = partner(history, life.row, month.number, week)?;
-    let context = &history.context;
-    let first = life.row.min(partner);
-    let place = (month.number as u64) << 8 | week;
-    let [happens, when, size, id] = context.rng.four(Domain::Inside, first, place, 1);
     let (happens, sum) = happens.halves();
     let chance = u64::from(happens.0 >> 16);
-    if chance >= rate(life) {
+    // Within the plan's largest possible bank, so that a partner does not depend on the load.
+    if partner >= MAX_CUSTOMERS || chance >= rate(&own.life) {
         return None;
     }
-    let other = Customer::new(context, partner);
-    let other_life = Skeleton::new(context, &other);
-    if chance >= rate(&other_life) || !other_life.standing(month.number).is_good() {
+    let other = Side::of(context, partner);
+    if chance >= rate(&other.life) || !other.life.standing(month.number).is_good() {
         return None;
     }
     let (day, time) = when.halves();
-    let day = month.first_day + (7 * week) as i32 + day.below(7) as i32;
+    let day = month.first_day + 7 * week as i32 + day.below(7) as i32;
     // In the day, below the night cap.
     let time = instant(day, 8 * HOUR + i64::from(time.below(11 * HOUR as u32)));
     let (size, side) = size.halves();
-    let pays = (side.0 & 1 == 0) == (life.row == first);
-    let payer = if pays { life.income } else { other_life.income };
+    let pays = (side.0 & 1 == 0) == (own.row < partner);
+    let payer = if pays { own.life.income } else { other.life.income };
     let scale = ((payer as u64 * ONE / 300_000) * ONE).isqrt().clamp(ONE / 2, 5 * ONE);
     let amount = round(Sums::Mixed, log_normal(size, times(6_500, scale) as u64, 120) as i64, sum);
     // Who joins later than that, or the day before, does not pay yet.
-    let known = day > 1 + local_day(joined_at.max(other.created_at));
+    let known = day > 1 + local_day(own.joined_at.max(other.joined_at));
     known.then_some(Leg { time, pays, partner, amount: amount.clamp(500, MOST), id })
 }

@@ -1,10 +1,11 @@
 //! What is known beforehand of a month of an account: what falls due in it, and how much else happens.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
-use super::Ledger;
 use super::inside::{self, Leg};
 use super::routine::Routine;
+use super::{Bills, Ledger};
 use crate::brazil::calendar::{DAY, HOUR, Month, instant};
 use crate::brazil::data::Payer;
 use crate::catalog::AccountType;
@@ -74,16 +75,23 @@ impl What {
     }
 }
 
-/// A movement that is known beforehand.
+/// A movement that is known beforehand. There are many in memory at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
-    /// Milliseconds.
-    pub(super) time: i64,
+    /// Milliseconds of the month.
+    at: u32,
     pub(super) what: What,
     /// Which of its kind in the month.
     pub(super) number: u8,
     /// Centavos, negative if they are paid; 0 if they follow from the balance.
     pub(super) amount: i64,
+}
+
+impl Due {
+    /// When it happens, in milliseconds.
+    pub(super) const fn time(&self, month: &Month) -> i64 {
+        instant(month.first_day, self.at as i64)
+    }
 }
 
 /// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
@@ -93,29 +101,60 @@ const FREE_SIDE: u64 = ONE * 65 / 100;
 /// The same of a POUPANCA account.
 const FREE_SAVINGS: u64 = ONE / 4;
 
+/// What is known of a month before what is due in it.
+pub(super) struct Prospect<'a> {
+    pub(super) month: &'a Month,
+    pub(super) standing: Standing,
+    /// How much happens, as [`Skeleton::business`](crate::entity::skeleton::Skeleton::business) has it.
+    business: u64,
+    /// Draws that are of no single movement.
+    draws: [Word; 4],
+    /// Payments between customers, found when they are asked for.
+    legs: OnceCell<[Option<Leg>; inside::WEEKS]>,
+}
+
+impl<'a> Prospect<'a> {
+    pub(super) fn new(history: &History, account: &Account, month: &'a Month) -> Self {
+        let (standing, business) = account.life.standing_and_business(month.number);
+        let place = (month.number as u64) << 16 | 0xFFFF;
+        let draws = history.context.rng.four(Domain::Transaction, account.row, place, 0);
+        Self { month, standing, business, draws, legs: OnceCell::new() }
+    }
+
+    fn legs(&self, history: &History, account: &Account) -> &[Option<Leg>] {
+        if !self.standing.is_good() {
+            return &[];
+        }
+        let find = || inside::legs(history, &account.life, account.opened_at, self.month);
+        self.legs.get_or_init(find)
+    }
+}
+
+/// Dues of a month at the most that ask for no more memory while they are found.
+const USUAL: usize = 32;
+
 /// What is found of a month in one go.
 pub(super) struct Found {
-    pub(super) dues: Vec<Due>,
-    month: Month,
+    dues: Vec<Due>,
+    begins: i64,
     clip: Range<i64>,
 }
 
 impl Found {
-    pub(super) fn new(month: &Month, clip: Range<i64>, dues: Vec<Due>) -> Self {
-        debug_assert!(dues.is_empty());
-        Self { dues, month: *month, clip }
+    fn new(month: &Month, clip: Range<i64>) -> Self {
+        Self { dues: Vec::with_capacity(USUAL), begins: instant(month.first_day, 0), clip }
     }
 
-    pub(super) fn add(&mut self, what: What, time: i64, amount: i64) {
+    fn add(&mut self, what: What, time: i64, amount: i64) {
         if self.clip.contains(&time) {
             let number = self.dues.iter().filter(|due| due.what == what).count() as u8;
-            self.dues.push(Due { time, what, number, amount });
+            self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount });
         }
     }
 
     /// In the month, so many days after its first.
     fn add_on(&mut self, what: What, day: i32, time: i64, amount: i64) {
-        self.add(what, instant(self.month.first_day + day, time), amount);
+        self.add(what, self.begins + i64::from(day) * DAY + time, amount);
     }
 }
 
@@ -143,14 +182,8 @@ pub(super) fn clip(
 }
 
 impl Ledger {
-    /// The draws of a month that are of no single movement.
-    fn draws_of_month(&self, history: &History, month: &Month, block: u64) -> [Word; 4] {
-        let place = (month.number as u64) << 16 | 0xFFFF;
-        history.context.rng.four(Domain::Transaction, self.account.row, place, block)
-    }
-
     /// How many movements of a month are not known beforehand.
-    fn free_in(&self, month: &Month, clip: &Range<i64>, [many, ..]: [Word; 4]) -> u32 {
+    pub(super) fn free_in(&self, prospect: &Prospect<'_>, clip: &Range<i64>) -> u32 {
         let life = &self.account.life;
         let base = match self.account.kind {
             AccountType::Checking if self.habits.is_main => FREE_MAIN,
@@ -161,46 +194,48 @@ impl Ledger {
         if life.dormant {
             return 0;
         }
-        let usual = (((base * u64::from(life.activity)) >> 16) * life.business(month.number)) >> 16;
+        let usual = (((base * u64::from(life.activity)) >> 16) * prospect.business) >> 16;
         let span = (clip.end - clip.start) as u64;
         let mean = usual * (span / 1_000) / (30 * DAY as u64 / 1_000);
-        poisson(many.halves().0, mean.min(600 * ONE))
+        poisson(prospect.draws[0].halves().0, mean.min(600 * ONE))
     }
 
-    /// What is due in a month, and how much else happens; both follow from no balance. Amounts are those that
-    /// are known beforehand.
+    /// What is due in a month, in order; it follows from no balance. Amounts are those that are known beforehand. What
+    /// other products ask for is left out unless they are `fed`.
     pub(super) fn find(
         &mut self,
         history: &History,
-        month: &Month,
+        prospect: &Prospect<'_>,
         clip: Range<i64>,
-        dues: Vec<Due>,
-    ) -> (Vec<Due>, u32) {
-        let draws = self.draws_of_month(history, month, 0);
-        let free = self.free_in(month, &clip, draws);
-        let mut found = Found::new(month, clip.clone(), dues);
-        if self.account.closed_at < clip.end {
+        fed: bool,
+    ) -> Vec<Due> {
+        let mut found = Found::new(prospect.month, clip);
+        if self.account.closed_at < found.clip.end {
             found.add(What::Close, self.account.closed_at, 0);
         }
         match self.account.kind {
             AccountType::Checking if self.account.life.dormant => {}
-            AccountType::Checking => self.find_checking(history, &mut found, draws),
-            AccountType::Savings => self.find_savings(&mut found, draws),
-            AccountType::Investments => self.find_investments(history, &mut found),
+            AccountType::Checking => self.find_checking(history, &mut found, prospect, fed),
+            AccountType::Savings => self.find_savings(&mut found, prospect),
+            AccountType::Investments => self.find_investments(history, &mut found, prospect.month),
         }
-        let mut dues = found.dues;
-        dues.sort_unstable();
-        (dues, free)
+        found.dues.sort_unstable();
+        found.dues
     }
 
-    fn find_checking(&mut self, history: &History, found: &mut Found, draws: [Word; 4]) {
-        let (month, clip) = (found.month, found.clip.clone());
-        let life = self.account.life;
-        let routine = Routine::new(history, &self.account);
-        let [_, days, sides, refunds] = draws;
-        let distress = self.standing.distress;
-        if routine.is_main {
-            self.find_income(&month, found, days);
+    fn find_checking(
+        &mut self,
+        history: &History,
+        found: &mut Found,
+        prospect: &Prospect<'_>,
+        fed: bool,
+    ) {
+        let (month, clip) = (prospect.month, found.clip.clone());
+        let [_, days, sides, refunds] = prospect.draws;
+        let distress = prospect.standing.distress;
+        if self.habits.is_main {
+            let routine = Routine::new(history, &self.account);
+            self.find_income(prospect, found);
             let bills = [What::Rent, What::Energy, What::Water, What::Internet, What::School];
             for (what, bill) in bills.into_iter().zip(&routine.bills) {
                 if bill.amount > 0 && distress < 2 {
@@ -223,27 +258,17 @@ impl Ledger {
                 );
             }
         }
-        for (pot, what) in
-            [(Pot::Savings, What::ToSavings), (Pot::Investments, What::ToInvestments)]
-        {
-            let has = self.feeds.as_ref().map_or(0..0, |feeds| feeds.pots[pot as usize].clone());
-            if !has.is_empty()
-                && let Some((time, amount)) = life.contribution(&month, pot)
-                && has.contains(&time)
-            {
-                found.add(what, time, -amount);
-            }
+        for leg in prospect.legs(history, &self.account).iter().flatten() {
+            let (what, amount) = if leg.pays {
+                (What::InsideOut, -leg.amount)
+            } else {
+                (What::InsideIn, leg.amount)
+            };
+            found.add(what, leg.time, amount);
         }
-        let weeks = if self.standing.is_good() { inside::WEEKS } else { 0 };
-        for week in 0..weeks {
-            let leg = inside::leg(history, &life, self.account.opened_at, &month, week);
-            if let Some(Leg { time, pays, amount, .. }) = leg {
-                let (what, amount) =
-                    if pays { (What::InsideOut, -amount) } else { (What::InsideIn, amount) };
-                found.add(what, time, amount);
-            }
+        if fed {
+            self.find_obligations(history, found, prospect);
         }
-        self.find_obligations(history, &month, found);
         if self.habits.red > 0 || distress > 1 && self.account.overdraft_limit > 0 {
             let first = instant(month.business_days[0], 6 * HOUR);
             found.add(What::Overdraft, first, 0);
@@ -259,9 +284,10 @@ impl Ledger {
         }
         // On payday what is left is made what is usual, and enough for the rest of the month; what must be paid before is
         // covered before the first of it.
-        let squared = self.squared_at(&month, sides);
-        let first = found.dues.iter().filter(|due| due.what.is_paid()).map(|due| due.time).min();
-        if routine.is_main || first.is_some() {
+        let squared = self.squared_at(month, sides);
+        let first =
+            found.dues.iter().filter(|due| due.what.is_paid()).map(|due| due.time(month)).min();
+        if self.habits.is_main || first.is_some() {
             found.add(What::Sweep, squared, 0);
         }
         if let Some(first) = first.filter(|&first| first < squared || squared < clip.start) {
@@ -288,9 +314,10 @@ impl Ledger {
     }
 
     /// The incomes of a month.
-    fn find_income(&self, month: &Month, found: &mut Found, days: Word) {
+    fn find_income(&self, prospect: &Prospect<'_>, found: &mut Found) {
+        let (month, [_, days, ..]) = (prospect.month, prospect.draws);
         let life = &self.account.life;
-        let income = life.income_with(self.standing, month.number);
+        let income = life.income_with(prospect.standing, month.number);
         // At night, when banks run the files of those who pay.
         let night = 5 * HOUR + i64::from(days.halves().0.below(3 * HOUR as u32));
         let benefit = life.payer() == Payer::Inss;
@@ -323,17 +350,17 @@ impl Ledger {
         }
     }
 
-    fn find_savings(&self, found: &mut Found, draws: [Word; 4]) {
-        let month = found.month;
+    fn find_savings(&self, found: &mut Found, prospect: &Prospect<'_>) {
         let life = &self.account.life;
         // On the day of the month on which the first deposit was made, up to the 28th (Law 8.177 of 1991).
         let day = (self.account.row % 28) as i32;
         found.add_on(What::Yield, day, 5 * HOUR, 0);
-        if let Some((time, amount)) = life.contribution(&month, Pot::Savings) {
+        let contributions = life.contributions(prospect.month, prospect.standing);
+        if let Some((time, amount)) = contributions[Pot::Savings as usize] {
             found.add(What::FromChecking, time, amount);
         }
-        let [_, chance, when, _] = draws;
-        let often = if self.standing.distress > 0 { 9_000 } else { 900 };
+        let [_, chance, when, _] = prospect.draws;
+        let often = if prospect.standing.distress > 0 { 9_000 } else { 900 };
         if !life.dormant && chance.halves().0.chance(often) {
             let time = 8 * HOUR + i64::from(when.halves().1.below(11 * HOUR as u32));
             found.add_on(What::FromSavings, 1 + (when.0 % 26) as i32, time, 0);
@@ -343,31 +370,45 @@ impl Ledger {
 
 impl Ledger {
     /// What other products of the customer ask for in a month.
-    fn find_obligations(&mut self, history: &History, month: &Month, found: &mut Found) {
+    fn find_obligations(&mut self, history: &History, found: &mut Found, prospect: &Prospect<'_>) {
         let Some(feeds) = &mut self.feeds else { return };
+        let (life, month) = (&self.account.life, prospect.month);
         let end = month.instants().end;
+        if feeds.pots.iter().any(|pot| !pot.is_empty()) {
+            let whats = [What::ToSavings, What::ToInvestments];
+            let all = life.contributions(month, prospect.standing).into_iter().zip(whats);
+            for (pot, (contribution, what)) in feeds.pots.iter().zip(all) {
+                if let Some((time, amount)) = contribution.filter(|(time, _)| pot.contains(time)) {
+                    found.add(what, time, -amount);
+                }
+            }
+        }
         if let Some(savings) = &mut feeds.savings {
-            while savings.peek().is_some_and(|time| time < end) {
-                let due = savings.next_due();
+            if self.counting {
+                savings.find_withdrawals(history, found, prospect);
+            }
+            while !self.counting && savings.peek().is_some_and(|time| time < end) {
+                let (time, due) = (savings.time(), savings.next_due());
                 let movement = savings.pass(history);
-                if let Some(Due { time, what: What::FromSavings | What::Close, .. }) = due {
+                if let Some(Due { what: What::FromSavings | What::Close, .. }) = due {
                     // One that comes to nothing is something else in either account.
                     let taken = matches!(movement.what, What::FromSavings | What::Close);
                     found.add(What::FromSavings, time, if taken { movement.amount } else { 0 });
                 }
             }
         }
-        if let Some(card) = feeds.card.as_ref().filter(|_| self.counting) {
-            for time in card.payments_in(history, month.number) {
-                found.add(What::CardBill, time, 0);
+        match &mut feeds.bills {
+            Some(Bills::Times(times)) => {
+                for &time in times.iter() {
+                    found.add(What::CardBill, time, 0);
+                }
             }
-        } else if let Some(card) = &mut feeds.card {
-            loop {
-                feeds.bill = feeds.bill.or_else(|| card.next_payment(history));
-                let Some(bill) = feeds.bill.filter(|bill| bill.paid_at < end) else { break };
-                found.add(What::CardBill, bill.paid_at, -bill.amount);
-                feeds.bill = None;
+            Some(Bills::Of(card)) => {
+                while let Some(bill) = card.payment_before(history, end) {
+                    found.add(What::CardBill, bill.paid_at, -bill.amount);
+                }
             }
+            None => {}
         }
         if let Some(repayment) = &mut feeds.loan {
             while repayment.peek_payment().is_some_and(|time| time < end) {
@@ -382,16 +423,28 @@ impl Ledger {
             }
         }
     }
-}
 
-impl Ledger {
+    /// When money comes from a POUPANCA account in a month, without amounts.
+    fn find_withdrawals(&mut self, history: &History, found: &mut Found, of: &Prospect<'_>) {
+        let prospect = Prospect::new(history, &self.account, of.month);
+        let clip = clip(history, &self.account, of.month, prospect.standing);
+        if clip.is_empty() {
+            return;
+        }
+        for due in self.find(history, &prospect, clip, false) {
+            if matches!(due.what, What::FromSavings | What::Close) {
+                found.add(What::FromSavings, due.time(of.month), 0);
+            }
+        }
+    }
+
     /// What an investor's cash does in a month.
-    fn find_investments(&mut self, history: &History, found: &mut Found) {
+    fn find_investments(&mut self, history: &History, found: &mut Found, month: &Month) {
         let life = self.account.life;
         let Some(investor) = self.feeds.as_mut().and_then(|feeds| feeds.investor.as_mut()) else {
             return;
         };
-        let end = found.month.instants().end;
+        let end = month.instants().end;
         while investor.peek_cash_event(history).is_some_and(|time| time < end) {
             let flow = investor.next_cash_event(history, &life).expect("a flow");
             let what = match flow.kind {

@@ -74,7 +74,7 @@ impl Ledger {
         draws: [Word; 4],
     ) -> Movement {
         if let Some(due) = due
-            && let Some((kind, signed)) = self.of_due(&due, draws)
+            && let Some((kind, signed)) = self.of_due(&due, time, draws)
         {
             let (direction, amount) = if signed < 0 { (Debit, -signed) } else { (Credit, signed) };
             let original = (due.what == What::Refund)
@@ -125,7 +125,7 @@ impl Ledger {
     }
 
     /// Type and centavos of what was known beforehand; nothing if it comes to nothing.
-    fn of_due(&mut self, due: &Due, draws: [Word; 4]) -> Option<(TransactionType, i64)> {
+    fn of_due(&mut self, due: &Due, time: i64, draws: [Word; 4]) -> Option<(TransactionType, i64)> {
         let signed = match due.what {
             What::Cover | What::Sweep => self.square(due.what, draws[2].halves().0)?,
             What::Overdraft => -self.interest()?,
@@ -134,7 +134,7 @@ impl Ledger {
                 let Refundable { amount, .. } = self.refundable?;
                 amount
             }
-            What::Yield => self.yielded(due.time)?,
+            What::Yield => self.yielded(time)?,
             What::FromSavings if self.account.kind == AccountType::Savings => {
                 -self.taken(draws[2])?
             }
@@ -187,7 +187,8 @@ impl Ledger {
     /// What the overdraft of the time since the last interest costs.
     fn interest(&mut self) -> Option<i64> {
         let owed = std::mem::take(&mut self.owed);
-        let interest = (owed * OVERDRAFT / (30 * i128::from(DAY) * 10_000)) as i64;
+        let interest = i128::from(owed) * OVERDRAFT / (30 * i128::from(DAY) * 10_000);
+        let interest = interest as i64;
         let most = self.available() - self.floor() + self.account.overdraft_limit;
         let interest = interest.min(most / 2);
         (interest > 0).then_some(interest)

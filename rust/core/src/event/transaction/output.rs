@@ -1,7 +1,9 @@
 //! The columns of a movement.
 
+use std::cell::RefCell;
+
 use super::counterparty::{Counterparty, Other, counterparty, masked};
-use super::inside::leg;
+use super::inside::legs;
 use super::month::What;
 use super::movement::Movement;
 use super::{Ledger, OWN_ISPB, TransactionColumns};
@@ -14,9 +16,11 @@ use crate::catalog::Direction::Debit;
 use crate::catalog::TransactionType::{Deposit, Pix, Ted, Transfer, Withdrawal};
 use crate::catalog::{AccountPixKeyType, Currency, PixKeyType};
 use crate::civil::from_days;
+use crate::entity::Context;
 use crate::entity::account::{pix_key, pix_key_kind};
 use crate::entity::customer::Customer;
 use crate::event::History;
+use crate::plan::Plan;
 use crate::rng::{Domain, Word};
 
 const BASE_36: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -67,6 +71,34 @@ fn channel(history: &History, movement: &Movement) -> Channel {
             _ if movement.kind == Transfer => Mobile,
             _ => Internet,
         },
+    }
+}
+
+/// The holder of an account as movements name them.
+struct Holder {
+    plan: Plan,
+    customer: Customer,
+    name: [&'static str; 9],
+    document: [u8; 14],
+}
+
+thread_local! {
+    /// The last holder who was named: an account's movements are often made one after the other.
+    static LAST: RefCell<Option<Holder>> = const { RefCell::new(None) };
+}
+
+impl Holder {
+    fn with<R>(context: &Context, row: u64, take: impl FnOnce(&Self) -> R) -> R {
+        LAST.with_borrow_mut(|last| match last {
+            Some(last) if last.customer.row == row && last.plan == context.plan => take(last),
+            _ => take(last.insert(Self::new(context, row))),
+        })
+    }
+
+    fn new(context: &Context, row: u64) -> Self {
+        let customer = Customer::new(context, row);
+        let (name, document) = (customer.name(), masked(&customer.cpf(context)));
+        Self { plan: context.plan, customer, name, document }
     }
 }
 
@@ -127,7 +159,11 @@ impl Ledger {
                 columns.push_key_of(&other, key);
             } else {
                 columns.pix_key_type.push(account.pix_key.map(paid_to));
-                columns.pix_key.push(account.pix_key(context).as_deref());
+                let row = account.life.row;
+                let key = account.pix_key.map(|kind| {
+                    Holder::with(context, row, |holder| pix_key(context, kind, &holder.customer))
+                });
+                columns.pix_key.push(key.as_deref());
             }
             columns.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, id));
         } else {
@@ -146,9 +182,10 @@ impl Ledger {
     ) {
         let (context, account) = (&history.context, self.account());
         let month = &history.months[month as usize];
-        let mut legs = (0..super::inside::WEEKS)
-            .filter_map(|week| leg(history, &account.life, account.opened_at, month, week));
+        let legs = legs(history, &account.life, account.opened_at, month);
         let leg = legs
+            .into_iter()
+            .flatten()
             .find(|leg| leg.time == movement.time && leg.pays == (movement.what == What::InsideOut))
             .expect("the leg that was found when the month was planned");
         let other = Customer::new(context, leg.partner);
@@ -162,7 +199,7 @@ impl Ledger {
             if leg.pays {
                 pix_key(context, kind, &other)
             } else {
-                pix_key(context, kind, &Customer::new(context, payee))
+                Holder::with(context, payee, |holder| pix_key(context, kind, &holder.customer))
             }
         });
         columns.pix_key.push(key.as_deref());
@@ -185,9 +222,10 @@ impl Ledger {
                 columns.counterparty_document.push_ascii(&masked(cpf));
             }
             Other::Own => {
-                let holder = Customer::new(&history.context, self.account().life.row);
-                columns.counterparty_name.push_parts(&holder.name());
-                columns.counterparty_document.push_ascii(&masked(&holder.cpf(&history.context)));
+                Holder::with(&history.context, self.account().life.row, |holder| {
+                    columns.counterparty_name.push_parts(&holder.name);
+                    columns.counterparty_document.push_ascii(&holder.document);
+                });
             }
         }
         columns.counterparty_ispb.push_ascii(&other.ispb);

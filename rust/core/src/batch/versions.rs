@@ -72,11 +72,13 @@ impl<L: Life> Cursor for Row<L> {
 
     fn next_before(&mut self, history: &History, until: i64, columns: &mut L::Columns) {
         let mut last = self.next.expect("a version");
-        self.skip(history);
-        while let Some(next) = self.next.filter(|(since, _)| *since < until) {
-            last = next;
-            self.skip(history);
-        }
+        self.next = loop {
+            match self.life.advance(history) {
+                Some((_, same)) if same == last.1 => {}
+                Some(next) if next.0 < until => last = next,
+                next => break next,
+            }
+        };
         self.life.push(history, last, columns);
     }
 }

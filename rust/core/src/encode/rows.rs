@@ -14,7 +14,8 @@ use crate::column::{Texts, Typed};
 const BLOCK: usize = 16 * 1024;
 
 /// Short texts are copied by this many bytes.
-const CHUNK: usize = 32;
+const CHUNK: usize = 2 * HALF;
+const HALF: usize = 16;
 
 /// Rows written so far, and room for more.
 pub(super) struct Rows {
@@ -109,7 +110,15 @@ impl Row<'_> {
         // Its length by `Range::len` is an instruction or two more, for every text.
         let len = part.end - part.start;
         match bytes.get(part.start..).and_then(|b| b.first_chunk::<CHUNK>()) {
-            Some(chunk) if len <= CHUNK => *self.ahead() = *chunk,
+            // As numbers: two copies of bytes would be made one, of unknown size.
+            Some(chunk) if len <= CHUNK => {
+                let [low, high] = [0, HALF].map(|at| {
+                    u128::from_ne_bytes(*chunk[at..].first_chunk().expect("half a chunk"))
+                });
+                let room = self.ahead::<CHUNK>();
+                room[..HALF].copy_from_slice(&low.to_ne_bytes());
+                room[HALF..].copy_from_slice(&high.to_ne_bytes());
+            }
             _ => self.rest[..len].copy_from_slice(&bytes[part]),
         }
         self.advance(len);

@@ -1,6 +1,6 @@
 //! When purchases are made: month by month, and without what they are.
 
-use super::facts::{Facts, Outlook, day_of, first_instant, month_of};
+use super::facts::{Facts, Outlook, day_of, first_instant, month_of, seconds};
 use crate::brazil::calendar::{DAY, HOUR, local_day};
 use crate::brazil::data::City;
 use crate::brazil::reference;
@@ -50,9 +50,10 @@ struct Planned {
 /// When the purchases with a card are made, one after the other.
 #[derive(Debug, Clone)]
 pub(super) struct Agenda {
-    /// The month, its first instant, and the milliseconds from there to the end of what is in the history.
+    /// The month, the seconds of its first instant, and the milliseconds from there to the end of what is in the
+    /// history.
     month: i32,
-    begins: i64,
+    begins: u32,
     until: u32,
     /// Milliseconds of the next purchase of the month, and of the next that comes back.
     next: u32,
@@ -220,7 +221,13 @@ impl Agenda {
     /// The time of the next purchase, in milliseconds.
     #[inline]
     pub(super) fn peek(&self) -> Option<i64> {
-        (self.month != NO_MONTH).then(|| self.begins + i64::from(self.next.min(self.due)))
+        (self.month != NO_MONTH).then(|| self.begins() + i64::from(self.next.min(self.due)))
+    }
+
+    /// The first instant of the month.
+    #[inline]
+    fn begins(&self) -> i64 {
+        i64::from(self.begins) * 1_000
     }
 
     /// What is next.
@@ -250,10 +257,11 @@ impl Agenda {
             if from == until {
                 continue;
             }
-            self.begins = first_instant(month);
-            self.until = (until - self.begins) as u32;
+            let begins = first_instant(month);
+            self.begins = seconds(begins);
+            self.until = (until - begins) as u32;
             (self.due, self.what) =
-                first_due(history, facts, None, (from - self.begins) as u32, self.until);
+                first_due(history, facts, None, (from - begins) as u32, self.until);
             (self.n, self.j, self.end) =
                 (planned.n as u16, planned.first as u16, planned.end as u16);
             self.next = NEVER;
@@ -282,7 +290,7 @@ impl Agenda {
     #[inline]
     fn place(&mut self, history: &History, when: Word) {
         let parts = history.purchases.month(self.month, self.n.into());
-        self.next = (parts.time(self.j.into(), when) - self.begins) as u32;
+        self.next = (parts.time(self.j.into(), when) - self.begins()) as u32;
     }
 
     /// Passes what is next; `when` places the purchase after it.

@@ -15,6 +15,7 @@ mod routine;
 
 pub use inside::{CIRCLE, Masks};
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use month::{Due, Prospect, What, clip};
@@ -22,7 +23,7 @@ use movement::Movement;
 use output::OtherSide;
 use routine::Habits;
 
-use super::card_transaction::{self, Purchases};
+use super::card_transaction::Purchases;
 use super::installment::Repayment;
 use super::timeline::Spread;
 use super::trade::Investor;
@@ -98,8 +99,8 @@ pub enum Bills {
 #[derive(Debug, Clone)]
 pub struct Bill {
     purchases: Purchases,
-    /// One that no month has come to.
-    next: Option<card_transaction::Payment>,
+    /// One that no month has come to: milliseconds and centavos.
+    next: Option<(i64, i64)>,
 }
 
 impl Bill {
@@ -108,10 +109,13 @@ impl Bill {
         Self { purchases, next: None }
     }
 
-    /// The next payment if it is before an instant, which is passed.
-    fn payment_before(&mut self, history: &History, end: i64) -> Option<card_transaction::Payment> {
-        self.next = self.next.or_else(|| self.purchases.next_payment(history));
-        self.next.take_if(|payment| payment.paid_at < end)
+    /// When the next payment is and its centavos, if it is before an instant; it is passed.
+    fn payment_before(&mut self, history: &History, end: i64) -> Option<(i64, i64)> {
+        if self.next.is_none() {
+            let next = self.purchases.next_payment(history);
+            self.next = next.map(|payment| (payment.paid_at, payment.amount));
+        }
+        self.next.take_if(|(time, _)| *time < end)
     }
 }
 
@@ -128,7 +132,8 @@ impl Feeds {
 /// A payment that can be given back.
 #[derive(Debug, Clone, Copy)]
 struct Refundable {
-    k: u32,
+    /// Its number, from 1.
+    number: NonZeroU32,
     place: u64,
     amount: i64,
 }
@@ -147,11 +152,11 @@ pub struct Ledger {
     owed_until: i64,
     refundable: Option<Refundable>,
     /// The month of the next event, among those of the history, and how the holder stands in it.
-    month: u32,
+    month: u16,
     standing: Standing,
     /// What is due in it, in order; the first that is not passed, and its time.
-    dues: Vec<Due>,
-    due: u32,
+    dues: Box<[Due]>,
+    due: u16,
     due_time: i64,
     /// How much else happens, how much of that is passed, and when the next of it is.
     free: u32,
@@ -199,7 +204,7 @@ impl Ledger {
             refundable: None,
             month: 0,
             standing: Standing::default(),
-            dues: Vec::new(),
+            dues: Box::default(),
             due: 0,
             due_time: i64::MAX,
             free: 0,
@@ -228,7 +233,7 @@ impl Ledger {
         ledger.counting = true;
         let mut count = 0;
         for number in 0..history.months.len() {
-            ledger.month = number as u32;
+            ledger.month = number as u16;
             ledger.plan_month(history);
             count += ledger.dues.len() as u64 + u64::from(ledger.free);
         }
@@ -241,7 +246,7 @@ impl Ledger {
         ledger.counting = true;
         let mut times = Vec::new();
         for (number, month) in history.months.iter().enumerate() {
-            ledger.month = number as u32;
+            ledger.month = number as u16;
             ledger.plan_month(history);
             if ledger.free > 0 {
                 let clip = clip(history, &ledger.account, month, ledger.standing);
@@ -321,16 +326,13 @@ impl Ledger {
     /// Finds what the month has.
     fn plan(&mut self, history: &History, prospect: &Prospect<'_>) {
         (self.due, self.passed, self.free) = (0, 0, 0);
-        self.dues.clear();
+        self.dues = Box::default();
         self.standing = prospect.standing;
         let clip = clip(history, &self.account, prospect.month, prospect.standing);
         if clip.is_empty() {
             return;
         }
-        let dues = self.find(history, prospect, clip.clone(), true);
-        // Without the room that vectors grow by.
-        self.dues.reserve_exact(dues.len());
-        self.dues.extend_from_slice(&dues);
+        self.dues = self.find(history, prospect, clip.clone(), true).into();
         self.free = self.free_in(prospect, &clip);
         if !self.counting {
             self.place_free(history, &clip);
@@ -457,7 +459,8 @@ impl Ledger {
         let movement = self.movement(history, due, time, draws);
         self.balance = movement.balance;
         if movement.is_refundable() {
-            self.refundable = Some(Refundable { k: self.k, place, amount: movement.amount });
+            let number = NonZeroU32::MIN.saturating_add(self.k);
+            self.refundable = Some(Refundable { number, place, amount: movement.amount });
         }
         self.k += 1;
         self.find_next(history);
@@ -529,6 +532,6 @@ mod tests {
 
     #[test]
     fn a_state_is_small() {
-        assert!(size_of::<Ledger>() <= 448, "{}", size_of::<Ledger>());
+        assert!(size_of::<Ledger>() <= 288, "{}", size_of::<Ledger>());
     }
 }

@@ -404,8 +404,8 @@ impl Ledger {
                 }
             }
             Some(Bills::Of(card)) => {
-                while let Some(bill) = card.payment_before(history, end) {
-                    found.add(What::CardBill, bill.paid_at, -bill.amount);
+                while let Some((time, amount)) = card.payment_before(history, end) {
+                    found.add(What::CardBill, time, -amount);
                 }
             }
             None => {}

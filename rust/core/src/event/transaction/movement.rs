@@ -78,7 +78,7 @@ impl Ledger {
         {
             let (direction, amount) = if signed < 0 { (Debit, -signed) } else { (Credit, signed) };
             let original = (due.what == What::Refund)
-                .then(|| self.refundable.take().map(|one| one.k))
+                .then(|| self.refundable.take().map(|one| one.number.get() - 1))
                 .flatten();
             let what = match due.what {
                 What::Sweep | What::ToElsewhere if signed > 0 => What::Cover,
@@ -263,7 +263,7 @@ impl Ledger {
         let purpose = reference().purposes[kind as usize][direction as usize].pick(choice);
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
         let most = if kind == Pix && night { NIGHT_CAP } else { i64::MAX };
-        let mut amount = amount(purpose, self.habits.scale, most, size);
+        let mut amount = amount(purpose, self.habits.scale.into(), most, size);
         // Most people look at their balance first and pay what they can.
         if direction == Debit && !declined && amount > available {
             let sums = if kind == Withdrawal { Sums::Notes } else { Sums::Mixed };

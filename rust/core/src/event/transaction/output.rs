@@ -118,7 +118,7 @@ impl Ledger {
         history: &History,
         columns: &mut TransactionColumns,
         movement: &Movement,
-        month: u32,
+        month: u16,
         &OtherSide { place, draws: who, id }: &OtherSide,
     ) {
         columns.transaction_type.push(movement.kind);
@@ -178,7 +178,7 @@ impl Ledger {
         history: &History,
         columns: &mut TransactionColumns,
         movement: &Movement,
-        month: u32,
+        month: u16,
     ) {
         let (context, account) = (&history.context, self.account());
         let month = &history.months[month as usize];

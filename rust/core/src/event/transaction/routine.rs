@@ -40,7 +40,7 @@ pub(super) struct Habits {
     /// How far below zero the holder goes in good months, in centavos.
     pub(super) red: i64,
     /// The square root of the income over R$ 3 000, times [`ONE`]: sums grow with it.
-    pub(super) scale: u64,
+    pub(super) scale: u32,
     pub(super) is_main: bool,
 }
 
@@ -69,7 +69,7 @@ impl Habits {
             contacts: u64::from(high.0) << 32 | u64::from(low.0),
             usual,
             red: account.overdraft_limit * red / 100,
-            scale: root(life.income),
+            scale: root(life.income) as u32,
             is_main,
         }
     }

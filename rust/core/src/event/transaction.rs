@@ -13,7 +13,7 @@ mod movement;
 mod output;
 mod routine;
 
-pub use inside::CIRCLE;
+pub use inside::{CIRCLE, partner_at};
 
 use std::ops::Range;
 

@@ -38,6 +38,15 @@ pub(super) struct Leg {
     pub(super) id: Word,
 }
 
+/// The row of who is on the other side of what a customer pays or gets from another at an instant, by the life and the
+/// opening of their CORRENTE account. It may be beyond the customers of a plan.
+pub fn partner_at(history: &History, life: &Skeleton, joined_at: i64, time: i64) -> Option<u64> {
+    let day = local_day(time);
+    let month = history.months.iter().rev().find(|month| month.first_day <= day)?;
+    let mut legs = (0..WEEKS).filter_map(|week| leg(history, life, joined_at, month, week));
+    legs.find(|leg| leg.time == time).map(|leg| leg.partner)
+}
+
 /// Rows of the plan's largest possible bank, so that a partner does not depend on the load.
 fn partner(history: &History, row: u64, month: i32, week: u64) -> Option<u64> {
     let [mask, reach, ..] =

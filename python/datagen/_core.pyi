@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, SupportsIndex, final, overload
+from uuid import UUID
 
 __all__ = [
     "Batch",
@@ -10,9 +11,11 @@ __all__ = [
     "Catalogue",
     "Changes",
     "Column",
+    "Customer",
     "EncodedRows",
     "Field",
     "ForeignKey",
+    "Found",
     "KeySet",
     "KeyStore",
     "Plan",
@@ -147,6 +150,70 @@ class Plan:
         after the other. ``since`` and ``until`` as for ``batches``; windows that follow one another in
         time have each event once. Batches have at most, or in the order of entities about,
         ``batch_rows`` rows. ``uuids`` and ``enums`` as for ``batches``.
+        """
+
+    def find(self, id: str | UUID | bytes) -> Found:
+        """What an id, a document, a number or an address leads back to, in the time of one customer's rows.
+
+        It takes the id of a row of any table, of an event of any stream, of a merchant (UUID, its text or 16
+        bytes), and as text a CPF, an e-mail address, a telephone from +55 on, a registered Pix key, the number of
+        an account or a card, the registration of a property, or a ticker, with or without what stands between the
+        digits. An end-to-end id leads back to nothing.
+
+        Raises ``UnknownIdError`` where nothing of the plan has it, which says whether it is of another seed or of a
+        customer beyond the plan, and ``OptionError`` for what has the form of none of these.
+        """
+    def customer(self, row: int) -> Customer:
+        """One customer with all that belongs to it. Raises ``OptionError`` for a row that the plan has not."""
+
+@final
+class Found:
+    """What an id, a document, a number or an address of a plan leads back to."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def relation(self) -> Relation | None:
+        """Its table or stream; None of a merchant, which has neither."""
+    @property
+    def customer(self) -> int | None:
+        """The row of the customer that it belongs to; None of a stock or a merchant."""
+    @property
+    def row(self) -> int:
+        """Its row in the table; of an event that of the account, card or loan."""
+    @property
+    def k(self) -> int | None:
+        """Which event of its account, card or loan, from 0; None of what is no event."""
+    @property
+    def merchant(self) -> dict[str, Any] | None:
+        """Of a merchant its fields, as card transactions have them."""
+
+@final
+class Customer:
+    """One customer of a plan, with all that belongs to it, made when it is asked for.
+
+    ``customer["banking.transactions"]`` is one batch of the customer's rows, which may have none; a stock belongs to
+    nobody, and all have all. Raises ``OptionError`` for a name that the catalogue lacks.
+    """
+
+    @property
+    def row(self) -> int: ...
+    @property
+    def household(self) -> list[tuple[int, Literal["HEAD", "SPOUSE", "CHILD"]]]:
+        """Rows of those who live together, in their order, and how each came there.
+
+        The customer is among them; others may be beyond the plan.
+        """
+    def __getitem__(self, name: str, /) -> Batch: ...
+    def versions(self, name: str) -> Batch:
+        """The versions of the customer's rows in a table: row by row, each as it is since its ``updated_at``.
+
+        A stream has its events, and stocks have one version each.
+        """
+    def partner_at(self, instant: datetime | str) -> int | None:
+        """The row of the customer on the other side of a Pix within the bank that happens at an instant.
+
+        It may be beyond the plan. None where there is no such Pix.
         """
 
 @final

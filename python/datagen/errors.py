@@ -46,6 +46,20 @@ def _shown(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+class UnknownIdError(DatagenError, LookupError):
+    """Nothing of a plan has the id, document, number or address that was looked for.
+
+    ``customer`` is the row of the customer whose it would be: one that the plan does not have, or whose events end
+    before. It is None where nothing of the plan's seed has it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, reason: str, customer: int | None = None) -> None:
+        super().__init__(reason)
+        self.customer = customer
+
+
 class ConfigurationError(DatagenError):
     """A setting cannot work, or a service refused who we say we are."""
 

@@ -19,7 +19,8 @@ from .._words import of_the_command
 from ..errors import OptionError
 from . import signals
 from .benchmarking import benchmark
-from .endings import explain
+from .endings import explain as say_why
+from .explaining import explain
 from .filing import files
 from .loading import load, load_parallel
 from .outputs import open_closed_streams
@@ -76,7 +77,7 @@ def _run(args: Sequence[str] | None) -> int:
         with of_the_command():
             code = group.main(args, prog_name="datagen", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last to see any
-        return explain(error, debug=debug)
+        return say_why(error, debug=debug)
     # A number where a command has left its context with one.
     return code if isinstance(code, int) else 0
 
@@ -109,5 +110,9 @@ def group() -> None:
     """
 
 
-for _command in (load, load_parallel, stream, files, show, schema, peek, benchmark, report, local):
+_COMMANDS: Final = (
+    *(load, load_parallel, stream, files, show, explain),
+    *(schema, peek, benchmark, report, local),
+)
+for _command in _COMMANDS:
     group.add_command(_command)

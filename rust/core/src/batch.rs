@@ -2,6 +2,7 @@
 
 mod changes;
 mod client;
+mod find;
 mod in_time;
 mod lanes;
 mod makers;
@@ -9,6 +10,7 @@ mod versions;
 mod window;
 
 pub use changes::Changes;
+pub use find::{Found, Lost};
 pub use in_time::InTime;
 pub use lanes::{Entities, Lane, Lanes};
 pub use window::{Order, Window};

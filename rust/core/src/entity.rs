@@ -5,7 +5,7 @@ pub mod account;
 mod address;
 pub mod card;
 pub mod customer;
-mod household;
+pub mod household;
 pub mod layout;
 pub mod loan;
 pub mod property;

@@ -134,4 +134,52 @@ impl Permutation {
             }
         }
     }
+
+    /// What goes to `y`; none for a number that is not in `0..size`.
+    pub fn invert(&self, y: u64) -> Option<u64> {
+        self.invert_of(y, 0)
+    }
+
+    /// What goes to `y` by the permutation with a number among those of this key.
+    pub fn invert_of(&self, y: u64, number: u64) -> Option<u64> {
+        if y >= self.size {
+            return None;
+        }
+        let mask = (1 << self.half_bits) - 1;
+        let tweak = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut y = y;
+        loop {
+            let (mut left, mut right) = (y >> self.half_bits, y & mask);
+            for key in self.keys.iter().rev() {
+                let before = right ^ (mix(left, key.wrapping_add(tweak)) & mask);
+                (left, right) = (before, left);
+            }
+            y = (left << self.half_bits) | right;
+            if y < self.size {
+                return Some(y);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permutation_leads_back() {
+        for (seed, size) in [(0, 2), (7, 40), (42, 1 << 14), (9, 99_999_990), (u64::MAX, 1 << 40)] {
+            let permutation = Permutation::new(&Rng::new(seed), 3, size);
+            let step = (size / 1_000).max(1);
+            for x in (0..size).step_by(step as usize).chain([size - 1]) {
+                assert_eq!(permutation.invert(permutation.apply(x)), Some(x));
+                for number in [1, 6_103, u64::MAX] {
+                    let there = permutation.apply_of(x, number);
+                    assert_eq!(permutation.invert_of(there, number), Some(x));
+                }
+            }
+            assert_eq!(permutation.invert(size), None);
+            assert_eq!(permutation.invert(u64::MAX), None);
+        }
+    }
 }

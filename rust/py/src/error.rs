@@ -30,6 +30,11 @@ pub fn option_error<'py>(
     }
 }
 
+/// `UnknownIdError(reason, customer)`: nothing of a plan has an id.
+pub fn unknown_id(py: Python<'_>, reason: &str, customer: Option<u64>) -> PyErr {
+    exception(py, "UnknownIdError", (reason, customer))
+}
+
 /// A row that cannot be taken, as Python knows it.
 pub fn violated(py: Python<'_>, violation: &Violation) -> PyErr {
     let text = |id| values::uuid_to_python(py, id).and_then(|id| id.str());

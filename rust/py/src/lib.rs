@@ -9,6 +9,7 @@ mod border;
 mod buffer;
 mod catalogue;
 mod error;
+mod find;
 mod keys;
 mod plan;
 mod producer;
@@ -29,6 +30,8 @@ mod _core {
     use crate::buffer::{PyColumn, PyEncodedRows};
     #[pymodule_export]
     use crate::catalogue::{PyCatalogue, PyField, PyForeignKey, PyRelation, catalogue};
+    #[pymodule_export]
+    use crate::find::{PyCustomer, PyFound};
     #[pymodule_export]
     use crate::keys::{PyKeySet, PyKeyStore};
     #[pymodule_export]

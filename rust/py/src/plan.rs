@@ -16,6 +16,7 @@ use crate::arrow::Layout;
 use crate::batch::{PyBatches, PyChanges, PyWindow};
 use crate::border::{Number, detached};
 use crate::error::{choice, from_core, one_of, option_error, relation};
+use crate::find::{PyCustomer, PyFound};
 use crate::values;
 
 /// How many customers' events are counted between two looks for signals: about 10 ms of work.
@@ -234,6 +235,17 @@ order='time', batch_rows=8192, uuids='binary', enums='dictionary')"
         let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
         let changes = detached(py, || Changes::new(&self.bank, customers, span, batch_rows))?;
         Ok(changes.into())
+    }
+
+    /// What is known by an id, a document, a number or an address.
+    fn find(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<PyFound> {
+        PyFound::of(py, &self.bank, id)
+    }
+
+    /// One customer with all that belongs to it.
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn customer(&self, py: Python<'_>, row: Number) -> PyResult<PyCustomer> {
+        PyCustomer::of(py, self.bank(), &row)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -26,6 +26,10 @@ pub(super) struct Maker {
     pub(super) relation: &'static Relation,
     pub(super) count: Count,
     pub(super) next_batch: fn(&mut Batches) -> Option<Batch>,
+    /// The rows of one customer, none or more.
+    pub(super) rows_of: fn(&Client<'_>) -> Batch,
+    /// The versions of these rows, each with all that follow it; of a stream its events.
+    pub(super) versions_of: fn(&Client<'_>) -> Batch,
     lane: Option<LaneMaker>,
 }
 
@@ -55,12 +59,22 @@ static MAKERS: [Maker; 10] = [
 impl Maker {
     /// Of reference rows, which are there from the beginning and never change.
     const fn of_reference<R: Rows>() -> Self {
-        let next_batch = Batches::fill::<R>;
-        Self { relation: R::RELATION, count: R::COUNT, next_batch, lane: None }
+        Self {
+            relation: R::RELATION,
+            count: R::COUNT,
+            next_batch: Batches::fill::<R>,
+            rows_of: rows_of::<R>,
+            versions_of: rows_of::<R>,
+            lane: None,
+        }
     }
 
     const fn of<R: Rows + Living>() -> Self {
-        Self { lane: Some(LaneMaker::of::<R>()), ..Self::of_reference::<R>() }
+        Self {
+            lane: Some(LaneMaker::of::<R>()),
+            versions_of: versions_of::<R>,
+            ..Self::of_reference::<R>()
+        }
     }
 
     /// How lanes of the relation are made; none of reference rows.
@@ -108,6 +122,23 @@ impl<E: Events> Rows for E {
             cursor.next_until(history, span.end, self);
         }
     }
+}
+
+fn rows_of<R: Rows>(client: &Client<'_>) -> Batch {
+    let mut rows = R::with_capacity(0);
+    rows.push_client(client);
+    rows.finish()
+}
+
+fn versions_of<R: Living>(client: &Client<'_>) -> Batch {
+    let (history, until) = (client.history, client.until());
+    let mut rows = R::with_capacity(0);
+    for mut cursor in R::cursors(client) {
+        while cursor.peek().is_some_and(|since| since < until) {
+            cursor.next(history, &mut rows);
+        }
+    }
+    rows.finish()
 }
 
 /// Adds the rows of a customer that are born before the end of the span, each in its last version before it.

@@ -248,6 +248,14 @@ impl Shares {
         let size = self.cells.start(cell + 1) - start;
         Share { position: self.order[cell].into(), start, size }
     }
+
+    /// The places of what has a position.
+    pub fn of(&self, position: usize) -> Share {
+        let mut cells = self.order.iter();
+        let cell = cells.position(|&one| usize::from(one) == position).expect("a position");
+        let start = self.cells.start(cell);
+        Share { position, start, size: self.cells.start(cell + 1) - start }
+    }
 }
 
 /// A street name.

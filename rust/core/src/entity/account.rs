@@ -220,6 +220,22 @@ pub fn pix_key(context: &Context, kind: AccountPixKeyType, customer: &Customer) 
     }
 }
 
+/// Nine digits of a row, a hyphen and the check digit.
+fn number(context: &Context, row: u64) -> [u8; 11] {
+    let mut number = *b"000000000-0";
+    write_digits(&mut number[..9], context.account_numbers.apply(row));
+    number[10] = account_digit(&number[..9]);
+    number
+}
+
+/// The row of the account with nine digits and a check digit, if they are a number that an account may have.
+pub fn by_number(context: &Context, digits: &[u8; 10]) -> Option<u64> {
+    let place = digits[..9].iter();
+    let place = place.fold(0, |number, digit| number * 10 + u64::from(digit.wrapping_sub(b'0')));
+    let row = context.account_numbers.invert(place)?;
+    (number(context, row)[10] == digits[9]).then_some(row)
+}
+
 impl AccountColumns {
     /// Adds an account; `balance` is that since an instant.
     pub fn push(
@@ -232,16 +248,13 @@ impl AccountColumns {
     ) {
         let mut branch = *b"0000";
         // All accounts of a customer are at one branch of the city.
-        let number = 1 + customer.city.index as u64 * 20 + customer.row % customer.city.branches;
-        write_digits(&mut branch, number % 10_000);
-        let mut number = *b"000000000-0";
-        write_digits(&mut number[..9], context.account_numbers.apply(account.row));
-        number[10] = account_digit(&number[..9]);
+        let place = 1 + customer.city.index as u64 * 20 + customer.row % customer.city.branches;
+        write_digits(&mut branch, place % 10_000);
         self.account_id.push(account.id);
         self.customer_id.push(context.id(Domain::Customer, customer.row));
         self.account_type.push(account.kind);
         self.branch.push_ascii(&branch);
-        self.account_number.push_ascii(&number);
+        self.account_number.push_ascii(&number(context, account.row));
         self.status.push(standing.status);
         self.status_reason.push(standing.reason);
         self.status_changed_at.push(standing.since);

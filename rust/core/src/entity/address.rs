@@ -27,6 +27,15 @@ impl Home {
         let (start, size) = city.area;
         Self { city, rank: turn * size + place - start }
     }
+
+    /// The row of a home, by its telephone area code and rank; none for a code that is not given out.
+    pub fn row(context: &Context, ddd: [u8; 2], rank: u64) -> Option<u64> {
+        let city = reference().cities.items.iter().find(|city| city.ddd == ddd)?;
+        let (start, size) = city.area;
+        let turn = rank / size;
+        let row = context.homes.invert_of(start + rank % size, turn)?;
+        Some(turn * HOME_PLACES + row)
+    }
 }
 
 /// An address in a city.

@@ -2,12 +2,14 @@
 
 use super::Context;
 use super::customer::{Customer, fold};
+use super::layout::{Product, customer_of};
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::City;
 use crate::brazil::documents::{card_prefix, luhn, write_digits};
 use crate::catalog::{Brand, CardStatus, CardStatusReason};
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
+use crate::plan::MAX_CUSTOMERS;
 use crate::rng::{Domain, Word};
 
 columns! {
@@ -187,6 +189,18 @@ impl CreditCard {
         };
         (card, issue)
     }
+}
+
+/// The row of the card with a number, if there is such a card: the digits before the last are those of its row.
+pub fn by_number(context: &Context, digits: &[u8]) -> Option<u64> {
+    let own = digits.len().checked_sub(9)?;
+    let drawn = digits[own..own + 8].iter();
+    let place = drawn.fold(0, |number, digit| number * 10 + u64::from(digit.wrapping_sub(b'0')));
+    let row = context.card_numbers.invert(place)?;
+    let holder = customer_of(context, Product::Card, row);
+    let holder = (holder < MAX_CUSTOMERS).then(|| Customer::new(context, holder))?;
+    let (_, issue) = CreditCard::new(context, row, &holder);
+    (issue.number() == digits).then_some(row)
 }
 
 impl Issue {

@@ -1,6 +1,9 @@
 //! `customers`.
 
 mod email;
+mod found;
+
+pub use found::{by_cpf, by_email, by_phone};
 
 use super::Context;
 use super::address::{Address, Home};
@@ -55,6 +58,8 @@ pub(super) const MINIMUM_WAGE: u64 = 162_100;
 const BENEFIT_CEILING: u64 = 847_555;
 /// Lowest pay of an occupation, in centavos a month, from which on nobody works in it without papers.
 const PLAIN: u64 = 200_000;
+/// Mobile numbers of an area code that begin with 6 to 9.
+const NUMBERS: u64 = 40_000_000;
 /// Lowest income of all.
 const LEAST: u64 = 50_000;
 /// Percentage of the range of its income that an occupation opens by stage of life.
@@ -213,6 +218,21 @@ struct Family {
 }
 
 impl Family {
+    /// The first point of a surname's second surnames, whose first may be any.
+    fn begin(turn: u64, position: usize) -> u64 {
+        mixed(turn << 16 | position as u64) % reference().second_surnames.total()
+    }
+
+    /// How many rows of a turn may have a surname behind another, which has so many places, and where its weights
+    /// begin.
+    fn room(second: usize, size: u64) -> (u64, u64) {
+        let seconds = &reference().second_surnames;
+        let start = seconds.start(second);
+        let weight = seconds.start(second + 1) - start;
+        // Places of both are so many weights apart, and there is room for no more of them.
+        ((weight * size - 1) / seconds.total() + 1, start)
+    }
+
     /// That of a row; `draw` chooses what stands before the middle one.
     fn of(bearers: &Permutation, row: u64, draw: Word) -> Self {
         let (turn, row) = (row / SURNAME_PLACES, row % SURNAME_PLACES);
@@ -223,13 +243,10 @@ impl Family {
         let seconds = &reference().second_surnames;
         let all = seconds.total();
         // As if each place were as many as all weights together: the own ones begin anywhere among them.
-        let begin = mixed(turn << 16 | share.position as u64) % all;
+        let begin = Self::begin(turn, share.position);
         let point = (into * all + begin * share.size) % (share.size * all);
         let (second, _) = seconds.find(point / share.size);
-        let start = seconds.start(second);
-        let weight = seconds.start(second + 1) - start;
-        // Places of both are so many weights apart, and there is room for no more of them.
-        let room = (weight * share.size - 1) / all + 1;
+        let (room, start) = Self::room(second, share.size);
         Self {
             last: Bearer::new(share.position, mixed(number ^ place << 32)),
             number,
@@ -426,7 +443,6 @@ impl Customer {
     /// customer, and are shuffled. The area code of São Paulo has 40 million such numbers and a few
     /// more customers in the largest plan, who have numbers from 5 on, as there are in São Paulo.
     pub fn phone(&self, context: &Context) -> [u8; 14] {
-        const NUMBERS: u64 = 40_000_000;
         let mut phone = *b"+55DD900000000";
         let [tens, ones] = self.city.ddd;
         phone[3..5].copy_from_slice(&self.city.ddd);

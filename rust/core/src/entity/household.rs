@@ -17,13 +17,22 @@ pub(super) const LARGEST: u64 = 3;
 
 /// How somebody came into a household.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tie {
+pub enum Tie {
     /// It is theirs.
     Head,
     /// As the spouse of the head.
     Spouse,
     /// As a grown child of the head.
     Child,
+}
+
+/// The rows of those who live with a customer, who is among them, and how each came there. They may be beyond the
+/// customers of a plan.
+pub fn members(context: &Context, row: u64) -> Vec<(u64, Tie)> {
+    let all = Neighbours::of(context, row);
+    let head = all.head_of(row as usize % NEIGHBOURS);
+    let same = (0..NEIGHBOURS).filter(|&place| all.head_of(place) == head);
+    same.map(|place| (all.first + place as u64, all.tie_of(place))).collect()
 }
 
 /// What is known of somebody before the household.

@@ -76,6 +76,11 @@ impl Property {
     }
 }
 
+/// The row of the property with a registration number of seven digits, if there may be one.
+pub fn by_registration(context: &Context, number: u64) -> Option<u64> {
+    context.registrations.invert(number)
+}
+
 impl PropertyColumns {
     /// Adds a property; it is known to the bank since its loan was contracted.
     pub fn push(

@@ -10,6 +10,7 @@ mod merchant;
 mod shopping;
 
 pub use bill::Payment;
+pub use merchant::{MerchantFacts, merchant};
 pub use shopping::Shopping;
 
 use super::{Cursor, History};

@@ -13,7 +13,7 @@ mod movement;
 mod output;
 mod routine;
 
-pub use inside::{CIRCLE, Masks};
+pub use inside::{CIRCLE, Masks, partner_at};
 
 use std::num::NonZeroU32;
 use std::ops::Range;

@@ -7,6 +7,7 @@
 //! the year of birth.
 
 use super::{Family, fold};
+use crate::brazil::reference;
 
 const DOMAINS: [&str; 3] = ["example.com", "example.org", "example.net"];
 /// Forms with the last surname: `ana.silva`, `ana_silva`, `a.silva`, `asilva`, `anasilva84`, `ana.silva.84`,
@@ -100,12 +101,99 @@ pub(super) fn of_both(given: &str, family: &Family) -> String {
     address.digits(more).at(domain)
 }
 
+/// What an address may have been made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    /// Position of the last surname.
+    pub last: usize,
+    /// That of the one before, if the address has both.
+    pub middle: Option<usize>,
+    /// Number of the bearer among those with the one, or both.
+    pub number: u64,
+}
+
+/// The number that a domain, a form and digits tell: the inverse of [`parts`].
+fn number(domain: usize, form: u64, more: u64, turn: u64, forms: u64) -> Option<u64> {
+    let domains = DOMAINS.len() as u64;
+    let left = more.checked_mul(forms)? + (form + forms - turn / domains % forms) % forms;
+    Some(left.checked_mul(domains)? + (domain as u64 + domains - turn % domains) % domains)
+}
+
+/// Letters and the digits behind them.
+fn split(text: &str) -> (&str, &str) {
+    text.split_at(text.trim_end_matches(|c: char| c.is_ascii_digit()).len())
+}
+
+/// What an address may have been made of: each form in which it can be read, with each surname that fits.
+///
+/// A reading may be wrong: a given name is not looked at, nor whether a number is written as it would be.
+pub(super) fn candidates(address: &str) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    let Some((local, domain)) = address.split_once('@') else { return all };
+    let Some(domain) = DOMAINS.iter().position(|one| *one == domain) else { return all };
+    let letters = |name| fold(name).map(char::from).collect::<String>();
+    let surnames: Vec<String> =
+        reference().surnames.items.iter().map(|one| letters(one.label.text)).collect();
+    let named = |text: &str| surnames.iter().position(|one| one == text);
+    let mut last_only = |form: u64, last: Option<usize>, digits: &str| {
+        let more = if digits.is_empty() { Some(0) } else { digits.parse().ok() };
+        let found = last.zip(more).and_then(|(last, more)| {
+            let number = number(domain, form, more, last as u64, FORMS)?;
+            Some(Candidate { last, middle: None, number })
+        });
+        all.extend(found);
+    };
+    let mut words = local.split(['.', '_']);
+    let pieces = [words.next(), words.next(), words.next()].map(Option::unwrap_or_default);
+    let (own, digits) = split(pieces[1]);
+    match local.split(['.', '_']).count() {
+        1 => {
+            let (stem, digits) = split(local);
+            let without_year = digits.len().checked_sub(2).map(|end| &digits[..end]);
+            for (last, surname) in surnames.iter().enumerate() {
+                let Some(before) = stem.strip_suffix(surname.as_str()) else { continue };
+                if before.len() == 1 {
+                    last_only(3, Some(last), digits);
+                } else if let Some(digits) = without_year {
+                    last_only(4, Some(last), digits);
+                }
+            }
+        }
+        2 if local.contains('_') => last_only(1, named(own), digits),
+        2 => {
+            let form = match split(pieces[0]) {
+                (_, year) if !year.is_empty() => 6,
+                (given, _) if given.len() == 1 => 2,
+                _ => 0,
+            };
+            last_only(form, named(own), digits);
+            last_only(7, named(pieces[0]), digits);
+        }
+        3 if pieces[2].bytes().all(|one| one.is_ascii_digit()) => last_only(5, named(own), digits),
+        3 => {
+            let (own, digits) = split(pieces[2]);
+            let form = match (local.contains('_'), pieces[0].len()) {
+                (true, _) => 1,
+                (_, 1) => 2,
+                _ => 0,
+            };
+            let more = if digits.is_empty() { Some(0) } else { digits.parse().ok() };
+            let both = named(own).zip(named(pieces[1])).zip(more);
+            all.extend(both.and_then(|((last, middle), more)| {
+                let number = number(domain, form, more, (last + middle) as u64, FORMS_OF_BOTH)?;
+                Some(Candidate { last, middle: Some(middle), number })
+            }));
+        }
+        _ => {}
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::brazil::reference;
 
     /// Without a separator, letters alone tell initial or given name and surname apart.
     #[test]

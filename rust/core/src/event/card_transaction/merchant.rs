@@ -33,6 +33,36 @@ pub(super) struct Merchant {
     number: u32,
 }
 
+/// Who a merchant is, as its purchases say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MerchantFacts {
+    /// Name.
+    pub name: String,
+    /// CNPJ.
+    pub document: [u8; 14],
+    /// Category code.
+    pub mcc: [u8; 4],
+    /// What the code stands for.
+    pub category: &'static str,
+    /// City.
+    pub city: &'static str,
+    /// Its state.
+    pub state: [u8; 2],
+}
+
+/// The merchant of an id, by where it comes from.
+pub fn merchant(row: u64, number: u32) -> Option<MerchantFacts> {
+    let (category, found) = Merchant::of(row, number)?;
+    Some(MerchantFacts {
+        name: found.name.map(|label| label.text).concat(),
+        document: found.document,
+        mcc: category.mcc,
+        category: category.name.text,
+        city: found.city.name.text,
+        state: found.city.state,
+    })
+}
+
 static NOTHING: Label = Label::new("");
 
 impl Merchant {
@@ -88,6 +118,43 @@ impl Merchant {
         }
     }
 
+    /// The merchant of an id, by where it comes from; none where nobody can buy.
+    fn of(row: u64, number: u32) -> Option<(&'static Category, Self)> {
+        let reference = reference();
+        let category = reference.categories.items.get((row >> 16) as usize)?;
+        let city = reference.cities.items.get((row & 0xFFFF) as usize);
+        let (chain, branch) =
+            ((number & !OF_CHAIN) >> BRANCH_BITS, number & ((1 << BRANCH_BITS) - 1));
+        let is_chain = number & OF_CHAIN != 0;
+        if is_chain && chain as usize >= category.merchants.items.len() {
+            return None;
+        }
+        let found = match city {
+            None if row & 0xFFFF == EVERYWHERE && is_chain && branch == 0 => {
+                Self::head_office(category, chain as usize)
+            }
+            Some(city) if is_chain && branch < Self::branches(category, city) => {
+                Self::branch(category, chain as usize, city, branch)
+            }
+            Some(city) if !is_chain && number < Self::shops(category, city) => {
+                Self::shop(category, city, number.into())
+            }
+            _ => return None,
+        };
+        Some((category, found))
+    }
+
+    /// How many branches a chain has in a city.
+    fn branches(category: &Category, city: &City) -> u32 {
+        (city.branches as u32 * category.shops).div_ceil(8).min(BRANCHES)
+    }
+
+    /// How many shops of a category that belong to no chain a city has.
+    fn shops(category: &Category, city: &City) -> u32 {
+        let names = reference().shop_names.len() * category.words.len();
+        (city.branches as u32 * category.shops).min(SHOPS as u32).min(names as u32)
+    }
+
     /// One of the favourites of a card's holder in a city: the shops that are met often are the favourites of many.
     #[inline]
     pub(super) fn favourite(
@@ -103,11 +170,10 @@ impl Merchant {
         let at = city(at);
         if kind.below(100) < category.chain_pct {
             let chain = category.merchants.pick_position(Word(mix(draw, 3)));
-            let most = (at.branches as u32 * category.shops).div_ceil(8).min(BRANCHES);
+            let most = Self::branches(category, at);
             return Self::branch(category, chain, at, place.below(most));
         }
-        let names = reference().shop_names.len() * category.words.len();
-        let shops = (at.branches as u32 * category.shops).min(SHOPS as u32).min(names as u32);
+        let shops = Self::shops(category, at);
         // Half of all are met at a quarter of the shops.
         let square = (u64::from(place.0) * u64::from(place.0)) >> 32;
         Self::shop(category, at, u64::from(Half(square as u32).below(shops)))

@@ -106,6 +106,15 @@ impl Side {
     }
 }
 
+/// The row of who is on the other side of what a customer pays or gets from another at an instant, by the life and the
+/// opening of their CORRENTE account. It may be beyond the customers of a plan.
+pub fn partner_at(history: &History, life: &Skeleton, joined_at: i64, time: i64) -> Option<u64> {
+    let day = local_day(time);
+    let month = history.months.iter().rev().find(|month| month.first_day <= day)?;
+    let mut legs = legs(history, life, joined_at, month).into_iter().flatten();
+    legs.find(|leg| leg.time == time).map(|leg| leg.partner)
+}
+
 /// How probable a customer's part in a payment is, of 65 536.
 fn rate(life: &Skeleton) -> u64 {
     if life.dormant {

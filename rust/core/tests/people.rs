@@ -258,3 +258,38 @@ fn phones_and_addresses_look_issued() {
         }
     }
 }
+
+/// Default follows when nothing is left: hardly anybody who is in it has as much as its first installment in all
+/// accounts together.
+#[test]
+fn who_is_in_default_could_not_pay() {
+    let (mut defaulters, mut able) = (0, 0);
+    for seed in SEEDS {
+        let bank = bank(seed, 20_000, 90);
+        let (accounts, loans) = (all(&bank, "accounts"), all(&bank, "loans"));
+        let mut balances: BTreeMap<Id, i64> = BTreeMap::new();
+        for (owner, balance) in accounts.ids("customer_id").iter().zip(accounts.longs("balance")) {
+            *balances.entry(*owner).or_default() += balance;
+        }
+        let events = all(&bank, "banking.installments");
+        let paid = events.valid("paid_at");
+        let (principal, interest) =
+            (events.longs("principal_amount"), events.longs("interest_amount"));
+        let owed: BTreeMap<Id, i64> = events
+            .groups("loan_id")
+            .into_iter()
+            .filter_map(|(loan, mut rows)| {
+                rows.find(|&row| !paid[row]).map(|row| (loan, principal[row] + interest[row]))
+            })
+            .collect();
+        let (ids, owners) = (loans.ids("loan_id"), loans.ids("customer_id"));
+        for (row, status) in loans.symbols("status").into_iter().enumerate() {
+            if status == "DEFAULTED" {
+                defaulters += 1;
+                able += usize::from(balances[&owners[row]] >= owed[&ids[row]]);
+            }
+        }
+    }
+    assert!(defaulters > 600, "{defaulters}");
+    check("in default with money %", 100.0 * able as f64 / defaulters as f64, 0.0..=10.0);
+}

@@ -19,7 +19,7 @@ const ERA: i32 = 24;
 const LONGEST_EPISODE: i32 = 14;
 /// For how many eras a debt that was never paid follows a customer ≈; claims lapse after five years
 /// (Civil Code, article 206, § 5).
-const MEMORY: i32 = 2;
+const MEMORY: i32 = 3;
 /// One, of factors.
 pub const ONE: u64 = 1 << 16;
 
@@ -76,7 +76,12 @@ pub struct Standing {
 impl Standing {
     /// Whether the income comes, and the accounts are open.
     pub const fn is_good(&self) -> bool {
-        self.distress == 0 && !self.shunned && !self.blocked
+        !self.is_needy() && !self.blocked
+    }
+
+    /// Whether the whole income does not come: what there is elsewhere is used up.
+    pub const fn is_needy(&self) -> bool {
+        self.distress > 0 || self.shunned
     }
 }
 
@@ -197,8 +202,8 @@ pub struct Recalling {
     /// The skeleton.
     pub skeleton: Skeleton,
     era: i32,
-    /// Of the era before, and of the era.
-    found: [Option<Episode>; 2],
+    /// Of the last eras, up to that of the month.
+    found: [Option<Episode>; MEMORY as usize],
     /// There is no shock in any month that is asked for.
     calm: bool,
 }
@@ -206,7 +211,7 @@ pub struct Recalling {
 impl Recalling {
     /// Nothing is at hand yet.
     pub const fn new(skeleton: Skeleton) -> Self {
-        Self { skeleton, era: i32::MIN, found: [None; 2], calm: false }
+        Self { skeleton, era: i32::MIN, found: [None; MEMORY as usize], calm: false }
     }
 
     /// Of somebody who is known to have no shock in any month that is asked for.
@@ -218,8 +223,13 @@ impl Recalling {
         let era = self.skeleton.era_of(month);
         if era != self.era && !self.calm {
             let of = |era| self.skeleton.episode_of_era(era);
-            let before = if era.wrapping_sub(1) == self.era { self.found[1] } else { of(era - 1) };
-            (self.era, self.found) = (era, [before, of(era)]);
+            self.found = if era.wrapping_sub(1) == self.era {
+                let [_, middle, last] = self.found;
+                [middle, last, of(era)]
+            } else {
+                [of(era - 2), of(era - 1), of(era)]
+            };
+            self.era = era;
         }
     }
 
@@ -428,10 +438,11 @@ impl Skeleton {
         Some(Episode { shock, first, months, cures })
     }
 
-    /// Whether there is no shock that begins in the era of a month, or in the one before it, or later until that of
-    /// another month.
+    /// Whether there is no shock that begins in the era of a month, or in those before it that are remembered, or later
+    /// until that of another month.
     pub fn is_calm(&self, since: i32, until: i32) -> bool {
-        (self.era_of(since) - 1..=self.era_of(until)).all(|era| self.episode_of_era(era).is_none())
+        let mut eras = self.era_of(since) - MEMORY + 1..=self.era_of(until);
+        eras.all(|era| self.episode_of_era(era).is_none())
     }
 
     /// The shock of which a month is one.
@@ -502,11 +513,12 @@ impl Skeleton {
     /// The draws of a block of the month with the standing, in less time than one after the other.
     #[inline]
     fn standing_and_draws(&self, month: i32, block: u64) -> (Standing, [Word; 4]) {
-        const { assert!(MEMORY == 2) };
+        const { assert!(MEMORY == 3) };
         let era = self.era_of(month);
-        let [before, now] = [era - 1, era].map(|era| (place::ERAS + era as u64, 0));
-        let places = [before, now, (month as u64, block)];
-        let [last, this, draws] = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let [first, last, now] = [era - 2, era - 1, era].map(|era| (place::ERAS + era as u64, 0));
+        let places = [first, last, now, (month as u64, block)];
+        let [first, last, this, draws] = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let first = self.episode_drawn(era - 2, first);
         let (last, this) = (self.episode_drawn(era - 1, last), self.episode_drawn(era, this));
         let lost = |episode: Option<Episode>| episode.is_some_and(|e| !e.cures && e.end() <= month);
         let begun = this.filter(|e| (e.first..e.end()).contains(&month));
@@ -514,7 +526,7 @@ impl Skeleton {
         let next = if self.era_of(month + 1) == era { this } else { self.episode_of_era(era + 1) };
         let standing = Standing {
             distress: begun.filter(|_| !blocked).map_or(0, |e| (month - e.first + 1) as u32),
-            shunned: lost(last) || lost(this),
+            shunned: lost(first) || lost(last) || lost(this),
             blocked,
             blocked_next: next.is_some_and(|e| {
                 e.shock == Shock::Blocked && (e.first..e.end()).contains(&(month + 1))

@@ -32,9 +32,9 @@ fn draws(history: &History, row: u64, number: i32) -> [Word; 4] {
     history.context.rng.four(Domain::Trade, row, place::month(number), 0)
 }
 
-/// Whether there is a withdrawal in a month: three times a year, and when the income has stopped.
+/// Whether there is a withdrawal in a month: three times a year, and as long as the income does not come.
 fn withdraws(standing: Standing, [_, chance, ..]: [Word; 4]) -> bool {
-    let wants = standing.distress == 1 && !standing.shunned;
+    let wants = standing.distress > 0 && !standing.shunned;
     wants || standing.is_good() && chance.halves().0.chance(2_500)
 }
 
@@ -46,7 +46,7 @@ fn withdrawal(history: &History, row: u64, skeleton: &Skeleton, month: &Month) -
     let (day, time) = when.halves();
     let day = history.days.business_day_until(month.first_day + 19 + day.below(9) as i32);
     let want = skeleton.distress(number) > 0;
-    let percent = if want { 80 } else { 10 + part.below(50) as i64 };
+    let percent = if want { 97 } else { 10 + part.below(50) as i64 };
     (instant(day, 10 * HOUR + i64::from(time.below(7 * HOUR as u32))), percent)
 }
 

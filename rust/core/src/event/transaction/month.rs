@@ -88,8 +88,8 @@ pub(super) struct Due {
 
 /// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
 /// elsewhere.
-const FREE_MAIN: u64 = ONE * 160 / 100;
-const FREE_SIDE: u64 = ONE * 65 / 100;
+const FREE_MAIN: u64 = ONE * 172 / 100;
+const FREE_SIDE: u64 = ONE * 70 / 100;
 /// The same of a POUPANCA account.
 const FREE_SAVINGS: u64 = ONE / 4;
 
@@ -333,7 +333,7 @@ impl Ledger {
             found.add(What::FromChecking, time, amount);
         }
         let [_, chance, when, _] = draws;
-        let often = if self.standing.distress > 0 { 9_000 } else { 900 };
+        let often = if self.standing.is_needy() { 9_000 } else { 900 };
         if !life.dormant && chance.halves().0.chance(often) {
             let time = 8 * HOUR + i64::from(when.halves().1.below(11 * HOUR as u32));
             found.add_on(What::FromSavings, 1 + (when.0 % 26) as i32, time, 0);

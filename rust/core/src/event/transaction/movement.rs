@@ -18,6 +18,8 @@ use crate::rng::{Half, Word};
 
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
 const NIGHT_CAP: i64 = 100_000;
+/// Most that comes at once to who is in want, beside what is left of the income, in centavos.
+const GIVEN: i64 = 18_000;
 /// What is asked of an overdraft in 30 days, in hundredths of a percent: at most 8% (CMN Resolution 4.765 of 2019).
 const OVERDRAFT: i128 = 795;
 /// IOF on credit of persons: 0.38% at once ≈, of the interest's principal.
@@ -174,7 +176,7 @@ impl Ledger {
         if available < 0 {
             return Some((999 - available) / 1_000 * 1_000);
         }
-        let usual = self.habits.usual * i64::from(70 + draw.below(61)) / 100;
+        let usual = self.usual() * i64::from(70 + draw.below(61)) / 100;
         let excess = self.balance - usual;
         if what == What::Cover || excess < (usual / 8).max(10_000) {
             return None;
@@ -182,6 +184,11 @@ impl Ledger {
         let sum = excess.min(available);
         let step = if sum >= 100_000 { 5_000 } else { 1_000 };
         (sum >= step).then_some(-(sum / step * step))
+    }
+
+    /// What is left in the account in the long run: in want hardly anything.
+    const fn usual(&self) -> i64 {
+        if self.standing.is_needy() { 5_000 } else { self.habits.usual }
     }
 
     /// What the overdraft of the time since the last interest costs.
@@ -209,7 +216,7 @@ impl Ledger {
 
     /// What is taken out of POUPANCA at a time, in tens of reais; in want nearly all.
     fn taken(&self, draw: Word) -> Option<i64> {
-        let want = self.standing.distress > 0;
+        let want = self.standing.is_needy();
         let (share, _) = draw.halves();
         let percent = if want { 92 } else { 8 + i64::from(share.below(36)) };
         let sum = self.balance * percent / 100 / 1_000 * 1_000;
@@ -229,15 +236,13 @@ impl Ledger {
         let kind = kind(history, self.account.kind, time, which);
         let available = self.available();
         // Money comes in when there is little, and goes out when there is much.
-        let usual = if self.standing.distress > 0 || self.standing.shunned {
-            5_000
-        } else {
-            self.habits.usual
-        };
+        let usual = self.usual();
         let credits = match self.balance {
             _ if self.account.kind == AccountType::Savings => 5_500,
             balance if balance < usual / 2 => 5_600,
             balance if balance < usual => 4_600,
+            // Who is in want spends what comes.
+            _ if self.standing.is_needy() => 1_000,
             balance if balance < usual * 2 => 3_600,
             balance if balance < usual * 5 => 2_600,
             _ => 1_500,
@@ -261,12 +266,17 @@ impl Ledger {
         );
         let purpose = reference().purposes[kind as usize][direction as usize].pick(choice);
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
-        let most = if kind == Pix && night { NIGHT_CAP } else { i64::MAX };
+        let most = match direction {
+            _ if kind == Pix && night => NIGHT_CAP,
+            Credit if self.standing.is_needy() => GIVEN,
+            _ => i64::MAX,
+        };
         let mut amount = amount(purpose, self.habits.scale, most, size);
         // Most people look at their balance first and pay what they can.
         if direction == Debit && !declined && amount > available {
             let sums = if kind == Withdrawal { Sums::Notes } else { Sums::Mixed };
-            let part = available * i64::from(10 + portion.below(70)) / 100;
+            let least = if self.standing.is_needy() { 50 } else { 10 };
+            let part = available * i64::from(least + portion.below(80 - least)) / 100;
             amount = round(sums, part, draw);
             if amount > available {
                 amount = if kind == Withdrawal {

@@ -14,7 +14,7 @@ use crate::entity::skeleton::Skeleton;
 use crate::event::History;
 use crate::event::card_transaction::Purchases;
 use crate::event::installment::Repayment;
-use crate::event::trade::Investor;
+use crate::event::trade::{Investor, funded_at};
 use crate::event::transaction::{Feeds, Ledger};
 
 /// One customer with what says who has what.
@@ -108,11 +108,13 @@ impl<'a> Client<'a> {
         };
         let savings = open(accounts.savings, AccountType::Savings);
         let investments = open(accounts.investments, AccountType::Investments);
-        let span = |account: &Option<(Account, i64)>| {
-            account.as_ref().map_or(0..0, |(account, _)| account.opened_at..account.closed_at)
+        let span = |account: &Option<(Account, i64)>, since: &dyn Fn(i64) -> i64| {
+            let span = |(account, _): &(Account, i64)| since(account.opened_at)..account.closed_at;
+            account.as_ref().map_or(0..0, span)
         };
+        let funded = |opened_at| funded_at(self.history, opened_at) + 1;
         Feeds {
-            pots: [span(&savings), span(&investments)],
+            pots: [span(&savings, &|opened_at| opened_at), span(&investments, &funded)],
             savings: savings.map(|(account, balance)| {
                 Box::new(Ledger::new(self.history, account, balance, Feeds::default()))
             }),

@@ -106,11 +106,18 @@ impl Account {
         let standing = i64::from(customer.score) - 200 + i64::from(overdraft.halves().0.below(401));
         let percent = if standing < 450 { 0 } else { (30 + (standing - 450) / 4).min(150) };
         let overdraft_limit = income * percent as u64 / 100;
-        let days = ((context.plan.start() - customer.created_at) / DAY - 1).max(1) as u64;
+        let (start, end) = (context.plan.start(), context.plan.as_of());
+        let has_joined = customer.created_at < start;
+        let until = if has_joined { start } else { end };
+        let days = ((until - customer.created_at) / DAY - 1).max(1) as u64;
         let opened_at = if checking {
             customer.created_at + (opened.0 & 0xF_FFFF) as i64
         } else {
-            customer.created_at + DAY * opened.below(days) as i64 + (opened.0 & 0xFF_FFFF) as i64
+            let later = DAY * opened.below(days) as i64;
+            let at = customer.created_at + (opened.0 & 0xFF_FFFF) as i64;
+            // None is opened while the others are blocked.
+            let blocked = !has_joined && life.standing(month_of(at + later)).blocked;
+            if blocked { at } else { at + later }
         };
         let (ends, when) = closing.halves();
         // Banks close what sleeps; people close savings that are used up.
@@ -139,7 +146,6 @@ impl Account {
             opened_at,
             closed_at: if closes { closed_at } else { i64::MAX },
         };
-        let (start, end) = (context.plan.start(), context.plan.as_of());
         let usual = |of_income: u64, sigma| {
             let usual = log_normal(money.halves().0, income * of_income, sigma) as i64;
             // In want what there was is used up.

@@ -13,6 +13,7 @@ use crate::catalog::{MaritalStatus, Segment, Sex};
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
 use crate::id::Permutation;
+use crate::plan::Plan;
 use crate::rng::{Domain, Word, normal_q16};
 
 columns! {
@@ -49,6 +50,11 @@ columns! {
 pub const CPF_ROOTS: u64 = 9 * 11_111_110;
 /// How long before the history the first customers joined.
 pub(crate) const LONGEST_TENURE: i64 = 15 * 365 * DAY;
+/// Of 10 000 customers, those who join in 30 days of the history, and in all of it at the most.
+const JOINED_IN_30_DAYS: u32 = 100;
+const MOST_JOINED: u32 = 5_000;
+/// Days at the end of a history in which nobody joins, so that what they have begins within it.
+const SETTLING: u32 = 10;
 /// Minimum wage of 2026 in centavos.
 pub(super) const MINIMUM_WAGE: u64 = 162_100;
 /// The most that social security pays in 2026, in centavos a month.
@@ -136,6 +142,15 @@ pub struct Customer {
     pep: bool,
     /// When they joined the bank.
     pub created_at: i64,
+}
+
+/// On which day of the history a customer joins, if they do so within it.
+fn joined_within(plan: &Plan, lot: Word) -> Option<i32> {
+    let (chance, day) = lot.halves();
+    let days = plan.days();
+    let of_10_000 = (days * JOINED_IN_30_DAYS / 30).min(MOST_JOINED);
+    (days > 3 * SETTLING && chance.chance(of_10_000))
+        .then(|| local_day(plan.start()) + 1 + day.below(days - SETTLING) as i32)
 }
 
 /// Lower-case ASCII letters of a name, for e-mail addresses and cards.
@@ -311,7 +326,7 @@ impl Customer {
     pub fn new(context: &Context, row: u64) -> Self {
         let neighbours = Neighbours::of(context, row);
         let place = row as usize % NEIGHBOURS;
-        let [[given, second, shape, credit], [joined, middle, another, _]] =
+        let [[given, second, shape, credit], [joined, middle, another, lot]] =
             context.rng.fours_at(Domain::Customer, row, [(0, 1), (0, 2)]);
         let Means { sex, age, years, income, payer, home, occupation } =
             Means::of(context, &neighbours, place);
@@ -329,8 +344,9 @@ impl Customer {
             + i64::from(years.min(60) - 18) * 3 / 2
             + i64::from(normal_q16(luck)) * 105 / 65_536;
         let earliest = (start - LONGEST_TENURE).max(instant(birth + 18 * 1_461 / 4 + 1, 0));
-        let created_day =
-            local_day(earliest) + joined.below(((start - earliest) / DAY - 4).max(1) as u64) as i32;
+        let created_day = joined_within(&context.plan, lot).unwrap_or_else(|| {
+            local_day(earliest) + joined.below(((start - earliest) / DAY - 4).max(1) as u64) as i32
+        });
         Self {
             row,
             city: home.city,

@@ -295,7 +295,9 @@ fn contract(
             .filter_map(|era| arrears(context.rng, row, kind, month, skeleton, era))
             .find(|arrears| arrears.until.is_none())
             .map_or(i32::MAX, |arrears| arrears.from);
-        found = (instant(day, time(draw)), lost_from);
+        if found.0 == 0 || !skeleton.standing(month).blocked {
+            found = (instant(day, time(draw)), lost_from);
+        }
         // A debt that is no more held against the borrower is in no books.
         let forgotten =
             lost_from <= end.min(month + term as i32) && !skeleton.standing(end).is_needy();

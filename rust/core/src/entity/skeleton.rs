@@ -7,10 +7,12 @@
 
 use super::Context;
 use super::customer::{Customer, MINIMUM_WAGE, log2_q16};
-use crate::brazil::calendar::{HOUR, Month, instant, local_day};
+use crate::brazil::calendar::{Month, instant, local_day};
 use crate::brazil::data::{Business, City, Payer};
+use crate::brazil::hours::{WAKING, time_between};
 use crate::brazil::reference;
 use crate::catalog::AccountStatusReason;
+use crate::civil::from_days;
 use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 
 /// Months in which there is one shock at the most.
@@ -20,6 +22,8 @@ const LONGEST_EPISODE: i32 = 14;
 /// For how many eras a debt that was never paid follows a customer ≈; claims lapse after five years
 /// (Civil Code, article 206, § 5).
 const MEMORY: i32 = 3;
+/// Months from that of joining on without a shock.
+const SPARED: i32 = 2;
 /// One, of factors.
 pub const ONE: u64 = 1 << 16;
 
@@ -155,6 +159,8 @@ pub struct Skeleton {
     payday: Payday,
     /// Among the companies of their kind.
     employer: u16,
+    /// The first month in which there may be a shock: of who joins in the history some time after that.
+    since: u16,
     /// Nothing happens in the accounts.
     pub dormant: bool,
 }
@@ -169,6 +175,7 @@ pub struct Compact {
     activity: u32,
     odds: u16,
     employer: u16,
+    since: u16,
     shares: [u8; 2],
     phase: u8,
     payer: Payer,
@@ -191,6 +198,7 @@ impl Compact {
             payer: self.payer,
             payday: self.payday,
             employer: self.employer,
+            since: self.since,
             dormant: self.dormant,
         }
     }
@@ -348,6 +356,12 @@ impl Skeleton {
             payer,
             payday: payday(payer, employer as u64, digit, income),
             employer: employer as u16,
+            since: if customer.created_at < context.plan.start() {
+                0
+            } else {
+                let (year, month, _) = from_days(local_day(customer.created_at));
+                (year * 12 + month as i32 - 1 + SPARED) as u16
+            },
             dormant: is_dormant(sleep),
         }
     }
@@ -362,6 +376,7 @@ impl Skeleton {
             activity: self.activity,
             odds: self.odds as u16,
             employer: self.employer,
+            since: self.since,
             shares: self.shares,
             phase: self.phase,
             payer: self.payer,
@@ -427,6 +442,9 @@ impl Skeleton {
         .min(LONGEST_EPISODE);
         let first =
             era * ERA - i32::from(self.phase) + (rest.0 >> 10 & 0xFFFF) as i32 % (ERA - months);
+        if first < i32::from(self.since) {
+            return None;
+        }
         // Common before 60 days, rare after 90.
         let cures = match months {
             ..=3 => 94,
@@ -610,9 +628,13 @@ impl Skeleton {
         // People put by round sums: fifties, and hundreds from a thousand on.
         let amount = self.net * percent / 100;
         let step = if amount < 100_000 { 5_000 } else { 10_000 };
-        // In the days after payday, moved to a business day, as orders to brokers are.
-        let day = month.business_day_from(month.payday() + 1 + when.below(4) as i32);
-        let time = 10 * HOUR + (words[2].0.rotate_left(21 * pot as u32) & 0x13F_FFFF) as i64;
+        // In the days after payday, and when what is traded until the day has settled.
+        let day = month.payday() + 1 + when.below(6) as i32;
+        let (savings, investments) = words[2].halves();
+        let time = match pot {
+            Pot::Savings => time_between(WAKING, savings),
+            Pot::Investments => time_between(10..WAKING.end, investments),
+        };
         Some((instant(day, time), (amount / step * step).max(5_000)))
     }
 }

@@ -20,10 +20,6 @@ use crate::rng::{Half, Word};
 const NIGHT_CAP: i64 = 100_000;
 /// Most that comes at once to who is in want, beside what is left of the income, in centavos.
 const GIVEN: i64 = 18_000;
-/// What is asked of an overdraft in 30 days, in hundredths of a percent: at most 8% (CMN Resolution 4.765 of 2019).
-const OVERDRAFT: i128 = 795;
-/// IOF on credit of persons: 0.38% at once ≈, of the interest's principal.
-const IOF_OF_INTEREST: i64 = 8;
 
 /// What an event does to the account.
 pub(super) struct Movement {
@@ -131,7 +127,7 @@ impl Ledger {
         let signed = match due.what {
             What::Cover | What::Sweep => self.square(due.what, draws[2].halves().0)?,
             What::Overdraft => -self.interest()?,
-            What::Tax => -self.tax()?,
+            What::Tax => -self.tax(due.time)?,
             What::Refund => {
                 let Refundable { amount, .. } = self.refundable?;
                 amount
@@ -158,6 +154,7 @@ impl Ledger {
             | What::Cover
             | What::Sweep
             | What::ToElsewhere
+            | What::Opening
             | What::Close => Transfer,
             What::Fee => Fee,
             What::Overdraft | What::Yield => Interest,
@@ -194,16 +191,17 @@ impl Ledger {
     /// What the overdraft of the time since the last interest costs.
     fn interest(&mut self) -> Option<i64> {
         let owed = std::mem::take(&mut self.owed);
-        let interest = (owed * OVERDRAFT / (30 * i128::from(DAY) * 10_000)) as i64;
+        let rate = i128::from(rates::OVERDRAFT_MONTH);
+        let interest = (owed * rate / (30 * i128::from(DAY) * 1_000_000)) as i64;
         let most = self.available() - self.floor() + self.account.overdraft_limit;
         let interest = interest.min(most / 2);
         (interest > 0).then_some(interest)
     }
 
-    fn tax(&self) -> Option<i64> {
+    /// IOF on what is owed, for a month.
+    fn tax(&self, at: i64) -> Option<i64> {
         let most = self.available() - self.floor() + self.account.overdraft_limit;
-        let tax = (-self.balance).max(0) * IOF_OF_INTEREST / 1_000;
-        let tax = tax.min(most);
+        let tax = rates::iof(local_day(at), (-self.balance).max(0), 30).min(most);
         (tax > 0).then_some(tax)
     }
 

@@ -371,3 +371,31 @@ fn new_firms_may_have_letters_in_their_documents() {
         }
     }
 }
+
+/// Households move within their city, all of them on one day.
+#[test]
+fn some_move_within_a_year() {
+    let bank = bank(42, 20_000, 365);
+    let relation = datagen_core::catalog::relation("customers").expect("a relation");
+    let start = bank.plan().start();
+    let before = bank.batches(relation, 0..20_000, 10_000).expect("a range");
+    let before = common::concat(relation, before.within(i64::MIN..start + 1));
+    let after = all(&bank, "customers");
+    let columns = ["street", "street_number", "neighborhood", "postal_code"];
+    let [new, old] = [&after, &before].map(|of| columns.map(|name| of.texts(name)));
+    let address = |of: &[Vec<&str>; 4], row: usize| of.each_ref().map(|c| c[row].to_owned());
+    let rows = after.rows_by_id("customer_id");
+    let (updated, joined) = (after.longs("updated_at"), after.longs("created_at"));
+    let (cities, old_cities) = (after.texts("city"), before.texts("city"));
+    let mut moved = 0;
+    for (place, id) in before.ids("customer_id").iter().enumerate() {
+        let row = rows[id];
+        assert_eq!(cities[row], old_cities[place]);
+        if updated[row] == joined[row] {
+            continue;
+        }
+        moved += 1;
+        assert!(updated[row] >= start && address(&new, row) != address(&old, place));
+    }
+    check("move in a year %", 100.0 * f64::from(moved) / before.rows() as f64, 5.0..=8.0);
+}

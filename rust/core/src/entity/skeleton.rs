@@ -354,7 +354,7 @@ impl Skeleton {
             shares: [3 + saves.below(12) as u8, 4 + invests.below(16) as u8],
             phase: phase.below(ERA as u32) as u8,
             payer,
-            payday: payday(payer, employer as u64, digit, income),
+            payday: payday(payer, employer as u64, digit, income <= context.minimum_wage as i64),
             employer: employer as u16,
             since: if customer.created_at < context.plan.start() {
                 0
@@ -648,11 +648,11 @@ const fn business_of(payer: Payer) -> Business {
 }
 
 /// By employer, so that all who work there are paid on one day.
-fn payday(payer: Payer, employer: u64, digit: Half, income: i64) -> Payday {
+fn payday(payer: Payer, employer: u64, digit: Half, is_least: bool) -> Payday {
     match payer {
         Payer::Public => Payday::Last,
         // Benefits of a minimum wage are paid by digit over ten days, greater ones over five.
-        Payer::Inss if income <= MINIMUM_WAGE as i64 => Payday::Benefit(digit.below(10) as u8),
+        Payer::Inss if is_least => Payday::Benefit(digit.below(10) as u8),
         Payer::Inss => Payday::Benefit(5 + digit.below(5) as u8),
         Payer::Private | Payer::Nobody => {
             match employer.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & 0xF {

@@ -41,9 +41,9 @@ fn draws(history: &History, row: u64, number: i32) -> [Word; 4] {
     history.context.rng.four(Domain::Trade, row, place::month(number), 0)
 }
 
-/// Whether there is a withdrawal in a month: three times a year, and as long as the income does not come.
+/// Whether there is a withdrawal in a month: three times a year, and in want for as long as there is something to sell.
 fn withdraws(standing: Standing, [_, chance, ..]: [Word; 4]) -> bool {
-    let wants = standing.distress > 0 && !standing.shunned;
+    let wants = matches!(standing.distress, 1..=3) && !standing.shunned;
     wants || standing.is_good() && chance.halves().0.chance(2_500)
 }
 

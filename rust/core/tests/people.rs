@@ -263,7 +263,7 @@ fn phones_and_addresses_look_issued() {
 /// accounts together.
 #[test]
 fn who_is_in_default_could_not_pay() {
-    let (mut defaulters, mut able) = (0, 0);
+    let (mut defaulters, mut able) = (0_u32, 0_u32);
     for seed in SEEDS {
         let bank = bank(seed, 20_000, 90);
         let (accounts, loans) = (all(&bank, "accounts"), all(&bank, "loans"));
@@ -286,12 +286,12 @@ fn who_is_in_default_could_not_pay() {
         for (row, status) in loans.symbols("status").into_iter().enumerate() {
             if status == "DEFAULTED" {
                 defaulters += 1;
-                able += usize::from(balances[&owners[row]] >= owed[&ids[row]]);
+                able += u32::from(balances[&owners[row]] >= owed[&ids[row]]);
             }
         }
     }
     assert!(defaulters > 600, "{defaulters}");
-    check("in default with money %", 100.0 * able as f64 / defaulters as f64, 0.0..=10.0);
+    check("in default with money %", 100.0 * f64::from(able) / f64::from(defaulters), 0.0..=10.0);
 }
 
 /// Some join within the history, and all that they have begins after that: no balance, no event before, and the first

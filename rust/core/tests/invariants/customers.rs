@@ -337,9 +337,7 @@ fn incomes_are_those_of_the_occupation() {
             // The ceiling of benefits is that of 2026. Who earns little may work without papers.
             let (least, most) = match paid_by {
                 _ if national => (number(1), most),
-                "inss" => {
-                    (usual(number(1)).clamp(wage, 847_555), usual(most).clamp(wage, 847_555))
-                }
+                "inss" => (usual(number(1)).clamp(wage, 847_555), usual(most).clamp(wage, 847_555)),
                 "none" => (usual(number(1)), usual(most)),
                 "private" if number(1) < 200_000 => (usual(number(1)), usual(most).max(wage)),
                 _ => (usual(number(1)).max(wage), usual(most).max(wage)),

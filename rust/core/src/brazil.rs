@@ -3,6 +3,7 @@
 pub mod calendar;
 pub mod data;
 pub mod documents;
+pub mod hours;
 pub mod rates;
 
 pub use data::{Reference, reference};

@@ -12,7 +12,9 @@ pub mod property;
 pub mod skeleton;
 pub mod stock;
 
+use crate::brazil::calendar::local_day;
 use crate::brazil::data::{HOME_PLACES, SURNAME_PLACES};
+use crate::brazil::rates;
 use crate::id::{Ids, Origin, Permutation};
 use crate::plan::Plan;
 use crate::rng::{Domain, Rng};
@@ -26,6 +28,8 @@ pub struct Context {
     pub rng: Rng,
     /// Ids.
     pub ids: Ids,
+    /// At the beginning of the history, in centavos a month.
+    pub(crate) minimum_wage: u64,
     pub(crate) cpf_roots: Permutation,
     pub(crate) phones: Permutation,
     pub(crate) homes: Permutation,
@@ -43,6 +47,7 @@ impl Context {
             plan,
             rng,
             ids: Ids::new(&rng),
+            minimum_wage: rates::minimum_wage(local_day(plan.start())) as u64,
             cpf_roots: Permutation::new(&rng, 1, customer::CPF_ROOTS),
             phones: Permutation::new(&rng, 2, 40_000_000),
             homes: Permutation::new(&rng, 6, HOME_PLACES),

@@ -167,7 +167,8 @@ fn each_version_has_another_value() {
             }
         }
     }
-    assert_eq!(versions["customers"], 60);
+    // Some have moved.
+    assert!((60..75).contains(&versions["customers"]), "{versions:?}");
     assert!(versions["accounts"] > 90 * 10 && versions["credit_cards"] > 42 * 10, "{versions:?}");
     assert!(versions["loans"] > 21 * 3, "{versions:?}");
 }

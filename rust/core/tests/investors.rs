@@ -16,7 +16,7 @@ use datagen_core::entity::customer::Customer;
 use datagen_core::entity::layout::Block;
 use datagen_core::entity::skeleton::{Episode, Pot, Shock, Skeleton};
 use datagen_core::event::History;
-use datagen_core::event::trade::{CashFlow, CashKind, Investor, cash_events, count};
+use datagen_core::event::trade::{CashFlow, CashKind, Investor, cash_events, count, funded_at};
 use datagen_core::plan::Plan;
 use proptest::prelude::*;
 
@@ -103,8 +103,9 @@ proptest! {
         let times = trades.longs("executed_at");
         let sides = trades.symbols("side");
         for holder in Holder::all(&history) {
-            prop_assert!(holder.opening.1 >= LEAST_INVESTED);
             let rows = groups.of(&holder);
+            let is_new = holder.opening.0 >= plan.start();
+            prop_assert!(holder.opening.1 >= LEAST_INVESTED || is_new || rows.is_empty());
             prop_assert_eq!(
                 count(&history, holder.row, &holder.skeleton, holder.opening.0) as usize,
                 rows.len()
@@ -148,11 +149,14 @@ proptest! {
                 let settles = trades.ints("settlement_date")[row];
                 notes.entry(day).or_insert((settles, 0)).1 += cash_of(&trades, row);
             }
+            // Of an account that is opened in the history, from its first deposit on.
+            let is_new = holder.opening.0 >= plan.start();
+            let since = if is_new { funded_at(&history, holder.opening.0) + 1 } else { plan.start() };
             let mut contributions: BTreeMap<i64, i64> = history.months.iter()
                 .filter_map(|month| {
                     holder.skeleton.standing_and_contribution(month, Pot::Investments).1
                 })
-                .filter(|(time, _)| (plan.start()..plan.as_of()).contains(time))
+                .filter(|(time, _)| (since..plan.as_of()).contains(time))
                 .collect();
             let mut balance = holder.opening.1;
             for flow in flows {
@@ -161,20 +165,24 @@ proptest! {
                 let settles = matches!(flow.kind, CashKind::Settlement { .. });
                 prop_assert!(flow.amount != 0 || settles);
                 let (day, time) = days::local(flow.time);
-                prop_assert!(history.days.at(day).business);
+                let is_first = is_new && flow.time < since;
+                prop_assert!(is_first == (is_new && balance == 0));
+                let any_day = is_first || flow.kind == CashKind::Contribution;
+                prop_assert!(any_day || history.days.at(day).business);
                 let (opens, closes) = match flow.kind {
+                    _ if is_first => (9, 24),
                     CashKind::Settlement { trade_day } => {
                         prop_assert_eq!(notes.remove(&trade_day), Some((day, flow.amount)));
                         (8, 10)
                     }
                     CashKind::Contribution => {
                         prop_assert_eq!(contributions.remove(&flow.time), Some(flow.amount));
-                        (10, 16)
+                        (10, 23)
                     }
                     CashKind::Withdrawal => {
                         prop_assert!(flow.amount > 0 || balance + flow.amount >= 30_000);
                         prop_assert_eq!(flow.amount % 5_000, 0);
-                        (10, 17)
+                        (10, 18)
                     }
                 };
                 prop_assert!((opens * days::HOUR..closes * days::HOUR).contains(&time));

@@ -10,9 +10,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::figures::{check, mean, median, rank_correlation, share, where_is};
-use common::{Id, Read, all, bank, days};
+use common::{Id, Read, all, bank, bank_of, days};
 use datagen_core::column::Batch;
-use datagen_core::plan::DEFAULT_AS_OF;
+use datagen_core::plan::{DEFAULT_AS_OF, Plan};
 
 /// Seeds that every figure is tried on.
 const SEEDS: [u64; 3] = [1, 42, 20_260_701];
@@ -257,4 +257,145 @@ fn phones_and_addresses_look_issued() {
             println!("{} {} {}", people.texts("name")[row], emails[row], phones[row]);
         }
     }
+}
+
+/// Default follows when nothing is left: hardly anybody who is in it has as much as its first installment in all
+/// accounts together.
+#[test]
+fn who_is_in_default_could_not_pay() {
+    let (mut defaulters, mut able) = (0_u32, 0_u32);
+    for seed in SEEDS {
+        let bank = bank(seed, 20_000, 90);
+        let (accounts, loans) = (all(&bank, "accounts"), all(&bank, "loans"));
+        let mut balances: BTreeMap<Id, i64> = BTreeMap::new();
+        for (owner, balance) in accounts.ids("customer_id").iter().zip(accounts.longs("balance")) {
+            *balances.entry(*owner).or_default() += balance;
+        }
+        let events = all(&bank, "banking.installments");
+        let paid = events.valid("paid_at");
+        let (principal, interest) =
+            (events.longs("principal_amount"), events.longs("interest_amount"));
+        let owed: BTreeMap<Id, i64> = events
+            .groups("loan_id")
+            .into_iter()
+            .filter_map(|(loan, mut rows)| {
+                rows.find(|&row| !paid[row]).map(|row| (loan, principal[row] + interest[row]))
+            })
+            .collect();
+        let (ids, owners) = (loans.ids("loan_id"), loans.ids("customer_id"));
+        for (row, status) in loans.symbols("status").into_iter().enumerate() {
+            if status == "DEFAULTED" {
+                defaulters += 1;
+                able += u32::from(balances[&owners[row]] >= owed[&ids[row]]);
+            }
+        }
+    }
+    assert!(defaulters > 600, "{defaulters}");
+    check("in default with money %", 100.0 * f64::from(able) / f64::from(defaulters), 0.0..=10.0);
+}
+
+/// Some join within the history, and all that they have begins after that: no balance, no event before, and the first
+/// income in a later month.
+#[test]
+fn some_join_within_the_history() {
+    let bank = bank(42, 20_000, 90);
+    let people = all(&bank, "customers");
+    let (ids, joined) = (people.ids("customer_id"), people.longs("created_at"));
+    let start = bank.plan().start();
+    let new: BTreeMap<Id, i64> =
+        (0..people.rows()).filter(|&r| joined[r] >= start).map(|r| (ids[r], joined[r])).collect();
+    check("join in 90 days %", 100.0 * new.len() as f64 / people.rows() as f64, 2.5..=3.5);
+    for (table, time) in
+        [("accounts", "opened_at"), ("credit_cards", "issued_at"), ("loans", "contracted_at")]
+    {
+        let rows = all(&bank, table);
+        let (owners, times) = (rows.ids("customer_id"), rows.longs(time));
+        let of_new = (0..rows.rows()).filter(|&row| new.contains_key(&owners[row]));
+        let begun: Vec<bool> = of_new.map(|row| times[row] > new[&owners[row]]).collect();
+        assert!(begun.len() > 50 && begun.iter().all(|begun| *begun), "{table}");
+    }
+    let accounts = all(&bank, "accounts");
+    let (owners, opening) = (accounts.ids("customer_id"), accounts.longs("opening_balance"));
+    let opened: BTreeMap<Id, i64> = (0..accounts.rows())
+        .filter(|&row| new.contains_key(&owners[row]))
+        .map(|row| {
+            assert_eq!(opening[row], 0);
+            (accounts.ids("account_id")[row], accounts.longs("opened_at")[row])
+        })
+        .collect();
+    let movements = all(&bank, "banking.transactions");
+    let (kinds, texts) = (movements.symbols("transaction_type"), movements.texts("description"));
+    let times = movements.longs("occurred_at");
+    let month = |at: i64| days::date_text(days::local(at).0)[..7].to_owned();
+    let (mut paid, mut begun) = (0, 0);
+    for (account, mut rows) in movements.groups("account_id") {
+        let Some(opened) = opened.get(&account) else { continue };
+        assert!(rows.clone().all(|row| times[row] > *opened));
+        begun += u32::from(texts[rows.start] == "Depósito de abertura da conta");
+        if let Some(first) = rows.find(|&row| kinds[row] == "SALARY") {
+            assert!(month(times[first]) > month(*opened), "{}", texts[first]);
+            paid += 1;
+        }
+    }
+    assert!(begun > 400 && paid > 100, "{begun}, {paid}");
+    let (ids, traded) = {
+        let trades = all(&bank, "banking.trades");
+        (trades.ids("account_id").to_vec(), trades.longs("executed_at").to_vec())
+    };
+    let of_new: Vec<usize> = (0..ids.len()).filter(|&row| opened.contains_key(&ids[row])).collect();
+    assert!(of_new.len() > 100 && of_new.iter().all(|&row| traded[row] > opened[&ids[row]]));
+}
+
+/// Firms that were opened from July 2026 on may have letters in their CNPJ, and no others; its last two characters are
+/// check digits all the same.
+#[test]
+fn new_firms_may_have_letters_in_their_documents() {
+    for (as_of, letters) in
+        [(DEFAULT_AS_OF, 0.0..=0.0), (days::utc((2029, 1, 1), 0, 0), 8.0..=30.0)]
+    {
+        let bank = bank_of(Plan::try_new(42, 600, as_of, 90).expect("a plan"));
+        let purchases = all(&bank, "banking.card-transactions");
+        let documents = purchases.texts("merchant_document");
+        let has_letter = |row: usize| !documents[row].bytes().all(|d| d.is_ascii_digit());
+        check("purchases at new firms %", share(documents.len(), has_letter), letters);
+        for document in documents {
+            let (base, digits) = document.split_at(12);
+            assert!(base.bytes().all(|d| d.is_ascii_digit() || d.is_ascii_uppercase()));
+            let values: Vec<u32> = document.bytes().map(|d| u32::from(d) - 48).collect();
+            for (place, digit) in digits.bytes().enumerate() {
+                let known = values[..12 + place].iter().rev();
+                let sum: u32 =
+                    known.zip((2..=9).cycle()).map(|(value, weight)| value * weight).sum();
+                assert_eq!(u32::from(digit - b'0'), sum * 10 % 11 % 10, "{document}");
+            }
+        }
+    }
+}
+
+/// Households move within their city, all of them on one day.
+#[test]
+fn some_move_within_a_year() {
+    let bank = bank(42, 20_000, 365);
+    let relation = datagen_core::catalog::relation("customers").expect("a relation");
+    let start = bank.plan().start();
+    let before = bank.batches(relation, 0..20_000, 10_000).expect("a range");
+    let before = common::concat(relation, before.within(i64::MIN..start + 1));
+    let after = all(&bank, "customers");
+    let columns = ["street", "street_number", "neighborhood", "postal_code"];
+    let [new, old] = [&after, &before].map(|of| columns.map(|name| of.texts(name)));
+    let address = |of: &[Vec<&str>; 4], row: usize| of.each_ref().map(|c| c[row].to_owned());
+    let rows = after.rows_by_id("customer_id");
+    let (updated, joined) = (after.longs("updated_at"), after.longs("created_at"));
+    let (cities, old_cities) = (after.texts("city"), before.texts("city"));
+    let mut moved = 0;
+    for (place, id) in before.ids("customer_id").iter().enumerate() {
+        let row = rows[id];
+        assert_eq!(cities[row], old_cities[place]);
+        if updated[row] == joined[row] {
+            continue;
+        }
+        moved += 1;
+        assert!(updated[row] >= start && address(&new, row) != address(&old, place));
+    }
+    check("move in a year %", 100.0 * f64::from(moved) / before.rows() as f64, 5.0..=8.0);
 }

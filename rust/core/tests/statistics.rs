@@ -319,20 +319,49 @@ fn limits_are_used_less_by_those_with_a_better_score() {
 #[test]
 fn hours_and_days() {
     // Salaries come with payday, and not by card.
-    for (events, time, payday_rise) in
-        [(&*TRANSACTIONS, "occurred_at", 2.2..=4.5), (&*PURCHASES, "occurred_at", 1.15..=1.9)]
-    {
+    for (events, time, payday_rise, evening, mondays) in [
+        // Incomes, settlements and direct debits come in the morning, and on business days.
+        (&*TRANSACTIONS, "occurred_at", 2.2..=4.5, 16.0..=22.0, 14.0..=21.0),
+        (&*PURCHASES, "occurred_at", 1.15..=1.9, 20.0..=32.0, 11.0..=15.0),
+    ] {
         let times: Vec<(i32, i64)> = events.longs(time).iter().map(|at| days::local(*at)).collect();
         let hours = |from: i64, to: i64| {
             share(times.len(), |row| (from..to).contains(&(times[row].1 / days::HOUR)))
         };
         check("from midnight to five %", hours(0, 5), 0.3..=4.0);
         check("at lunch, %", hours(11, 14), 14.0..=30.0);
-        check("in the evening, %", hours(17, 20), 9.0..=32.0);
+        check("in the evening, %", hours(17, 20), evening);
+        check("on Mondays, %", share(times.len(), |row| (times[row].0 + 3) % 7 == 0), mondays);
         // The fifth business day of June 2026, after Corpus Christi on the fourth.
         let payday = days::day(2026, 6, 8);
         let on = |day: i32| times.iter().filter(|(local, _)| *local == day).count() as f64;
         check("payday to the Monday two weeks later", on(payday) / on(payday + 14), payday_rise);
+    }
+}
+
+/// What people order themselves is done at the hours at which people are awake, and on any day.
+#[test]
+fn people_choose_when() {
+    let texts = TRANSACTIONS.texts("description");
+    let times: Vec<(i32, i64)> =
+        TRANSACTIONS.longs("occurred_at").iter().map(|at| days::local(*at)).collect();
+    for (what, mondays) in [
+        ("Transferência para a poupança", 9.0..=18.0),
+        ("Transferência para investimentos", 9.0..=18.0),
+        ("Transferência da conta corrente", 9.0..=18.0),
+        ("Pix enviado", 12.0..=19.0),
+        ("Pix recebido", 12.0..=19.0),
+        ("Conta de luz", 12.0..=17.0),
+        ("Internet e telefone", 12.0..=17.0),
+        ("Pagamento via QR Code", 12.0..=19.0),
+    ] {
+        let of = where_is(&times, |row| texts[row] == what);
+        let monday = share(of.len(), |row| (of[row].0 + 3) % 7 == 0);
+        check(&format!("{what} on Mondays, %"), monday, mondays);
+        let evening = share(of.len(), |row| (17..20).contains(&(of[row].1 / days::HOUR)));
+        check(&format!("{what} in the evening, %"), evening, 19.0..=29.0);
+        let night = share(of.len(), |row| of[row].1 < 6 * days::HOUR);
+        check(&format!("{what} at night, %"), night, 0.0..=6.0);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::entity::skeleton::Skeleton;
 use crate::event::History;
 use crate::event::card_transaction::{self, Purchases};
 use crate::event::installment::Repayment;
-use crate::event::trade::Investor;
+use crate::event::trade::{Investor, funded_at};
 use crate::event::transaction::{Bill, Bills, Feeds, Ledger};
 
 /// One customer with what says who has what.
@@ -136,11 +136,16 @@ impl<'a> Client<'a> {
     fn feeds(&self, savings: Option<Ledger>, bills: Option<Bills>) -> Feeds {
         let row = self.block.accounts(self.row).investments;
         let investments = row.map(|row| self.account(row, AccountType::Investments).0);
-        let span = |account: Option<&Account>| {
-            account.map_or(0..0, |account| account.opened_at..account.closed_at)
-        };
+        let saved = savings.as_ref().map_or(0..0, |ledger| {
+            let account = ledger.account();
+            account.opened_at..account.closed_at
+        });
+        let funded = |opened_at| funded_at(self.history, opened_at) + 1;
         Feeds {
-            pots: [span(savings.as_ref().map(Ledger::account)), span(investments.as_ref())],
+            pots: [
+                saved,
+                investments.map_or(0..0, |account| funded(account.opened_at)..account.closed_at),
+            ],
             savings: savings.map(Box::new),
             bills,
             loan: self.loan().map(|loan| {

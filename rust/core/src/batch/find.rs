@@ -89,7 +89,7 @@ impl Bank {
             }
             Domain::Installment => event(&INSTALLMENTS, customer_of(context, Product::Loan, row)),
             Domain::Merchant => {
-                let merchant = Some(merchant(row, k).ok_or(Lost::Seed)?);
+                let merchant = Some(merchant(&self.history, row, k).ok_or(Lost::Seed)?);
                 Ok(Found { id, relation: None, customer: None, row, k: None, merchant })
             }
             _ if k != 0 => Err(Lost::Seed),

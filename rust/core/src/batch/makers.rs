@@ -154,12 +154,8 @@ fn push_last<R: Living>(rows: &mut R, client: &Client<'_>) {
 impl Rows for CustomerColumns {
     const COUNT: Count = Count::Before(|_, customer| customer);
 
-    /// As [`push_last`], of somebody of whom nothing changes and who is made once.
     fn push_client(&mut self, client: &Client<'_>) {
-        let customer = client.customer();
-        if customer.created_at < client.until() {
-            self.push(client.context(), &customer);
-        }
+        push_last(self, client);
     }
 }
 

@@ -83,40 +83,48 @@ impl<L: Life> Cursor for Row<L> {
     }
 }
 
-/// A customer, of whom nothing changes.
+/// A customer: the address changes when they move.
 #[derive(Debug)]
 pub(crate) struct Person {
     row: u64,
     id: [u8; 16],
     created_at: i64,
+    /// When that is still to come.
+    moves_at: Option<i64>,
+    /// The household had moved before the customer joined.
+    moved: bool,
 }
 
 impl Person {
     pub(super) fn of(client: &Client<'_>) -> Row<Self> {
         let customer = client.customer();
         let id = client.context().id(crate::rng::Domain::Customer, customer.row);
-        Row::new(Self { row: customer.row, id, created_at: customer.created_at })
+        let (created_at, moves_at) = (customer.created_at, customer.moves_at(client.context()));
+        let moved = moves_at.is_some_and(|at| at <= created_at);
+        let moves_at = moves_at.filter(|_| !moved);
+        Row::new(Self { row: customer.row, id, created_at, moves_at, moved })
     }
 }
 
 impl Life for Person {
     type Columns = CustomerColumns;
-    type State = ();
+    /// Whether they have moved.
+    type State = bool;
 
     fn id(&self) -> [u8; 16] {
         self.id
     }
 
-    fn birth(&self) -> (i64, ()) {
-        (self.created_at, ())
+    fn birth(&self) -> (i64, bool) {
+        (self.created_at, self.moved)
     }
 
-    fn advance(&mut self, _: &History) -> Option<(i64, ())> {
-        None
+    fn advance(&mut self, _: &History) -> Option<(i64, bool)> {
+        self.moves_at.take().map(|at| (at, true))
     }
 
-    fn push(&self, history: &History, _: (i64, ()), columns: &mut CustomerColumns) {
-        columns.push(&history.context, &Customer::new(&history.context, self.row));
+    fn push(&self, history: &History, since: (i64, bool), columns: &mut CustomerColumns) {
+        columns.push(&history.context, &Customer::new(&history.context, self.row), since);
     }
 }
 

@@ -97,7 +97,11 @@ static CARD_TRANSACTION_FIELDS: [Field; 17] = [
     field("card_id", Uuid, "Card used"),
     field("merchant_id", Uuid, "Id of the merchant: one of its branches, or its head office"),
     field("merchant_name", Text, "Merchant"),
-    field("merchant_document", Char(14), "CNPJ of the merchant; branches share the first eight"),
+    field(
+        "merchant_document",
+        Char(14),
+        "CNPJ of the merchant, the first twelve digits or capital letters; branches share the first eight",
+    ),
     field("mcc", Char(4), "Merchant category code"),
     field("merchant_category", Text, "What the code stands for"),
     field("amount", MONEY, "Amount of the purchase"),

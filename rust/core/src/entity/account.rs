@@ -63,7 +63,9 @@ pub struct Standing {
     pub since: Option<i64>,
 }
 
-/// Centavos with which an INVESTIMENTOS account begins at the least.
+/// Centavos of what somebody had that are left in want, at the least; no more than twice as many.
+const LEFT_IN_WANT: i64 = 2_000;
+/// Centavos with which an INVESTIMENTOS account begins at the least, but for who gives no order in the whole history.
 pub const LEAST_INVESTED: i64 = 50_000;
 
 fn text(ascii: &[u8]) -> String {
@@ -109,11 +111,18 @@ impl Account {
         let standing = i64::from(customer.score) - 200 + i64::from(overdraft.halves().0.below(401));
         let percent = if standing < 450 { 0 } else { (30 + (standing - 450) / 4).min(150) };
         let overdraft_limit = income * percent as u64 / 100;
-        let days = ((context.plan.start() - customer.created_at) / DAY - 1).max(1) as u64;
+        let (start, end) = (context.plan.start(), context.plan.as_of());
+        let has_joined = customer.created_at < start;
+        let until = if has_joined { start } else { end };
+        let days = ((until - customer.created_at) / DAY - 1).max(1) as u64;
         let opened_at = if checking {
             customer.created_at + (opened.0 & 0xF_FFFF) as i64
         } else {
-            customer.created_at + DAY * opened.below(days) as i64 + (opened.0 & 0xFF_FFFF) as i64
+            let later = DAY * opened.below(days) as i64;
+            let at = customer.created_at + (opened.0 & 0xFF_FFFF) as i64;
+            // None is opened while the others are blocked.
+            let blocked = !has_joined && life.standing(month_of(at + later)).blocked;
+            if blocked { at } else { at + later }
         };
         let (ends, when) = closing.halves();
         // Banks close what sleeps; people close savings that are used up.
@@ -142,14 +151,23 @@ impl Account {
             opened_at,
             closed_at: if closes { closed_at } else { i64::MAX },
         };
-        let start = context.plan.start();
+        let usual = |of_income: u64, sigma| {
+            let usual = log_normal(money.halves().0, income * of_income, sigma) as i64;
+            // In want what there was is used up.
+            let month = month_of(start);
+            let spent = life.distress(month) > 1 || life.is_shunned(month);
+            if spent { usual.min(LEFT_IN_WANT + usual % LEFT_IN_WANT) } else { usual }
+        };
         let balance = match kind {
             _ if account.opened_at >= start || account.closed_at <= start => 0,
             AccountType::Checking => 0,
-            AccountType::Savings => log_normal(money.halves().0, income * 2, 110) as i64,
-            // Enough for an order of an investor, whatever is drawn.
+            AccountType::Savings => usual(2, 110),
             AccountType::Investments => {
-                LEAST_INVESTED + log_normal(money.halves().0, income * 6, 120) as i64
+                // Enough for an order of an investor, whatever is drawn, if there may be any.
+                let mut months = month_of(start)..=month_of(end);
+                let least =
+                    if months.all(|month| life.is_shunned(month)) { 0 } else { LEAST_INVESTED };
+                least + usual(6, 120)
             }
         };
         (account, balance)

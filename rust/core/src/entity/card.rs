@@ -3,6 +3,7 @@
 use super::Context;
 use super::customer::{Customer, fold};
 use super::layout::{Product, customer_of};
+use super::skeleton::Skeleton;
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::City;
 use crate::brazil::documents::{card_prefix, luhn, write_digits};
@@ -130,10 +131,25 @@ fn issued_at(context: &Context, holder: &Customer, when: Word, lot: Word) -> i64
     let plan = &context.plan;
     let (start, days) = (plan.start(), plan.days());
     let time = (when.0 & 0x1FF_FFFF) as i64;
+    // None is issued while the accounts are blocked.
+    let is_blocked = |at: i64| {
+        let (year, month, _) = from_days(local_day(at));
+        Skeleton::new(context, holder).standing(year * 12 + month as i32 - 1).blocked
+    };
+    if holder.created_at >= start {
+        let joined = local_day(holder.created_at);
+        let left = (plan.as_of() - holder.created_at) / DAY - 1;
+        let at = |days: i32| instant(joined + 1 + days, 9 * HOUR + time);
+        let at_last = at(when.below(left.max(1) as u64) as i32);
+        return if is_blocked(at_last) { at(0) } else { at_last };
+    }
     let (chance, place) = lot.halves();
     if chance.chance((days * ISSUED_A_DAY / 100).min(4_000)) {
         let day = start + i64::from(place.below(days)) * DAY + DAY / 2;
-        return instant(local_day(day), 9 * HOUR + time).clamp(start, plan.as_of() - 1_000);
+        let at = instant(local_day(day), 9 * HOUR + time).clamp(start, plan.as_of() - 1_000);
+        if !is_blocked(at) {
+            return at;
+        }
     }
     let tenure = ((start - holder.created_at) / DAY - 1).max(1);
     start - (1 + when.below(tenure.min(4 * 365) as u64) as i64) * DAY + time

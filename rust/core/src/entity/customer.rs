@@ -11,11 +11,13 @@ use super::household::{LARGEST, NEIGHBOURS, Neighbours, Tie};
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::{City, Occupation, Payer, STAGES, SURNAME_PLACES, decade, stage};
 use crate::brazil::documents::{self, write_digits};
+use crate::brazil::hours::{WAKING, time_between};
 use crate::brazil::reference;
 use crate::catalog::{MaritalStatus, Segment, Sex};
 use crate::civil::from_days;
 use crate::column::{Nullable, Texts, columns};
 use crate::id::Permutation;
+use crate::plan::Plan;
 use crate::rng::{Domain, Word, normal_q16};
 
 columns! {
@@ -52,7 +54,16 @@ columns! {
 pub const CPF_ROOTS: u64 = 9 * 11_111_110;
 /// How long before the history the first customers joined.
 pub(crate) const LONGEST_TENURE: i64 = 15 * 365 * DAY;
-/// Minimum wage of 2026 in centavos.
+/// Of 10 000 customers, those who join in 30 days of the history, and in all of it at the most.
+const JOINED_IN_30_DAYS: u32 = 100;
+const MOST_JOINED: u32 = 5_000;
+/// Days at the end of a history in which nobody joins, so that what they have begins within it.
+const SETTLING: u32 = 10;
+/// Of 10 000 households, those that move within their city in a year, and in a whole history at the most: two thirds
+/// of the tenth of all households that move in a year ≈.
+const MOVES_IN_A_YEAR: u32 = 650;
+const MOST_MOVES: u32 = 5_000;
+/// Minimum wage of 2026 in centavos, beside which incomes are looked at.
 pub(super) const MINIMUM_WAGE: u64 = 162_100;
 /// The most that social security pays in 2026, in centavos a month.
 const BENEFIT_CEILING: u64 = 847_555;
@@ -93,7 +104,8 @@ impl Means {
         let stage = stage(years as u32);
         let occupation =
             &reference.occupations[reference.work[person.sex][stage].pick(person.work)];
-        let (income, payer) = income(occupation, stage, home.city, person.money);
+        let least = context.minimum_wage;
+        let (income, payer) = income(occupation, stage, home.city, person.money, least);
         Self { sex: person.sex, age: person.age, years, income, payer, home, occupation }
     }
 }
@@ -143,6 +155,15 @@ pub struct Customer {
     pub created_at: i64,
 }
 
+/// On which day of the history a customer joins, if they do so within it.
+fn joined_within(plan: &Plan, lot: Word) -> Option<i32> {
+    let (chance, day) = lot.halves();
+    let days = plan.days();
+    let of_10_000 = (days * JOINED_IN_30_DAYS / 30).min(MOST_JOINED);
+    (days > 3 * SETTLING && chance.chance(of_10_000))
+        .then(|| local_day(plan.start()) + 1 + day.below(days - SETTLING) as i32)
+}
+
 /// Lower-case ASCII letters of a name, for e-mail addresses and cards.
 pub(super) fn fold(name: &str) -> impl Iterator<Item = u8> + '_ {
     name.chars().filter_map(|c| {
@@ -164,7 +185,13 @@ pub(super) fn fold(name: &str) -> impl Iterator<Item = u8> + '_ {
 /// An income in the range of an occupation: most earn near its low end, the young more so; 4% of those
 /// who could earn R$ 15 000 earn a multiple. It goes with the income per head of the state; no employer
 /// with papers and no benefit pays less than the minimum wage (Constitution, articles 7 and 201).
-fn income(occupation: &Occupation, stage: usize, city: &City, word: Word) -> (u64, Payer) {
+fn income(
+    occupation: &Occupation,
+    stage: usize,
+    city: &City,
+    word: Word,
+    minimum_wage: u64,
+) -> (u64, Payer) {
     let (place, tail) = word.halves();
     let range = (occupation.income_high - occupation.income_low) * CAREER[stage] / 100;
     let square = (u64::from(place.0) * u64::from(place.0)) >> 32;
@@ -184,8 +211,8 @@ fn income(occupation: &Occupation, stage: usize, city: &City, word: Word) -> (u6
             (income, Payer::Nobody)
         }
         Payer::Nobody => (income, Payer::Nobody),
-        Payer::Inss => (income.clamp(MINIMUM_WAGE, BENEFIT_CEILING), Payer::Inss),
-        payer => (income.max(MINIMUM_WAGE), payer),
+        Payer::Inss => (income.clamp(minimum_wage, BENEFIT_CEILING), Payer::Inss),
+        payer => (income.max(minimum_wage), payer),
     }
 }
 
@@ -330,7 +357,7 @@ impl Customer {
     pub fn new(context: &Context, row: u64) -> Self {
         let neighbours = Neighbours::of(context, row);
         let place = row as usize % NEIGHBOURS;
-        let [[given, second, shape, credit], [joined, middle, another, _]] =
+        let [[given, second, shape, credit], [joined, middle, another, lot]] =
             context.rng.fours_at(Domain::Customer, row, [(0, 1), (0, 2)]);
         let Means { sex, age, years, income, payer, home, occupation } =
             Means::of(context, &neighbours, place);
@@ -348,8 +375,9 @@ impl Customer {
             + i64::from(years.min(60) - 18) * 3 / 2
             + i64::from(normal_q16(luck)) * 105 / 65_536;
         let earliest = (start - LONGEST_TENURE).max(instant(birth + 18 * 1_461 / 4 + 1, 0));
-        let created_day =
-            local_day(earliest) + joined.below(((start - earliest) / DAY - 4).max(1) as u64) as i32;
+        let created_day = joined_within(&context.plan, lot).unwrap_or_else(|| {
+            local_day(earliest) + joined.below(((start - earliest) / DAY - 4).max(1) as u64) as i32
+        });
         Self {
             row,
             city: home.city,
@@ -380,6 +408,18 @@ impl Customer {
             pep: exposed.chance(30),
             created_at: instant(created_day, 9 * HOUR + (joined.0 & 0x1FF_FFFF) as i64),
         }
+    }
+
+    /// When the household moves to another home of its city within the history, if it does.
+    pub fn moves_at(&self, context: &Context) -> Option<i64> {
+        let plan = &context.plan;
+        let [lot, time, ..] = context.rng.four(Domain::Customer, self.head, 3, 0);
+        let (chance, day) = lot.halves();
+        let of_10_000 = (plan.days() * MOVES_IN_A_YEAR / 365).min(MOST_MOVES);
+        let day = local_day(plan.start()) + 1 + day.below(plan.days()) as i32;
+        // The bank is told in the day.
+        let at = instant(day, time_between(WAKING, time.halves().0));
+        (chance.chance(of_10_000) && at < plan.as_of()).then_some(at)
     }
 
     fn birth_year(&self) -> i32 {
@@ -487,10 +527,10 @@ pub(crate) fn cpf(context: &Context, row: u64, city: &City) -> [u8; 11] {
 }
 
 impl CustomerColumns {
-    /// Adds a customer.
-    pub fn push(&mut self, context: &Context, customer: &Customer) {
-        let address =
-            Address::new(customer.city, context.rng.four(Domain::Customer, customer.head, 1, 0));
+    /// Adds a customer who lives in the first home, or has moved, since an instant.
+    pub fn push(&mut self, context: &Context, customer: &Customer, (since, moved): (i64, bool)) {
+        let home = context.rng.four(Domain::Customer, customer.head, 1, moved.into());
+        let address = Address::new(customer.city, home);
         let family = customer.family();
         self.customer_id.push(context.id(Domain::Customer, customer.row));
         self.name.push_parts(&customer.name_with(&family));
@@ -514,6 +554,6 @@ impl CustomerColumns {
         self.marital_status.push(customer.marital_status);
         self.mother_name.push_parts(&customer.mother(context, &family));
         self.created_at.push(customer.created_at);
-        self.updated_at.push(customer.created_at);
+        self.updated_at.push(since);
     }
 }

@@ -64,9 +64,6 @@ pub struct Loan {
 /// Months between a contract and a shock at the least, for the shock to hit the loan: nobody lends to whom is about
 /// to lose an income.
 const PROBATION: i32 = 3;
-/// Months after which a debt that is not paid is no more in the books: it is written off after a year, and claims
-/// lapse after five (Civil Code, article 206, § 5).
-const PRESCRIPTION: i32 = 72;
 
 /// Months in which a loan is not paid.
 #[derive(Debug, Clone, Copy)]
@@ -241,10 +238,11 @@ fn arrears(
         (Shock::Stops, LoanType::Housing) => 27,
         (Shock::Halves, LoanType::Housing) => 17,
         // Half of a salary is what the insurance of the unemployed leaves ≈.
-        (Shock::Halves, LoanType::Payroll) if skeleton.payer() == Payer::Private => 90,
+        (Shock::Halves, LoanType::Payroll) if skeleton.payer() == Payer::Private => 75,
         (Shock::Halves, LoanType::Payroll) => return None,
-        (Shock::Halves, LoanType::Vehicle) => 95,
-        (Shock::Stops | Shock::Blocked, _) | (_, LoanType::Personal) => 100,
+        (Shock::Halves, LoanType::Vehicle) => 78,
+        (Shock::Halves, LoanType::Personal) => 84,
+        (Shock::Stops | Shock::Blocked, _) => 100,
     };
     // Whoever cannot use their account pays nothing, however new the loan is.
     let probation = if episode.shock == Shock::Blocked { 0 } else { PROBATION };
@@ -286,7 +284,9 @@ fn contract(
     // A home is seldom the newest thing.
     let latest = if kind == LoanType::Housing { (tenure * 92 / 100).max(1) } else { tenure };
     let mut found = (0, i32::MAX);
-    for draw in draws {
+    // Each draw twice: from its beginning, and from its middle.
+    let tries = draws.into_iter().chain(draws.map(|draw| Word(draw.0.rotate_left(32))));
+    for draw in tries {
         let day = created_day + 1 + draw.below(latest) as i32;
         let day = if day >= last { last } else { next(day).unwrap_or(last) };
         let month = month_of(day);
@@ -295,8 +295,12 @@ fn contract(
             .filter_map(|era| arrears(context.rng, row, kind, month, skeleton, era))
             .find(|arrears| arrears.until.is_none())
             .map_or(i32::MAX, |arrears| arrears.from);
-        found = (instant(day, time(draw)), lost_from);
-        let forgotten = lost_from < end - PRESCRIPTION && lost_from <= month + term as i32;
+        if found.0 == 0 || !skeleton.standing(month).blocked {
+            found = (instant(day, time(draw)), lost_from);
+        }
+        // A debt that is no more held against the borrower is in no books.
+        let forgotten =
+            lost_from <= end.min(month + term as i32) && !skeleton.standing(end).is_needy();
         if !forgotten && is_lent(skeleton, month) {
             break;
         }

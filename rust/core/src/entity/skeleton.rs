@@ -7,10 +7,12 @@
 
 use super::Context;
 use super::customer::{Customer, MINIMUM_WAGE, log2_q16};
-use crate::brazil::calendar::{HOUR, Month, instant, local_day};
+use crate::brazil::calendar::{Month, instant, local_day};
 use crate::brazil::data::{Business, City, Payer};
+use crate::brazil::hours::{WAKING, time_between};
 use crate::brazil::reference;
 use crate::catalog::AccountStatusReason;
+use crate::civil::from_days;
 use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 
 /// Months in which there is one shock at the most.
@@ -19,7 +21,9 @@ const ERA: i32 = 24;
 pub(crate) const LONGEST_EPISODE: i32 = 14;
 /// For how many eras a debt that was never paid follows a customer ≈; claims lapse after five years
 /// (Civil Code, article 206, § 5).
-const MEMORY: i32 = 2;
+const MEMORY: i32 = 3;
+/// Months from that of joining on without a shock.
+const SPARED: i32 = 2;
 /// One, of factors.
 pub const ONE: u64 = 1 << 16;
 
@@ -76,7 +80,12 @@ pub struct Standing {
 impl Standing {
     /// Whether the income comes, and the accounts are open.
     pub const fn is_good(&self) -> bool {
-        self.distress == 0 && !self.shunned && !self.blocked
+        !self.is_needy() && !self.blocked
+    }
+
+    /// Whether the whole income does not come: what there is elsewhere is used up.
+    pub const fn is_needy(&self) -> bool {
+        self.distress > 0 || self.shunned
     }
 }
 
@@ -150,6 +159,8 @@ pub struct Skeleton {
     payday: Payday,
     /// Among the companies of their kind.
     employer: u16,
+    /// The first month in which there may be a shock: of who joins in the history some time after that.
+    since: u16,
     /// Nothing happens in the accounts.
     pub dormant: bool,
 }
@@ -164,6 +175,7 @@ pub struct Compact {
     activity: u32,
     odds: u16,
     employer: u16,
+    since: u16,
     shares: [u8; 2],
     phase: u8,
     payer: Payer,
@@ -186,6 +198,7 @@ impl Compact {
             payer: self.payer,
             payday: self.payday,
             employer: self.employer,
+            since: self.since,
             dormant: self.dormant,
         }
     }
@@ -197,8 +210,8 @@ pub struct Recalling {
     /// The skeleton.
     pub skeleton: Skeleton,
     era: i32,
-    /// Of the era before, and of the era.
-    found: [Option<Episode>; 2],
+    /// Of the last eras, up to that of the month.
+    found: [Option<Episode>; MEMORY as usize],
     /// There is no shock in any month that is asked for.
     calm: bool,
 }
@@ -206,7 +219,7 @@ pub struct Recalling {
 impl Recalling {
     /// Nothing is at hand yet.
     pub const fn new(skeleton: Skeleton) -> Self {
-        Self { skeleton, era: i32::MIN, found: [None; 2], calm: false }
+        Self { skeleton, era: i32::MIN, found: [None; MEMORY as usize], calm: false }
     }
 
     /// Of somebody who is known to have no shock in any month that is asked for.
@@ -218,8 +231,13 @@ impl Recalling {
         let era = self.skeleton.era_of(month);
         if era != self.era && !self.calm {
             let of = |era| self.skeleton.episode_of_era(era);
-            let before = if era.wrapping_sub(1) == self.era { self.found[1] } else { of(era - 1) };
-            (self.era, self.found) = (era, [before, of(era)]);
+            self.found = if era.wrapping_sub(1) == self.era {
+                let [_, middle, last] = self.found;
+                [middle, last, of(era)]
+            } else {
+                [of(era - 2), of(era - 1), of(era)]
+            };
+            self.era = era;
         }
     }
 
@@ -336,8 +354,14 @@ impl Skeleton {
             shares: [3 + saves.below(12) as u8, 4 + invests.below(16) as u8],
             phase: phase.below(ERA as u32) as u8,
             payer,
-            payday: payday(payer, employer as u64, digit, income),
+            payday: payday(payer, employer as u64, digit, income <= context.minimum_wage as i64),
             employer: employer as u16,
+            since: if customer.created_at < context.plan.start() {
+                0
+            } else {
+                let (year, month, _) = from_days(local_day(customer.created_at));
+                (year * 12 + month as i32 - 1 + SPARED) as u16
+            },
             dormant: is_dormant(sleep),
         }
     }
@@ -352,6 +376,7 @@ impl Skeleton {
             activity: self.activity,
             odds: self.odds as u16,
             employer: self.employer,
+            since: self.since,
             shares: self.shares,
             phase: self.phase,
             payer: self.payer,
@@ -417,6 +442,9 @@ impl Skeleton {
         .min(LONGEST_EPISODE);
         let first =
             era * ERA - i32::from(self.phase) + (rest.0 >> 10 & 0xFFFF) as i32 % (ERA - months);
+        if first < i32::from(self.since) {
+            return None;
+        }
         // Common before 60 days, rare after 90.
         let cures = match months {
             ..=3 => 94,
@@ -428,10 +456,11 @@ impl Skeleton {
         Some(Episode { shock, first, months, cures })
     }
 
-    /// Whether there is no shock that begins in the era of a month, or in the one before it, or later until that of
-    /// another month.
+    /// Whether there is no shock that begins in the era of a month, or in those before it that are remembered, or later
+    /// until that of another month.
     pub fn is_calm(&self, since: i32, until: i32) -> bool {
-        (self.era_of(since) - 1..=self.era_of(until)).all(|era| self.episode_of_era(era).is_none())
+        let mut eras = self.era_of(since) - MEMORY + 1..=self.era_of(until);
+        eras.all(|era| self.episode_of_era(era).is_none())
     }
 
     /// The shock of which a month is one.
@@ -502,11 +531,12 @@ impl Skeleton {
     /// The draws of a block of the month with the standing, in less time than one after the other.
     #[inline]
     fn standing_and_draws(&self, month: i32, block: u64) -> (Standing, [Word; 4]) {
-        const { assert!(MEMORY == 2) };
+        const { assert!(MEMORY == 3) };
         let era = self.era_of(month);
-        let [before, now] = [era - 1, era].map(|era| (place::ERAS + era as u64, 0));
-        let places = [before, now, (month as u64, block)];
-        let [last, this, draws] = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let [first, last, now] = [era - 2, era - 1, era].map(|era| (place::ERAS + era as u64, 0));
+        let places = [first, last, now, (month as u64, block)];
+        let [first, last, this, draws] = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let first = self.episode_drawn(era - 2, first);
         let (last, this) = (self.episode_drawn(era - 1, last), self.episode_drawn(era, this));
         let lost = |episode: Option<Episode>| episode.is_some_and(|e| !e.cures && e.end() <= month);
         let begun = this.filter(|e| (e.first..e.end()).contains(&month));
@@ -514,7 +544,7 @@ impl Skeleton {
         let next = if self.era_of(month + 1) == era { this } else { self.episode_of_era(era + 1) };
         let standing = Standing {
             distress: begun.filter(|_| !blocked).map_or(0, |e| (month - e.first + 1) as u32),
-            shunned: lost(last) || lost(this),
+            shunned: lost(first) || lost(last) || lost(this),
             blocked,
             blocked_next: next.is_some_and(|e| {
                 e.shock == Shock::Blocked && (e.first..e.end()).contains(&(month + 1))
@@ -602,9 +632,13 @@ impl Skeleton {
         // People put by round sums: fifties, and hundreds from a thousand on.
         let amount = self.net * percent / 100;
         let step = if amount < 100_000 { 5_000 } else { 10_000 };
-        // In the days after payday, moved to a business day, as orders to brokers are.
-        let day = month.business_day_from(month.payday() + 1 + when.below(4) as i32);
-        let time = 10 * HOUR + (words[2].0.rotate_left(21 * pot as u32) & 0x13F_FFFF) as i64;
+        // In the days after payday, and when what is traded until the day has settled.
+        let day = month.payday() + 1 + when.below(6) as i32;
+        let (savings, investments) = words[2].halves();
+        let time = match pot {
+            Pot::Savings => time_between(WAKING, savings),
+            Pot::Investments => time_between(10..WAKING.end, investments),
+        };
         Some((instant(day, time), (amount / step * step).max(5_000)))
     }
 }
@@ -618,11 +652,11 @@ const fn business_of(payer: Payer) -> Business {
 }
 
 /// By employer, so that all who work there are paid on one day.
-fn payday(payer: Payer, employer: u64, digit: Half, income: i64) -> Payday {
+fn payday(payer: Payer, employer: u64, digit: Half, is_least: bool) -> Payday {
     match payer {
         Payer::Public => Payday::Last,
         // Benefits of a minimum wage are paid by digit over ten days, greater ones over five.
-        Payer::Inss if income <= MINIMUM_WAGE as i64 => Payday::Benefit(digit.below(10) as u8),
+        Payer::Inss if is_least => Payday::Benefit(digit.below(10) as u8),
         Payer::Inss => Payday::Benefit(5 + digit.below(5) as u8),
         Payer::Private | Payer::Nobody => {
             match employer.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & 0xF {

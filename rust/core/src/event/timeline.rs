@@ -7,6 +7,7 @@ use crate::brazil::calendar::{
     HOUR, Month, instant, is_business_day, is_session_day, local_day, local_time, opens_late,
     session_hours, weekday,
 };
+use crate::brazil::hours;
 use crate::civil::{add_months, from_days, to_days};
 use crate::plan::Plan;
 use crate::rng::{Search, Word};
@@ -17,12 +18,6 @@ const SLOTS: usize = 24 * SLOTS_PER_HOUR;
 /// Scale of the weights of slots, so that a point names a millisecond.
 const FINE: u64 = 256;
 
-/// Weight of movements by local hour on business days (Pix, from the hourly curve of the Banco
-/// Central, rounded ≈), and on days off, which begin and end later.
-const MOVEMENTS_BY_HOUR: [Hours; 2] = [
-    [12, 7, 5, 4, 5, 9, 20, 38, 55, 68, 78, 84, 95, 86, 80, 80, 82, 88, 92, 86, 74, 58, 38, 22],
-    [18, 10, 6, 4, 4, 6, 11, 22, 38, 56, 70, 80, 84, 76, 68, 66, 68, 74, 82, 84, 76, 64, 50, 36],
-];
 /// Weight of card purchases by local hour (≈), on business days and on days off.
 const PURCHASES_BY_HOUR: [Hours; 2] = [
     [5, 3, 2, 2, 2, 4, 14, 30, 42, 50, 56, 76, 100, 86, 60, 56, 62, 78, 98, 98, 80, 50, 26, 12],
@@ -270,7 +265,7 @@ impl Timeline {
     /// Movements of accounts: at any hour, more on business days and around payday.
     pub fn movements(plan: &Plan) -> Self {
         let weight = |day| by_weekday(MOVEMENTS_BY_WEEKDAY, day) * busy(day, 150) / 1_000;
-        Self::new(plan, weight, day_off, MOVEMENTS_BY_HOUR.map(by_slot))
+        Self::new(plan, weight, day_off, hours::MOVEMENTS.map(by_slot))
     }
 
     /// Card purchases: lunch and early evening, Fridays and Saturdays.
@@ -314,13 +309,6 @@ impl Timeline {
         let curve = &self.curves[curve];
         let within = curve.weights[slot].value * (time % SLOT) as u64 / SLOT as u64;
         self.days.start(day) + weight.value * (curve.slots.start(slot) + within)
-    }
-
-    /// A time of a business day, in milliseconds since midnight.
-    pub fn time_of_business_day(&self, draw: Word) -> i64 {
-        let curve = &self.curves[0];
-        let (slot, into_slot) = curve.slots.find(draw.below(curve.slots.total()));
-        slot as i64 * SLOT + curve.weights[slot].divide(into_slot * SLOT as u64) as i64
     }
 
     /// A time of a day of the history, in milliseconds since local midnight, by the intensity over the day; nothing

@@ -4,6 +4,7 @@ mod flows;
 mod investor;
 mod sittings;
 
+pub use flows::funded_at;
 pub use investor::{CashFlow, CashKind, Investor, cash_events};
 pub use sittings::Sessions;
 

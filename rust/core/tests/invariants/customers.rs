@@ -317,6 +317,12 @@ fn incomes_are_those_of_the_occupation() {
         let incomes = world.customers.longs("monthly_income");
         let states = world.customers.texts("state");
         let work = world.customers.texts("occupation");
+        // The minimum wage at the beginning of the history.
+        let (year, month, day) = days::ymd(days::local(world.plan.start()).0);
+        let today = format!("{year}-{month:02}-{day:02}");
+        let wages = data(include_str!("../../data/minimum_wage.csv"));
+        let wage = wages.iter().rfind(|fields| *fields[0] <= *today).expect("a wage")[1];
+        let wage: i64 = wage.parse().expect("centavos");
         for ((occupation, income), state) in work.into_iter().zip(incomes).zip(states) {
             let fields = &OCCUPATIONS[occupation];
             let number = |field: usize| fields[field].parse::<i64>().expect("centavos");
@@ -328,15 +334,13 @@ fn incomes_are_those_of_the_occupation() {
                 let scaled = (centavos * (STATES[state].income_per_head * 65_536 / 2_069)) >> 16;
                 scaled.max(50_000)
             };
-            // The minimum wage and the ceiling of benefits of 2026. Who earns little may work without papers.
+            // The ceiling of benefits is that of 2026. Who earns little may work without papers.
             let (least, most) = match paid_by {
                 _ if national => (number(1), most),
-                "inss" => {
-                    (usual(number(1)).clamp(162_100, 847_555), usual(most).clamp(162_100, 847_555))
-                }
+                "inss" => (usual(number(1)).clamp(wage, 847_555), usual(most).clamp(wage, 847_555)),
                 "none" => (usual(number(1)), usual(most)),
-                "private" if number(1) < 200_000 => (usual(number(1)), usual(most).max(162_100)),
-                _ => (usual(number(1)).max(162_100), usual(most).max(162_100)),
+                "private" if number(1) < 200_000 => (usual(number(1)), usual(most).max(wage)),
+                _ => (usual(number(1)).max(wage), usual(most).max(wage)),
             };
             assert!((least..=most).contains(income), "{income} of {occupation} in {state}");
         }

@@ -4,6 +4,7 @@
 
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::City;
+use crate::brazil::hours::{WAKING, time_between};
 use crate::brazil::reference;
 use crate::catalog::{CardStatus, CardStatusReason};
 use crate::civil::{from_days, to_days};
@@ -390,16 +391,16 @@ impl Facts {
         let in_time = days.business_day_from(due);
         let (place, span) = when.halves();
         let late_of_1000 = if self.revolves { 110 } else { 25 };
-        let (day, hour) = match place.below(1_000) {
-            _ if self.automatic && distress == 0 => (in_time, 6 * HOUR),
+        let (day, hours) = match place.below(1_000) {
+            _ if self.automatic && distress == 0 => (in_time, 6..7),
             lot if lot < late_of_1000 => {
-                (days.business_day_from(in_time + 1 + span.below(6) as i32), 8 * HOUR)
+                (days.business_day_from(in_time + 1 + span.below(6) as i32), WAKING)
             }
-            0..550 => (in_time, 8 * HOUR),
-            _ => (due - 1 - span.below(5) as i32, 8 * HOUR),
+            // Who pays in person may do so on any day.
+            0..550 => (due, WAKING),
+            _ => (due - 1 - span.below(5) as i32, WAKING),
         };
-        let length = if hour < 8 * HOUR { HOUR } else { 13 * HOUR };
-        let at = instant(day, hour + time.below(length as u64) as i64);
+        let at = instant(day, time_between(hours, time.halves().0));
         let late = if day > in_time { (day - due) as u8 } else { 0 };
         // Nothing leaves accounts that are blocked.
         let blocked = holder.episode(month_of(day)).is_some_and(|e| e.shock == Shock::Blocked);

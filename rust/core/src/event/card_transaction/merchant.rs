@@ -2,9 +2,11 @@
 
 use super::agenda::city;
 use super::facts::Facts;
-use crate::brazil::data::{Category, City, Label};
-use crate::brazil::documents::cnpj;
+use crate::brazil::calendar::local_day;
+use crate::brazil::data::{Category, City, Label, merchant_root};
+use crate::brazil::documents::{cnpj, cnpj_of};
 use crate::brazil::reference;
+use crate::civil::to_days;
 use crate::event::History;
 use crate::id::mix;
 use crate::rng::{Domain, Half, Word};
@@ -20,6 +22,11 @@ const BRANCHES: u32 = 20;
 const SHOPS: u64 = 512;
 /// Roots of shops that belong to no chain come after those of the chains.
 const FIRST_SHOP: u64 = 1_000;
+/// From when on the CNPJ of a new firm may have letters.
+const LETTERS_SINCE: i32 = to_days(2026, 7, 1);
+/// Of 1 000 shops, those that a new firm with such a CNPJ takes over in 30 days ≈, and at the most.
+const TAKEN_OVER: u64 = 10;
+const MOST_TAKEN_OVER: u64 = 600;
 
 /// A merchant.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +58,8 @@ pub struct MerchantFacts {
 }
 
 /// The merchant of an id, by where it comes from.
-pub fn merchant(row: u64, number: u32) -> Option<MerchantFacts> {
-    let (category, found) = Merchant::of(row, number)?;
+pub fn merchant(history: &History, row: u64, number: u32) -> Option<MerchantFacts> {
+    let (category, found) = Merchant::of(history, row, number)?;
     Some(MerchantFacts {
         name: found.name.map(|label| label.text).concat(),
         document: found.document,
@@ -98,10 +105,38 @@ impl Merchant {
         }
     }
 
+    /// The CNPJ of a shop whose firm was opened some days after the first that may have letters: of those of the
+    /// history's beginning, as a firm stays through it.
+    fn document_of(root: u64, days: i32) -> [u8; 14] {
+        const BASE_36: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let lot = mix(root, 4);
+        let digits = merchant_root(root as u32);
+        let of_1000 = (days.max(0) as u64 * TAKEN_OVER / 30).min(MOST_TAKEN_OVER);
+        if lot % 1_000 >= of_1000 {
+            return cnpj(digits, 1);
+        }
+        // A letter first, so that it is no other's; then what it was before, in fewer characters.
+        let mut base = *b"A00000000001";
+        base[0] += (lot >> 32) as u8 % 26;
+        base[1] = BASE_36[(lot >> 40) as usize % 36];
+        let mut rest = digits;
+        for character in base[2..8].iter_mut().rev() {
+            *character = BASE_36[rest as usize % 36];
+            rest /= 36;
+        }
+        cnpj_of(&base)
+    }
+
     /// A shop that belongs to no chain, by its number in the city.
     #[inline]
-    fn shop(category: &'static Category, city: &'static City, number: u64) -> Self {
+    fn shop(
+        history: &History,
+        category: &'static Category,
+        city: &'static City,
+        number: u64,
+    ) -> Self {
         let families = &reference().shop_names;
+        let since = local_day(history.context.plan.start()) - LETTERS_SINCE;
         let row = (category.index as u64) << 16 | city.index as u64;
         let place = (number + mix(row, 2) % SHOPS) as usize;
         let root =
@@ -112,14 +147,14 @@ impl Merchant {
                 &category.words[place / families.len() % category.words.len()],
                 &families[place % families.len()],
             ],
-            document: cnpj(crate::brazil::data::merchant_root(root as u32), 1),
+            document: Self::document_of(root, since),
             row,
             number: number as u32,
         }
     }
 
     /// The merchant of an id, by where it comes from; none where nobody can buy.
-    fn of(row: u64, number: u32) -> Option<(&'static Category, Self)> {
+    fn of(history: &History, row: u64, number: u32) -> Option<(&'static Category, Self)> {
         let reference = reference();
         let category = reference.categories.items.get((row >> 16) as usize)?;
         let city = reference.cities.items.get((row & 0xFFFF) as usize);
@@ -137,7 +172,7 @@ impl Merchant {
                 Self::branch(category, chain as usize, city, branch)
             }
             Some(city) if !is_chain && number < Self::shops(category, city) => {
-                Self::shop(category, city, number.into())
+                Self::shop(history, category, city, number.into())
             }
             _ => return None,
         };
@@ -176,7 +211,7 @@ impl Merchant {
         let shops = Self::shops(category, at);
         // Half of all are met at a quarter of the shops.
         let square = (u64::from(place.0) * u64::from(place.0)) >> 32;
-        Self::shop(category, at, u64::from(Half(square as u32).below(shops)))
+        Self::shop(history, category, at, u64::from(Half(square as u32).below(shops)))
     }
 
     /// One that sells from afar.

@@ -2,6 +2,7 @@
 //! balance. So payments can be found and counted without their amounts.
 
 use crate::brazil::calendar::{HOUR, instant, local_day};
+use crate::brazil::hours::{WAKING, time_between};
 use crate::entity::loan::{Arrears, Loan};
 use crate::event::History;
 use crate::rng::{Domain, Word};
@@ -64,8 +65,8 @@ const fn moment(draw: Word) -> i64 {
 }
 
 /// Between nine and seven, when people see to their debts.
-const fn by_day(draw: Word) -> i64 {
-    9 * HOUR + draw.below(10 * HOUR as u64) as i64
+fn by_day(draw: Word) -> i64 {
+    time_between(9..19, draw.halves().0)
 }
 
 impl Payments {
@@ -166,7 +167,7 @@ impl Payments {
             }
             _ => due.payable,
         };
-        instant(paid_on, history.movements.time_of_business_day(time))
+        instant(paid_on, time_between(WAKING, time.halves().0))
     }
 
     /// The payday from whose income an installment is deducted: the last before it is due.

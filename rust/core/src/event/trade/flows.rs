@@ -2,6 +2,7 @@
 
 use super::sittings::place;
 use crate::brazil::calendar::{HOUR, Month, instant, local_day};
+use crate::brazil::hours::time_between;
 use crate::entity::skeleton::{Pot, Skeleton, Standing};
 use crate::event::History;
 use crate::rng::{Domain, Word};
@@ -13,6 +14,14 @@ pub(super) enum Flow {
     Contribution(i64),
     /// So many percent of what is free go.
     Withdrawal(i64),
+    /// So many centavos come from an account elsewhere, with which the account begins.
+    Funding(i64),
+}
+
+/// From when on an account that is opened at an instant has money: if that is in the history, some minutes later.
+pub fn funded_at(history: &History, opened_at: i64) -> i64 {
+    let start = history.context.plan.start();
+    if opened_at < start { start } else { opened_at + HOUR / 6 }
 }
 
 /// The contributions and withdrawals of an investor, one after the other.
@@ -32,9 +41,9 @@ fn draws(history: &History, row: u64, number: i32) -> [Word; 4] {
     history.context.rng.four(Domain::Trade, row, place::month(number), 0)
 }
 
-/// Whether there is a withdrawal in a month: three times a year, and when the income has stopped.
+/// Whether there is a withdrawal in a month: three times a year, and in want for as long as there is something to sell.
 fn withdraws(standing: Standing, [_, chance, ..]: [Word; 4]) -> bool {
-    let wants = standing.distress == 1 && !standing.shunned;
+    let wants = matches!(standing.distress, 1..=3) && !standing.shunned;
     wants || standing.is_good() && chance.halves().0.chance(2_500)
 }
 
@@ -46,26 +55,35 @@ fn withdrawal(history: &History, row: u64, skeleton: &Skeleton, month: &Month) -
     let (day, time) = when.halves();
     let day = history.days.business_day_until(month.first_day + 19 + day.below(9) as i32);
     let want = skeleton.distress(number) > 0;
-    let percent = if want { 80 } else { 10 + part.below(50) as i64 };
-    (instant(day, 10 * HOUR + i64::from(time.below(7 * HOUR as u32))), percent)
+    let percent = if want { 97 } else { 10 + part.below(50) as i64 };
+    (instant(day, time_between(10..18, time)), percent)
 }
 
 impl Flows {
-    /// All from an instant of the history on.
-    pub fn new(history: &History, row: u64, skeleton: &Skeleton, since: i64) -> Self {
+    /// All from an instant of the history on, at which so much comes if the account is opened in the history.
+    pub fn new(
+        history: &History,
+        row: u64,
+        skeleton: &Skeleton,
+        since: i64,
+        funds: Option<i64>,
+    ) -> Self {
         let months = &history.months;
         let first = months.partition_point(|month| month.first_day <= local_day(since)) - 1;
         let next = Flow::Withdrawal(0);
         let mut flows = Self { time: i64::MAX, next, month: first as u16, withdrawal: false };
-        if !skeleton.dormant {
-            flows.find(history, row, skeleton, since);
+        match funds {
+            _ if skeleton.dormant => {}
+            Some(amount) => (flows.time, flows.next) = (since, Flow::Funding(amount)),
+            None => flows.find(history, row, skeleton, since),
         }
         flows
     }
 
     /// Goes to the next.
     pub fn pass(&mut self, history: &History, row: u64, skeleton: &Skeleton) {
-        self.find(history, row, skeleton, i64::MIN);
+        let since = if matches!(self.next, Flow::Funding(_)) { self.time + 1 } else { i64::MIN };
+        self.find(history, row, skeleton, since);
     }
 
     fn find(&mut self, history: &History, row: u64, skeleton: &Skeleton, since: i64) {

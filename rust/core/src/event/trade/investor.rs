@@ -13,14 +13,15 @@
 //! matter of centavos: the cheapest costs less than R$ 10 today, and would have to cost more than R$ 120 while all the others
 //! cost even more, or thousands of such purchases would have to lose one after the other.
 
-use super::flows::{Flow, Flows};
+use super::flows::{Flow, Flows, funded_at};
 use super::sittings::{Sittings, place};
 use crate::brazil::calendar::{HOUR, instant, local_day};
 use crate::brazil::reference;
+use crate::entity::account::LEAST_INVESTED;
 use crate::entity::skeleton::Skeleton;
 use crate::entity::stock::ROUND_LOT;
 use crate::event::History;
-use crate::rng::{Domain, Half, Word};
+use crate::rng::{Domain, Half, Word, log_normal};
 
 /// Stocks in a portfolio at the most.
 const PORTFOLIO: usize = 8;
@@ -160,9 +161,14 @@ impl Investor {
     ) -> Self {
         let stocks = &reference().stocks;
         let rng = &history.context.rng;
-        let [[level, burst, kind, _], picks @ ..] =
+        let [[level, burst, kind, funds], picks @ ..] =
             rng.fours::<3>(Domain::Trade, row, place::PERSON);
-        let since = opened_at.max(history.context.plan.start());
+        let since = funded_at(history, opened_at);
+        // Enough for an order, whatever is drawn.
+        let funds = (opened_at >= history.context.plan.start()).then(|| {
+            let more = log_normal(funds.halves().0, skeleton.income as u64, 90) as i64;
+            LEAST_INVESTED + more / 10_000 * 10_000
+        });
         let (several, quick) = kind.halves();
         let several = 3 + several.below(PORTFOLIO as u32 - 2) as usize;
         let (mut portfolio, mut found) = ([0; PORTFOLIO], 0);
@@ -181,7 +187,7 @@ impl Investor {
             settled: opening,
             notes: [0; 2],
             sittings: Sittings::new(history, row, skeleton, since, [level, burst]),
-            flows: Flows::new(history, row, skeleton, since),
+            flows: Flows::new(history, row, skeleton, since, funds),
             shares: [0; PORTFOLIO],
             note_days: [NONE; 2],
             portfolio,
@@ -260,6 +266,7 @@ impl Investor {
         let (kind, amount) = match flow {
             Flow::Contribution(amount) => (CashKind::Contribution, amount),
             Flow::Withdrawal(percent) => (CashKind::Withdrawal, -self.withdrawn(percent)),
+            Flow::Funding(amount) => (CashKind::Withdrawal, amount),
         };
         self.settled += amount;
         self.flows.pass(history, self.row, skeleton);

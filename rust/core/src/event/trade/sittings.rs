@@ -1,6 +1,7 @@
 //! When investors trade: on some days, and then several times within minutes. Nothing here depends on an amount.
 
 use super::TRADES;
+use super::flows::funded_at;
 use crate::brazil::calendar::{Month, instant, local_day, local_time};
 use crate::civil::from_days;
 use crate::entity::customer::log2_q16;
@@ -29,7 +30,7 @@ pub(super) mod place {
 const SESSION_DAYS: u64 = 243;
 /// What brings the mean over all INVESTIMENTOS accounts to [`TRADES`], times [`ONE`]: some sleep, some have lost
 /// their income, and the activity of customers has a mean of its own.
-const CALIBRATION: u64 = 82_600;
+const CALIBRATION: u64 = 85_500;
 /// Percent of the investors who buy once and wait for years.
 const ASLEEP: u32 = 9;
 /// Trades of an investor on a session day at the most, on average over a month.
@@ -133,7 +134,7 @@ pub(super) struct Sittings {
 impl Sittings {
     /// All times from an instant on.
     pub fn all(history: &History, row: u64, skeleton: &Skeleton, opened_at: i64) -> Self {
-        let since = opened_at.max(history.context.plan.start());
+        let since = funded_at(history, opened_at);
         let [level, burst, ..] = history.context.rng.four(Domain::Trade, row, place::PERSON, 0);
         Self::new(history, row, skeleton, since, [level, burst])
     }

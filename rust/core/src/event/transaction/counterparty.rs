@@ -102,7 +102,9 @@ impl Counterparty {
             }),
             // The firm that was paid, whose draws these are.
             What::Refund => Some(Self::new(Party::Firm, habits, [who, given, last, document])),
-            What::Cover | What::Sweep | What::ToElsewhere => Some(Self::elsewhere(habits)),
+            What::Cover | What::Sweep | What::ToElsewhere | What::Opening => {
+                Some(Self::elsewhere(habits))
+            }
             What::Close if account.kind == AccountType::Checking => Some(Self::elsewhere(habits)),
             What::ToSavings
             | What::FromSavings

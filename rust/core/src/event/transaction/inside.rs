@@ -8,8 +8,9 @@
 use std::cell::RefCell;
 
 use super::amounts::round;
-use crate::brazil::calendar::{HOUR, Month, instant, local_day};
+use crate::brazil::calendar::{Month, instant, local_day};
 use crate::brazil::data::Sums;
+use crate::brazil::hours::{DAYLIGHT, time_between};
 use crate::entity::Context;
 use crate::entity::customer::Customer;
 use crate::entity::skeleton::{ONE, Skeleton, times};
@@ -164,7 +165,7 @@ fn leg(
     let (day, time) = when.halves();
     let day = month.first_day + 7 * week as i32 + day.below(7) as i32;
     // In the day, below the night cap.
-    let time = instant(day, 8 * HOUR + i64::from(time.below(11 * HOUR as u32)));
+    let time = instant(day, time_between(DAYLIGHT, time));
     let (size, side) = size.halves();
     let pays = (side.0 & 1 == 0) == (own.row < partner);
     let payer = if pays { own.life.income } else { other.life.income };

@@ -6,14 +6,15 @@ use std::ops::Range;
 use super::inside::{self, Leg};
 use super::routine::Routine;
 use super::{Bills, Ledger};
-use crate::brazil::calendar::{DAY, HOUR, Month, instant};
+use crate::brazil::calendar::{DAY, HOUR, Month, instant, local_day};
 use crate::brazil::data::Payer;
+use crate::brazil::hours::{DAYLIGHT, WAKING, time_between};
 use crate::catalog::AccountType;
 use crate::entity::account::Account;
 use crate::entity::skeleton::{ONE, Pot, Standing};
 use crate::event::trade::CashKind;
 use crate::event::{Cursor, History};
-use crate::rng::{Domain, Word, poisson};
+use crate::rng::{Domain, Half, Word, poisson};
 
 /// What a movement is; what is not `Free` is known beforehand. The numbers are positions in `dues.csv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +52,8 @@ pub(super) enum What {
     ToElsewhere,
     Close,
     Purchase,
+    /// The first deposit, from an account elsewhere.
+    Opening,
     Free,
 }
 
@@ -96,10 +99,14 @@ impl Due {
 
 /// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
 /// elsewhere.
-const FREE_MAIN: u64 = ONE * 160 / 100;
-const FREE_SIDE: u64 = ONE * 65 / 100;
+const FREE_MAIN: u64 = ONE * 172 / 100;
+const FREE_SIDE: u64 = ONE * 70 / 100;
 /// The same of a POUPANCA account.
 const FREE_SAVINGS: u64 = ONE / 4;
+/// How long after an account is opened the first deposit comes, in milliseconds.
+const FIRST_DEPOSIT: i64 = HOUR / 4;
+/// Centavos of it at the most.
+const MOST_AT_FIRST: i64 = 500_000;
 
 /// What is known of a month before what is due in it.
 pub(super) struct Prospect<'a> {
@@ -233,7 +240,15 @@ impl Ledger {
         let (month, clip) = (prospect.month, found.clip.clone());
         let [_, days, sides, refunds] = prospect.draws;
         let distress = prospect.standing.distress;
-        if self.habits.is_main {
+        let life = self.account.life;
+        if self.account.opened_at >= history.context.plan.start() {
+            let usual = self.habits.usual * (50 + (days.0 >> 20 & 0x7F) as i64) / 100;
+            let time = self.account.opened_at + FIRST_DEPOSIT;
+            found.add(What::Opening, time, (usual / 1_000 * 1_000).clamp(1_000, MOST_AT_FIRST));
+        }
+        // Who joins is paid here, and pays from here, from the next month on.
+        let has_moved = month.first_day > local_day(self.account.opened_at);
+        if self.habits.is_main && has_moved {
             let routine = Routine::new(history, &self.account);
             self.find_income(prospect, found);
             let bills = [What::Rent, What::Energy, What::Water, What::Internet, What::School];
@@ -253,7 +268,7 @@ impl Ledger {
             if routine.fee > 0 {
                 found.add(
                     What::Fee,
-                    instant(month.business_days[0], 6 * HOUR + HOUR / 2),
+                    instant(month.business_days[routine.fee_on], 6 * HOUR + HOUR / 2),
                     -routine.fee,
                 );
             }
@@ -270,15 +285,18 @@ impl Ledger {
             self.find_obligations(history, found, prospect);
         }
         if self.habits.red > 0 || distress > 1 && self.account.overdraft_limit > 0 {
-            let first = instant(month.business_days[0], 6 * HOUR);
-            found.add(What::Overdraft, first, 0);
-            found.add(What::Tax, first + 1_000, 0);
+            let own = (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % 10;
+            let days = [month.business_days, month.last_business_days];
+            let day = days.as_flattened()[own];
+            let (interest, tax) = Word(refunds.0.rotate_left(23)).halves();
+            found.add(What::Overdraft, instant(day, time_between(7..13, interest)), 0);
+            found.add(What::Tax, instant(day, time_between(13..20, tax)), 0);
         }
         if refunds.halves().0.chance(350) {
             found.add_on(
                 What::Refund,
                 3 + (refunds.0 % 24) as i32,
-                9 * HOUR + (refunds.0 >> 8 & 0x1FF_FFFF) as i64,
+                time_between(WAKING, Half((refunds.0 >> 6) as u32)),
                 0,
             );
         }
@@ -291,8 +309,14 @@ impl Ledger {
             found.add(What::Sweep, squared, 0);
         }
         if let Some(first) = first.filter(|&first| first < squared || squared < clip.start) {
-            let before = first.min(clip.start + 2 * DAY) - clip.start;
-            let time = clip.start + Word(sides.0).below(before.max(1) as u64) as i64;
+            let (late, time) = sides.halves();
+            let day = local_day(clip.start) + i32::from(late.chance(5_000));
+            let time = Some(instant(day, time_between(WAKING, time)))
+                .filter(|time| (clip.start..first).contains(time))
+                .unwrap_or_else(|| {
+                    let before = first.min(clip.start + DAY) - clip.start;
+                    clip.start + sides.below(before.max(1) as u64) as i64
+                });
             found.add(What::Cover, time, 0);
         }
     }
@@ -310,7 +334,7 @@ impl Ledger {
             Some(last) if last > month.first_day + 15 => month.first_day + day.below(3) as i32,
             Some(payday) => payday,
         };
-        instant(day, 9 * HOUR + i64::from(time.below(11 * HOUR as u32)))
+        instant(day, time_between(8..23, time))
     }
 
     /// The incomes of a month.
@@ -344,7 +368,8 @@ impl Ledger {
                 let part = days.0.rotate_left(13 * n as u32) & 0x3F;
                 let amount = income / clients * (70 + part as i64 * 60 / 63) / 100;
                 let day = (days.0.rotate_left(7 + 11 * n as u32) % 26) as i32;
-                let time = 8 * HOUR + (days.0.rotate_left(17 + 9 * n as u32) & 0x1FF_FFFF) as i64;
+                let time = Half(days.0.rotate_left(17 + 9 * n as u32) as u32);
+                let time = time_between(DAYLIGHT, time);
                 found.add_on(What::Earnings, day, time, amount / 1_000 * 1_000);
             }
         }
@@ -360,9 +385,9 @@ impl Ledger {
             found.add(What::FromChecking, time, amount);
         }
         let [_, chance, when, _] = prospect.draws;
-        let often = if prospect.standing.distress > 0 { 9_000 } else { 900 };
+        let often = if prospect.standing.is_needy() { 9_000 } else { 900 };
         if !life.dormant && chance.halves().0.chance(often) {
-            let time = 8 * HOUR + i64::from(when.halves().1.below(11 * HOUR as u32));
+            let time = time_between(WAKING, when.halves().0);
             found.add_on(What::FromSavings, 1 + (when.0 % 26) as i32, time, 0);
         }
     }

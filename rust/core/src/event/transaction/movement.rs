@@ -18,10 +18,8 @@ use crate::rng::{Half, Word};
 
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
 const NIGHT_CAP: i64 = 100_000;
-/// What is asked of an overdraft in 30 days, in hundredths of a percent: at most 8% (CMN Resolution 4.765 of 2019).
-const OVERDRAFT: i128 = 795;
-/// IOF on credit of persons: 0.38% at once ≈, of the interest's principal.
-const IOF_OF_INTEREST: i64 = 8;
+/// Most that comes at once to who is in want, beside what is left of the income, in centavos.
+const GIVEN: i64 = 18_000;
 
 /// What an event does to the account.
 pub(super) struct Movement {
@@ -129,7 +127,7 @@ impl Ledger {
         let signed = match due.what {
             What::Cover | What::Sweep => self.square(due.what, draws[2].halves().0)?,
             What::Overdraft => -self.interest()?,
-            What::Tax => -self.tax()?,
+            What::Tax => -self.tax(time)?,
             What::Refund => {
                 let Refundable { amount, .. } = self.refundable?;
                 amount
@@ -156,6 +154,7 @@ impl Ledger {
             | What::Cover
             | What::Sweep
             | What::ToElsewhere
+            | What::Opening
             | What::Close => Transfer,
             What::Fee => Fee,
             What::Overdraft | What::Yield => Interest,
@@ -174,7 +173,7 @@ impl Ledger {
         if available < 0 {
             return Some((999 - available) / 1_000 * 1_000);
         }
-        let usual = self.habits.usual * i64::from(70 + draw.below(61)) / 100;
+        let usual = self.usual() * i64::from(70 + draw.below(61)) / 100;
         let excess = self.balance - usual;
         if what == What::Cover || excess < (usual / 8).max(10_000) {
             return None;
@@ -184,20 +183,25 @@ impl Ledger {
         (sum >= step).then_some(-(sum / step * step))
     }
 
+    /// What is left in the account in the long run: in want hardly anything.
+    const fn usual(&self) -> i64 {
+        if self.standing.is_needy() { 5_000 } else { self.habits.usual }
+    }
+
     /// What the overdraft of the time since the last interest costs.
     fn interest(&mut self) -> Option<i64> {
         let owed = std::mem::take(&mut self.owed);
-        let interest = i128::from(owed) * OVERDRAFT / (30 * i128::from(DAY) * 10_000);
-        let interest = interest as i64;
+        let rate = i128::from(rates::OVERDRAFT_MONTH);
+        let interest = (i128::from(owed) * rate / (30 * i128::from(DAY) * 1_000_000)) as i64;
         let most = self.available() - self.floor() + self.account.overdraft_limit;
         let interest = interest.min(most / 2);
         (interest > 0).then_some(interest)
     }
 
-    fn tax(&self) -> Option<i64> {
+    /// IOF on what is owed, for a month.
+    fn tax(&self, at: i64) -> Option<i64> {
         let most = self.available() - self.floor() + self.account.overdraft_limit;
-        let tax = (-self.balance).max(0) * IOF_OF_INTEREST / 1_000;
-        let tax = tax.min(most);
+        let tax = rates::iof(local_day(at), (-self.balance).max(0), 30).min(most);
         (tax > 0).then_some(tax)
     }
 
@@ -210,7 +214,7 @@ impl Ledger {
 
     /// What is taken out of POUPANCA at a time, in tens of reais; in want nearly all.
     fn taken(&self, draw: Word) -> Option<i64> {
-        let want = self.standing.distress > 0;
+        let want = self.standing.is_needy();
         let (share, _) = draw.halves();
         let percent = if want { 92 } else { 8 + i64::from(share.below(36)) };
         let sum = self.balance * percent / 100 / 1_000 * 1_000;
@@ -230,15 +234,13 @@ impl Ledger {
         let kind = kind(history, self.account.kind, time, which);
         let available = self.available();
         // Money comes in when there is little, and goes out when there is much.
-        let usual = if self.standing.distress > 0 || self.standing.shunned {
-            5_000
-        } else {
-            self.habits.usual
-        };
+        let usual = self.usual();
         let credits = match self.balance {
             _ if self.account.kind == AccountType::Savings => 5_500,
             balance if balance < usual / 2 => 5_600,
             balance if balance < usual => 4_600,
+            // Who is in want spends what comes.
+            _ if self.standing.is_needy() => 1_000,
             balance if balance < usual * 2 => 3_600,
             balance if balance < usual * 5 => 2_600,
             _ => 1_500,
@@ -262,12 +264,17 @@ impl Ledger {
         );
         let purpose = reference().purposes[kind as usize][direction as usize].pick(choice);
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
-        let most = if kind == Pix && night { NIGHT_CAP } else { i64::MAX };
+        let most = match direction {
+            _ if kind == Pix && night => NIGHT_CAP,
+            Credit if self.standing.is_needy() => GIVEN,
+            _ => i64::MAX,
+        };
         let mut amount = amount(purpose, self.habits.scale.into(), most, size);
         // Most people look at their balance first and pay what they can.
         if direction == Debit && !declined && amount > available {
             let sums = if kind == Withdrawal { Sums::Notes } else { Sums::Mixed };
-            let part = available * i64::from(10 + portion.below(70)) / 100;
+            let least = if self.standing.is_needy() { 50 } else { 10 };
+            let part = available * i64::from(least + portion.below(80 - least)) / 100;
             amount = round(sums, part, draw);
             if amount > available {
                 amount = if kind == Withdrawal {

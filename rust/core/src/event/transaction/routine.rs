@@ -1,5 +1,6 @@
 //! How a customer uses a CORRENTE account: what is paid from it every month, and what is left in it.
 
+use crate::brazil::hours::{DAYLIGHT, time_between};
 use crate::entity::account::Account;
 use crate::entity::skeleton::{ONE, around_one, times};
 use crate::event::History;
@@ -28,6 +29,8 @@ pub(super) struct Routine {
     pub(super) bills: [Bill; BILLS],
     /// For a package of services, in centavos; nothing if there is none.
     pub(super) fee: i64,
+    /// On which of the first business days of the month it is charged.
+    pub(super) fee_on: usize,
 }
 
 /// What the movements of an account depend on again and again.
@@ -87,7 +90,8 @@ impl Routine {
             draws(history, account);
         let (main, household) = main.halves();
         let life = &account.life;
-        let mut routine = Self { is_main: is_main(main), bills: [Bill::default(); BILLS], fee: 0 };
+        let mut routine =
+            Self { is_main: is_main(main), bills: [Bill::default(); BILLS], fee: 0, fee_on: 0 };
         if routine.is_main && household.chance(4_300) {
             let (share, fees) = shares.halves();
             let size = i64::from(share.0 >> 8 & 0xFF);
@@ -112,6 +116,7 @@ impl Routine {
         let (has, which) = fee.halves();
         if routine.is_main && has.chance(2_200) {
             routine.fee = [1_290, 1_990, 2_750, 3_490, 4_300][(which.0 % 5) as usize];
+            routine.fee_on = (which.0 / 5 % 5) as usize;
         }
         routine
     }
@@ -126,6 +131,6 @@ fn bill(word: Word, of_10_000: u32, days: std::ops::Range<i32>, amount: i64) -> 
         amount,
         day: days.start + (when.0 % (days.end - days.start) as u32) as i32,
         // Paid in the day, before the night cap.
-        time: 8 * 3_600_000 + i64::from(when.below(11 * 3_600_000)),
+        time: time_between(DAYLIGHT, when),
     }
 }

@@ -1,0 +1,57 @@
+//! When in a day people move money.
+
+use std::ops::Range;
+
+use super::calendar::HOUR;
+use crate::rng::Half;
+
+/// Weight of movements by local hour on business days (Pix, from the hourly curve of the Banco
+/// Central, rounded ≈), and on days off, which begin and end later.
+pub const MOVEMENTS: [[u64; 24]; 2] = [
+    [12, 7, 5, 4, 5, 9, 20, 38, 55, 68, 78, 84, 95, 86, 80, 80, 82, 88, 92, 86, 74, 58, 38, 22],
+    [18, 10, 6, 4, 4, 6, 11, 22, 38, 56, 70, 80, 84, 76, 68, 66, 68, 74, 82, 84, 76, 64, 50, 36],
+];
+/// Hours in which persons may send any sum by Pix.
+pub const DAYLIGHT: Range<usize> = 6..20;
+/// Hours in which people who are awake see to their money.
+pub const WAKING: Range<usize> = 7..23;
+
+/// A time within some hours of a business day, in milliseconds since midnight: of what people order themselves.
+pub fn time_between(hours: Range<usize>, draw: Half) -> i64 {
+    let weights = MOVEMENTS[0].into_iter().enumerate().skip(hours.start).take(hours.len());
+    let total: u64 = weights.clone().map(|(_, weight)| weight).sum();
+    let mut point = u64::from(draw.0) * total;
+    for (hour, weight) in weights {
+        if point < weight << 32 {
+            return hour as i64 * HOUR + ((point / weight * HOUR as u64) >> 32) as i64;
+        }
+        point -= weight << 32;
+    }
+    unreachable!("a draw is below the sum of the weights of {hours:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_within_their_hours_and_follow_the_curve() {
+        for hours in [DAYLIGHT, WAKING, 0..24, 9..10] {
+            let times: Vec<i64> = (0..=u32::MAX)
+                .step_by(1 << 16)
+                .chain([u32::MAX])
+                .map(|draw| time_between(hours.clone(), Half(draw)))
+                .collect();
+            assert!(times.is_sorted());
+            let within = hours.start as i64 * HOUR..hours.end as i64 * HOUR;
+            assert!(times.iter().all(|time| within.contains(time)));
+            let total: u64 = MOVEMENTS[0][hours.clone()].iter().sum();
+            for hour in hours {
+                let of_hour = hour as i64 * HOUR..(hour as i64 + 1) * HOUR;
+                let n = times.iter().filter(|time| of_hour.contains(time)).count() as u64;
+                let expected = MOVEMENTS[0][hour] * times.len() as u64 / total;
+                assert!(n.abs_diff(expected) <= 2, "{hour}: {n}, not {expected}");
+            }
+        }
+    }
+}

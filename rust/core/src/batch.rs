@@ -3,6 +3,7 @@
 mod changes;
 mod client;
 mod in_time;
+mod labels;
 mod lanes;
 mod makers;
 mod versions;

@@ -51,11 +51,13 @@ pub(super) enum What {
     Close,
     Purchase,
     Free,
+    /// A step of a scenario, whose number is that of the due.
+    Woven,
 }
 
 impl What {
     /// Whether it leaves the account, and has to.
-    const fn is_paid(self) -> bool {
+    pub(super) const fn is_paid(self) -> bool {
         matches!(
             self,
             Self::Rent
@@ -96,7 +98,7 @@ const FREE_SAVINGS: u64 = ONE / 4;
 /// What is found of a month in one go.
 pub(super) struct Found {
     pub(super) dues: Vec<Due>,
-    month: Month,
+    pub(super) month: Month,
     clip: Range<i64>,
 }
 
@@ -110,6 +112,13 @@ impl Found {
         if self.clip.contains(&time) {
             let number = self.dues.iter().filter(|due| due.what == what).count() as u8;
             self.dues.push(Due { time, what, number, amount });
+        }
+    }
+
+    /// Adds what has a number of its own.
+    pub(super) fn push(&mut self, due: Due) {
+        if self.clip.contains(&due.time) {
+            self.dues.push(due);
         }
     }
 
@@ -268,6 +277,9 @@ impl Ledger {
             let before = first.min(clip.start + 2 * DAY) - clip.start;
             let time = clip.start + Word(sides.0).below(before.max(1) as u64) as i64;
             found.add(What::Cover, time, 0);
+        }
+        if history.context.plan.labels().is_some() {
+            self.find_woven(history, found);
         }
     }
 

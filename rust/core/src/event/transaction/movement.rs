@@ -17,7 +17,7 @@ use crate::event::History;
 use crate::rng::{Half, Word};
 
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
-const NIGHT_CAP: i64 = 100_000;
+pub(super) const NIGHT_CAP: i64 = 100_000;
 /// What is asked of an overdraft in 30 days, in hundredths of a percent: at most 8% (CMN Resolution 4.765 of 2019).
 const OVERDRAFT: i128 = 795;
 /// IOF on credit of persons: 0.38% at once ≈, of the interest's principal.
@@ -73,6 +73,11 @@ impl Ledger {
         time: i64,
         draws: [Word; 4],
     ) -> Movement {
+        if let Some(due) = due.filter(|due| due.what == What::Woven)
+            && let Some(movement) = self.woven(history, &due, draws)
+        {
+            return movement;
+        }
         if let Some(due) = due
             && let Some((kind, signed)) = self.of_due(&due, draws)
         {

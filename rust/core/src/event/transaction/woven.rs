@@ -1,0 +1,146 @@
+//! The movements of a scenario: as others in each column, and together what they are.
+
+use super::amounts::{amount, round};
+use super::month::{Due, Found, What};
+use super::movement::{Movement, NIGHT_CAP};
+use super::{Cursor, Ledger};
+use crate::brazil::calendar::{HOUR, local_time};
+use crate::brazil::data::{Party, Purpose, Sums};
+use crate::brazil::reference;
+use crate::catalog::Direction::{self, Credit, Debit};
+use crate::catalog::TransactionStatus::Completed;
+use crate::catalog::TransactionType::{self, Deposit, Pix};
+use crate::event::History;
+use crate::event::scenario::{self, Act, Instance, Size};
+use crate::id::mix;
+use crate::rng::Word;
+
+/// What is taken is at least so many centavos.
+const LEAST: i64 = 2_000;
+/// Within so many milliseconds after an account is emptied its holder sends money for what falls due.
+const NOTICED: i64 = 20 * HOUR;
+
+/// An event of an account that was passed.
+#[derive(Debug)]
+pub struct Passed {
+    /// Its number.
+    pub k: u32,
+    /// Milliseconds.
+    pub time: i64,
+    /// Whether the account is closed by it.
+    pub closes: bool,
+    /// The occurrence of a scenario of which it is a step, and the step's number.
+    pub woven: Option<(Instance, u8)>,
+}
+
+/// Where the draws of the other side are: at one place for all steps with one person.
+pub(super) const fn place_of_other(place: u64) -> u64 {
+    1 << 49 | place & !0xF
+}
+
+/// What a movement like others is for.
+fn purpose(kind: TransactionType, direction: Direction, draw: Word) -> &'static Purpose {
+    let purposes = &reference().purposes[kind as usize][direction as usize];
+    let fits = |purpose: &Purpose| match kind {
+        Pix => purpose.party == Party::Person,
+        Deposit => purpose.sums == Sums::Notes,
+        _ => purpose.party != Party::Own,
+    };
+    let mut draws = (0..32).map(|n| Word(mix(draw.0, n)));
+    let found = draws.find(|&draw| fits(purposes.pick(draw)));
+    purposes.pick(found.unwrap_or(draw))
+}
+
+impl Ledger {
+    /// Adds the steps of what befalls the account in a month.
+    pub(super) fn find_woven(&self, history: &History, found: &mut Found) {
+        let life = &self.account().life;
+        if self.standing.blocked || life.dormant {
+            return;
+        }
+        let Some(instance) = scenario::of_account(history, life.row, &found.month) else { return };
+        let mut emptied = None;
+        for step in &instance.steps {
+            let (time, number) = (step.time, step.number);
+            found.push(Due { time, what: What::Woven, number, amount: 0 });
+            if matches!(step.act, Act::Move(_, _, Size::Rest)) {
+                emptied = Some(time);
+            }
+        }
+        if let Some(at) = emptied {
+            let dues = found.dues.iter().filter(|due| due.what.is_paid() && due.time > at);
+            let next = dues.map(|due| due.time).min().unwrap_or(i64::MAX).min(at + NOTICED);
+            found.add(What::Cover, at + (next - at) / 2, 0);
+        }
+    }
+
+    /// The movement of a step; nothing if there is too little to take.
+    pub(super) fn woven(
+        &self,
+        history: &History,
+        due: &Due,
+        [_, what, money, _]: [Word; 4],
+    ) -> Option<Movement> {
+        let month = &history.months[self.month as usize];
+        let instance = scenario::of_account(history, self.account().life.row, month)?;
+        let Act::Move(kind, direction, size) = instance.step(due.number)?.act else { return None };
+        let purpose = purpose(kind, direction, what);
+        let (exact, draw) = money.halves();
+        let night = !(6 * HOUR..20 * HOUR).contains(&local_time(due.time));
+        let most = if kind == Pix && night { NIGHT_CAP } else { i64::MAX };
+        let usual = |percent: u64| {
+            let scale = self.habits.scale * percent / 100;
+            amount(purpose, scale, most, exact)
+        };
+        let wanted = match size {
+            Size::Usual(percent) => usual(percent),
+            Size::Rest => (self.balance * i64::from(88 + draw.below(12)) / 100).min(most),
+            Size::Sum(sum) => sum.min(most),
+        };
+        let within = match (direction, size) {
+            (Credit, _) => i64::MAX,
+            (Debit, Size::Rest) => self.balance,
+            (Debit, _) => self.available(),
+        };
+        let amount = if wanted <= within && !matches!(size, Size::Rest) {
+            wanted
+        } else {
+            let part = wanted.min(within * i64::from(40 + draw.below(55)) / 100);
+            let part = if matches!(size, Size::Rest) { wanted } else { part };
+            if part < LEAST {
+                return None;
+            }
+            // As people choose sums, and cash in notes.
+            let sums = if purpose.party == Party::Nobody { Sums::Notes } else { Sums::Mixed };
+            let chosen = round(sums, part, draw);
+            if chosen <= within { chosen } else { part / 1_000 * 1_000 }
+        };
+        let signed = if direction == Debit { -amount } else { amount };
+        Some(Movement {
+            time: due.time,
+            what: What::Woven,
+            kind,
+            direction,
+            amount,
+            status: Completed,
+            balance: self.balance + signed,
+            draw,
+            purpose: Some(purpose),
+            original: None,
+        })
+    }
+
+    /// Passes the next event, and says what it is.
+    pub fn pass_labelled(&mut self, history: &History) -> Passed {
+        let (k, time) = (self.k, self.peek().expect("an event"));
+        let (due, month) = (self.next_due(), self.month as usize);
+        let movement = self.pass(history);
+        let woven = due.filter(|_| movement.what == What::Woven).and_then(|due| {
+            let row = self.account().life.row;
+            let instance = scenario::of_account(history, row, &history.months[month])?;
+            Some((instance, due.number))
+        });
+        let closes = due.is_some_and(|due| due.what == What::Close);
+        Passed { k, time, closes, woven }
+    }
+}

@@ -42,7 +42,11 @@ impl Purchases {
                 while draw.0 % 100 < IN_PERSON {
                     draw = Half(draw.0 + 1);
                 }
-                (by_hour(what), self.agenda.scale, Place::Away(city))
+                // What is hardly bought in person is not.
+                let mut tried = (0..64).map(|n| by_hour(Word(mix(what.0, n))));
+                let category = tried.find(|one| one.ecommerce_pct < 90);
+                let category = category.unwrap_or_else(|| by_hour(what));
+                (category, self.agenda.scale, Place::Away(city))
             }
             Buying::UpTheLimit(left) => {
                 let budget = self.bills.available() / i64::from(left) * i64::from(left + 1);

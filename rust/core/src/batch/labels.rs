@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::makers::{Count, Rows};
-use crate::brazil::calendar::DAY;
+use crate::brazil::calendar::{DAY, HOUR};
 use crate::catalog::{AccountType, Relation, Role, Scenario};
 use crate::catalog::{CARD_TRANSACTIONS, INSTALLMENTS, TRANSACTIONS};
 use crate::column::{Texts, columns};
@@ -126,7 +126,8 @@ fn installments(client: &Client<'_>, found: &mut impl FnMut(Label)) {
                 instance,
                 role,
                 started_at: lost.started_at,
-                known_at: lost.known_at,
+                // What is missed is told of again and again.
+                known_at: lost.known_at.max(time + HOUR),
             });
         }
     }

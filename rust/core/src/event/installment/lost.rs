@@ -1,7 +1,7 @@
 //! The installments on the way to a loan's default: events that are there anyway.
 
 use super::{Cursor, DEFAULTED_AFTER, RUN, Repayment};
-use crate::brazil::calendar::{HOUR, instant, local_day};
+use crate::brazil::calendar::{instant, local_day};
 use crate::catalog::Role;
 use crate::entity::loan::Loan;
 use crate::event::History;
@@ -14,7 +14,7 @@ const BEFORE: u32 = 6;
 pub struct Lost {
     /// When the first of its installments fell due, in milliseconds.
     pub started_at: i64,
-    /// When the loan is in default, and the events are told of, in milliseconds.
+    /// When the loan is in default, in milliseconds.
     pub known_at: i64,
     /// Number, time and role of each event.
     pub events: Vec<(u32, i64, Role)>,
@@ -28,7 +28,8 @@ pub fn lost(history: &History, loan: &Loan) -> Option<Lost> {
     if first >= loan.term || loan.due_date(first) >= today {
         return None;
     }
-    let mut lost = Lost { started_at: i64::MAX, known_at: i64::MIN, events: Vec::new() };
+    let known_at = instant(loan.due_date(first) + DEFAULTED_AFTER + 1, RUN);
+    let mut lost = Lost { started_at: i64::MAX, known_at, events: Vec::new() };
     let mut repayment = Repayment::new(history, *loan);
     while let Some(time) = repayment.peek() {
         let (k, is_paid, due) = (repayment.k, repayment.is_paid, repayment.due);
@@ -37,11 +38,8 @@ pub fn lost(history: &History, loan: &Loan) -> Option<Lost> {
             let role = if is_paid { Role::Late } else { Role::Missed };
             lost.events.push((k, time, role));
             lost.started_at = lost.started_at.min(instant(due.day, 0));
-            lost.known_at = lost.known_at.max(time + HOUR);
         }
         repayment.skip(history);
     }
-    let default = instant(loan.due_date(first) + DEFAULTED_AFTER + 1, RUN);
-    lost.known_at = lost.known_at.max(default);
     (!lost.events.is_empty()).then_some(lost)
 }

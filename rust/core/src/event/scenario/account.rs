@@ -60,8 +60,8 @@ fn way_out(history: &History, time: i64, draws: &mut Draws) -> TransactionType {
     let (of_day, lot) = (local_time(time), draws.next().below(100));
     let business = history.days.at(local_day(time)).business;
     match lot {
-        0..20 if business && (7 * HOUR..17 * HOUR).contains(&of_day) => Ted,
-        20..45 if (6 * HOUR..22 * HOUR).contains(&of_day) => Withdrawal,
+        0..4 if business && (7 * HOUR..17 * HOUR).contains(&of_day) => Ted,
+        4..14 if (6 * HOUR..22 * HOUR).contains(&of_day) => Withdrawal,
         _ => Pix,
     }
 }

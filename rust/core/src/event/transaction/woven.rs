@@ -13,7 +13,7 @@ use crate::catalog::TransactionType::{self, Deposit, Pix};
 use crate::event::History;
 use crate::event::scenario::{self, Act, Instance, Size};
 use crate::id::mix;
-use crate::rng::Word;
+use crate::rng::{Half, Word};
 
 /// What is taken is at least so many centavos.
 const LEAST: i64 = 2_000;
@@ -38,13 +38,24 @@ pub(super) const fn place_of_other(place: u64) -> u64 {
     1 << 49 | place & !0xF
 }
 
-/// What a movement like others is for.
-fn purpose(kind: TransactionType, direction: Direction, draw: Word) -> &'static Purpose {
+/// What a payment says that it is for, in as many cases as other payments are: a bill, or work.
+const fn disguise(kind: TransactionType, direction: Direction, draw: Half) -> What {
+    match (kind, direction, draw.below(100)) {
+        (Pix, Credit, 0..28) => What::Earnings,
+        (Pix, Debit, 0..11) => What::Internet,
+        (Pix, Debit, 11..21) => What::Energy,
+        (Pix, Debit, 21..29) => What::Water,
+        (Pix, Debit, 29..33) => What::Rent,
+        _ => What::Woven,
+    }
+}
+
+/// What a movement like others is for, of so many centavos at the least.
+fn purpose(kind: TransactionType, direction: Direction, sum: i64, draw: Word) -> &'static Purpose {
     let purposes = &reference().purposes[kind as usize][direction as usize];
-    let fits = |purpose: &Purpose| match kind {
-        Pix => purpose.party == Party::Person,
-        Deposit => purpose.sums == Sums::Notes,
-        _ => purpose.party != Party::Own,
+    let fits = |purpose: &Purpose| {
+        let party = purpose.party != Party::Own;
+        purpose.most >= sum && party && (kind != Deposit || purpose.sums == Sums::Notes)
     };
     let mut draws = (0..32).map(|n| Word(mix(draw.0, n)));
     let found = draws.find(|&draw| fits(purposes.pick(draw)));
@@ -79,23 +90,23 @@ impl Ledger {
         &self,
         history: &History,
         due: &Due,
-        [_, what, money, _]: [Word; 4],
+        [_, what, money, looks]: [Word; 4],
     ) -> Option<Movement> {
         let month = &history.months[self.month as usize];
         let instance = scenario::of_account(history, self.account().life.row, month)?;
         let Act::Move(kind, direction, size) = instance.step(due.number)?.act else { return None };
-        let purpose = purpose(kind, direction, what);
         let (exact, draw) = money.halves();
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(due.time));
         let most = if kind == Pix && night { NIGHT_CAP } else { i64::MAX };
-        let usual = |percent: u64| {
-            let scale = self.habits.scale * percent / 100;
-            amount(purpose, scale, most, exact)
-        };
-        let wanted = match size {
-            Size::Usual(percent) => usual(percent),
+        let sum = match size {
+            Size::Usual(_) => 0,
             Size::Rest => (self.balance * i64::from(88 + draw.below(12)) / 100).min(most),
             Size::Sum(sum) => sum.min(most),
+        };
+        let purpose = purpose(kind, direction, sum, what);
+        let wanted = match size {
+            Size::Usual(percent) => amount(purpose, self.habits.scale * percent / 100, most, exact),
+            _ => sum.min(purpose.most),
         };
         let within = match (direction, size) {
             (Credit, _) => i64::MAX,
@@ -113,19 +124,20 @@ impl Ledger {
             // As people choose sums, and cash in notes.
             let sums = if purpose.party == Party::Nobody { Sums::Notes } else { Sums::Mixed };
             let chosen = round(sums, part, draw);
-            if chosen <= within { chosen } else { part / 1_000 * 1_000 }
+            if chosen <= within.min(purpose.most) { chosen } else { part / 1_000 * 1_000 }
         };
+        let disguise = disguise(kind, direction, looks.halves().0);
         let signed = if direction == Debit { -amount } else { amount };
         Some(Movement {
             time: due.time,
-            what: What::Woven,
+            what: disguise,
             kind,
             direction,
             amount,
             status: Completed,
             balance: self.balance + signed,
             draw,
-            purpose: Some(purpose),
+            purpose: (disguise == What::Woven).then_some(purpose),
             original: None,
         })
     }
@@ -135,7 +147,9 @@ impl Ledger {
         let (k, time) = (self.k, self.peek().expect("an event"));
         let (due, month) = (self.next_due(), self.month as usize);
         let movement = self.pass(history);
-        let woven = due.filter(|_| movement.what == What::Woven).and_then(|due| {
+        // One that comes to nothing is something else.
+        let woven = due.filter(|due| due.what == What::Woven && movement.what != What::Free);
+        let woven = woven.and_then(|due| {
             let row = self.account().life.row;
             let instance = scenario::of_account(history, row, &history.months[month])?;
             Some((instance, due.number))

@@ -144,7 +144,7 @@ def _numbers(events: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
         if name == "occurred_at":
             local = column.dt.tz_convert("America/Sao_Paulo")
             found["hour"] = local.dt.hour + local.dt.minute / 60
-            found["weekday"] = local.dt.weekday
+            found["weekday"] = local.dt.day_of_week
             found["day"] = local.dt.day
         elif name in {"amount", "balance_after", "installments"}:
             found[name] = column.astype(float)

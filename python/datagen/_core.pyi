@@ -47,6 +47,13 @@ class Plan:
     to 2099) and ``days`` (1 to 3660) how far back transactions, card transactions and trades go, to
     2021-01-01T00:00:00Z at the most, since Pix began only in November 2020. Raises ``OptionError``
     otherwise. Plans can be compared, hashed and pickled.
+
+    With ``labels`` scenarios of fraud are woven into the events, and ``batches("labels")`` says which events these
+    are: True for the usual rates, or a mapping of those that are to be others. A rate is the share of
+    accounts, or of cards, that a scenario befalls in a month (0 to 0.25, in millionths): ``pix-scam``,
+    ``account-takeover``, ``mule-chain`` and ``structuring`` of accounts, ``card-testing``, ``cloned-card``
+    and ``bust-out`` of cards. Events that are there anyway on the way to a loan's default or an
+    account's end have labels, too.
     """
 
     def __new__(
@@ -56,6 +63,7 @@ class Plan:
         *,
         as_of: datetime | str = "2026-07-01T00:00:00Z",
         days: int = 90,
+        labels: bool | Mapping[str, float] | None = False,
     ) -> Plan: ...
     @property
     def seed(self) -> int: ...
@@ -66,6 +74,9 @@ class Plan:
         """Aware, in UTC."""
     @property
     def days(self) -> int: ...
+    @property
+    def labels(self) -> dict[str, float] | None:
+        """The rates of the scenarios that are woven into events, by their names; None if there are none."""
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all tables, in the order of insertion, then of all streams."""
@@ -576,9 +587,12 @@ class Catalogue:
     def tables(self) -> tuple[Relation, ...]: ...
     @property
     def streams(self) -> tuple[Relation, ...]: ...
+    @property
+    def labels(self) -> Relation:
+        """What ``Plan.batches("labels")`` has: beside the tables and streams, and loaded with neither."""
     def __iter__(self) -> Iterator[Relation]: ...
     def __getitem__(self, name: str, /) -> Relation:
-        """The table or stream of this name; raises ``OptionError`` if there is none."""
+        """The table or stream of this name, or the labels; raises ``OptionError`` if there is none."""
 
 @final
 class Relation:

@@ -68,6 +68,7 @@ class Position:
                 "from_customer": self.from_customer,
                 "as_of": instant_text(self.plan.as_of),
                 "days": self.plan.days,
+                "labels": self.plan.labels,
             },
             "time": instant_text(self.time),
             "start": instant_text(self.start),
@@ -114,7 +115,13 @@ class Position:
         try:
             plan = content["plan"]
             return cls(
-                plan=Plan(plan["seed"], plan["customers"], as_of=plan["as_of"], days=plan["days"]),
+                plan=Plan(
+                    plan["seed"],
+                    plan["customers"],
+                    as_of=plan["as_of"],
+                    days=plan["days"],
+                    labels=plan.get("labels"),
+                ),
                 from_customer=int(plan["from_customer"]),
                 time=datetime.fromisoformat(content["time"]).astimezone(UTC),
                 start=datetime.fromisoformat(content["start"]).astimezone(UTC),

@@ -178,7 +178,7 @@ def _run_from(options: Mapping[str, Any]) -> loader.Load:
                 "parts", parts, f"1 to {options['customers']}, the number of customers"
             )
         first, stop = part_of(first, plan.customers, parts, part)
-        plan = Plan(plan.seed, stop, as_of=plan.as_of, days=plan.days)
+        plan = Plan(plan.seed, stop, as_of=plan.as_of, days=plan.days, labels=plan.labels)
     return loader.Load(
         plan=plan,
         from_customer=first,

@@ -17,7 +17,7 @@ from .._files import refusal
 from ..errors import OptionError
 from ..sinks import SINKS, options_of
 from ..sinks.base import Order
-from ..sinks.command_line import Option, is_given
+from ..sinks.command_line import KeyValue, Option, is_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +31,7 @@ __all__ = [
     "grouped",
     "how_to_look",
     "json_option",
+    "labels_from",
     "load_options",
     "local_stack",
     "on_local_stack",
@@ -90,6 +91,20 @@ def plan_options(*, customers: int) -> list[Option]:
             default=90,
             show_default=True,
             help="Days of history, from 2021-01-01 on; volumes grow with them.",
+        ),
+        Option(
+            "--labels",
+            is_flag=True,
+            help="Weave scenarios of fraud into the events; `datagen show labels --labels` says which "
+            "events these are.",
+        ),
+        Option(
+            "--label-rate",
+            type=KeyValue(),
+            metavar="NAME=SHARE",
+            multiple=True,
+            help="With --labels: the share of accounts or cards that a scenario befalls in a month, "
+            "such as pix-scam=0.002. May be repeated.",
         ),
     ]
 
@@ -244,7 +259,12 @@ def how_to_look(context: click.Context, run: loader.Load) -> list[str]:
 def plan_from(options: Mapping[str, Any]) -> Plan:
     """The plan with every customer up to the last that is loaded."""
     settings = {"as_of": options["as_of"], "days": options["days"]}
-    plan = Plan(options["seed"], options["customers"], **settings)
+    settings["labels"] = labels_from(options)
+    try:
+        plan = Plan(options["seed"], options["customers"], **settings)
+    except OptionError as error:
+        name = "label_rate" if error.option == "labels" else error.option
+        raise OptionError(name, error.value, error.allowed) from None
     first = options["from_customer"]
     if first <= 0:
         return plan
@@ -253,6 +273,19 @@ def plan_from(options: Mapping[str, Any]) -> Plan:
     except OptionError as error:
         most = int(error.allowed.rpartition(" ")[2]) - options["customers"]
         raise OptionError("from_customer", first, f"0 to {most}") from None
+
+
+def labels_from(options: Mapping[str, Any]) -> bool | dict[str, float]:
+    """Whether there are scenarios, or the rates of those that are not to be as usual."""
+    rates = {}
+    for name, text in options.get("label_rate", ()):
+        try:
+            rates[name] = float(text)
+        except ValueError:
+            raise OptionError(f"label_rate {name}", text, "a share such as 0.002") from None
+    if rates and not options["labels"]:
+        raise click.UsageError("--label-rate is of scenarios: give --labels, too.")
+    return rates or bool(options.get("labels"))
 
 
 def check_target(file: Path, option: str) -> None:

@@ -165,6 +165,7 @@ def asked(run: loader.Load) -> dict[str, Any]:
         "from_customer": run.from_customer,
         "days": plan.days,
         "as_of": f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}",
+        **({"labels": plan.labels} if plan.labels else {}),
     }
 
 

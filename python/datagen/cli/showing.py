@@ -43,7 +43,9 @@ _FIRST: Final = (timedelta(hours=1), timedelta(days=1))
             show_default=True,
             help="Rows to print.",
         ),
-        *as_in_load("customers", "seed", "from_customer", "as_of", "days"),
+        *as_in_load(
+            "customers", "seed", "from_customer", "as_of", "days", "labels", "label_rate"
+        ),
         click.Option(
             ["--order"],
             type=click.Choice(get_args(Order)),
@@ -65,13 +67,16 @@ _FIRST: Final = (timedelta(hours=1), timedelta(days=1))
 def show(**options: Any) -> None:
     """Print the first rows of a table (customers, loans, ...) or a stream (banking.trades, ...).
 
-    The rows are those that a load with the same options sends. Only those that are shown are made.
+    The rows are those that a load with the same options sends. Only those that are shown are made. With
+    --labels there is one more table, labels: which events belong to which scenario.
     """
     name, number = options["name"], options["number"]
-    names = [relation.name for relation in catalogue()]
+    names = [*(relation.name for relation in catalogue()), catalogue().labels.name]
     if name not in names:
         unknown_name(name, names, "NAME", "table or stream")
     relation = catalogue()[name]
+    if relation is catalogue().labels and not options["labels"]:
+        raise click.UsageError("labels are of a bank that has scenarios: give --labels, too.")
     with options_named():
         plan = plan_from(options)
     first = 0 if relation.is_reference else options["from_customer"]

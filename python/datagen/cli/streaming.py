@@ -30,6 +30,7 @@ from .load_options import (
     check_target,
     grouped,
     how_to_look,
+    labels_from,
     on_local_stack,
     option_groups,
     options_named,
@@ -50,6 +51,7 @@ _AHEAD: Final = 365
 #: What a position is of: these cannot change on the way.
 _FIXED: Final = (
     *("customers", "seed", "from_customer", "as_of", "days", "start", "no_backfill"),
+    *("labels", "label_rate"),
     *("topic_prefix", "stdout", "master_topics"),
 )
 #: What else a position keeps, so that it need not be given again; none is a secret.
@@ -378,6 +380,8 @@ def _take_over(context: click.Context, options: dict[str, Any], before: Position
         "from_customer": before.from_customer,
         "as_of": instant_text(plan.as_of),
         "days": plan.days,
+        "labels": plan.labels is not None,
+        "label_rate": tuple((plan.labels or {}).items()),
     }
     params = {param.name: param for param in context.command.params}
     for name in (*_FIXED, *_KEPT):
@@ -400,6 +404,8 @@ def _take_over(context: click.Context, options: dict[str, Any], before: Position
         if name == "days" and "as_of" not in before.options:
             # It was counted from the day on which the stream started.
             same = given in {kept, before.options.get("days", kept)}
+        elif name == "label_rate":
+            same = Plan(labels=labels_from(options | {"labels": True})).labels == plan.labels
         else:
             same = given == (params[name].get_default(context) if kept is None else kept)
         if not same:

@@ -4,6 +4,7 @@ mod changes;
 mod client;
 mod find;
 mod in_time;
+mod labels;
 mod lanes;
 mod makers;
 mod versions;

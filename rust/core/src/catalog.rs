@@ -32,9 +32,11 @@ macro_rules! enumerations {
 
 pub(crate) use enumerations;
 
+mod labels;
 mod streams;
 mod tables;
 
+pub use labels::*;
 pub use streams::*;
 pub use tables::*;
 
@@ -209,9 +211,9 @@ impl Relation {
     }
 }
 
-/// The table or stream called `name`.
+/// The table or stream called `name`, or the labels.
 pub fn relation(name: &str) -> Option<&'static Relation> {
-    TABLES.iter().chain(STREAMS.iter()).copied().find(|r| r.name == name)
+    TABLES.iter().chain(STREAMS.iter()).chain(&[&LABELS]).copied().find(|r| r.name == name)
 }
 
 const fn field(name: &'static str, ty: FieldType, doc: &'static str) -> Field {

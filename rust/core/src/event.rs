@@ -4,6 +4,7 @@
 pub mod card_transaction;
 pub mod installment;
 pub mod price;
+pub mod scenario;
 pub mod timeline;
 pub mod trade;
 pub mod transaction;

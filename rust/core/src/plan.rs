@@ -20,6 +20,55 @@ const END: i64 = 4_102_444_800_000;
 const MAX_DAYS: u32 = 3660;
 const DAY: i64 = 86_400_000;
 
+/// The scenarios that are woven into events, by the names of their rates and the rates that they have by default, of
+/// a million accounts or cards in a month.
+pub const SCENARIOS: [(&str, u32); 7] = [
+    ("pix-scam", 2_000),
+    ("account-takeover", 400),
+    ("mule-chain", 600),
+    ("structuring", 200),
+    ("card-testing", 1_000),
+    ("cloned-card", 800),
+    ("bust-out", 300),
+];
+/// A quarter of all accounts or cards in a month, for one scenario: together they are not more than all.
+pub const MOST_LABELLED: u32 = 250_000;
+
+/// How many of a million accounts or cards each of the [`SCENARIOS`] befalls in a month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rates([u32; SCENARIOS.len()]);
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self(SCENARIOS.map(|(_, rate)| rate))
+    }
+}
+
+impl Rates {
+    /// The rate of a scenario, by its place among all.
+    pub const fn of(&self, place: usize) -> u32 {
+        self.0[place]
+    }
+
+    /// The same rates but for that of one scenario.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if it is no scenario, or the rate is above [`MOST_LABELLED`].
+    pub fn with(mut self, name: &str, rate: u32) -> Result<Self, Error> {
+        let refused =
+            |value: String, allowed: String| Error::OutOfRange { option: "labels", value, allowed };
+        let Some(place) = SCENARIOS.iter().position(|(known, _)| *known == name) else {
+            let names = SCENARIOS.map(|(name, _)| name).join(", ");
+            return Err(refused(name.to_owned(), format!("rates of {names}")));
+        };
+        if rate > MOST_LABELLED {
+            return Err(refused(format!("{name}={rate}"), "up to 250000 of a million".to_owned()));
+        }
+        self.0[place] = rate;
+        Ok(self)
+    }
+}
+
 /// The arguments of every value: equal plans give equal bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
@@ -27,6 +76,7 @@ pub struct Plan {
     customers: u64,
     as_of: i64,
     days: u32,
+    labels: Option<Rates>,
 }
 
 impl Plan {
@@ -61,7 +111,18 @@ impl Plan {
             let allowed = format!("{fewer}a later as_of, as no history starts before {FIRST_YEAR}");
             return out_of_range("days", days.to_string(), &allowed);
         }
-        Ok(Self { seed, customers, as_of, days })
+        Ok(Self { seed, customers, as_of, days, labels: None })
+    }
+
+    /// The same plan, with scenarios woven into its events, or without any.
+    #[must_use]
+    pub const fn with_labels(self, labels: Option<Rates>) -> Self {
+        Self { labels, ..self }
+    }
+
+    /// The rates of the scenarios that are woven into events, if any are.
+    pub const fn labels(&self) -> Option<&Rates> {
+        self.labels.as_ref()
     }
 
     /// Seed of every draw.

@@ -48,6 +48,8 @@ pub enum Domain {
     Merchant = 16,
     /// Pix between customers of the bank.
     Inside = 17,
+    /// Scenarios of fraud, and the ids of their instances.
+    Scenario = 18,
 }
 
 impl Domain {

@@ -1,6 +1,8 @@
 //! The catalogue as frozen objects. There is one of each, so that equal is identical.
 
-use datagen_core::catalog::{CATALOG_VERSION, Field, FieldType, Kind, Relation, STREAMS, TABLES};
+use datagen_core::catalog::{
+    CATALOG_VERSION, Field, FieldType, Kind, LABELS, Relation, STREAMS, TABLES,
+};
 use datagen_core::encode::{avro_schema, avro_schema_of_strings};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -17,7 +19,9 @@ pub fn catalogue(py: Python<'_>) -> PyResult<Py<PyCatalogue>> {
             let relations = relations.iter().map(|relation| PyRelation::new(py, relation));
             tuple(py, relations.collect::<PyResult<Vec<_>>>()?)
         });
-        Py::new(py, PyCatalogue { version: CATALOG_VERSION, tables: tables?, streams: streams? })
+        let labels = Py::new(py, PyRelation::new(py, &LABELS)?)?;
+        let (tables, streams) = (tables?, streams?);
+        Py::new(py, PyCatalogue { version: CATALOG_VERSION, tables, streams, labels })
     })?;
     Ok(made.clone_ref(py))
 }
@@ -58,6 +62,7 @@ pub struct PyCatalogue {
     version: u32,
     tables: Py<PyTuple>,
     streams: Py<PyTuple>,
+    labels: Py<PyRelation>,
 }
 
 #[pymethods]
@@ -67,6 +72,9 @@ impl PyCatalogue {
     }
 
     fn __getitem__<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if name.eq(LABELS.name)? {
+            return Ok(self.labels.bind(name.py()).clone().into_any());
+        }
         named(self.__iter__(name.py())?, "name", "relation", name)
     }
 

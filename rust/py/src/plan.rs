@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datagen_core::batch::{Bank, Changes, EVER, MAX_BATCH_ROWS, Order, Window};
-use datagen_core::catalog::{Relation, STREAMS, TABLES};
+use datagen_core::catalog::{LABELS, Relation, STREAMS, TABLES};
 use datagen_core::error::Error;
-use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, Plan};
+use datagen_core::plan::{DEFAULT_AS_OF, DEFAULT_DAYS, MOST_LABELLED, Plan, Rates, SCENARIOS};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDateTime, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDateTime, PyDict, PyMapping, PyString, PyTuple};
 
 use crate::arrow::Layout;
 use crate::batch::{PyBatches, PyChanges, PyWindow};
@@ -44,8 +44,10 @@ impl PyPlan {
             *,
             as_of = AsOf::default(),
             days = Number::new(DEFAULT_DAYS.into()),
+            labels = Labels(None),
         ),
-        text_signature = "(seed=42, customers=100, *, as_of='2026-07-01T00:00:00Z', days=90)"
+        text_signature = "(seed=42, customers=100, *, as_of='2026-07-01T00:00:00Z', days=90, \
+labels=False)"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn new(
@@ -54,6 +56,7 @@ impl PyPlan {
         customers: Number,
         as_of: AsOf,
         days: Number,
+        labels: Labels,
     ) -> PyResult<Self> {
         let seed = seed.within(py, "seed", &(0..=u64::MAX))?;
         let plan = Plan::try_new(
@@ -74,6 +77,7 @@ impl PyPlan {
             }
             other => from_core(py, other),
         })?;
+        let plan = plan.with_labels(labels.0);
         let bank = detached(py, || Ok(Arc::new(Bank::new(plan))))?;
         Ok(Self { bank })
     }
@@ -99,6 +103,17 @@ impl PyPlan {
         self.bank.plan().days()
     }
 
+    /// The rates of the scenarios that are woven into events, by their names; None without labels.
+    #[getter]
+    fn labels<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(rates) = self.bank.plan().labels() else { return Ok(None) };
+        let found = PyDict::new(py);
+        for (place, (name, _)) in SCENARIOS.into_iter().enumerate() {
+            found.set_item(name, f64::from(rates.of(place)) / MILLION)?;
+        }
+        Ok(Some(found))
+    }
+
     /// The names of all tables, then of all streams.
     #[getter]
     #[allow(clippy::unused_self, reason = "plans have the same tables and streams")]
@@ -122,7 +137,7 @@ impl PyPlan {
         stop: Option<Number>,
         until: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        let relation = relation(py, name)?;
+        let relation = self.relation(py, name)?;
         let customers = self.range(py, &start, stop.as_ref())?;
         if relation.topic().is_none() {
             let until = span(None, until)?.end;
@@ -163,7 +178,7 @@ since=None, until=None, uuids='binary', enums='dictionary')"
         uuids: &str,
         enums: &str,
     ) -> PyResult<PyBatches> {
-        let relation = relation(py, name)?;
+        let relation = self.relation(py, name)?;
         let layout = Layout::new(py, uuids, enums)?;
         let customers = self.range(py, &start, stop.as_ref())?;
         let span = span(since, until)?;
@@ -251,13 +266,19 @@ order='time', batch_rows=8192, uuids='binary', enums='dictionary')"
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (seed, customers, days) = (self.seed(), self.customers(), self.days());
         let as_of = self.as_of_text(py)?;
-        Ok(format!("Plan(seed={seed}, customers={customers}, as_of='{as_of}', days={days})"))
+        let labels = match self.labels(py)? {
+            Some(rates) => format!(", labels={}", rates.repr()?),
+            None => String::new(),
+        };
+        Ok(format!(
+            "Plan(seed={seed}, customers={customers}, as_of='{as_of}', days={days}{labels})"
+        ))
     }
 
     fn __hash__(&self) -> u64 {
         let plan = self.bank.plan();
         let mut hasher = DefaultHasher::new();
-        (plan.seed(), plan.customers(), plan.as_of(), plan.days()).hash(&mut hasher);
+        (plan.seed(), plan.customers(), plan.as_of(), plan.days(), plan.labels()).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -269,6 +290,9 @@ order='time', batch_rows=8192, uuids='binary', enums='dictionary')"
         let keywords = PyDict::new(py);
         keywords.set_item("as_of", self.as_of_text(py)?)?;
         keywords.set_item("days", self.days())?;
+        if let Some(rates) = self.labels(py)? {
+            keywords.set_item("labels", rates)?;
+        }
         Ok(((self.seed(), self.customers()).into_pyobject(py)?, keywords))
     }
 }
@@ -277,6 +301,15 @@ impl PyPlan {
     /// What makes the rows.
     pub fn bank(&self) -> Arc<Bank> {
         Arc::clone(&self.bank)
+    }
+
+    /// The table or stream called `name`, or the labels of a plan that has some.
+    fn relation(&self, py: Python<'_>, name: &str) -> PyResult<&'static Relation> {
+        if name == LABELS.name && self.bank.plan().labels().is_none() {
+            let allowed = "only for a plan that has them: Plan(..., labels=True)";
+            return Err(option_error(py, "name", name, allowed));
+        }
+        relation(py, name)
     }
 
     fn open(
@@ -359,5 +392,42 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AsOf {
             Some(millis) => Ok(Self { millis, given: Some(object.to_owned().unbind()) }),
             None => Err(option_error(object.py(), "as_of", object, values::INSTANT)),
         }
+    }
+}
+
+/// Rates are in parts of as many.
+const MILLION: f64 = 1_000_000.0;
+
+/// The argument `labels`: whether there are scenarios, or how often.
+struct Labels(Option<Rates>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Labels {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        if object.is_none() {
+            return Ok(Self(None));
+        }
+        if let Ok(wanted) = object.cast::<PyBool>() {
+            return Ok(Self(wanted.is_true().then(Rates::default)));
+        }
+        let given = object.cast::<PyMapping>().map_err(|_| {
+            let given = object.get_type();
+            PyTypeError::new_err(format!("labels are bool or a mapping of rates, not {given}"))
+        })?;
+        let mut rates = Rates::default();
+        for item in given.items()?.iter() {
+            let (name, share): (String, Bound<'py, PyAny>) = item.extract()?;
+            let most = f64::from(MOST_LABELLED) / MILLION;
+            let found = share.extract::<f64>().ok().filter(|share| (0.0..=most).contains(share));
+            let Some(found) = found.filter(|_| !share.is_instance_of::<PyBool>()) else {
+                let allowed = format!("a share of 0 to {most} for {name}");
+                return Err(option_error(py, "labels", share, &allowed));
+            };
+            let of_million = (found * MILLION).round() as u32;
+            rates = rates.with(&name, of_million).map_err(|error| from_core(py, error))?;
+        }
+        Ok(Self(Some(rates)))
     }
 }

@@ -52,6 +52,7 @@ def _content(
             "customers": plan.customers - window.first_customer,
             "as_of": f"{plan.as_of:%Y-%m-%dT%H:%M:%S.%fZ}",
             "days": plan.days,
+            **({"labels": plan.labels} if plan.labels else {}),
         },
         "versions": {
             "datagen": version("datagen"),
@@ -136,6 +137,7 @@ def _check_sibling(own: Mapping[str, Any], place: Place, path: str) -> None:
         plan = {
             name: found["plan"][name] == own["plan"][name] for name in ("seed", "as_of", "days")
         }
+        plan["labels"] = found["plan"].get("labels") == own["plan"].get("labels")
         alike = plan | {name: found[name] == own[name] for name in _SHARED}
         differing = [
             name.replace("whole", "range of customers") for name in alike if not alike[name]

@@ -79,28 +79,27 @@ impl<'a> Client<'a> {
 
     /// The ledgers of the customer's accounts, in the order of their rows; no movement is passed.
     pub(super) fn ledgers(&self) -> impl Iterator<Item = Ledger> {
-        self.accounts().map(|(row, kind)| {
-            let (account, balance) = self.account(row, kind);
-            match kind {
-                AccountType::Checking => {
-                    let savings = self.savings().map(|(account, balance)| {
-                        Ledger::new(self.history, account, balance, Feeds::default())
-                    });
-                    let bills = self.card().map(|(card, _)| {
-                        let purchases = Purchases::new(self.history, &card, self.life());
-                        Bills::Of(Box::new(Bill::new(purchases)))
-                    });
-                    Ledger::checking(self.history, account, self.feeds(savings, bills))
-                }
-                AccountType::Savings => {
+        self.accounts().map(|(row, kind)| self.ledger(row, kind))
+    }
+
+    /// The ledger of one of the accounts.
+    pub(super) fn ledger(&self, row: u64, kind: AccountType) -> Ledger {
+        let (account, balance) = self.account(row, kind);
+        let feeds = match kind {
+            AccountType::Checking => {
+                let savings = self.savings().map(|(account, balance)| {
                     Ledger::new(self.history, account, balance, Feeds::default())
-                }
-                AccountType::Investments => {
-                    let feeds = self.investor(&account, balance);
-                    Ledger::new(self.history, account, balance, feeds)
-                }
+                });
+                let bills = self.card().map(|(card, _)| {
+                    let purchases = Purchases::new(self.history, &card, self.life());
+                    Bills::Of(Box::new(Bill::new(purchases)))
+                });
+                return Ledger::checking(self.history, account, self.feeds(savings, bills));
             }
-        })
+            AccountType::Savings => Feeds::default(),
+            AccountType::Investments => self.investor(&account, balance),
+        };
+        Ledger::new(self.history, account, balance, feeds)
     }
 
     /// An account with what moves it from outside, as far as times are asked for, and no amounts.

@@ -2,6 +2,7 @@
 
 use super::Batches;
 use super::client::Client;
+use super::labels::LabelColumns;
 use super::lanes::LaneMaker;
 use super::versions::{Debt, Held, Person, Row, Security, Spending};
 use crate::brazil::reference;
@@ -43,10 +44,10 @@ pub(super) enum Count {
 }
 
 /// One for each relation.
-static MAKERS: [Maker; 10] = [
+static MAKERS: [Maker; 11] = [
     Maker::of::<CustomerColumns>(),
     Maker::of::<PropertyColumns>(),
-    Maker::of_reference::<StockColumns>(),
+    Maker::of_rows::<StockColumns>(),
     Maker::of::<AccountColumns>(),
     Maker::of::<CreditCardColumns>(),
     Maker::of::<LoanColumns>(),
@@ -54,11 +55,12 @@ static MAKERS: [Maker; 10] = [
     Maker::of::<CardTransactionColumns>(),
     Maker::of::<TradeColumns>(),
     Maker::of::<InstallmentColumns>(),
+    Maker::of_rows::<LabelColumns>(),
 ];
 
 impl Maker {
-    /// Of reference rows, which are there from the beginning and never change.
-    const fn of_reference<R: Rows>() -> Self {
+    /// Of rows that are there from the beginning and never change.
+    const fn of_rows<R: Rows>() -> Self {
         Self {
             relation: R::RELATION,
             count: R::COUNT,
@@ -73,11 +75,11 @@ impl Maker {
         Self {
             lane: Some(LaneMaker::of::<R>()),
             versions_of: versions_of::<R>,
-            ..Self::of_reference::<R>()
+            ..Self::of_rows::<R>()
         }
     }
 
-    /// How lanes of the relation are made; none of reference rows.
+    /// How lanes of the relation are made; none of rows that never change.
     pub(super) const fn lane(&self) -> Option<&LaneMaker> {
         self.lane.as_ref()
     }

@@ -8,10 +8,12 @@ mod bill;
 mod facts;
 mod merchant;
 mod shopping;
+mod woven;
 
 pub use bill::Payment;
 pub use merchant::{MerchantFacts, merchant};
 pub use shopping::Shopping;
+pub use woven::{Woven, woven};
 
 use super::{Cursor, History};
 use crate::brazil::calendar::local_day;
@@ -21,7 +23,7 @@ use crate::column::{Nullable, Texts, columns};
 use crate::entity::card::{CreditCard, Standing};
 use crate::entity::skeleton::Skeleton;
 use crate::rng::{Domain, Half, Word};
-use agenda::{Agenda, Next, Place, number};
+use agenda::{Agenda, Next, Place, WOVEN, number};
 use bill::Bills;
 use facts::Facts;
 use merchant::Merchant;
@@ -271,7 +273,7 @@ impl Purchases {
             Next::Recurring(place) => {
                 let purchase = self.renew(history, place);
                 let code = Word(self.facts.hash(history, event.1 as u64 + 1));
-                self.push(history, event, &purchase, (true, code), columns);
+                self.push(history, event, &purchase, (place < WOVEN, code), columns);
             }
         }
     }
@@ -323,6 +325,9 @@ impl Purchases {
 
     /// Makes one that comes back, and passes it.
     fn renew(&mut self, history: &History, place: u32) -> Purchase {
+        if place >= WOVEN {
+            return self.buy_woven(history, place);
+        }
         let time = self.agenda.peek().expect("a purchase");
         self.catch_up(history, time);
         let subscription = Subscription::new(history, &self.facts, place);

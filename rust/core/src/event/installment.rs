@@ -1,6 +1,9 @@
 //! `banking.installments`.
 
+mod lost;
 mod payments;
+
+pub use lost::{Lost, lost};
 
 use std::ops::Range;
 

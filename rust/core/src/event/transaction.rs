@@ -12,8 +12,10 @@ mod month;
 mod movement;
 mod output;
 mod routine;
+mod woven;
 
 pub use inside::{CIRCLE, Masks, partner_at};
+pub use woven::Passed;
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -413,6 +415,7 @@ impl Ledger {
     fn place_of_other(&self, due: Option<Due>, place: u64) -> u64 {
         match (due, self.refundable) {
             (Some(Due { what: What::Refund, .. }), Some(paid)) => return paid.place,
+            (Some(Due { what: What::Woven, .. }), _) => return woven::place_of_other(place),
             (Some(due), _) => return u64::MAX - 16 - CONTACTS - due.what as u64,
             _ => {}
         }

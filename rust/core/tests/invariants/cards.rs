@@ -302,6 +302,10 @@ fn subscriptions_come_on_one_day_for_one_amount() {
 fn purchases_are_made_at_home_or_on_a_journey() {
     let mut away = 0;
     in_every_world(|world| {
+        if world.plan.labels().is_some() {
+            // Frauds buy where the holder is not.
+            return;
+        }
         let (cards, customers, events) = (&world.cards, &world.customers, &world.purchases);
         let context = Context::new(world.plan);
         let holders = customers.rows_by_id("customer_id");

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use datagen_core::column::Batch;
-use datagen_core::plan::Plan;
+use datagen_core::plan::{Plan, Rates, SCENARIOS};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -97,7 +97,15 @@ fn chosen() -> Vec<Plan> {
         plan(5, 300, days::utc((2025, 6, 16), 11, 0), 1),
         // From 29 February to the day after a 29th that is not.
         plan(6, 20, days::utc((2025, 3, 1), 12, 0), 366),
+        // With much fraud.
+        plan(7, 200, days::utc((2026, 7, 1), 0, 0), 90).with_labels(Some(frauds())),
     ]
+}
+
+/// Rates at which each scenario befalls one account or card in ten in a month.
+fn frauds() -> Rates {
+    let names = SCENARIOS.into_iter().map(|(name, _)| name);
+    names.fold(Rates::default(), |rates, name| rates.with(name, 100_000).expect("a rate"))
 }
 
 fn drawn() -> impl Strategy<Value = Plan> {

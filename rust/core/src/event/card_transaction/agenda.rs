@@ -5,7 +5,7 @@ use crate::brazil::calendar::{DAY, HOUR, local_day};
 use crate::brazil::data::City;
 use crate::brazil::reference;
 use crate::entity::skeleton::Recalling;
-use crate::event::History;
+use crate::event::{History, scenario};
 use crate::rng::{Domain, Half, Word, exp2_q16, normal_q16};
 
 /// After all instants of a month, and after all months.
@@ -15,6 +15,8 @@ const NO_MONTH: i32 = i32::MAX;
 const NO_CITY: u16 = u16::MAX;
 /// Purchases of a month at the most, not counting those that come back, whose draws have the numbers from there on.
 const MOST: u32 = 0xFF00;
+/// Purchases that are steps of scenarios have these numbers among those that come back.
+pub(super) const WOVEN: u32 = 8;
 /// From when on a purchase may be the first one in another city, on the first day of a trip; and from when on none is
 /// made there on the last.
 const ARRIVAL: i64 = 14 * HOUR;
@@ -140,10 +142,25 @@ fn comes_back(history: &History, facts: &Facts, place: u32) -> u32 {
     day.below(28) * DAY as u32 + 6 * HOUR as u32 + time.below(6 * HOUR as u32)
 }
 
+/// The purchases of a month that are steps of a scenario, in milliseconds of the month, and which they are.
+fn woven(history: &History, facts: &Facts, month: i32) -> impl Iterator<Item = (u32, u8)> {
+    let labelled = history.context.plan.labels().is_some();
+    let card = u64::from(facts.row);
+    let instance =
+        labelled.then(|| scenario::of_card(history, card, facts.home().index as u16, month));
+    let begins = first_instant(month);
+    instance.flatten().into_iter().flat_map(move |instance| {
+        instance.steps.into_iter().map(move |step| {
+            ((step.time - begins).min(i64::from(NEVER) - 1) as u32, WOVEN as u8 + step.number)
+        })
+    })
+}
+
 /// The first purchase that comes back between two milliseconds of a month, and which it is.
 fn first_due(
     history: &History,
     facts: &Facts,
+    month: i32,
     after: Option<(u32, u8)>,
     from: u32,
     until: u32,
@@ -157,6 +174,11 @@ fn first_due(
             first = due;
         }
         left &= left - 1;
+    }
+    for due in woven(history, facts, month) {
+        if due.0 >= from && due.0 < until && Some(due) > after && due < first {
+            first = due;
+        }
     }
     first
 }
@@ -179,6 +201,9 @@ pub(super) fn count(history: &History, facts: &Facts) -> u32 {
                 let at = i64::from(comes_back(history, facts, left.trailing_zeros()));
                 recurring += u32::from((from..until).contains(&at));
                 left &= left - 1;
+            }
+            for (at, _) in woven(history, facts, month) {
+                recurring += u32::from((from..until).contains(&i64::from(at)));
             }
             planned.end - planned.first + recurring
         })
@@ -261,7 +286,7 @@ impl Agenda {
             self.begins = seconds(begins);
             self.until = (until - begins) as u32;
             (self.due, self.what) =
-                first_due(history, facts, None, (from - begins) as u32, self.until);
+                first_due(history, facts, month, None, (from - begins) as u32, self.until);
             (self.n, self.j, self.end) =
                 (planned.n as u16, planned.first as u16, planned.end as u16);
             self.next = NEVER;
@@ -305,7 +330,7 @@ impl Agenda {
             self.next = NEVER;
         } else {
             let passed = Some((self.due, self.what));
-            (self.due, self.what) = first_due(history, facts, passed, 0, self.until);
+            (self.due, self.what) = first_due(history, facts, self.month, passed, 0, self.until);
         }
         if self.next == NEVER && self.due == NEVER {
             self.begin_next(history, facts);

@@ -10,7 +10,7 @@ use crate::catalog::{CardStatus, CardStatusReason};
 use crate::civil::{from_days, to_days};
 use crate::entity::card::{CreditCard, status_for};
 use crate::entity::skeleton::{Compact, Episode, Recalling, Shock, Skeleton, around_one, times};
-use crate::event::History;
+use crate::event::{History, scenario};
 use crate::id::mix;
 use crate::rng::{Domain, Half, exp2_q16, normal_q16};
 
@@ -200,6 +200,7 @@ impl Facts {
             automatic: automatic.chance(5_000),
         };
         facts.find_end(history, card, skeleton);
+        facts.find_bust_out(history);
         facts
     }
 
@@ -234,6 +235,21 @@ impl Facts {
         }
     }
 
+    /// Ends a card whose limit is run up in a scenario: its bills are not paid from the next month on.
+    fn find_bust_out(&mut self, history: &History) {
+        let last = month_of(local_day(history.context.plan.as_of()));
+        let months = self.month_of_issue()..=last;
+        let Some(month) = scenario::bust_out(history, self.row.into(), months) else { return };
+        if self.sleeps() || month + 1 >= self.defaults_in {
+            return;
+        }
+        self.defaults_in = month + 1;
+        let block = seconds(self.blocked_in(month));
+        if block < self.ends {
+            (self.ends, self.reason) = (block, Some(CardStatusReason::Default));
+        }
+    }
+
     /// Whether a shock leaves bills of the card unpaid.
     const fn hits(&self, episode: &Episode) -> bool {
         !matches!(episode.shock, Shock::Blocked) && episode.first >= self.seasoned
@@ -241,7 +257,12 @@ impl Facts {
 
     /// When the card is blocked because of a shock that goes on until then.
     const fn blocked_at(&self, episode: &Episode) -> i64 {
-        let due = day_of(episode.first + 1, self.due_day as u32);
+        self.blocked_in(episode.first)
+    }
+
+    /// The same, if what happens begins in a month.
+    const fn blocked_in(&self, month: i32) -> i64 {
+        let due = day_of(month + 1, self.due_day as u32);
         instant(due + BLOCKED_AFTER, 9 * HOUR + (self.row as i64 * 7_919 % 10_800) * 1_000)
     }
 

@@ -55,11 +55,13 @@ pub(super) enum What {
     /// The first deposit, from an account elsewhere.
     Opening,
     Free,
+    /// A step of a scenario, whose number is that of the due.
+    Woven,
 }
 
 impl What {
     /// Whether it leaves the account, and has to.
-    const fn is_paid(self) -> bool {
+    pub(super) const fn is_paid(self) -> bool {
         matches!(
             self,
             Self::Rent
@@ -142,7 +144,7 @@ const USUAL: usize = 32;
 
 /// What is found of a month in one go.
 pub(super) struct Found {
-    dues: Vec<Due>,
+    pub(super) dues: Vec<Due>,
     begins: i64,
     clip: Range<i64>,
 }
@@ -152,10 +154,17 @@ impl Found {
         Self { dues: Vec::with_capacity(USUAL), begins: instant(month.first_day, 0), clip }
     }
 
-    fn add(&mut self, what: What, time: i64, amount: i64) {
+    pub(super) fn add(&mut self, what: What, time: i64, amount: i64) {
         if self.clip.contains(&time) {
             let number = self.dues.iter().filter(|due| due.what == what).count() as u8;
             self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount });
+        }
+    }
+
+    /// Adds what has a number of its own, and an amount that follows from the balance.
+    pub(super) fn add_numbered(&mut self, what: What, number: u8, time: i64) {
+        if self.clip.contains(&time) {
+            self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount: 0 });
         }
     }
 
@@ -318,6 +327,9 @@ impl Ledger {
                     clip.start + sides.below(before.max(1) as u64) as i64
                 });
             found.add(What::Cover, time, 0);
+        }
+        if history.context.plan.labels().is_some() {
+            self.find_woven(history, found, prospect);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::event::History;
 use crate::rng::{Half, Word};
 
 /// Most that a person may send by Pix between 20:00 and 06:00, in centavos (Banco Central ≈).
-const NIGHT_CAP: i64 = 100_000;
+pub(super) const NIGHT_CAP: i64 = 100_000;
 /// Most that comes at once to who is in want, beside what is left of the income, in centavos.
 const GIVEN: i64 = 18_000;
 
@@ -71,6 +71,11 @@ impl Ledger {
         time: i64,
         draws: [Word; 4],
     ) -> Movement {
+        if let Some(due) = due.filter(|due| due.what == What::Woven)
+            && let Some(movement) = self.woven(history, &due, time, draws)
+        {
+            return movement;
+        }
         if let Some(due) = due
             && let Some((kind, signed)) = self.of_due(&due, time, draws)
         {

@@ -105,7 +105,7 @@ const FREE_SAVINGS: u64 = ONE / 4;
 pub(super) struct Prospect<'a> {
     pub(super) month: &'a Month,
     pub(super) standing: Standing,
-    /// How much happens, as [`Skeleton::business`](crate::entity::skeleton::Skeleton::business) has it.
+    /// How much happens beside other months of the customer, times [`ONE`].
     business: u64,
     /// Draws that are of no single movement.
     draws: [Word; 4],

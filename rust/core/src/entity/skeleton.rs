@@ -253,7 +253,7 @@ impl Recalling {
         self.shocks(month).find(|episode| month < episode.end())
     }
 
-    /// How much is spent in a month beside other months of the customer, and as [`Skeleton::business`]; times [`ONE`].
+    /// How much is spent in a month beside other months of the customer, and how much happens; times [`ONE`].
     pub fn levels(&mut self, month: i32) -> (u64, u64) {
         self.recall(month);
         let [level, ..] = self.skeleton.draws(month, of_month::LEVEL);
@@ -509,7 +509,7 @@ impl Skeleton {
         self.standing_and_draws(month, of_month::LEVEL).0
     }
 
-    /// That, and how much happens in the month as [`Self::business`] has it.
+    /// That, and how much happens in the month beside other months of the customer, times [`ONE`].
     #[inline]
     pub fn standing_and_business(&self, month: i32) -> (Standing, u64) {
         let (standing, [level, ..]) = self.standing_and_draws(month, of_month::LEVEL);
@@ -572,12 +572,6 @@ impl Skeleton {
             Standing { distress: 0, .. } => self.net,
             _ => self.income_in(month),
         }
-    }
-
-    /// How much happens in a month, beside other months of the customer, times [`ONE`].
-    pub fn business(&self, month: i32) -> u64 {
-        let [level, ..] = self.draws(month, of_month::LEVEL);
-        around_one(level.halves().1, 55)
     }
 
     /// The trip of a month, if there is one.

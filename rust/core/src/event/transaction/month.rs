@@ -114,7 +114,7 @@ const MOST_AT_FIRST: i64 = 500_000;
 pub(super) struct Prospect<'a> {
     pub(super) month: &'a Month,
     pub(super) standing: Standing,
-    /// How much happens, as [`Skeleton::business`](crate::entity::skeleton::Skeleton::business) has it.
+    /// How much happens beside other months of the customer, times [`ONE`].
     business: u64,
     /// Draws that are of no single movement.
     draws: [Word; 4],

@@ -24,11 +24,13 @@ from .filing import files
 from .loading import load, load_parallel
 from .outputs import open_closed_streams
 from .peeking import peek
+from .recalling import runs
 from .reporting import report
 from .sandbox import local
 from .schemas import schema
 from .showing import show
 from .streaming import stream
+from .verifying import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,5 +111,20 @@ def group() -> None:
     """
 
 
-for _command in (load, load_parallel, stream, files, show, schema, peek, benchmark, report, local):
+for _command in (
+    *(
+        load,
+        load_parallel,
+        stream,
+        files,
+        verify,
+        runs,
+        show,
+        schema,
+        peek,
+        benchmark,
+        report,
+        local,
+    ),
+):
     group.add_command(_command)

@@ -33,6 +33,8 @@ from .load_options import (
     on_local_stack,
     option_groups,
     options_named,
+    receipt_option,
+    recorded,
     run_from,
 )
 from .loading import judge
@@ -173,6 +175,7 @@ def _options() -> list[click.Parameter]:
             metavar="PORT",
             help="Show figures for Prometheus on 127.0.0.1.",
         ),
+        receipt_option(),
     ]
     return grouped({**groups, "Time": moments, "Position": position})
 
@@ -204,6 +207,8 @@ def stream(context: click.Context, /, **options: Any) -> None:
         asked = _asked(context, options)
     console = _Console(as_json=options["stdout"])
     try:
+        asked = replace(asked, run=recorded(context, options, asked.run))
+        console.recorder = asked.run.recorder
         if options["local"]:
             run = on_local_stack(context, asked.run, console.say)
             asked = replace(asked, run=run)
@@ -224,6 +229,7 @@ def stream(context: click.Context, /, **options: Any) -> None:
         raise
     finally:
         console.close()
+        console.say_receipt()
 
 
 def _way_on(file: Path | None) -> str:

@@ -12,6 +12,7 @@ mod error;
 mod keys;
 mod plan;
 mod producer;
+mod reconcile;
 mod rows;
 mod sending;
 mod values;
@@ -35,6 +36,8 @@ mod _core {
     use crate::plan::PyPlan;
     #[pymodule_export]
     use crate::producer::{ProducerError, PyProducer};
+    #[pymodule_export]
+    use crate::reconcile::PyReconciliation;
     #[pymodule_export]
     use crate::sending::PySending;
 

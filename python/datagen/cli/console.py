@@ -61,6 +61,7 @@ class Console:
         self._err = as_json
         #: What writes the receipt of the run, where there is one.
         self.recorder: Recorder | None = None
+        self._said_receipt = False
         self._bar: Any = None
         self._task: TaskID | None = None
         self._title = ""
@@ -164,12 +165,14 @@ class Console:
             self.say(line)
 
     def say_receipt(self) -> str | None:
-        """Says where the receipt of the run is; returns the path, if there is one."""
+        """Says once where the receipt of the run is; returns the path, if there is one."""
         if self.recorder is None or not self.recorder.written:
             return None
         path = str(self.recorder.path)
-        # A path is to be copied whole: it is not broken.
-        self._echo(f"Receipt: {plain(path)}")
+        if not self._said_receipt:
+            self._said_receipt = True
+            # A path is to be copied whole: it is not broken.
+            self._echo(f"Receipt: {plain(path)}")
         return path
 
     def _stream(self) -> TextIO:

@@ -127,6 +127,8 @@ def _load_and_judge(
     console.recorder = run.recorder
     with options_named():  # the sinks check theirs as they are made
         report = loader.load(run, console)
+    # The last line is that of the validation.
+    console.say_receipt()
     said.update(_settled(report.settlement), **report.as_json(_unused_facts(run)))
     try:
         console.tail(report, how_to_look(context, run))

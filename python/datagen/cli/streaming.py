@@ -251,6 +251,7 @@ def _stream_and_judge(
     with signals.Postponed() as clock, options_named():
         outcome = carry_out(asked, console, clock)
     console.close()
+    console.say_receipt()
     if outcome.report is None:
         console.was_ended(outcome, asked.file)
         error = clock.exception

@@ -247,7 +247,10 @@ def test_a_password_in_the_wrong_place_is_not_repeated(words: list[str]) -> None
             "benchmark --bootstrap x:1",
             "No such option '--bootstrap'. Did you mean --kafka-bootstrap?",
         ),
-        ("report --truncate", "`datagen load`, `datagen load-parallel`, `datagen stream` have it."),
+        (
+            "report --truncate",
+            "`datagen load`, `datagen load-parallel`, `datagen stream`, `datagen verify` have it.",
+        ),
         ("load --qqqq", "No such option '--qqqq'."),
     ],
 )
@@ -853,6 +856,7 @@ def test_a_failure_before_the_load_says_nothing_of_sinks() -> None:
     said = json.loads(outcome.out)
     assert set(said) == {
         *("exit_code", "error", "seed", "customers", "from_customer", "days", "as_of"),
+        "receipt",
     }
 
 
@@ -863,6 +867,7 @@ def test_the_result_has_its_parts_in_one_order(pg_dsn: str) -> None:
     assert list(said)[7:] == [
         *("postgres", "kafka", "repeatable", "advice", "ok", "checks", "uncounted"),
         *("doubled", "format", "engine", "seconds", "seconds_of"),
+        "receipt",
     ]
     assert list(said["checks"]) == [table.name for table in catalogue().tables]
 

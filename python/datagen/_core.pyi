@@ -1,6 +1,6 @@
 """The compiled core: plans, columnar batches, encoded rows and key sets."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, SupportsIndex, final, overload
 from uuid import UUID
@@ -21,6 +21,7 @@ __all__ = [
     "Plan",
     "Producer",
     "ProducerError",
+    "Reconciliation",
     "Relation",
     "Sending",
     "TimeOrder",
@@ -571,6 +572,77 @@ class Sending:
         """By stream, the seconds until its last event was handed over."""
     def cancel(self) -> None:
         """Makes no more events, and waits for the threads."""
+
+@final
+class Reconciliation:
+    """What a plan says of a table or topic, held against what is there.
+
+    All rows that the plan has are handed to ``expect``, and all that are there to ``find`` or ``find_copied``, in any
+    order of either. Then, while ``next_exact`` is true, both come once more, with ``finish`` behind them: so
+    rows that are wrong get a name, ``show`` of each kind at the most. Events from ``since`` on and before ``until``
+    are compared.
+
+    ``partitions`` None are tuples of a table; else records of a topic of so many, whose values are ``value``, and
+    in order of time with ``in_time``. It takes 2 MB, and while it names rows about 64 bytes for each of those that
+    ``next_exact`` was allowed. May be used by any thread.
+    """
+
+    def __new__(
+        cls,
+        plan: Plan,
+        name: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        show: int = 10,
+        partitions: int | None = None,
+        value: Literal["avro", "json"] = "avro",
+        avro_enums: Literal["enum", "string"] = "enum",
+        cloudevents: bool = True,
+        content_type: bool = False,
+        event_time: bool = False,
+        in_time: bool = True,
+    ) -> Reconciliation: ...
+    def expect(self, batch: Batch) -> None:
+        """Adds rows that the plan has."""
+    def find(
+        self, messages: list[Any], ends: Mapping[int, int], accepts: Callable[[int], bool]
+    ) -> tuple[int, dict[int, int], list[Any]]:
+        """Takes messages of confluent-kafka's consumer that are before the ends of their partitions.
+
+        ``accepts`` says of the id of a schema whether it is the catalogue's. Returns how many were taken, the last
+        offset of each partition, and the messages that are errors.
+        """
+    def find_copied(self, data: bytes) -> None:
+        """Takes bytes of a binary COPY, cut anywhere; raises ``OptionError`` for what is none."""
+    def in_time_below(self, partition: int, offset: int) -> None:
+        """The order of time is promised only below an offset of a partition."""
+    def next_exact(self, rows: int) -> bool:
+        """Chooses rows that differ, about so many at the most, to be gone through one by one."""
+    def finish(self) -> None:
+        """Counts the chosen rows that have not come."""
+    def customer_of(self, id: object) -> int | None:
+        """The customer whose row an id is; None of reference rows, and of ids of others."""
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by kind: missing, double, altered, misplaced, late, foreign; elsewhere and outside are no mistake."""
+    @property
+    def expected(self) -> tuple[int, str]:
+        """Rows that the plan has, and the sum of their hashes, 32 hexadecimal digits."""
+    @property
+    def found(self) -> tuple[int, str]:
+        """Rows of the run that are there, and the sum of their hashes."""
+    @property
+    def missing(self) -> list[int]:
+        """Missing rows, by the partition where they should be."""
+    @property
+    def unexamined(self) -> int:
+        """Rows that may differ, and were not chosen by now."""
+    @property
+    def findings(self) -> list[tuple[str, UUID | None, int | None, int | None, str, bytes]]:
+        """Rows by name: kind, id, partition, offset, why, and the bytes that are there."""
 
 @final
 class Catalogue:

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["HIDDEN", "Secrets", "plain"]
+__all__ = ["HIDDEN", "Secrets", "plain", "without_user"]
 
 #: What stands in the place of a secret.
 HIDDEN: Final = "***"
@@ -51,6 +51,14 @@ def plain(text: str) -> str:
     """``text`` on one line, without sequences and characters that a terminal would obey."""
     text = _BREAKS.sub(" ", _SEQUENCES.sub("", text))
     return _INVISIBLE.sub("", text)
+
+
+def without_user(addresses: str) -> str:
+    """URLs, with commas between them, without users and without queries, which may hold secrets."""
+    urls = re.split(r",(?=[a-z]+://)", addresses)
+    return ",".join(
+        re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0]) for url in urls
+    )
 
 
 class Secrets:

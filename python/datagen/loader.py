@@ -20,6 +20,7 @@ from ._prefetch import Prefetch
 from ._words import spoken
 from .check import FinancialDataStore, MasterDataStore, memory_in_time, memory_needed
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
+from .receipts import as_text
 from .settlement import Settlement, attach
 from .sinks.base import Order, Part, Stage, StageReport, Window, streams, tables
 from .types import catalogue
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ._core import Batch, Plan
+    from .receipts import Ending, Recorder
     from .sinks.base import Check, Progress, Sink, Target, Transfer
 
 __all__ = [
@@ -78,6 +80,8 @@ class Load:
 
     In ``order="time"`` no event comes before an earlier one of its partition, and all streams advance
     together; in ``order="entity"`` all events of an account, card or loan follow one another.
+
+    A ``recorder`` writes the receipt of the run, which says what ``verify`` has to find.
     """
 
     plan: Plan
@@ -86,6 +90,7 @@ class Load:
     fast: bool = False
     workers: int = 1
     order: Order = "time"
+    recorder: Recorder | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.workers <= MAX_WORKERS:
@@ -241,11 +246,13 @@ def carry_out(
             for sink in sinks:
                 sink.prepare()
             running = Running(run, window, store, master, sinks, progress, began)
+            running.record("unfinished")
             done.append(work(running))
     except BaseException as error:
-        if done and isinstance(error, DatagenError):
+        if done and isinstance(error, DatagenError) and running is not None:
             # Everything is there and counted: a farewell that fails is no failure of the run.
             _log.warning("%s", error)
+            running.record_end()
             return done[0]
         # The sinks are closed by now, and what they say is final.
         if running is not None:
@@ -253,8 +260,24 @@ def carry_out(
             if isinstance(error, DatagenError) and not isinstance(error, UnreachableError):
                 settled = replace(settled, objection=True)
             attach(error, settled)
+            running.record(*_ending(error))
         raise
+    running.record_end()
     return done[0]
+
+
+def _ending(error: BaseException) -> tuple[Ending, str]:
+    """How an exception has ended a run, and what it says."""
+    if isinstance(error, DatagenError):
+        return "failed", str(error)
+    # A mistake of ours, or an error of a driver, may hold a password.
+    interrupted = not isinstance(error, Exception) or isinstance(error, Ended)
+    said = str(error) or "interrupted" if interrupted else f"unexpected {type(error).__name__}"
+    return ("interrupted" if interrupted else "failed"), said
+
+
+class Ended(Exception):  # noqa: N818  # it is no error
+    """Ends a run that was told to end, where it cannot end in order."""
 
 
 def _check_memory(run: Load, *, streaming: bool) -> None:
@@ -388,6 +411,9 @@ class Running:
         self._progress = progress
         self._parts: dict[Stage, list[Part]] = {}
         self._seconds: dict[Stage, float] = {}
+        self._report: RunReport | None = None
+        #: What the work adds to the receipt.
+        self.notes: dict[str, Any] = {}
 
     @property
     def store(self) -> MasterDataStore:
@@ -462,11 +488,49 @@ class Running:
         From here on nothing is raised that could be taken for a failure.
         """
         verified = {sink.stage: self._verified(sink) for sink in reversed(self._sinks)}
-        return RunReport(
+        self._report = RunReport(
             tuple(self._stage_report(stage, verified.get(stage)) for stage in self._parts),
             self.settlement(),
             time.perf_counter() - self.began,
         )
+        return self._report
+
+    def record_end(self) -> None:
+        """Writes the receipt of a run whose work is done."""
+        report = self._report
+        if report is None:
+            self.record("interrupted")
+            return
+        objection = next((one.objection for one in report.stages if one.objection), "")
+        wrong = "" if report.ok else "what the services hold is not what was loaded"
+        said = report.uncounted or wrong or objection
+        self.record("failed" if said else "ok", said)
+
+    def record(self, outcome: Ending, error: str = "") -> None:
+        """Writes the receipt, with what the sinks know by now."""
+        recorder, plan = self._run.recorder, self._run.plan
+        if recorder is None:
+            return
+        rows: dict[str, int] = {}
+        for parts in self._parts.values():
+            for part in parts:
+                if part.name in plan.names:
+                    rows[part.name] = max(rows.get(part.name, 0), part.rows)
+        content = {
+            "plan": {
+                "seed": plan.seed,
+                "customers": plan.customers,
+                "from_customer": self._run.from_customer,
+                "as_of": as_text(plan.as_of),
+                "days": plan.days,
+            },
+            "order": self._run.order,
+            "seconds": round(time.perf_counter() - self.began, 3),
+            "rows": {name: rows[name] for name in plan.names if name in rows},
+            "sinks": {sink.stage.name: dict(sink.receipt()) for sink in self._sinks},
+            **self.notes,
+        }
+        recorder.write(outcome, content, error)
 
     def settlement(self) -> Settlement:
         """What the sinks have of the run, as far as they have said."""

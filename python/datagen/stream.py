@@ -218,7 +218,7 @@ def _check(asked: Stream, sink: Sink) -> None:
         )
 
 
-class _Unanswered(Exception):  # noqa: N818  # it is no error
+class _Unanswered(loader.Ended):
     """A stream that is to end has waited for a sink's answers in vain."""
 
     def __init__(self, status: Status, position: Position) -> None:
@@ -515,6 +515,15 @@ class _Sending:
         self._position = self._place()
         if self._asked.file is not None:
             self._position.write(self._asked.file)
+        asked, before = self._asked, self._asked.from_position
+        since = before.time if before else None if asked.backfill else asked.start
+        self._running.notes["stream"] = {
+            "since": instant_text(since) if since else None,
+            "until": instant_text(self._position.time),
+            "start": instant_text(asked.start),
+            "position": str(asked.file.absolute()) if asked.file else None,
+            "resumed": before is not None,
+        }
 
     def _place(self) -> Position:
         asked = self._asked

@@ -25,11 +25,13 @@ from .filing import files
 from .loading import load, load_parallel
 from .outputs import open_closed_streams
 from .peeking import peek
+from .recalling import runs
 from .reporting import report
 from .sandbox import local
 from .schemas import schema
 from .showing import show
 from .streaming import stream
+from .verifying import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +113,7 @@ def group() -> None:
 
 
 _COMMANDS: Final = (
-    *(load, load_parallel, stream, files, show, explain),
+    *(load, load_parallel, stream, files, verify, runs, show, explain),
     *(schema, peek, benchmark, report, local),
 )
 for _command in _COMMANDS:

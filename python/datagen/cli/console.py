@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from .._secrets import plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.progress import TaskID
 
     from .. import loader
+    from ..receipts import Recorder
     from ..settlement import Settlement
     from ..sinks.base import Check, Part, Stage
 
@@ -56,6 +59,9 @@ class Console:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self._err = as_json
+        #: What writes the receipt of the run, where there is one.
+        self.recorder: Recorder | None = None
+        self._said_receipt = False
         self._bar: Any = None
         self._task: TaskID | None = None
         self._title = ""
@@ -127,8 +133,10 @@ class Console:
     def say(self, text: str) -> None:
         """Prints a line, and on a terminal as many as it takes."""
         terminal = self._on_a_terminal()
-        if terminal:
-            text = _wrapped(text, width_of_terminal())
+        self._echo(_wrapped(text, width_of_terminal()) if terminal else text)
+
+    def _echo(self, text: str) -> None:
+        terminal = self._on_a_terminal()
         if not self._err:
             try:
                 click.echo(text, color=terminal)
@@ -155,6 +163,17 @@ class Console:
         self.close()
         for line in settlement.lines():
             self.say(line)
+
+    def say_receipt(self) -> str | None:
+        """Says once where the receipt of the run is; returns the path, if there is one."""
+        if self.recorder is None or not self.recorder.written:
+            return None
+        path = str(self.recorder.path)
+        if not self._said_receipt:
+            self._said_receipt = True
+            # A path is to be copied whole: it is not broken.
+            self._echo(f"Receipt: {plain(path)}")
+        return path
 
     def _stream(self) -> TextIO:
         return sys.stderr if self._err else sys.stdout

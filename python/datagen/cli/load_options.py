@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
-from typing import TYPE_CHECKING, Any, get_args
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 import cloup
@@ -14,14 +15,15 @@ import cloup
 from .. import loader
 from .._core import Plan
 from .._files import refusal
+from .._secrets import without_user
 from ..errors import OptionError
+from ..receipts import Recorder, as_text
 from ..sinks import SINKS, options_of
 from ..sinks.base import Order
 from ..sinks.command_line import KeyValue, Option, is_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from ..local import Stack
 
@@ -39,9 +41,17 @@ __all__ = [
     "options_named",
     "plan_from",
     "plan_options",
+    "receipt_option",
+    "recorded",
     "run_from",
     "workers_option",
 ]
+
+
+#: Options that no receipt holds: an address of a database has its user, and perhaps a password.
+_SECRET: Final = frozenset({"postgres_url", "registry_user"})
+#: Options of which a receipt has the names of properties, whose values may be secrets.
+_CLIENT_PROPERTIES: Final = frozenset({"kafka_option", "registry_option"})
 
 
 class Moment(click.ParamType[Any]):
@@ -149,6 +159,15 @@ def json_option() -> Option:
     )
 
 
+def receipt_option() -> Option:
+    return Option(
+        "--receipt",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Where the receipt of the run is written [default: a new file in the user's state folder].",
+    )
+
+
 def grouped(groups: Mapping[str, Sequence[Option]]) -> list[click.Parameter]:
     """All options, each of which knows its group."""
     for title, options in groups.items():
@@ -178,7 +197,7 @@ def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
         help="Order of events in a partition: time, with all topics side by side, or entity: all events "
         "of one account, card or loan, then those of the next.",
     )
-    groups["How it runs"] = [workers if parallel else fast, order, as_json]
+    groups["How it runs"] = [workers if parallel else fast, order, as_json, receipt_option()]
     return grouped(groups)
 
 
@@ -219,6 +238,36 @@ def run_from(
         workers=workers,
         order=options.get("order", "time"),
     )
+
+
+def recorded(context: click.Context, options: Mapping[str, Any], run: loader.Load) -> loader.Load:
+    """The same load, which writes a receipt."""
+    path: Path | None = options["receipt"]
+    if path is not None:
+        check_target(path, "--receipt")
+        path = path.absolute()
+    command = context.info_name or ""
+    recorder = Recorder(path, command=command, options=_without_secrets(context, options))
+    return replace(run, recorder=recorder)
+
+
+def _without_secrets(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as JSON has them: of those that may be secrets their names alone."""
+    kept: dict[str, Any] = {}
+    for name, value in options.items():
+        if not is_given(context, name) or name in _SECRET or name == "receipt":
+            continue
+        if name in _CLIENT_PROPERTIES:
+            kept[name] = [key for key, _ in value]
+        elif name == "schema_registry":
+            kept[name] = without_user(value)
+        elif isinstance(value, datetime):
+            kept[name] = as_text(value)
+        elif isinstance(value, Path):
+            kept[name] = str(value.absolute())
+        else:
+            kept[name] = value
+    return kept
 
 
 def on_local_stack(

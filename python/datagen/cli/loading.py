@@ -18,7 +18,14 @@ from ..sinks.command_line import Option
 from . import signals
 from .console import Console
 from .endings import exit_code, text_of
-from .load_options import how_to_look, load_options, on_local_stack, options_named, run_from
+from .load_options import (
+    how_to_look,
+    load_options,
+    on_local_stack,
+    options_named,
+    recorded,
+    run_from,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +97,8 @@ def ending(console: Console, *, as_json: bool, to_stdout: bool = False) -> Itera
         raise
     finally:
         console.close()
+        if console.recorder is not None:
+            said["receipt"] = console.say_receipt()
         if as_json:
             console.result({"exit_code": 0, "error": None, **said})
 
@@ -107,6 +116,7 @@ def _load_and_judge(
         raise click.UsageError(f"{skipped} together leave nothing to load.")
     with options_named():
         run = run_from(context, options, **more)
+    run = recorded(context, options, run)
     if options["local"]:
         run = on_local_stack(context, run, console.say)
     for name in run.targets:
@@ -114,8 +124,11 @@ def _load_and_judge(
             _log.warning("%s", warning)
     console.head(run)
     said.update(asked(run))
+    console.recorder = run.recorder
     with options_named():  # the sinks check theirs as they are made
         report = loader.load(run, console)
+    # The last line is that of the validation.
+    console.say_receipt()
     said.update(_settled(report.settlement), **report.as_json(_unused_facts(run)))
     try:
         console.tail(report, how_to_look(context, run))

@@ -34,6 +34,8 @@ from .load_options import (
     on_local_stack,
     option_groups,
     options_named,
+    receipt_option,
+    recorded,
     run_from,
 )
 from .loading import judge
@@ -175,6 +177,7 @@ def _options() -> list[click.Parameter]:
             metavar="PORT",
             help="Show figures for Prometheus on 127.0.0.1.",
         ),
+        receipt_option(),
     ]
     return grouped({**groups, "Time": moments, "Position": position})
 
@@ -206,6 +209,8 @@ def stream(context: click.Context, /, **options: Any) -> None:
         asked = _asked(context, options)
     console = _Console(as_json=options["stdout"])
     try:
+        asked = replace(asked, run=recorded(context, options, asked.run))
+        console.recorder = asked.run.recorder
         if options["local"]:
             run = on_local_stack(context, asked.run, console.say)
             asked = replace(asked, run=run)
@@ -226,6 +231,7 @@ def stream(context: click.Context, /, **options: Any) -> None:
         raise
     finally:
         console.close()
+        console.say_receipt()
 
 
 def _way_on(file: Path | None) -> str:
@@ -247,6 +253,7 @@ def _stream_and_judge(
     with signals.Postponed() as clock, options_named():
         outcome = carry_out(asked, console, clock)
     console.close()
+    console.say_receipt()
     if outcome.report is None:
         console.was_ended(outcome, asked.file)
         error = clock.exception

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from ..types import catalogue
 
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
+    from uuid import UUID
 
-    from .._core import Batch, KeySet, Plan
+    from .._core import Batch, KeySet, Plan, Reconciliation
     from ..settlement import Committed, Delivered
 
 __all__ = [
     "Check",
+    "Contents",
     "Order",
     "Part",
     "Progress",
+    "ReadableTarget",
     "Sink",
     "Stage",
     "StageReport",
@@ -307,6 +310,13 @@ class Sink(ABC):
         """What is wrong although the counts are right, or nothing."""
         return ""
 
+    def receipt(self) -> Mapping[str, Any]:
+        """What a receipt keeps of the run: what was written and where, as values that JSON has.
+
+        Without secrets. Called as the run begins, and once it has ended, however that was.
+        """
+        return {}
+
     @abstractmethod
     def settlement(self) -> Committed | Delivered:
         """What the sink has of the run, as far as the service has said."""
@@ -314,6 +324,55 @@ class Sink(ABC):
     @abstractmethod
     def close(self, error: BaseException | None) -> None:
         """Leaves the service; after ``error`` what was not committed is dropped."""
+
+
+class Contents(ABC):
+    """What a target holds, to be read again as a context manager; tables and streams go by their names."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    @abstractmethod
+    def shape(self, name: str, order: str) -> dict[str, Any]:
+        """What rows are there, as arguments of ``Reconciliation``."""
+
+    @abstractmethod
+    def read(
+        self, name: str, held: Reconciliation, progress: Callable[[int], None], *, again: bool
+    ) -> None:
+        """Hands over all that is there; ``again`` where that was done before."""
+
+    @abstractmethod
+    def place(self, name: str, partition: int | None = None, offset: int | None = None) -> str:
+        """Where a row is, or the table or topic."""
+
+    @abstractmethod
+    def decoded(self, name: str, ident: UUID, found: bytes) -> Mapping[str, Any] | None:
+        """A row that is there as its fields; None for what is none."""
+
+    def ends(self, name: str) -> Mapping[int, int]:  # noqa: ARG002
+        """The offsets, by partition, at which the run ended."""
+        return {}
+
+    def unseen(self, name: str) -> Sequence[str]:  # noqa: ARG002
+        """What could not be read, and why."""
+        return ()
+
+    def hidden(self, name: str) -> Mapping[int, int]:  # noqa: ARG002
+        """How many offsets of each partition could not be read."""
+        return {}
+
+    def notes(self, name: str) -> Sequence[str]:  # noqa: ARG002
+        """What else was seen."""
+        return ()
 
 
 class Target(Protocol):
@@ -325,6 +384,14 @@ class Target(Protocol):
 
     def sink(self, window: Window) -> Sink:
         """A sink for one run; raises ``ConfigurationError`` for what no connection could mend."""
+
+
+@runtime_checkable
+class ReadableTarget(Target, Protocol):
+    """A target whose rows can be read again."""
+
+    def contents(self, receipt: Mapping[str, Any]) -> Contents:
+        """What it holds of a run, of which the sink has left a receipt, or an empty one."""
 
 
 def tables() -> tuple[str, ...]:

@@ -1,9 +1,12 @@
 //! Sets of ids, to check that keys are unique and that references have a parent.
 
 use foldhash::fast::FixedState;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use crate::column::Column;
+
+/// What is known of each id, as a big-endian number.
+pub type KeyMap<V> = HashMap<u128, V, FixedState>;
 
 /// A set of 16-byte ids.
 #[derive(Debug, Clone, Default)]

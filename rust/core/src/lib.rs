@@ -16,4 +16,5 @@ pub mod id;
 pub mod keys;
 pub mod order;
 pub mod plan;
+pub mod reconcile;
 pub mod rng;

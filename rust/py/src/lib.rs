@@ -13,6 +13,7 @@ mod find;
 mod keys;
 mod plan;
 mod producer;
+mod reconcile;
 mod rows;
 mod sending;
 mod values;
@@ -38,6 +39,8 @@ mod _core {
     use crate::plan::PyPlan;
     #[pymodule_export]
     use crate::producer::{ProducerError, PyProducer};
+    #[pymodule_export]
+    use crate::reconcile::PyReconciliation;
     #[pymodule_export]
     use crate::sending::PySending;
 

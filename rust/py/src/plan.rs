@@ -349,7 +349,7 @@ impl PyPlan {
 }
 
 /// The instants from `since` to before `until`; without them all.
-fn span(
+pub fn span(
     since: Option<&Bound<'_, PyAny>>,
     until: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Range<i64>> {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 import click
 
+from ..._secrets import without_user
 from ...presets import PRESETS, AvroEnums, EngineChoice, ProducerConfig, RecordTimestamp
 from ...properties import Properties, read_properties
 from ..base import streams
@@ -231,7 +232,7 @@ class _KafkaOptions(SinkOptions):
 
     def look(self, target: KafkaTarget, typed: Collection[str], *, local: bool) -> Sequence[str]:
         producer = target.producer
-        registry = re.sub(r"//[^/]*@", "//", producer.schema_registry_url or "")
+        registry = without_user(producer.schema_registry_url or "")
         values = {"kafka_bootstrap": producer.bootstrap_servers, "schema_registry": registry}
         words = [f"--{name.replace('_', '-')} {values[name]}" for name in values if name in typed]
         peek = " ".join(

@@ -105,6 +105,12 @@ class KafkaSink:
         return "json" if self._schema_ids is None else "avro"
 
     @property
+    def schema_ids(self) -> dict[str, int]:
+        """The id of the schema of each topic that is known by now; empty for JSON."""
+        found = self._schema_ids or {}
+        return {subject.removesuffix("-value"): ident for subject, ident in found.items()}
+
+    @property
     def confirmed(self) -> bool:
         """Whether brokers confirm events; with ``acks="0"`` none does."""
         return self._config.client.acks != "0"

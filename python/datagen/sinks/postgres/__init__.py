@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .conninfo import where
     from .description import Location, create_statements, identifier, location
     from .reading import TableReader
     from .sink import PostgresSink
@@ -19,6 +20,7 @@ __all__ = [
     "create_statements",
     "identifier",
     "location",
+    "where",
 ]
 
 #: Imported when first asked for, so that the options of the sink come without the sink.
@@ -30,6 +32,7 @@ _MODULES = {
     "create_statements": "description",
     "identifier": "description",
     "location": "description",
+    "where": "conninfo",
 }
 
 

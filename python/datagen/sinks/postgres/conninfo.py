@@ -14,7 +14,7 @@ from ...errors import ConfigurationError, OptionError
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["PREAMBLE", "ConnectionString", "connect_seconds", "parse_options"]
+__all__ = ["PREAMBLE", "ConnectionString", "connect_seconds", "parse_options", "where"]
 
 _FORM = (
     "write postgresql://user:password@host:port/database, with special characters of the "
@@ -94,6 +94,11 @@ class ConnectionString:
         database = database or found.get("user") or params.get("user") or ""
         host = f"[{host}]" if ":" in host else host
         return f"{host}:{port}/{database}"
+
+
+def where(url: str) -> str:
+    """host:port/database of a connection string, as far as it tells."""
+    return ConnectionString(url).where
 
 
 def parse_options(text: str) -> dict[str, str]:

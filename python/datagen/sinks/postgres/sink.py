@@ -135,6 +135,16 @@ class PostgresSink:
         return next((end for end, phase in _ENDS.items() if phase is self._phase), "nothing")
 
     @property
+    def where(self) -> str:
+        """The server as host:port/database."""
+        return self._load.server.where
+
+    @property
+    def schema(self) -> str:
+        """The schema of the tables as SQL writes it; empty until it is known."""
+        return self._load.schema
+
+    @property
     def rows_before(self) -> Mapping[str, int]:
         """Rows of each table when the load began, after truncation."""
         return dict(self._rows_before)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from ...receipts import as_text
 from ...settlement import Committed
 from ...types import catalogue
-from ..base import Check, Sink, Stage, tables
+from ..base import Check, Contents, Sink, Stage, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
+    from types import TracebackType
+    from uuid import UUID
 
-    from ..._core import Batch
+    from ..._core import Batch, Reconciliation
     from ..base import Window
     from .follower import Follower
     from .sink import ReplicaIdentity
@@ -52,6 +55,56 @@ class PostgresTarget:
 
     def sink(self, window: Window) -> _PostgresStage:
         return _PostgresStage(self, window)
+
+    def contents(self, receipt: Mapping[str, Any]) -> _PostgresContents:  # noqa: ARG002
+        return _PostgresContents(self)
+
+
+class _PostgresContents(Contents):
+    def __init__(self, target: PostgresTarget) -> None:
+        from .contents import TableContents
+
+        self._tables = TableContents(target.url, target.schema)
+        self._absent: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._tables.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._tables.__exit__(kind, error, trace)
+
+    def shape(self, name: str, order: str) -> dict[str, Any]:  # noqa: ARG002
+        return {}
+
+    def read(
+        self,
+        name: str,
+        held: Reconciliation,
+        progress: Callable[[int], None],  # noqa: ARG002
+        *,
+        again: bool,  # noqa: ARG002
+    ) -> None:
+        there = False
+        for block in self._tables.copied(catalogue()[name]):
+            there = True
+            held.find_copied(block)
+        if not there:
+            self._absent.add(name)
+
+    def place(self, name: str, partition: int | None = None, offset: int | None = None) -> str:  # noqa: ARG002
+        return name
+
+    def decoded(self, name: str, ident: UUID, found: bytes) -> Mapping[str, Any] | None:  # noqa: ARG002
+        return next(iter(self._tables.rows(catalogue()[name], [ident])), None)
+
+    def notes(self, name: str) -> Sequence[str]:
+        return [f"there is no table {name}"] if name in self._absent else []
 
 
 class _PostgresStage(Sink):
@@ -135,6 +188,16 @@ class _PostgresStage(Sink):
                 self._others[name] = before[name] - there
             found = counts[name] - self._others[name]
             yield Check(name, self._planned(name), found, rank=table.validation_rank)
+
+    def receipt(self) -> dict[str, Any]:
+        following = self._follower.at if self._follower else self._window.tables_at
+        return {
+            "address": self._sink.where,
+            "schema": self._sink.schema,
+            "outcome": self.settlement().outcome,
+            "tables": dict(self._sink.rows_loaded),
+            "as_of": as_text(following) if following else None,
+        }
 
     def close(self, error: BaseException | None) -> None:
         if self._follower is not None:

@@ -31,7 +31,7 @@ mod pack;
 mod partition;
 mod record;
 mod split;
-mod varint;
+pub(crate) mod varint;
 
 pub use batch::{BatchBuilder, Limits, Producer, set_base_offset, set_producer};
 pub use codec::{Codec, Compressor};

@@ -10,12 +10,12 @@ pub(super) const fn zigzag(n: i64) -> u64 {
 
 /// What [`zigzag`] was given.
 #[inline]
-pub(super) const fn unzigzag(n: u64) -> i64 {
+pub(crate) const fn unzigzag(n: u64) -> i64 {
     (n >> 1) as i64 ^ -((n & 1) as i64)
 }
 
 /// Takes a number off the front of `bytes`, if there is one.
-pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut n = 0;
     for shift in (0..64).step_by(7) {
         let (byte, left) = bytes.split_first()?;

@@ -1,0 +1,189 @@
+"""What a run did, in a small file: enough to look up later what it was to leave, and where.
+
+A receipt is written as a run begins and replaced as it ends, so that one of a process that was killed is there too,
+and says that it has not ended. It holds no checksums: these follow from the plan, and ``verify`` makes them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ._core import Plan, __version__
+from ._files import reason, write_whole
+from ._secrets import Secrets
+from .errors import ConfigurationError, DatagenError
+from .types import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Ending", "Receipt", "Recorder", "as_text", "folder", "found"]
+
+#: The layout of the file.
+_FORMAT: Final = 1
+
+#: How a run ended: all that was planned is there and counted, an error ended it, or a signal or the reader of its
+#: output did. ``unfinished`` is what a run says until it ends.
+Ending = Literal["unfinished", "ok", "failed", "interrupted"]
+
+_log = logging.getLogger(__name__)
+
+
+def folder() -> Path:
+    """Where receipts are that were given no path: in the user's folder for state, as XDG has it.
+
+    Raises ``ConfigurationError`` where no home of the user is known.
+    """
+    given = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        # A relative path is to be ignored, says the specification.
+        state = Path(given) if given.startswith("/") else Path.home() / ".local/state"
+    except RuntimeError:
+        raise ConfigurationError(
+            "the user has no home folder, where receipts would be; name a path"
+        ) from None
+    return state / "datagen" / "runs"
+
+
+class Recorder:
+    """Writes the receipt of one run: to ``path``, or else to a new file in ``folder``.
+
+    ``options`` are those of the command, as JSON has them and without secrets. A receipt that cannot be written
+    is warned of, since the run itself is none the worse.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        command: str = "library",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        began = datetime.now(UTC)
+        self.run = f"{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.path = path or folder() / f"{self.run}.json"
+        #: Whether a receipt of this run is there.
+        self.written = False
+        self._own = path is None
+        self._head = {
+            "format": _FORMAT,
+            "run": self.run,
+            "command": command,
+            "version": __version__,
+            "catalogue": catalogue().version,
+            "options": dict(options or {}),
+            "began": as_text(began),
+        }
+
+    def write(self, outcome: Ending, content: Mapping[str, Any], error: str = "") -> None:
+        """Replaces the file; ``content`` is what plan, sinks and stream say."""
+        ended = None if outcome == "unfinished" else as_text(datetime.now(UTC))
+        whole = {
+            **self._head,
+            "ended": ended,
+            "outcome": outcome,
+            "error": Secrets(())(error) or None,
+            **content,
+        }
+        try:
+            if self._own:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            text = json.dumps(whole, ensure_ascii=False, indent=1)
+            write_whole(self.path, text.encode() + b"\n", 0o600)
+        except OSError as failure:
+            _log.warning("%s: the receipt cannot be written (%s)", self.path, reason(failure))
+        else:
+            self.written = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What a receipt says: of the plan, of the sinks by name, and of a stream how far it came."""
+
+    path: Path
+    run: str
+    command: str
+    version: str
+    catalogue: int
+    plan: Mapping[str, Any]
+    options: Mapping[str, Any]
+    began: str
+    ended: str | None
+    outcome: str
+    error: str | None
+    sinks: Mapping[str, Mapping[str, Any]]
+    stream: Mapping[str, Any] | None = None
+    order: str = "time"
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Receipt:
+        """The receipt that a file holds.
+
+        Raises ``ConfigurationError`` for a file that is none, or of another layout.
+        """
+        try:
+            content = json.loads(path.read_bytes())
+            layout = content["format"]
+            if layout != _FORMAT:
+                raise ConfigurationError(
+                    f"{path} has the receipt format {layout}, and this version of datagen reads {_FORMAT}"
+                )
+            return cls(
+                path=path,
+                run=str(content["run"]),
+                command=str(content["command"]),
+                version=str(content["version"]),
+                catalogue=int(content["catalogue"]),
+                plan=dict(content["plan"]),
+                options=dict(content["options"]),
+                began=str(content["began"]),
+                ended=content["ended"],
+                outcome=str(content["outcome"]),
+                error=content["error"],
+                sinks={name: dict(one) for name, one in content["sinks"].items()},
+                stream=content.get("stream"),
+                order=str(content["order"]),
+                rows={name: int(count) for name, count in content["rows"].items()},
+            )
+        except OSError as error:
+            raise ConfigurationError(f"{path}: no receipt can be read ({reason(error)})") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, DatagenError):
+                raise
+            raise ConfigurationError(f"{path} is not the receipt of a run") from None
+
+    def as_plan(self) -> Plan:
+        """The plan of the run; raises ``ConfigurationError`` where this datagen makes other values."""
+        if self.catalogue != catalogue().version:
+            raise ConfigurationError(
+                f"{self.path} is of version {self.catalogue} of the catalogue, and this datagen makes version "
+                f"{catalogue().version}, whose values differ; use datagen {self.version}"
+            )
+        try:
+            asked = self.plan
+            return Plan(asked["seed"], asked["customers"], as_of=asked["as_of"], days=asked["days"])
+        except (KeyError, TypeError, DatagenError) as error:
+            raise ConfigurationError(f"{self.path} has no whole plan ({error})") from None
+
+
+def found(where: Path | None = None) -> Iterator[Receipt]:
+    """The receipts in a folder, by default the user's own, those of the last runs first; others are passed."""
+    paths = (where or folder()).glob("*.json")
+    for path in sorted(paths, key=lambda one: one.name, reverse=True):
+        try:
+            yield Receipt.read(path)
+        except ConfigurationError as error:
+            _log.info("%s", error)
+
+
+def as_text(instant: datetime) -> str:
+    """An instant as JSON has it."""
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,337 @@
+"""What services hold of a run, read again and held against the plan, row by row.
+
+The plan's rows are made anew and hashed, and so is all that is there; sums by bucket tell which rows differ, and only
+these are gone through one by one (``Reconciliation``). So any order, engine and number of partitions will do, and memory does
+not grow with the run. What could not be read is said, and is never taken for right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ._core import Reconciliation
+from .errors import ConfigurationError
+from .sinks.base import Part, ReadableTarget, Stage, streams, tables
+from .types import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from ._core import Plan
+    from .receipts import Receipt
+    from .sinks.base import Contents, Progress, Target
+
+__all__ = ["WRONG", "Compared", "Named", "Verdict", "Verification", "verify"]
+
+#: What is wrong with rows, in the order in which it is said.
+WRONG: Final = ("missing", "double", "altered", "misplaced", "late", "foreign")
+
+#: Customers whose rows are made at a time.
+_CUSTOMERS: Final = 1_000
+#: Rows that differ which are gone through at a time: some 130 MB.
+_ROWS: Final = 2_000_000
+#: How often all is read again at the most. What is left then is counted, and has no names.
+_TIMES: Final = 4
+
+_STAGE: Final = Stage("verify", title="Verifying", unit="rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What to verify: the customers of a plan from one on, in the targets that took them.
+
+    Streams are compared in the events from ``since`` on and before ``until``, None being all, and tables as of
+    ``tables_at``, None being the plan's end. ``receipt`` says where the run began in each partition and where
+    it ended. ``show`` is how many rows of each kind are named.
+    """
+
+    plan: Plan
+    targets: Mapping[str, Target]
+    from_customer: int = 0
+    order: str = "time"
+    since: datetime | None = None
+    until: datetime | None = None
+    tables_at: datetime | None = None
+    receipt: Receipt | None = None
+    show: int = 10
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Named:
+    """A row that is wrong: its kind, id and place, and what is wrong about it."""
+
+    kind: str
+    id: UUID | None
+    place: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A table or topic: rows that the plan has, rows of it that are there, and what is wrong, by kind.
+
+    ``unseen`` says what could not be verified; ``notes`` what is no mistake. ``checksum`` is the sum of the hashes of
+    the rows that are there, modulo 2**128.
+    """
+
+    sink: str
+    name: str
+    place: str
+    planned: int
+    found: int
+    counts: Mapping[str, int]
+    checksum: str
+    planned_checksum: str
+    named: tuple[Named, ...] = ()
+    unseen: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        same = self.planned == self.found and self.checksum == self.planned_checksum
+        return same and not self.unseen and not any(self.counts[kind] for kind in WRONG)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All tables and topics."""
+
+    compared: tuple[Compared, ...]
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.compared) and all(one.ok for one in self.compared)
+
+    @property
+    def rows(self) -> int:
+        """Rows that were found."""
+        return sum(one.found for one in self.compared)
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits for all that is there: the same for the same rows in the same formats."""
+        lines = sorted(f"{one.sink} {one.name} {one.found} {one.checksum}" for one in self.compared)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as values that JSON has."""
+        return {
+            "ok": self.ok,
+            "fingerprint": self.fingerprint,
+            "rows": self.rows,
+            "seconds": round(self.seconds, 3),
+            "compared": [
+                {
+                    "sink": one.sink,
+                    "name": one.name,
+                    "place": one.place,
+                    "ok": one.ok,
+                    "planned": one.planned,
+                    "found": one.found,
+                    **{kind: one.counts[kind] for kind in (*WRONG, "elsewhere", "outside")},
+                    "checksum": one.checksum,
+                    "unseen": [*one.unseen],
+                    "notes": [*one.notes],
+                    "rows": [
+                        {
+                            "kind": row.kind,
+                            "id": str(row.id) if row.id else None,
+                            "place": row.place,
+                            "why": row.why or None,
+                        }
+                        for row in one.named
+                    ],
+                }
+                for one in self.compared
+            ],
+        }
+
+
+def verify(asked: Verification, progress: Progress) -> Verdict:
+    """Reads all that the targets hold and compares it with the plan; what is wrong is said and not raised.
+
+    Raises ``ConfigurationError`` and ``UnreachableError`` where it cannot be read at all.
+    """
+    began = time.perf_counter()
+    if not asked.targets:
+        raise ConfigurationError("there is nothing to verify")
+    compared: list[Compared] = []
+    for name, target in asked.targets.items():
+        if not isinstance(target, ReadableTarget):
+            raise ConfigurationError(f"what {name} was given cannot be read again")
+        kept = asked.receipt.sinks.get(name, {}) if asked.receipt else {}
+        with target.contents(kept) as contents:
+            compared += [
+                _Comparing(asked, name, relation, contents, progress).compared()
+                for relation in target.relations
+            ]
+    return Verdict(tuple(compared), time.perf_counter() - began)
+
+
+class _Comparing:
+    """One table or topic."""
+
+    def __init__(
+        self, asked: Verification, sink: str, name: str, contents: Contents, progress: Progress
+    ) -> None:
+        self._asked = asked
+        self._sink = sink
+        self._name = name
+        self._contents = contents
+        self._progress = progress
+        self._first = 0 if catalogue()[name].is_reference else asked.from_customer
+        self._held = Reconciliation(
+            asked.plan,
+            name,
+            self._first,
+            since=asked.since,
+            until=asked.until,
+            show=asked.show,
+            **contents.shape(name, asked.order),
+        )
+        for partition, end in contents.ends(name).items():
+            self._held.in_time_below(partition, end)
+
+    def compared(self) -> Compared:
+        held = self._held
+        self._pass(again=False)
+        times = 0
+        while times < _TIMES and held.next_exact(_ROWS):
+            self._pass(again=True)
+            held.finish()
+            times += 1
+        unseen = [*self._contents.unseen(self._name)]
+        counts, found = dict(held.counts), held.findings
+        # What lies where nothing was seen may be there.
+        hidden = self._contents.hidden(self._name)
+        perhaps = sum(min(held.missing[number], count) for number, count in hidden.items())
+        if perhaps:
+            counts["missing"] -= perhaps
+            unseen.append(f"{perhaps:,} rows may be where nothing was seen")
+        if held.unexamined:
+            unseen.append(
+                f"{held.unexamined:,} rows differ, or are beside rows that do, and have no names"
+            )
+        notes = [
+            f"{counts[kind]:,} {what}"
+            for kind, what in (
+                ("elsewhere", "of other customers of this seed"),
+                ("outside", "of other instants"),
+            )
+            if counts[kind]
+        ]
+        notes += self._contents.notes(self._name)
+        (planned, sum_planned), (rows, checksum) = held.expected, held.found
+        named = [
+            self._named(*one)
+            for one in found
+            if one[0] in WRONG and not (one[0] == "missing" and one[2] in hidden)
+        ]
+        return Compared(
+            sink=self._sink,
+            name=self._name,
+            place=self._contents.place(self._name),
+            planned=planned,
+            found=rows,
+            counts=counts,
+            checksum=checksum,
+            planned_checksum=sum_planned,
+            named=tuple(sorted(named, key=lambda one: WRONG.index(one.kind))),
+            unseen=tuple(unseen),
+            notes=tuple(notes),
+        )
+
+    def _pass(self, *, again: bool) -> None:
+        """Has the plan make its rows, by several threads, while all that is there is read."""
+        began = time.perf_counter()
+        self._progress.start(_STAGE, self._name, 0)
+        plan, stop = self._asked.plan, self._asked.plan.customers
+        if catalogue()[self._name].is_reference:
+            stop = self._first + 1
+        workers = self._asked.workers or os.cpu_count() or 1
+        with ThreadPoolExecutor(workers) as threads:
+            made = [
+                threads.submit(self._expect, first, min(first + _CUSTOMERS, stop), plan)
+                for first in range(self._first, stop, _CUSTOMERS)
+            ]
+            try:
+                self._contents.read(self._name, self._held, self._progress.advance, again=again)
+                for one in made:
+                    one.result()
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+        rows = self._held.found[0]
+        self._progress.finish(_STAGE, Part(self._name, rows, time.perf_counter() - began))
+
+    def _expect(self, first: int, stop: int, plan: Plan) -> None:
+        asked, is_stream = self._asked, self._name in streams()
+        span: dict[str, Any] = {}
+        if is_stream:
+            span = {"since": asked.since, "until": asked.until}
+        elif asked.tables_at is not None:
+            span = {"until": asked.tables_at}
+        for batch in plan.batches(self._name, first, stop, **span):
+            self._held.expect(batch)
+
+    def _named(
+        self,
+        kind: str,
+        ident: UUID | None,
+        partition: int | None,
+        offset: int | None,
+        why: str,
+        found: bytes,
+    ) -> Named:
+        place = self._contents.place(self._name, partition, offset)
+        if kind == "altered" and ident is not None:
+            why = self._difference(ident, found) or why
+        elif kind == "misplaced":
+            why = "its key belongs to another partition"
+        elif kind == "late":
+            why = "an event of its partition before it happened after it"
+        return Named(kind, ident, place, why)
+
+    def _difference(self, ident: UUID, found: bytes) -> str:
+        """The fields in which a row differs from the plan's."""
+        planned = self._planned(ident)
+        there = self._contents.decoded(self._name, ident, found)
+        if planned is None:
+            return ""
+        if there is None:
+            return "its value cannot be decoded"
+        differing = [
+            f"{name} {_shown(there.get(name))}, planned {_shown(value)}"
+            for name, value in planned.items()
+            if not _same(there.get(name), value)
+        ]
+        return "; ".join(differing[:3]) or "its key, its headers, its time or how it is encoded"
+
+    def _planned(self, ident: UUID) -> dict[str, Any] | None:
+        customer = self._held.customer_of(ident)
+        first, stop = (0, 1) if customer is None else (customer, customer + 1)
+        asked, relation = self._asked, catalogue()[self._name]
+        until = asked.tables_at if self._name in tables() else None
+        for batch in asked.plan.batches(self._name, first, stop, until=until):
+            for row in batch:
+                if row[relation.primary_key] == ident:
+                    return row
+        return None
+
+
+def _same(found: Any, planned: Any) -> bool:
+    return bool(found == planned) or str(found) == str(planned)
+
+
+def _shown(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -89,7 +89,16 @@ def test_labels_are_rows_as_others() -> None:
 
 def test_show_prints_labels() -> None:
     shown = run(
-        *(*DATAGEN, "show", "labels", "--labels", "--label-rate", "pix-scam=0.2", "--format", "json"),
+        *(
+            *DATAGEN,
+            "show",
+            "labels",
+            "--labels",
+            "--label-rate",
+            "pix-scam=0.2",
+            "--format",
+            "json",
+        ),
         *("--customers", "50", "-n", "3"),
     )
     assert shown.code == 0, shown
@@ -124,7 +133,9 @@ def _events(name: str) -> pd.DataFrame:
     batches = [batch.with_layout(uuids="text", enums="text") for batch in PLAN.batches(name)]
     import pyarrow as pa
 
-    events = pa.Table.from_batches([pa.record_batch(one) for one in batches]).to_pandas()
+    events: pd.DataFrame = pa.Table.from_batches(
+        [pa.record_batch(one) for one in batches]
+    ).to_pandas()
     key = catalogue()[name].primary_key
     labels = pd.DataFrame(rows(PLAN, "labels"))
     frauds = labels[labels["scenario"].isin(FRAUDS)]

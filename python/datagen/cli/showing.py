@@ -43,9 +43,7 @@ _FIRST: Final = (timedelta(hours=1), timedelta(days=1))
             show_default=True,
             help="Rows to print.",
         ),
-        *as_in_load(
-            "customers", "seed", "from_customer", "as_of", "days", "labels", "label_rate"
-        ),
+        *as_in_load("customers", "seed", "from_customer", "as_of", "days", "labels", "label_rate"),
         click.Option(
             ["--order"],
             type=click.Choice(get_args(Order)),

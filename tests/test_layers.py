@@ -41,7 +41,7 @@ CORE: dict[str, frozenset[str] | None] = {
     "encode": frozenset({"catalog", "civil", "column"}),
     "batch": None,
     "reconcile": frozenset(
-        {"batch", "catalog", "civil", "column", "encode", "error", "id", "keys", "rng"}
+        {"batch", "catalog", "civil", "column", "encode", "error", "id", "keys", "plan", "rng"}
     ),
     "lib": frozenset(),
 }

@@ -12,7 +12,7 @@ import click
 import cloup
 
 from .. import loader
-from ..errors import VerificationError
+from ..errors import ConfigurationError, VerificationError
 from ..receipts import Receipt
 from ..settlement import Settlement, attach
 from ..sinks import SINKS, options_of
@@ -31,7 +31,7 @@ __all__ = ["verify"]
 _TAKEN_OVER: Final = (
     *("kafka_bootstrap", "schema_registry", "kafka_config", "registry_ca", "local", "topic_prefix"),
     *("master_topics", "no_avro", "avro_enums", "no_cloudevents", "record_timestamp"),
-    *("postgres_schema", "order"),
+    "postgres_schema",
 )
 #: What a receipt has only the names of.
 _PROPERTIES: Final = ("kafka_option", "registry_option")
@@ -124,6 +124,11 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Verification:
     if options["receipt"] is not None:
         receipt = Receipt.read(options["receipt"])
         plan = receipt.as_plan()
+        if receipt.command == "stream" and receipt.stream is None:
+            raise ConfigurationError(
+                f"{receipt.path} does not say how far the stream came, since its process was killed: resume it "
+                "from its position, and verify the receipt of that"
+            )
         _take_over(context, options, receipt)
         options["customers"] = plan.customers - int(receipt.plan["from_customer"])
     elif not any(options_of(name).wanted(options) for name in SINKS):
@@ -170,6 +175,12 @@ def _take_over(context: click.Context, options: dict[str, Any], receipt: Receipt
             continue
         options[name] = params[name].type_cast_value(context, receipt.options[name])
         context.set_parameter_source(name, typed)
+    options["order"] = receipt.order
+    kafka = receipt.sinks.get("kafka", {})
+    for name, kept in (("kafka_bootstrap", "bootstrap"), ("schema_registry", "registry")):
+        # Of a run of the library, or one that the environment said it to.
+        if kafka.get(kept) and not is_given(context, name) and not options["kafka_config"]:
+            options[name] = kafka[kept]
     for name in SINKS:
         skip = options_of(name).skip.removeprefix("--").replace("-", "_")
         options[skip] = options[skip] or name not in receipt.sinks

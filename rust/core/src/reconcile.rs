@@ -5,15 +5,17 @@
 //! bucket that is not zero has a row that is missing, double, altered or misplaced. These buckets alone are gone
 //! through once more, row by row. Memory is that of the buckets, and of as many rows as the caller allows.
 
+mod reading;
+
 use std::ops::Range;
 
+use reading::{avro_time, first_id, parsed_instant, parsed_uuid, tuple_len};
 use twox_hash::XxHash3_128;
 
 use crate::batch::Bank;
-use crate::catalog::{FieldType, Relation, relation};
-use crate::civil;
+use crate::catalog::{Relation, relation};
 use crate::column::Batch;
-use crate::encode::kafka::{murmur2, varint};
+use crate::encode::kafka::murmur2;
 use crate::encode::{Encoded, Format, encode, pgcopy, text};
 use crate::error::Error;
 use crate::id::Ids;
@@ -24,7 +26,6 @@ use crate::rng::{Domain, Rng};
 const BUCKETS: usize = 1 << 16;
 /// Who sends events, as the header `ce_source` says.
 const SOURCE: &[u8] = b"data-gen/financial";
-const MS_PER_DAY: i64 = 86_400_000;
 
 /// What rows are, where they are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -647,7 +648,7 @@ pub fn rows_of(batch: &Batch, shape: Shape) -> Vec<Row> {
     let mut content = Vec::new();
     let mut last: Option<(&[u8], u32)> = None;
     let mut rows = Vec::with_capacity(batch.rows());
-    for row in 0..batch.rows() {
+    for (row, instant) in instants.iter().enumerate() {
         let key = keys.get(row);
         content.clear();
         put(&mut content, Some(key));
@@ -671,7 +672,7 @@ pub fn rows_of(batch: &Batch, shape: Shape) -> Vec<Row> {
             put(&mut content, Some(kind));
         }
         if event_time {
-            content.extend_from_slice(&instants[row].to_le_bytes());
+            content.extend_from_slice(&instant.to_le_bytes());
         }
         let partition = match last {
             Some((same, number)) if same == key => number,
@@ -721,93 +722,4 @@ fn no_copy() -> Error {
         value: "no COPY".to_owned(),
         allowed: "those of a binary COPY".to_owned(),
     }
-}
-
-/// The length of the tuple at the front, or of the trailer, as far as it is there.
-fn tuple_len(bytes: &[u8]) -> Option<usize> {
-    let fields = i16::from_be_bytes(*bytes.first_chunk()?);
-    let mut at = 2;
-    for _ in 0..fields {
-        let len = i32::from_be_bytes(*bytes.get(at..)?.first_chunk()?);
-        at += 4 + usize::try_from(len).unwrap_or(0);
-    }
-    Some(at)
-}
-
-/// The text of the first field of a value, which is its id: in Avro 36 bytes behind their length, in JSON behind
-/// its name.
-fn first_id<'a>(relation: &Relation, value: &'a [u8]) -> Option<&'a [u8]> {
-    const LEN: usize = 36;
-    // Behind the frame of a schema that is not the catalogue's.
-    let value = if value.first() == Some(&0) { value.get(5..)? } else { value };
-    if value.first() == Some(&(2 * LEN as u8)) {
-        return value.get(1..=LEN);
-    }
-    let name = format!("{{\"{}\":\"", relation.fields[0].name);
-    value.strip_prefix(name.as_bytes())?.get(..LEN)
-}
-
-fn parsed_uuid(text: &[u8]) -> Option<u128> {
-    if text.len() != 36 {
-        return None;
-    }
-    let mut id = 0;
-    for (at, byte) in text.iter().enumerate() {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            if *byte != b'-' {
-                return None;
-            }
-            continue;
-        }
-        // As it is written: an id in capitals is another text.
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        id = id << 4 | u128::from(digit);
-    }
-    Some(id)
-}
-
-/// `YYYY-MM-DDTHH:MM:SS.mmmZ` as milliseconds since 1970.
-fn parsed_instant(text: &[u8]) -> Option<i64> {
-    let text: &[u8; 24] = text.try_into().ok()?;
-    let number = |from: usize, to: usize| {
-        text[from..to].iter().try_fold(0_u32, |n, byte| {
-            byte.is_ascii_digit().then(|| n * 10 + u32::from(byte - b'0'))
-        })
-    };
-    let days = civil::to_days(number(0, 4)? as i32, number(5, 7)?, number(8, 10)?);
-    let seconds = number(11, 13)? * 3600 + number(14, 16)? * 60 + number(17, 19)?;
-    Some(i64::from(days) * MS_PER_DAY + i64::from(seconds) * 1000 + i64::from(number(20, 23)?))
-}
-
-/// The field by which events are in order, of a value in Avro.
-fn avro_time(relation: &Relation, value: &[u8], strings: bool) -> Option<i64> {
-    let mut rest = value;
-    for field in relation.fields {
-        if field.nullable && long(&mut rest)? == 0 {
-            continue;
-        }
-        match field.ty {
-            FieldType::Instant | FieldType::Int | FieldType::SmallInt | FieldType::Date => {
-                let number = long(&mut rest)?;
-                if field.name == relation.time() {
-                    return Some(number);
-                }
-            }
-            FieldType::Enum(_) if !strings => drop(long(&mut rest)?),
-            FieldType::Bool => rest = rest.get(1..)?,
-            _ => {
-                let len = usize::try_from(long(&mut rest)?).ok()?;
-                rest = rest.get(len..)?;
-            }
-        }
-    }
-    None
-}
-
-fn long(bytes: &mut &[u8]) -> Option<i64> {
-    varint::take(bytes).map(varint::unzigzag)
 }

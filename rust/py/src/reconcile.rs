@@ -114,6 +114,7 @@ in_time=True)"
     /// of the id of a schema whether it is the catalogue's. Returns how many were taken, the last offset that
     /// was seen of each partition, and the messages that are errors.
     #[allow(clippy::type_complexity, reason = "a tuple of Python's")]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn find<'py>(
         &self,
         py: Python<'py>,

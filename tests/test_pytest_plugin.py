@@ -83,7 +83,10 @@ USES = """
     from datetime import UTC, datetime
 
     def test_a_bank(datagen_bank):
-        small = datagen_bank(customers=20, seed=3, days=30, as_of="2026-03-01T00:00:00Z")
+        small = datagen_bank(
+            customers=20, seed=3, days=30, as_of="2026-03-01T00:00:00Z", labels=True
+        )
+        assert small.plan.labels
         assert (small.plan.seed, small.plan.customers, small.plan.days) == (3, 20, 30)
         assert small.plan.as_of == datetime(2026, 3, 1, tzinfo=UTC)
         assert small.report.ok

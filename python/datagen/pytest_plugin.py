@@ -61,6 +61,7 @@ class DatagenBank(Protocol):
         *,
         days: int = 90,
         as_of: datetime | str | None = None,
+        labels: bool | Mapping[str, float] = False,
         master_topics: bool = False,
     ) -> Bank: ...
 
@@ -102,6 +103,7 @@ def bank(
     *,
     days: int = 90,
     as_of: datetime | str | None = None,
+    labels: bool | Mapping[str, float] = False,
     master_topics: bool = False,
 ) -> Iterator[Bank]:
     """A bank on a stack, in a schema and topics of its own, which are deleted in the end.
@@ -114,7 +116,8 @@ def bank(
     from .sinks.kafka import KafkaSink, KafkaTarget, ProducerConfig
     from .sinks.postgres import PostgresTarget
 
-    plan = Plan(seed, customers, days=days, **({} if as_of is None else {"as_of": as_of}))
+    end: dict[str, Any] = {} if as_of is None else {"as_of": as_of}
+    plan = Plan(seed, customers, days=days, labels=labels, **end)
     name = f"datagen_test_{secrets.token_hex(6)}"
     url = f"{stack.postgres_url}?options=-csearch_path%3D{name}"
     producer = ProducerConfig(

@@ -110,7 +110,7 @@ def test_reference_rows_never_change() -> None:
 
 
 def test_a_store_takes_versions_of_rows_that_it_has_and_new_ones() -> None:
-    plan = Plan(40, 120, days=30)
+    plan = Plan(42, 120, days=30)
     store = MasterDataStore()
     for table in catalogue().tables:
         for batch in plan.batches(table.name, until="2026-06-09T10:13:20Z"):

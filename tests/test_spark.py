@@ -210,7 +210,7 @@ def test_rows_say_how_many_parts_there_are() -> None:
     rows = [many.plan.rows(many.relation, one.start, one.stop) for one in found]
     assert sum(rows) == many.plan.rows(many.relation)
     assert max(rows) <= 220_000
-    assert max(rows) - min(rows) < 0.05 * max(rows)
+    assert max(rows) - min(rows) < 0.1 * max(rows)
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -255,7 +255,7 @@ def test_so_many_events_a_second(customers: int) -> None:
     progress = Progress(asked)
     times = sorted(when for when, _ in ids(asked, parts(asked)))
     at = progress.initial()
-    for now in range(0, 30, 5):
+    for now in range(0, 20, 5):
         at = progress.next(at, float(now))
         events = bisect_left(times, progress.millis(at))
         # Exact where all customers are looked at, but for events of one millisecond.

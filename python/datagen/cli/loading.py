@@ -89,9 +89,13 @@ def ending(console: Console, *, as_json: bool, to_stdout: bool = False) -> Itera
     except BaseException as error:
         signals.last_words()
         settlement = settlement_of(error)
+        if to_stdout and isinstance(error, BrokenPipeError):
+            console.recorder = None
+        elif settlement is not None:
+            # The last lines are those of what arrived.
+            console.say_receipt()
+            console.settle(settlement)
         if settlement is not None:
-            if not (to_stdout and isinstance(error, BrokenPipeError)):
-                console.settle(settlement)
             said.update(_settled(settlement))
         said.update(exit_code=exit_code(error), error=text_of(error))
         raise

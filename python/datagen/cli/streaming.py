@@ -222,8 +222,10 @@ def stream(context: click.Context, /, **options: Any) -> None:
         # Nothing is left of a stream whose only reader has gone, as `| head` does.
         unread = isinstance(error, BrokenPipeError) and [*asked.run.targets] == ["stdout"]
         if unread and asked.file is None:
+            console.recorder = None
             raise
         if settlement is not None and not console.ended:
+            console.say_receipt()
             console.say(settlement.sentence)
             for line in (line for one in settlement.sinks for line in one.lines()):
                 console.say(line)

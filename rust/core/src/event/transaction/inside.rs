@@ -23,7 +23,7 @@ pub const CIRCLE: u64 = 128;
 /// Weeks of a month in which a pair may meet; what is left of the month has none.
 pub(super) const WEEKS: usize = 4;
 /// Of 65 536 weeks of two customers of usual activity, those in which one pays the other.
-const RATE: u64 = 12_500;
+const RATE: u64 = 16_000;
 /// No sum is above this, in centavos.
 const MOST: i64 = 500_000;
 

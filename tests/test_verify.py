@@ -102,6 +102,7 @@ def kinds(found: dict[str, Any]) -> dict[str, int]:
         ("--avro-enums", "string", "--no-cloudevents"),
         ("--record-timestamp", "event", "--retention-hours", -1),
         ("--from-customer", 25, "--master-topics"),
+        ("--labels", "--label-rate", "pix-scam=0.2"),
     ],
     ids=lambda options: "".join(map(str, options)) or "plain",
 )
@@ -121,7 +122,9 @@ def test_a_load_is_as_planned(
     assert verified.code == 0, str(verified)
     assert verified.lines[-1] == "Verification: ALL OK"
     first = 25 if "--from-customer" in options else 0
-    plan = Plan(seed=11, customers=first + 40)
+    labels = {"pix-scam": 0.2} if "--labels" in options else None
+    plan = Plan(seed=11, customers=first + 40, labels=labels)
+    assert labels is None or plan != Plan(seed=11, customers=first + 40)
     for name in plan.names:
         rows = plan.rows(name, 0 if name == "stocks" else first)
         place = (

@@ -302,7 +302,7 @@ def _other_leg(plan: Plan, whole: Customer, event: Row) -> Iterator[Joined]:
         return
     wide = plan
     if partner >= plan.customers:
-        wide = Plan(plan.seed, partner + 1, as_of=plan.as_of, days=plan.days)
+        wide = Plan(plan.seed, partner + 1, as_of=plan.as_of, days=plan.days, labels=plan.labels)
     for row in wide.customer(partner)[_TRANSACTIONS]:
         if row["end_to_end_id"] == event["end_to_end_id"]:
             beyond = ", beyond the plan" if wide is not plan else ""

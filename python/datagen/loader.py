@@ -523,6 +523,7 @@ class Running:
                 "from_customer": self._run.from_customer,
                 "as_of": as_text(plan.as_of),
                 "days": plan.days,
+                **({"labels": plan.labels} if plan.labels else {}),
             },
             "order": self._run.order,
             "seconds": round(time.perf_counter() - self.began, 3),

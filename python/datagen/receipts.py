@@ -169,7 +169,13 @@ class Receipt:
             )
         try:
             asked = self.plan
-            return Plan(asked["seed"], asked["customers"], as_of=asked["as_of"], days=asked["days"])
+            return Plan(
+                asked["seed"],
+                asked["customers"],
+                as_of=asked["as_of"],
+                days=asked["days"],
+                labels=asked.get("labels"),
+            )
         except (KeyError, TypeError, DatagenError) as error:
             raise ConfigurationError(f"{self.path} has no whole plan ({error})") from None
 

@@ -134,7 +134,7 @@ def _services(load: loader.Load, stack: ExitStack) -> dict[str, Ways]:
 
 def _first(plan: Plan, customers: int) -> Plan:
     few = min(plan.customers, customers)
-    return Plan(plan.seed, few, as_of=plan.as_of, days=plan.days)
+    return Plan(plan.seed, few, as_of=plan.as_of, days=plan.days, labels=plan.labels)
 
 
 def _compare(title: str, *ways: Way, rounds: int) -> Comparison:

@@ -37,7 +37,7 @@ _TITLES: Final = {
     epilog="Example: datagen explain 123.456.789-09 --customers 1000 --format timeline",
     params=[
         click.Argument(["id"], metavar="ID"),
-        *as_in_load("customers", "seed", "from_customer", "as_of", "days"),
+        *as_in_load("customers", "seed", "from_customer", "as_of", "days", "labels", "label_rate"),
         click.Option(
             ["--format"],
             type=click.Choice(("table", "json", "timeline")),

@@ -157,11 +157,13 @@ def _instant(text: str | None) -> datetime | None:
 
 def _take_over(context: click.Context, options: dict[str, Any], receipt: Receipt) -> None:
     """Completes options by those of a receipt; refuses a plan beside it."""
-    for name in ("customers", "seed", "from_customer", "as_of", "days"):
+    rates = receipt.plan.get("labels") or {}
+    own = {**receipt.plan, "labels": bool(rates), "label_rate": tuple(rates.items())}
+    for name in ("customers", "seed", "from_customer", "as_of", "days", "labels", "label_rate"):
         if is_given(context, name):
             option = "--" + name.replace("_", "-")
             raise click.UsageError(f"The receipt says what {option} is; leave it out.")
-        options[name] = receipt.plan[name]
+        options[name] = own[name]
     typed = click.core.ParameterSource.COMMANDLINE
     params = {param.name: param for param in context.command.params}
     # What the command line names as an address overrides where the run went.

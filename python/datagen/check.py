@@ -188,7 +188,7 @@ def memory_needed(
 
     That is for the rows of the named tables and streams (by default of all), the sets of their ids, and
     the order of time of the events; what the process has besides, its clients and their queues are
-    not counted. Within a quarter of what is measured; found in a tenth of a second, for any plan.
+    not counted. Within a quarter of what is measured; found in half a second, for any plan.
     """
     last = plan.customers if stop is None else stop
     counted = min(last, start + _COUNTED_CUSTOMERS)

@@ -234,10 +234,13 @@ impl Ledger {
         let mut ledger = Self::idle(history, account, feeds);
         ledger.counting = true;
         let mut count = 0;
-        for number in 0..history.months.len() {
-            ledger.month = number as u16;
-            ledger.plan_month(history);
-            count += ledger.dues.len() as u64 + u64::from(ledger.free);
+        for month in &history.months {
+            let prospect = Prospect::new(history, &ledger.account, month);
+            let clip = clip(history, &ledger.account, month, prospect.standing);
+            if !clip.is_empty() {
+                count += u64::from(ledger.free_in(&prospect, &clip));
+                count += ledger.find(history, &prospect, clip, true).len() as u64;
+            }
         }
         count
     }
@@ -290,7 +293,8 @@ impl Ledger {
     /// Whether a month is squared before an instant, and what there is then; or else what has come since its beginning.
     fn level(&mut self, history: &History, prospect: &Prospect<'_>, at: i64) -> (bool, i64) {
         let month = prospect.month;
-        let dues = self.find(history, prospect, month.instants(), false);
+        let mut dues = self.find(history, prospect, month.instants(), false);
+        dues.sort_unstable();
         let is_before = |due: &Due| due.time(month) < at;
         let sweep = dues.iter().position(|due| due.what == What::Sweep && is_before(due));
         let since = sweep.map_or(i64::MIN, |sweep| dues[sweep].time(month));
@@ -334,7 +338,9 @@ impl Ledger {
         if clip.is_empty() {
             return;
         }
-        self.dues = self.find(history, prospect, clip.clone(), true).into();
+        let mut dues = self.find(history, prospect, clip.clone(), true);
+        dues.sort_unstable();
+        self.dues = dues.into();
         self.free = self.free_in(prospect, &clip);
         if !self.counting {
             self.place_free(history, &clip);

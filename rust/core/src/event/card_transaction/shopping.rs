@@ -163,7 +163,7 @@ impl Category {
         let shift = i64::from(scale) * i64::from(self.elastic_pct) / 100;
         let drawn = |size: Half| {
             let wide = i64::from(normal_q16(size)) * i64::from(self.sigma_pct) * LOG2_E;
-            let amount = exp2_q16(self.median, (wide / 6_553_600 + shift) as i32) as i64;
+            let amount = exp2_q16(self.median, (wide / 6_553_600 + shift) as i32);
             self.priced(amount, Half(size.0 << 14))
         };
         let mut amount = drawn(size);
@@ -187,7 +187,7 @@ impl Category {
 
     /// An amount as prices end: all ends that it may have are worked out, since no branch could be foreseen.
     #[inline]
-    fn priced(&self, exact: i64, lot: Half) -> i64 {
+    fn priced(&self, exact: u64, lot: Half) -> i64 {
         let reais = exact / 100 * 100;
         let pump = match exact {
             ..2_500 => 2_000,
@@ -206,7 +206,7 @@ impl Category {
         ];
         let small = usize::from(exact < 6_000);
         let end = ENDS[self.pricing as usize * 2 + small][(lot.0 >> 27) as usize];
-        ends[end as usize]
+        ends[end as usize] as i64
     }
 
     /// In how many installments an amount is paid; `draw` has some bits left.

@@ -216,7 +216,7 @@ impl Ledger {
         poisson(prospect.draws[0].halves().0, mean.min(600 * ONE))
     }
 
-    /// What is due in a month, in order; it follows from no balance. Amounts are those that are known beforehand. What
+    /// What is due in a month, in no order; it follows from no balance. Amounts are those that are known beforehand. What
     /// other products ask for is left out unless they are `fed`.
     pub(super) fn find(
         &mut self,
@@ -235,7 +235,6 @@ impl Ledger {
             AccountType::Savings => self.find_savings(&mut found, prospect),
             AccountType::Investments => self.find_investments(history, &mut found, prospect.month),
         }
-        found.dues.sort_unstable();
         found.dues
     }
 

@@ -21,6 +21,7 @@ pub struct Holder {
     pub customer: Customer,
     life: OnceCell<Skeleton>,
     name: OnceCell<Pieces>,
+    cpf: OnceCell<[u8; 11]>,
 }
 
 /// What a thread found last.
@@ -51,13 +52,18 @@ impl Recent {
                 others => others.insert(Neighbours::of(context, row)),
             };
             let customer = Customer::among(context, neighbours, row);
-            *holder = Some(Holder { customer, life: OnceCell::new(), name: OnceCell::new() });
+            *holder = Some(Holder::new(customer));
         }
         holder.as_ref().expect("one that was just found")
     }
 }
 
 impl Holder {
+    const fn new(customer: Customer) -> Self {
+        let (life, name, cpf) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { customer, life, name, cpf }
+    }
+
     /// Takes something of the customer of a row. `take` must not ask for another customer.
     pub fn with<R>(context: &Context, row: u64, take: impl FnOnce(&Self) -> R) -> R {
         RECENT.with_borrow_mut(|recent| take(recent.find(context, row)))
@@ -71,5 +77,10 @@ impl Holder {
     /// The pieces of the name.
     pub fn name(&self) -> &Pieces {
         self.name.get_or_init(|| self.customer.name())
+    }
+
+    /// CPF.
+    pub fn cpf(&self, context: &Context) -> &[u8; 11] {
+        self.cpf.get_or_init(|| self.customer.cpf(context))
     }
 }

@@ -232,8 +232,8 @@ impl Purchases {
     /// The next payment of a bill in the history; passes it, and all before it. What comes after the last that a payment
     /// depends on is not looked at.
     pub fn next_payment(&mut self, history: &History) -> Option<Payment> {
-        let mut ahead = Ahead::default();
-        while self.bills.are_paid_again(history, &self.facts) {
+        let (mut ahead, until) = (Ahead::default(), history.context.plan.as_of());
+        while self.bills.are_paid_again(history, &self.facts, until) {
             let beside = self.next_beside();
             while self.peek().is_some_and(|purchase| purchase < beside) {
                 self.pass(history, &mut ahead);

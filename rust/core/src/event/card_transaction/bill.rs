@@ -207,19 +207,18 @@ impl Bills {
         i64::from(self.regular.min(self.special)) * 1_000
     }
 
-    /// Whether there may be one more payment in the history: not if the next bill is paid after it, and the bill after that
-    /// does not even close in it.
-    pub(super) fn are_paid_again(&self, history: &History, facts: &Facts) -> bool {
-        let as_of = history.context.plan.as_of();
-        if self.peek() >= as_of {
+    /// Whether there may be one more payment before an instant: not if the next bill is paid after it, and the bill after
+    /// that does not even close by then.
+    pub(super) fn are_paid_again(&self, history: &History, facts: &Facts, until: i64) -> bool {
+        if self.peek() >= until {
             return false;
         }
-        let is_last = self.phase == Phase::Closing && facts.closes(self.cycle + 1) >= as_of;
-        if !is_last || i64::from(self.special) * 1_000 < as_of {
+        let is_last = self.phase == Phase::Closing && facts.closes(self.cycle + 1) >= until;
+        if !is_last || i64::from(self.special) * 1_000 < until {
             return true;
         }
         let Slot { how, at, .. } = facts.slot(history, &mut facts.holder(history), self.cycle);
-        how != How::Nothing && i64::from(at) * 1_000 < as_of
+        how != How::Nothing && i64::from(at) * 1_000 < until
     }
 
     /// Passes it; there may be a payment in it.

@@ -158,7 +158,7 @@ impl Ledger {
             .expect("the leg that was found when the month was planned");
         Holder::with(context, leg.partner, |other| {
             columns.counterparty_name.push_parts(other.name());
-            columns.counterparty_document.push_ascii(&masked(&other.customer.cpf(context)));
+            columns.counterparty_document.push_ascii(&masked(other.cpf(context)));
         });
         columns.counterparty_ispb.push_ascii(&OWN_ISPB);
         let payee = if leg.pays { leg.partner } else { account.life.row };
@@ -190,8 +190,7 @@ impl Ledger {
                 let context = &history.context;
                 Holder::with(context, self.account().life.row, |holder| {
                     columns.counterparty_name.push_parts(holder.name());
-                    let document = masked(&holder.customer.cpf(context));
-                    columns.counterparty_document.push_ascii(&document);
+                    columns.counterparty_document.push_ascii(&masked(holder.cpf(context)));
                 });
             }
         }

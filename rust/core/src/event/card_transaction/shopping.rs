@@ -215,8 +215,9 @@ impl Category {
     #[inline]
     pub(super) fn parcels(&self, amount: i64, draw: Half) -> i16 {
         // One branch, as each of the three could not be foreseen.
-        let may = (self.max_installments >= 2) & (amount >= WORTH_PARCELLING);
-        if !(may & draw.chance(8_300)) {
+        let has = self.max_installments >= 2;
+        let (worth, wanted) = (amount >= WORTH_PARCELLING, draw.chance(8_300));
+        if !(has & worth & wanted) {
             return 1;
         }
         let most = i64::from(self.max_installments).min(amount / SMALLEST_PARCEL) as u32;

@@ -139,24 +139,30 @@ impl<'a> Prospect<'a> {
     }
 }
 
+/// How many kinds of dues there are.
+const KINDS: usize = What::Woven as usize + 1;
 /// Dues of a month at the most that ask for no more memory while they are found.
 const USUAL: usize = 32;
 
 /// What is found of a month in one go.
 pub(super) struct Found {
     pub(super) dues: Vec<Due>,
+    /// How many there are of each kind.
+    of_kind: [u8; KINDS],
     begins: i64,
     clip: Range<i64>,
 }
 
 impl Found {
     fn new(month: &Month, clip: Range<i64>) -> Self {
-        Self { dues: Vec::with_capacity(USUAL), begins: instant(month.first_day, 0), clip }
+        let begins = instant(month.first_day, 0);
+        Self { dues: Vec::with_capacity(USUAL), of_kind: [0; KINDS], begins, clip }
     }
 
     pub(super) fn add(&mut self, what: What, time: i64, amount: i64) {
         if self.clip.contains(&time) {
-            let number = self.dues.iter().filter(|due| due.what == what).count() as u8;
+            let number = self.of_kind[what as usize];
+            self.of_kind[what as usize] += 1;
             self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount });
         }
     }

@@ -239,7 +239,7 @@ impl Ledger {
             let clip = clip(history, &ledger.account, month, prospect.standing);
             if !clip.is_empty() {
                 count += u64::from(ledger.free_in(&prospect, &clip));
-                count += ledger.find(history, &prospect, clip, true).len() as u64;
+                count += ledger.find_in_no_order(history, &prospect, clip, true).len() as u64;
             }
         }
         count
@@ -293,8 +293,7 @@ impl Ledger {
     /// Whether a month is squared before an instant, and what there is then; or else what has come since its beginning.
     fn level(&mut self, history: &History, prospect: &Prospect<'_>, at: i64) -> (bool, i64) {
         let month = prospect.month;
-        let mut dues = self.find(history, prospect, month.instants(), false);
-        dues.sort_unstable();
+        let dues = self.find(history, prospect, month.instants(), false);
         let is_before = |due: &Due| due.time(month) < at;
         let sweep = dues.iter().position(|due| due.what == What::Sweep && is_before(due));
         let since = sweep.map_or(i64::MIN, |sweep| dues[sweep].time(month));
@@ -338,9 +337,7 @@ impl Ledger {
         if clip.is_empty() {
             return;
         }
-        let mut dues = self.find(history, prospect, clip.clone(), true);
-        dues.sort_unstable();
-        self.dues = dues.into();
+        self.dues = self.find(history, prospect, clip.clone(), true).into();
         self.free = self.free_in(prospect, &clip);
         if !self.counting {
             self.place_free(history, &clip);

@@ -100,7 +100,7 @@ impl Recalling {
                 let [_, middle, last] = self.found;
                 [middle, last, of(era)]
             } else {
-                [of(era - 2), of(era - 1), of(era)]
+                self.skeleton.episodes_from(era - MEMORY + 1)
             };
             self.era = era;
         }
@@ -188,16 +188,20 @@ impl Skeleton {
     /// Whether there is no shock that begins in the era of a month, or in those before it that are remembered, or later
     /// until that of another month.
     pub fn is_calm(&self, since: i32, until: i32) -> bool {
-        // Several at once, as their draws take little more time than those of one.
         const AT_ONCE: usize = 3;
         let (first, last) = (self.era_of(since) - MEMORY + 1, self.era_of(until));
         (first..=last).step_by(AT_ONCE).all(|first| {
-            let eras: [i32; AT_ONCE] = std::array::from_fn(|place| first + place as i32);
-            let places = eras.map(|era| (place::ERAS + era as u64, 0));
-            let draws = self.rng.fours_at(Domain::Skeleton, self.row, places);
-            let mut drawn = eras.into_iter().zip(draws);
-            drawn.all(|(era, draws)| era > last || self.episode_drawn(era, draws).is_none())
+            let found = self.episodes_from::<AT_ONCE>(first);
+            (first..=last).zip(found).all(|(_, episode)| episode.is_none())
         })
+    }
+
+    /// The shocks of successive eras, in less time than one after the other.
+    fn episodes_from<const N: usize>(&self, first: i32) -> [Option<Episode>; N] {
+        let eras: [i32; N] = std::array::from_fn(|place| first + place as i32);
+        let places = eras.map(|era| (place::ERAS + era as u64, 0));
+        let draws = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        std::array::from_fn(|place| self.episode_drawn(eras[place], draws[place]))
     }
 
     /// The shock of which a month is one.

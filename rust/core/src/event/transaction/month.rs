@@ -222,9 +222,22 @@ impl Ledger {
         poisson(prospect.draws[0].halves().0, mean.min(600 * ONE))
     }
 
-    /// What is due in a month, in no order; it follows from no balance. Amounts are those that are known beforehand. What
+    /// What is due in a month, in order; it follows from no balance. Amounts are those that are known beforehand. What
     /// other products ask for is left out unless they are `fed`.
     pub(super) fn find(
+        &mut self,
+        history: &History,
+        prospect: &Prospect<'_>,
+        clip: Range<i64>,
+        fed: bool,
+    ) -> Vec<Due> {
+        let mut dues = self.find_in_no_order(history, prospect, clip, fed);
+        dues.sort_unstable();
+        dues
+    }
+
+    /// The same, for those who only count.
+    pub(super) fn find_in_no_order(
         &mut self,
         history: &History,
         prospect: &Prospect<'_>,
@@ -473,7 +486,7 @@ impl Ledger {
         if clip.is_empty() {
             return;
         }
-        for due in self.find(history, &prospect, clip, false) {
+        for due in self.find_in_no_order(history, &prospect, clip, false) {
             if matches!(due.what, What::FromSavings | What::Close) {
                 found.add(What::FromSavings, due.time(of.month), 0);
             }

@@ -29,8 +29,8 @@ _ROOM = 1.09
 _ID, _PLACE = 17, 16
 #: The states of a customer's accounts, card and loan; monthly bills add to them. Measured.
 _STATES, _STATES_A_DAY = 1_325, 0.06
-#: More customers have events in the same proportion.
-_COUNTED_CUSTOMERS = 10_000
+#: More customers have events in the same proportion, and more rows the same bytes on average.
+_COUNTED_CUSTOMERS, _WEIGHED_ROWS = 2_500, 2_048
 
 
 class MasterDataStore:
@@ -200,7 +200,7 @@ def memory_needed(
             rows = plan.rows(name, start, counted) * (last - start) // (counted - start)
         else:
             rows = plan.rows(name, start, last)
-        sample = next(plan.batches(name, start, counted, batch_rows=_MERGED_ROWS), None)
+        sample = next(plan.batches(name, start, counted, batch_rows=_WEIGHED_ROWS), None)
         if rows and sample:
             needed += rows * (sample.nbytes / len(sample)) * _ROOM + _places(rows) * _ID
             needed += rows * _PLACE * relation.is_stream

@@ -5,6 +5,7 @@ pub mod account;
 mod address;
 pub mod card;
 pub mod customer;
+pub mod holder;
 pub mod household;
 pub mod layout;
 pub mod loan;

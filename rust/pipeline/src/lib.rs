@@ -16,7 +16,7 @@
 //! Workers are threads; each takes the next task, makes its batches, checks each against the ids that its
 //! foreign keys may hold ([`Parents`]), has an encoder of its own turn it into pieces ([`Encode`]), and
 //! hands the pieces to the [`Output`]. This crate knows no Python and no network, and starts the only
-//! threads that make events.
+//! threads that make or count events.
 //!
 //! For any number of workers:
 //!
@@ -35,9 +35,10 @@
 //!   failed output, a panic, or a cancellation. Its workers then end within a batch.
 //!
 //! [`KeyStore`] is the one check of foreign keys and primary keys: it remembers the ids that were
-//! handed over, and the workers read the same sets.
+//! handed over, and the workers read the same sets. [`count()`] counts events by several threads.
 
 mod check;
+mod count;
 mod handover;
 pub mod kafka;
 mod output;
@@ -46,6 +47,7 @@ mod sync;
 mod window;
 
 pub use check::{KeyStore, Parents, SharedKeySet, Violation, parent_word};
+pub use count::count;
 pub use handover::Halt;
 pub use output::{Encode, Lane, Output, Piece, Size};
 pub use pipeline::{Pipeline, Progress};

@@ -14,7 +14,7 @@ use datagen_core::batch::{EVER, Lanes};
 use datagen_core::catalog::STREAMS;
 use datagen_core::encode::kafka::{Codec, Events, Packed, Packer};
 use datagen_pipeline::kafka::{RecordBatches, Stamp, Topic};
-use datagen_pipeline::{Halt, Pipeline, Progress, Violation, Window};
+use datagen_pipeline::{Halt, Pipeline, Progress, Violation, Window, count};
 
 use common::{BATCH, Json, LIMIT, Lines, Memory, bank, batches, json, masters, relation, window};
 
@@ -332,4 +332,20 @@ fn a_pipeline_ends_with_its_output() {
         // A hand-over may have begun before.
         assert!(before <= after && output.state().waiting < 2_000, "{before}, {after}");
     }
+}
+
+#[test]
+fn events_are_counted_alike_by_any_number_of_threads() {
+    let bank = bank(3_500, 3);
+    for stream in STREAMS {
+        for customers in [0..0, 7..8, 100..3_500, 0..3_500] {
+            let rows = bank.rows(stream, customers.clone()).expect("a valid range");
+            for threads in [0, 1, 2, 5] {
+                let counted = count(&bank, stream, customers.clone(), threads);
+                assert_eq!(counted.ok(), Some(rows), "{} of {customers:?}", stream.name);
+            }
+        }
+        assert!(count(&bank, stream, 0..3_501, 2).is_err());
+    }
+    assert!(count(&bank, relation("loans"), 0..1, 2).is_err());
 }

@@ -8,6 +8,7 @@ use crate::entity::Context;
 use crate::entity::account::Account;
 use crate::entity::card::{CreditCard, Issue};
 use crate::entity::customer::Customer;
+use crate::entity::holder::Holder;
 use crate::entity::layout::{Block, Product};
 use crate::entity::loan::Loan;
 use crate::entity::property::Property;
@@ -54,11 +55,13 @@ impl<'a> Client<'a> {
     }
 
     pub(super) fn customer(&self) -> &Customer {
-        self.customer.get_or_init(|| Customer::new(self.context(), self.row))
+        self.customer
+            .get_or_init(|| Holder::with(self.context(), self.row, |holder| holder.customer))
     }
 
     pub(super) fn life(&self) -> &Skeleton {
-        self.life.get_or_init(|| Skeleton::new(self.context(), self.customer()))
+        let life = |holder: &Holder| *holder.life(self.context());
+        self.life.get_or_init(|| Holder::with(self.context(), self.row, life))
     }
 
     pub(super) fn accounts(&self) -> impl Iterator<Item = (u64, AccountType)> {

@@ -5,7 +5,8 @@ use crate::catalog::LoanStatus;
 use crate::column::Columns;
 use crate::entity::account::{self, AccountColumns};
 use crate::entity::card::{CreditCard, CreditCardColumns, Issue, Standing};
-use crate::entity::customer::{Customer, CustomerColumns};
+use crate::entity::customer::CustomerColumns;
+use crate::entity::holder::Holder;
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::{Property, PropertyColumns};
 use crate::event::card_transaction::{Ahead, Purchases};
@@ -124,7 +125,8 @@ impl Life for Person {
     }
 
     fn push(&self, history: &History, since: (i64, bool), columns: &mut CustomerColumns) {
-        columns.push(&history.context, &Customer::new(&history.context, self.row), since);
+        let context = &history.context;
+        Holder::with(context, self.row, |one| columns.push(context, &one.customer, since));
     }
 }
 
@@ -164,7 +166,7 @@ impl Life for Security {
     }
 
     fn push(&self, history: &History, (since, ()): (i64, ()), columns: &mut PropertyColumns) {
-        let owner = Customer::new(&history.context, self.owner);
+        let owner = Holder::with(&history.context, self.owner, |one| one.customer);
         columns.push(&history.context, &self.property, &owner, since);
     }
 }
@@ -222,7 +224,7 @@ impl Life for Held {
 
     fn push(&self, history: &History, since: (i64, Self::State), columns: &mut AccountColumns) {
         let account = self.ledger.account();
-        let holder = Customer::new(&history.context, account.life.row);
+        let holder = Holder::with(&history.context, account.life.row, |one| one.customer);
         columns.push(&history.context, account, self.opening_balance, &holder, since);
     }
 }
@@ -275,7 +277,7 @@ impl Life for Spending {
     }
 
     fn push(&self, history: &History, since: (i64, Standing), columns: &mut CreditCardColumns) {
-        let holder = Customer::new(&history.context, self.holder);
+        let holder = Holder::with(&history.context, self.holder, |one| one.customer);
         columns.push(&history.context, &self.card, &self.issue, &holder, since);
     }
 }
@@ -323,7 +325,7 @@ impl Life for Debt {
     }
 
     fn push(&self, history: &History, since: (i64, Self::State), columns: &mut LoanColumns) {
-        let borrower = Customer::new(&history.context, self.borrower);
+        let borrower = Holder::with(&history.context, self.borrower, |one| one.customer);
         columns.push(&history.context, self.repayment.loan(), &borrower, since);
     }
 }

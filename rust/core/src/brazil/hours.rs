@@ -16,18 +16,39 @@ pub const DAYLIGHT: Range<usize> = 6..20;
 /// Hours in which people who are awake see to their money.
 pub const WAKING: Range<usize> = 7..23;
 
-/// A time within some hours of a business day, in milliseconds since midnight: of what people order themselves.
-pub fn time_between(hours: Range<usize>, draw: Half) -> i64 {
-    let weights = MOVEMENTS[0].into_iter().enumerate().skip(hours.start).take(hours.len());
-    let total: u64 = weights.clone().map(|(_, weight)| weight).sum();
-    let mut point = u64::from(draw.0) * total;
-    for (hour, weight) in weights {
-        if point < weight << 32 {
-            return hour as i64 * HOUR + ((point / weight * HOUR as u64) >> 32) as i64;
-        }
-        point -= weight << 32;
+/// Weights of the hours of a business day before each of them, and of all.
+const STARTS: [u64; 25] = {
+    let mut starts = [0; 25];
+    let mut hour = 0;
+    while hour < 24 {
+        starts[hour + 1] = starts[hour] + MOVEMENTS[0][hour];
+        hour += 1;
     }
-    unreachable!("a draw is below the sum of the weights of {hours:?}")
+    starts
+};
+
+/// The hour to which each unit of weight of a business day belongs.
+static HOURS: [u8; STARTS[24] as usize] = {
+    let mut hours = [0; STARTS[24] as usize];
+    let (mut hour, mut unit) = (0, 0);
+    while unit < hours.len() {
+        while STARTS[hour + 1] <= unit as u64 {
+            hour += 1;
+        }
+        hours[unit] = hour as u8;
+        unit += 1;
+    }
+    hours
+};
+
+/// A time within some hours of a business day, in milliseconds since midnight: of what people order themselves.
+#[inline]
+pub fn time_between(hours: Range<usize>, draw: Half) -> i64 {
+    let first = STARTS[hours.start];
+    let point = (first << 32) + u64::from(draw.0) * (STARTS[hours.end] - first);
+    let hour = usize::from(HOURS[(point >> 32) as usize]);
+    let into = point - (STARTS[hour] << 32);
+    hour as i64 * HOUR + ((into / MOVEMENTS[0][hour] * HOUR as u64) >> 32) as i64
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::customer::Customer;
-use super::skeleton::{Shock, Skeleton};
+use super::skeleton::{self, Shock, Skeleton};
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::documents::{account_digit, write_digits};
 use crate::catalog::{AccountPixKeyType, AccountStatus, AccountStatusReason, AccountType};
@@ -151,23 +151,22 @@ impl Account {
             opened_at,
             closed_at: if closes { closed_at } else { i64::MAX },
         };
-        let usual = |of_income: u64, sigma| {
+        let usual = |of_income: u64, sigma, at_start: skeleton::Standing| {
             let usual = log_normal(money.halves().0, income * of_income, sigma) as i64;
             // In want what there was is used up.
-            let month = month_of(start);
-            let spent = life.distress(month) > 1 || life.is_shunned(month);
+            let spent = at_start.distress > 1 || at_start.shunned;
             if spent { usual.min(LEFT_IN_WANT + usual % LEFT_IN_WANT) } else { usual }
         };
         let balance = match kind {
             _ if account.opened_at >= start || account.closed_at <= start => 0,
             AccountType::Checking => 0,
-            AccountType::Savings => usual(2, 110),
+            AccountType::Savings => usual(2, 110, life.standing(month_of(start))),
             AccountType::Investments => {
                 // Enough for an order of an investor, whatever is drawn, if there may be any.
-                let mut months = month_of(start)..=month_of(end);
-                let least =
-                    if months.all(|month| life.is_shunned(month)) { 0 } else { LEAST_INVESTED };
-                least + usual(6, 120)
+                let at_start = life.standing(month_of(start));
+                let mut later = month_of(start) + 1..=month_of(end);
+                let none = at_start.shunned && later.all(|month| life.is_shunned(month));
+                (if none { 0 } else { LEAST_INVESTED }) + usual(6, 120, at_start)
             }
         };
         (account, balance)

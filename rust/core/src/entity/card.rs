@@ -82,7 +82,8 @@ pub(crate) struct Exit {
 #[derive(Debug, Clone, Copy)]
 pub struct Issue {
     brand: Brand,
-    number: [u8; 16],
+    /// Chooses the digits that follow from no row.
+    prefix: Word,
     /// Months from issue to expiry.
     validity: i32,
 }
@@ -167,15 +168,6 @@ impl CreditCard {
             975..996 => Brand::Hipercard,
             _ => Brand::Amex,
         };
-        let mut number = [b'0'; 16];
-        write_digits(&mut number[..6], u64::from(card_prefix(brand, prefix.0 >> 16)));
-        // American Express has 15 digits; the others one more, drawn.
-        let length = if brand == Brand::Amex { 15 } else { 16 };
-        if length == 16 {
-            number[6] = b'0' + (prefix.0 % 10) as u8;
-        }
-        write_digits(&mut number[length - 9..length - 1], context.card_numbers.apply(row));
-        number[length - 1] = luhn(&number[..length - 1]);
         // From half a month's income to four and a half incomes, more for a better score; rounded to
         // R$ 100.
         let score = u64::from(holder.score.unsigned_abs());
@@ -199,7 +191,7 @@ impl CreditCard {
         };
         let issue = Issue {
             brand,
-            number,
+            prefix,
             // Valid for five to eight years.
             validity: 12 * (5 + years.below(4) as i32),
         };
@@ -216,12 +208,26 @@ pub fn by_number(context: &Context, digits: &[u8]) -> Option<u64> {
     let holder = customer_of(context, Product::Card, row);
     let holder = (holder < MAX_CUSTOMERS).then(|| Customer::new(context, holder))?;
     let (_, issue) = CreditCard::new(context, row, &holder);
-    (issue.number() == digits).then_some(row)
+    (&issue.number(context, row)[..issue.digits()] == digits).then_some(row)
 }
 
 impl Issue {
-    fn number(&self) -> &[u8] {
-        &self.number[..if self.brand == Brand::Amex { 15 } else { 16 }]
+    /// Digits of the number: American Express has 15, the others one more, drawn.
+    fn digits(&self) -> usize {
+        if self.brand == Brand::Amex { 15 } else { 16 }
+    }
+
+    /// The number of the card of a row, and behind it zeros up to 16 digits.
+    fn number(&self, context: &Context, row: u64) -> [u8; 16] {
+        let (mut number, digits) = ([b'0'; 16], self.digits());
+        let prefix = self.prefix.0;
+        write_digits(&mut number[..6], u64::from(card_prefix(self.brand, prefix >> 16)));
+        if digits == 16 {
+            number[6] = b'0' + (prefix % 10) as u8;
+        }
+        write_digits(&mut number[digits - 9..digits - 1], context.card_numbers.apply(row));
+        number[digits - 1] = luhn(&number[..digits - 1]);
+        number
     }
 }
 
@@ -277,7 +283,7 @@ impl CreditCardColumns {
         self.card_id.push(card.id);
         self.customer_id.push(context.id(Domain::Customer, holder.row));
         self.brand.push(issue.brand);
-        self.card_number.push_ascii(issue.number());
+        self.card_number.push_ascii(&issue.number(context, card.row)[..issue.digits()]);
         self.holder_name.push_ascii(&embossed(holder));
         self.expiry_month.push((expiry.rem_euclid(12) + 1) as i16);
         self.expiry_year.push(expiry.div_euclid(12) as i16);

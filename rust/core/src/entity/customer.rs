@@ -124,7 +124,7 @@ struct Surnames {
 }
 
 /// A customer: what products and events depend on.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Customer {
     /// Row in the table.
     pub row: u64,
@@ -331,7 +331,7 @@ impl Surnames {
 }
 
 /// The pieces of a name: two given names, then surnames with what stands before them.
-type Pieces = [&'static str; 9];
+pub type Pieces = [&'static str; 9];
 
 fn pieces((given, second): (&'static str, &'static str), surnames: &[Bearer]) -> Pieces {
     let space = if second.is_empty() { "" } else { " " };
@@ -355,12 +355,16 @@ fn given_names(sex: usize, year: i32, words: [Word; 2]) -> (&'static str, &'stat
 impl Customer {
     /// The customer of a row.
     pub fn new(context: &Context, row: u64) -> Self {
-        let neighbours = Neighbours::of(context, row);
+        Self::among(context, &Neighbours::of(context, row), row)
+    }
+
+    /// The same, among its neighbours.
+    pub(super) fn among(context: &Context, neighbours: &Neighbours, row: u64) -> Self {
         let place = row as usize % NEIGHBOURS;
         let [[given, second, shape, credit], [joined, middle, another, lot]] =
             context.rng.fours_at(Domain::Customer, row, [(0, 1), (0, 2)]);
         let Means { sex, age, years, income, payer, home, occupation } =
-            Means::of(context, &neighbours, place);
+            Means::of(context, neighbours, place);
         let head = neighbours.head_of(place);
         let tie = neighbours.tie_of(place);
 
@@ -431,7 +435,7 @@ impl Customer {
     }
 
     /// The pieces of the name: two given names, then surnames with what stands before them.
-    pub fn name(&self) -> [&'static str; 9] {
+    pub fn name(&self) -> Pieces {
         self.name_with(&self.family())
     }
 

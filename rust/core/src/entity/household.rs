@@ -178,6 +178,11 @@ impl Neighbours {
         (both && chance < of.parents(one)).then_some(Tie::Child)
     }
 
+    /// Whether a row is among them.
+    pub const fn contain(&self, row: u64) -> bool {
+        row / NEIGHBOURS as u64 * NEIGHBOURS as u64 == self.first
+    }
+
     /// How somebody came into their household.
     pub const fn tie_of(&self, place: usize) -> Tie {
         self.ties[place]

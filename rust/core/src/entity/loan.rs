@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::customer::Customer;
+use super::holder::Holder;
 use super::property::Property;
 use super::skeleton::{Payday, Shock, Skeleton};
 use crate::brazil::calendar::{HOUR, instant, is_business_day, local_day};
@@ -341,7 +342,7 @@ impl Loan {
         let (shape, rate) = shape.halves();
         let (months, more) = terms.halves();
         let income = borrower.income;
-        let skeleton = Skeleton::new(context, borrower);
+        let skeleton = Holder::with(context, borrower.row, |holder| *holder.life(context));
         // Installments are deducted from a payroll or a benefit; who has none of them borrows otherwise.
         let payroll = match borrower.payer() {
             Payer::Nobody => 0,

@@ -229,20 +229,20 @@ impl Purchases {
         self.bills.pass(history, &self.facts)
     }
 
-    /// The next payment of a bill in the history; passes it, and all before it.
+    /// The next payment of a bill in the history; passes it, and all before it. What comes after the last that a payment
+    /// depends on is not looked at.
     pub fn next_payment(&mut self, history: &History) -> Option<Payment> {
-        let as_of = history.context.plan.as_of();
-        let mut ahead = Ahead::default();
-        loop {
-            let (purchase, beside) = (self.peek().unwrap_or(i64::MAX), self.next_beside());
-            if purchase < beside {
+        let (mut ahead, until) = (Ahead::default(), history.context.plan.as_of());
+        while self.bills.are_paid_again(history, &self.facts, until) {
+            let beside = self.next_beside();
+            while self.peek().is_some_and(|purchase| purchase < beside) {
                 self.pass(history, &mut ahead);
-            } else if beside >= as_of {
-                return None;
-            } else if let Some(payment) = self.pass_beside(history) {
+            }
+            if let Some(payment) = self.pass_beside(history) {
                 return Some(payment);
             }
         }
+        None
     }
 
     /// Passes the next purchase: only what those after it depend on is made.

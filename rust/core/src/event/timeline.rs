@@ -100,7 +100,8 @@ impl Divisor {
     #[inline]
     fn divide(self, n: u64) -> u64 {
         debug_assert!(u128::from(n) * u128::from(self.value) < 1 << 63);
-        ((u128::from(n) * u128::from(self.inverse)) >> 63) as u64
+        // The upper half of a product is there without a shift over both halves.
+        ((u128::from(n << 1) * u128::from(self.inverse)) >> 64) as u64
     }
 }
 

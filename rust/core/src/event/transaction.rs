@@ -234,10 +234,13 @@ impl Ledger {
         let mut ledger = Self::idle(history, account, feeds);
         ledger.counting = true;
         let mut count = 0;
-        for number in 0..history.months.len() {
-            ledger.month = number as u16;
-            ledger.plan_month(history);
-            count += ledger.dues.len() as u64 + u64::from(ledger.free);
+        for month in &history.months {
+            let prospect = Prospect::new(history, &ledger.account, month);
+            let clip = clip(history, &ledger.account, month, prospect.standing);
+            if !clip.is_empty() {
+                count += u64::from(ledger.free_in(&prospect, &clip));
+                count += ledger.find_in_no_order(history, &prospect, clip, true).len() as u64;
+            }
         }
         count
     }

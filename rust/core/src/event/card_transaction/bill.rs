@@ -207,6 +207,20 @@ impl Bills {
         i64::from(self.regular.min(self.special)) * 1_000
     }
 
+    /// Whether there may be one more payment before an instant: not if the next bill is paid after it, and the bill after
+    /// that does not even close by then.
+    pub(super) fn are_paid_again(&self, history: &History, facts: &Facts, until: i64) -> bool {
+        if self.peek() >= until {
+            return false;
+        }
+        let is_last = self.phase == Phase::Closing && facts.closes(self.cycle + 1) >= until;
+        if !is_last || i64::from(self.special) * 1_000 < until {
+            return true;
+        }
+        let Slot { how, at, .. } = facts.slot(history, &mut facts.holder(history), self.cycle);
+        how != How::Nothing && i64::from(at) * 1_000 < until
+    }
+
     /// Passes it; there may be a payment in it.
     #[cold]
     pub(super) fn pass(&mut self, history: &History, facts: &Facts) -> Option<Payment> {

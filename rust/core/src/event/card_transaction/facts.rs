@@ -467,7 +467,8 @@ impl Facts {
         let span = plan.start()..plan.as_of();
         let (first, last) = (month_of(local_day(span.start)), month_of(local_day(span.end - 1)));
         let mut times = Vec::new();
-        for cycle in first - 2..=last {
+        // What closed two months before is paid before: within four weeks.
+        for cycle in first - 1..=last {
             if (self.issued() + 1..span.end).contains(&self.closes(cycle)) {
                 let slot = self.slot(history, &mut holder, cycle);
                 if slot.how != How::Nothing {

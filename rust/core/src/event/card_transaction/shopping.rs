@@ -1,5 +1,7 @@
 //! What people buy, by the hour of the day, and for how much.
 
+use std::hint::select_unpredictable;
+
 use crate::brazil::calendar::{Day, HOUR, local_time};
 use crate::brazil::data::Category;
 use crate::brazil::reference;
@@ -14,6 +16,8 @@ const MONTHLY_PURCHASES: u64 = 207;
 const LOG2_E: i64 = 94_548;
 /// How far amounts may be from those of their category, as a binary logarithm times 2^16.
 const MOST: i64 = 170_000;
+/// How often an amount is drawn until it is within the bounds of its category.
+const TRIES: u32 = 5;
 /// Purchases from here on are often paid in installments.
 const WORTH_PARCELLING: i64 = 10_000;
 /// An installment is of so much, at the least.
@@ -163,22 +167,22 @@ impl Category {
         let shift = i64::from(scale) * i64::from(self.elastic_pct) / 100;
         let drawn = |size: Half| {
             let wide = i64::from(normal_q16(size)) * i64::from(self.sigma_pct) * LOG2_E;
-            let amount = exp2_q16(self.median, (wide / 6_553_600 + shift) as i32) as i64;
+            let amount = exp2_q16(self.median, (wide / 6_553_600 + shift) as i32);
             self.priced(amount, Half(size.0 << 14))
         };
-        let mut amount = drawn(size);
         // What is outside its bounds is drawn again.
-        let mut again = size.0;
-        for _ in 0..4 {
+        let (mut again, mut tries) = (size.0, TRIES);
+        let amount = loop {
+            let amount = drawn(Half(again));
             if (low..=high).contains(&amount) {
                 return amount;
             }
+            tries -= 1;
+            if tries == 0 {
+                break amount;
+            }
             again = again.wrapping_mul(0x9E37_79B9).wrapping_add(0x7F4A_7C15);
-            amount = drawn(Half(again));
-        }
-        if (low..=high).contains(&amount) {
-            return amount;
-        }
+        };
         // Near the bound that is always passed.
         let width = (if amount < low { low } else { high / 3 }).min(high - low);
         let place = i64::from(Half(again).below(width as u32));
@@ -187,13 +191,11 @@ impl Category {
 
     /// An amount as prices end: all ends that it may have are worked out, since no branch could be foreseen.
     #[inline]
-    fn priced(&self, exact: i64, lot: Half) -> i64 {
+    fn priced(&self, exact: u64, lot: Half) -> i64 {
         let reais = exact / 100 * 100;
-        let pump = match exact {
-            ..2_500 => 2_000,
-            2_500..4_000 => 3_000,
-            _ => (exact + 2_500) / 5_000 * 5_000,
-        };
+        let least = select_unpredictable(exact < 2_500, 2_000, 3_000);
+        let pump = (exact + 2_500) / 5_000 * 5_000;
+        let pump = select_unpredictable(exact < 4_000, least, pump);
         let ends = [
             exact,
             reais,
@@ -206,13 +208,16 @@ impl Category {
         ];
         let small = usize::from(exact < 6_000);
         let end = ENDS[self.pricing as usize * 2 + small][(lot.0 >> 27) as usize];
-        ends[end as usize]
+        ends[end as usize] as i64
     }
 
     /// In how many installments an amount is paid; `draw` has some bits left.
     #[inline]
     pub(super) fn parcels(&self, amount: i64, draw: Half) -> i16 {
-        if self.max_installments < 2 || amount < WORTH_PARCELLING || !draw.chance(8_300) {
+        // One branch, as each of the three could not be foreseen.
+        let has = self.max_installments >= 2;
+        let (worth, wanted) = (amount >= WORTH_PARCELLING, draw.chance(8_300));
+        if !(has & worth & wanted) {
             return 1;
         }
         let most = i64::from(self.max_installments).min(amount / SMALLEST_PARCEL) as u32;

@@ -5,17 +5,15 @@
 //! pair meets again, and a partner is beyond the customers of a load only in its last circle. Whether they pay, when,
 //! who and how much are draws of the pair.
 
-use std::cell::RefCell;
-
 use super::amounts::round;
 use crate::brazil::calendar::{Month, instant, local_day};
 use crate::brazil::data::Sums;
 use crate::brazil::hours::{DAYLIGHT, time_between};
 use crate::entity::Context;
-use crate::entity::customer::Customer;
+use crate::entity::holder::Holder;
 use crate::entity::skeleton::{ONE, Skeleton, times};
 use crate::event::History;
-use crate::plan::{MAX_CUSTOMERS, Plan};
+use crate::plan::MAX_CUSTOMERS;
 use crate::rng::{Domain, Rng, Word, log_normal};
 
 /// Rows within which customers pay one another.
@@ -78,31 +76,12 @@ struct Side {
     joined_at: i64,
 }
 
-/// The customers of the last circle of a plan, as far as they were asked for.
-struct Circle {
-    plan: Option<Plan>,
-    sides: [Option<Side>; CIRCLE as usize],
-}
-
-thread_local! {
-    /// Most customers of a circle are asked for again by others of it, one after the other.
-    static LAST: RefCell<Circle> =
-        const { RefCell::new(Circle { plan: None, sides: [None; CIRCLE as usize] }) };
-}
-
 impl Side {
     fn of(context: &Context, row: u64) -> Self {
-        LAST.with_borrow_mut(|last| {
-            if last.plan != Some(context.plan) {
-                *last = Circle { plan: Some(context.plan), sides: [None; CIRCLE as usize] };
-            }
-            let side = &mut last.sides[(row % CIRCLE) as usize];
-            if let Some(side) = side.filter(|side| side.row == row) {
-                return side;
-            }
-            let customer = Customer::new(context, row);
-            let life = Skeleton::new(context, &customer);
-            *side.insert(Self { row, life, joined_at: customer.created_at })
+        Holder::with(context, row, |holder| Self {
+            row,
+            life: *holder.life(context),
+            joined_at: holder.customer.created_at,
         })
     }
 }

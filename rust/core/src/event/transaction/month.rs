@@ -139,24 +139,30 @@ impl<'a> Prospect<'a> {
     }
 }
 
+/// How many kinds of dues there are.
+const KINDS: usize = What::Woven as usize + 1;
 /// Dues of a month at the most that ask for no more memory while they are found.
 const USUAL: usize = 32;
 
 /// What is found of a month in one go.
 pub(super) struct Found {
     pub(super) dues: Vec<Due>,
+    /// How many there are of each kind.
+    of_kind: [u8; KINDS],
     begins: i64,
     clip: Range<i64>,
 }
 
 impl Found {
     fn new(month: &Month, clip: Range<i64>) -> Self {
-        Self { dues: Vec::with_capacity(USUAL), begins: instant(month.first_day, 0), clip }
+        let begins = instant(month.first_day, 0);
+        Self { dues: Vec::with_capacity(USUAL), of_kind: [0; KINDS], begins, clip }
     }
 
     pub(super) fn add(&mut self, what: What, time: i64, amount: i64) {
         if self.clip.contains(&time) {
-            let number = self.dues.iter().filter(|due| due.what == what).count() as u8;
+            let number = self.of_kind[what as usize];
+            self.of_kind[what as usize] += 1;
             self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount });
         }
     }
@@ -225,6 +231,19 @@ impl Ledger {
         clip: Range<i64>,
         fed: bool,
     ) -> Vec<Due> {
+        let mut dues = self.find_in_no_order(history, prospect, clip, fed);
+        dues.sort_unstable();
+        dues
+    }
+
+    /// The same, for those who only count.
+    pub(super) fn find_in_no_order(
+        &mut self,
+        history: &History,
+        prospect: &Prospect<'_>,
+        clip: Range<i64>,
+        fed: bool,
+    ) -> Vec<Due> {
         let mut found = Found::new(prospect.month, clip);
         if self.account.closed_at < found.clip.end {
             found.add(What::Close, self.account.closed_at, 0);
@@ -235,7 +254,6 @@ impl Ledger {
             AccountType::Savings => self.find_savings(&mut found, prospect),
             AccountType::Investments => self.find_investments(history, &mut found, prospect.month),
         }
-        found.dues.sort_unstable();
         found.dues
     }
 
@@ -475,7 +493,7 @@ impl Ledger {
         if clip.is_empty() {
             return;
         }
-        for due in self.find(history, &prospect, clip, false) {
+        for due in self.find_in_no_order(history, &prospect, clip, false) {
             if matches!(due.what, What::FromSavings | What::Close) {
                 found.add(What::FromSavings, due.time(of.month), 0);
             }

@@ -1,7 +1,5 @@
 //! The columns of a movement.
 
-use std::cell::RefCell;
-
 use super::counterparty::{Counterparty, Other, counterparty, masked};
 use super::inside::legs;
 use super::month::What;
@@ -16,11 +14,9 @@ use crate::catalog::Direction::Debit;
 use crate::catalog::TransactionType::{Deposit, Pix, Ted, Transfer, Withdrawal};
 use crate::catalog::{AccountPixKeyType, Currency, PixKeyType};
 use crate::civil::from_days;
-use crate::entity::Context;
 use crate::entity::account::{pix_key, pix_key_kind};
-use crate::entity::customer::Customer;
+use crate::entity::holder::Holder;
 use crate::event::History;
-use crate::plan::Plan;
 use crate::rng::{Domain, Word};
 
 const BASE_36: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -71,34 +67,6 @@ fn channel(history: &History, movement: &Movement) -> Channel {
             _ if movement.kind == Transfer => Mobile,
             _ => Internet,
         },
-    }
-}
-
-/// The holder of an account as movements name them.
-struct Holder {
-    plan: Plan,
-    customer: Customer,
-    name: [&'static str; 9],
-    document: [u8; 14],
-}
-
-thread_local! {
-    /// The last holder who was named: an account's movements are often made one after the other.
-    static LAST: RefCell<Option<Holder>> = const { RefCell::new(None) };
-}
-
-impl Holder {
-    fn with<R>(context: &Context, row: u64, take: impl FnOnce(&Self) -> R) -> R {
-        LAST.with_borrow_mut(|last| match last {
-            Some(last) if last.customer.row == row && last.plan == context.plan => take(last),
-            _ => take(last.insert(Self::new(context, row))),
-        })
-    }
-
-    fn new(context: &Context, row: u64) -> Self {
-        let customer = Customer::new(context, row);
-        let (name, document) = (customer.name(), masked(&customer.cpf(context)));
-        Self { plan: context.plan, customer, name, document }
     }
 }
 
@@ -188,19 +156,16 @@ impl Ledger {
             .flatten()
             .find(|leg| leg.time == movement.time && leg.pays == (movement.what == What::InsideOut))
             .expect("the leg that was found when the month was planned");
-        let other = Customer::new(context, leg.partner);
-        columns.counterparty_name.push_parts(&other.name());
-        columns.counterparty_document.push_ascii(&masked(&other.cpf(context)));
+        Holder::with(context, leg.partner, |other| {
+            columns.counterparty_name.push_parts(other.name());
+            columns.counterparty_document.push_ascii(&masked(other.cpf(context)));
+        });
         columns.counterparty_ispb.push_ascii(&OWN_ISPB);
         let payee = if leg.pays { leg.partner } else { account.life.row };
         let kind = pix_key_kind(context, payee);
         columns.pix_key_type.push(kind.map(paid_to));
         let key = kind.map(|kind| {
-            if leg.pays {
-                pix_key(context, kind, &other)
-            } else {
-                Holder::with(context, payee, |holder| pix_key(context, kind, &holder.customer))
-            }
+            Holder::with(context, payee, |holder| pix_key(context, kind, &holder.customer))
         });
         columns.pix_key.push(key.as_deref());
         columns.end_to_end_id.push_ascii(&end_to_end_id(OWN_ISPB, movement.time, leg.id));
@@ -222,9 +187,10 @@ impl Ledger {
                 columns.counterparty_document.push_ascii(&masked(cpf));
             }
             Other::Own => {
-                Holder::with(&history.context, self.account().life.row, |holder| {
-                    columns.counterparty_name.push_parts(&holder.name);
-                    columns.counterparty_document.push_ascii(&holder.document);
+                let context = &history.context;
+                Holder::with(context, self.account().life.row, |holder| {
+                    columns.counterparty_name.push_parts(holder.name());
+                    columns.counterparty_document.push_ascii(&masked(holder.cpf(context)));
                 });
             }
         }

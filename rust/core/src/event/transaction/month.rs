@@ -5,15 +5,15 @@ use std::ops::Range;
 
 use super::inside::{self, Leg};
 use super::routine::Routine;
-use super::{Bills, Ledger};
+use super::{Feeds, Ledger};
 use crate::brazil::calendar::{DAY, HOUR, Month, instant, local_day};
 use crate::brazil::data::Payer;
 use crate::brazil::hours::{DAYLIGHT, WAKING, time_between};
 use crate::catalog::AccountType;
 use crate::entity::account::Account;
 use crate::entity::skeleton::{ONE, Pot, Standing};
+use crate::event::History;
 use crate::event::trade::CashKind;
-use crate::event::{Cursor, History};
 use crate::rng::{Domain, Half, Word, poisson};
 
 /// What a movement is; what is not `Free` is known beforehand. The numbers are positions in `dues.csv`.
@@ -291,7 +291,7 @@ impl Ledger {
             found.add(what, leg.time, amount);
         }
         if fed {
-            self.find_obligations(history, found, prospect);
+            self.find_obligations(found, prospect);
         }
         if self.habits.red > 0 || distress > 1 && self.account.overdraft_limit > 0 {
             let own = (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % 10;
@@ -407,80 +407,32 @@ impl Ledger {
 
 impl Ledger {
     /// What other products of the customer ask for in a month.
-    fn find_obligations(&mut self, history: &History, found: &mut Found, prospect: &Prospect<'_>) {
-        let Some(feeds) = &mut self.feeds else { return };
+    fn find_obligations(&self, found: &mut Found, prospect: &Prospect<'_>) {
         let (life, month) = (&self.account.life, prospect.month);
-        let end = month.instants().end;
-        if feeds.pots.iter().any(|pot| !pot.is_empty()) {
+        let pots = [Pot::Savings, Pot::Investments].map(|pot| self.feeds.pot(pot));
+        if pots.iter().any(|pot| !pot.is_empty()) {
             let whats = [What::ToSavings, What::ToInvestments];
             let all = life.contributions(month, prospect.standing).into_iter().zip(whats);
-            for (pot, (contribution, what)) in feeds.pots.iter().zip(all) {
+            for (pot, (contribution, what)) in pots.iter().zip(all) {
                 if let Some((time, amount)) = contribution.filter(|(time, _)| pot.contains(time)) {
                     found.add(what, time, -amount);
                 }
             }
         }
-        if let Some(savings) = &mut feeds.savings {
-            if self.counting {
-                savings.find_withdrawals(history, found, prospect);
-            }
-            while !self.counting && savings.peek().is_some_and(|time| time < end) {
-                let (time, due) = (savings.time(), savings.next_due());
-                let movement = savings.pass(history);
-                if let Some(Due { what: What::FromSavings | What::Close, .. }) = due {
-                    // One that comes to nothing is something else in either account.
-                    let taken = matches!(movement.what, What::FromSavings | What::Close);
-                    found.add(What::FromSavings, time, if taken { movement.amount } else { 0 });
-                }
-            }
-        }
-        match &mut feeds.bills {
-            Some(Bills::Times(times)) => {
-                for &time in times.iter() {
-                    found.add(What::CardBill, time, 0);
-                }
-            }
-            Some(Bills::Of(card)) => {
-                while let Some((time, amount)) = card.payment_before(history, end) {
-                    found.add(What::CardBill, time, -amount);
-                }
-            }
-            None => {}
-        }
-        if let Some(repayment) = &mut feeds.loan {
-            while repayment.peek_payment().is_some_and(|time| time < end) {
-                let payment = repayment.next_payment(history).expect("a payment");
-                found.add(What::Installment, payment.paid_at, -payment.amount);
-            }
-            let loan = repayment.loan();
-            found.add(What::Disbursement, loan.contracted_at, loan.principal);
-            if loan.is_for_something() {
-                // The bank pays the seller.
-                found.add(What::Purchase, loan.contracted_at, -loan.principal);
-            }
-        }
+        self.feeds.claims_in(found, &month.instants());
     }
 
-    /// When money comes from a POUPANCA account in a month, without amounts.
-    fn find_withdrawals(&mut self, history: &History, found: &mut Found, of: &Prospect<'_>) {
-        let prospect = Prospect::new(history, &self.account, of.month);
-        let clip = clip(history, &self.account, of.month, prospect.standing);
-        if clip.is_empty() {
-            return;
-        }
-        for due in self.find(history, &prospect, clip, false) {
-            if matches!(due.what, What::FromSavings | What::Close) {
-                found.add(What::FromSavings, due.time(of.month), 0);
-            }
-        }
+    /// What is due in a month beside what other products ask for.
+    pub(super) fn dues_of(&mut self, history: &History, month: &Month) -> Vec<Due> {
+        let prospect = Prospect::new(history, &self.account, month);
+        let clip = clip(history, &self.account, month, prospect.standing);
+        if clip.is_empty() { Vec::new() } else { self.find(history, &prospect, clip, false) }
     }
 
     /// What an investor's cash does in a month.
     fn find_investments(&mut self, history: &History, found: &mut Found, month: &Month) {
         let life = self.account.life;
-        let Some(investor) = self.feeds.as_mut().and_then(|feeds| feeds.investor.as_mut()) else {
-            return;
-        };
+        let Feeds::Investor(investor) = &mut self.feeds else { return };
         let end = month.instants().end;
         while investor.peek_cash_event(history).is_some_and(|time| time < end) {
             let flow = investor.next_cash_event(history, &life).expect("a flow");

@@ -20,14 +20,12 @@ pub use inside::{CIRCLE, Masks, partner_at};
 pub use woven::Passed;
 
 use std::num::NonZeroU32;
-use std::ops::Range;
 
 use month::{Due, Prospect, What, clip};
 use movement::Movement;
 use output::OtherSide;
 use routine::Habits;
 
-use super::timeline::Spread;
 use super::{Cursor, History};
 use crate::catalog::Channel;
 use crate::catalog::Direction;
@@ -101,10 +99,9 @@ pub struct Ledger {
     due: u16,
     due_time: i64,
     /// How much else happens, how much of that is passed, and when the next of it is.
-    free: u32,
-    passed: u32,
+    free: u16,
+    passed: u16,
     free_time: i64,
-    spread: Spread,
     /// Only times are asked for, and no amount.
     counting: bool,
 }
@@ -152,7 +149,6 @@ impl Ledger {
             free: 0,
             passed: 0,
             free_time: i64::MAX,
-            spread: Spread::default(),
             counting: false,
             account,
         }
@@ -190,10 +186,7 @@ impl Ledger {
         for (number, month) in history.months.iter().enumerate() {
             ledger.month = number as u16;
             ledger.plan_month(history);
-            if ledger.free > 0 {
-                let clip = clip(history, &ledger.account, month, ledger.standing);
-                ledger.place_free(history, &clip);
-            }
+            ledger.find_free_time(history);
             let before = times.len();
             times.extend(ledger.dues.iter().map(|due| due.time(month)));
             while ledger.passed < ledger.free {
@@ -236,7 +229,7 @@ impl Ledger {
         let since = sweep.map_or(i64::MIN, |sweep| dues[sweep].time(month));
         let (mut sum, mut least, mut passed) = (0, 0, 0);
         for due in dues.iter().filter(|due| due.time(month) >= since) {
-            sum += due.amount;
+            sum += due.amount();
             least = least.min(sum);
             if is_before(due) {
                 passed = sum;
@@ -277,18 +270,12 @@ impl Ledger {
         self.dues = self.find(history, prospect, clip.clone(), true).into();
         self.free = self.free_in(prospect, &clip);
         if !self.counting {
-            self.place_free(history, &clip);
+            self.find_free_time(history);
         }
     }
 
-    /// Spreads what else happens over the instants of the month.
-    fn place_free(&mut self, history: &History, clip: &Range<i64>) {
-        self.spread = history.movements.spread(clip.start, clip.end, self.free);
-        self.find_free_time(history);
-    }
-
     /// Where the draws of a movement that is not known beforehand are.
-    const fn place_of_free(month: u32, number: u32) -> u64 {
+    const fn place_of_free(month: u32, number: u16) -> u64 {
         (month as u64) << 16 | number as u64
     }
 
@@ -302,8 +289,17 @@ impl Ledger {
             let place = Self::place_of_free(self.month_number(history), self.passed);
             let [when, ..] =
                 history.context.rng.four(Domain::Transaction, self.account.row, place, 0);
-            self.free_time = history.movements.time_in(&self.spread, self.passed, when);
+            self.free_time = self.time_of_free(history, when);
         }
+    }
+
+    /// When the next of what else happens is: they are spread over the instants of the month.
+    #[inline]
+    fn time_of_free(&self, history: &History, when: Word) -> i64 {
+        let month = &history.months[self.month as usize];
+        let clip = clip(history, &self.account, month, self.standing);
+        let spread = history.movements.spread(clip.start, clip.end, self.free.into());
+        history.movements.time_in(&spread, self.passed.into(), when)
     }
 
     /// When the next event happens; at the end of time if there is none.
@@ -334,7 +330,7 @@ impl Ledger {
     fn available(&self) -> i64 {
         let (mut sum, mut least) = (0, 0);
         for due in &self.dues[self.due as usize..] {
-            sum += due.amount;
+            sum += due.amount();
             least = least.min(sum);
         }
         self.balance + least + self.floor()
@@ -342,10 +338,10 @@ impl Ledger {
 
     /// How far below zero the holder goes.
     const fn floor(&self) -> i64 {
-        if self.habits.red < self.account.overdraft_limit && self.standing.distress > 1 {
+        if self.standing.distress > 1 {
             self.account.overdraft_limit
         } else {
-            self.habits.red
+            self.account.overdraft_limit * self.habits.red as i64 / 100
         }
     }
 
@@ -393,11 +389,8 @@ impl Ledger {
             self.due += 1;
         } else {
             self.passed += 1;
-            self.free_time = if self.passed < self.free {
-                history.movements.time_in(&self.spread, self.passed, when)
-            } else {
-                i64::MAX
-            };
+            self.free_time =
+                if self.passed < self.free { self.time_of_free(history, when) } else { i64::MAX };
         }
         let movement = self.movement(history, due, time, draws);
         self.balance = movement.balance;
@@ -427,7 +420,7 @@ impl Ledger {
     fn places(&self, history: &History, due: Option<Due>) -> (u64, u64) {
         let month = self.month_number(history);
         if let Some(due) = due {
-            let of_due = 0x8000 | u32::from(due.what as u8) << 8 | u32::from(due.number & 0x7F);
+            let of_due = 0x8000 | u16::from(due.what as u8) << 8 | u16::from(due.number & 0x7F);
             (Self::place_of_free(month, of_due), 0)
         } else {
             let place = Self::place_of_free(month, self.passed);
@@ -475,6 +468,8 @@ mod tests {
 
     #[test]
     fn a_state_is_small() {
-        assert!(size_of::<Ledger>() <= 296, "{}", size_of::<Ledger>());
+        assert!(size_of::<Ledger>() <= 248, "{}", size_of::<Ledger>());
+        assert!(size_of::<Due>() <= 12, "{}", size_of::<Due>());
+        assert!(size_of::<feeds::Claim>() <= 12, "{}", size_of::<feeds::Claim>());
     }
 }

@@ -80,7 +80,8 @@ impl What {
     }
 }
 
-/// A movement that is known beforehand. There are many in memory at a time.
+/// A movement that is known beforehand, in order of time. There are many in memory at a time, so that amounts have 48
+/// bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     /// Milliseconds of the month.
@@ -88,11 +89,23 @@ pub(super) struct Due {
     pub(super) what: What,
     /// Which of its kind in the month.
     pub(super) number: u8,
-    /// Centavos, negative if they are paid; 0 if they follow from the balance.
-    pub(super) amount: i64,
+    high: i16,
+    low: u32,
 }
 
 impl Due {
+    fn new(at: i64, what: What, number: u8, amount: i64) -> Self {
+        let high = (amount >> 32) as i16;
+        let due = Self { at: at as u32, what, number, high, low: amount as u32 };
+        assert!(due.amount() == amount, "{amount} centavos");
+        due
+    }
+
+    /// Centavos, negative if they are paid; 0 if they follow from the balance.
+    pub(super) const fn amount(&self) -> i64 {
+        (self.high as i64) << 32 | self.low as i64
+    }
+
     /// When it happens, in milliseconds.
     pub(super) const fn time(&self, month: &Month) -> i64 {
         instant(month.first_day, self.at as i64)
@@ -157,14 +170,14 @@ impl Found {
     pub(super) fn add(&mut self, what: What, time: i64, amount: i64) {
         if self.clip.contains(&time) {
             let number = self.dues.iter().filter(|due| due.what == what).count() as u8;
-            self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount });
+            self.dues.push(Due::new(time - self.begins, what, number, amount));
         }
     }
 
     /// Adds what has a number of its own, and an amount that follows from the balance.
     pub(super) fn add_numbered(&mut self, what: What, number: u8, time: i64) {
         if self.clip.contains(&time) {
-            self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount: 0 });
+            self.dues.push(Due::new(time - self.begins, what, number, 0));
         }
     }
 
@@ -199,7 +212,7 @@ pub(super) fn clip(
 
 impl Ledger {
     /// How many movements of a month are not known beforehand.
-    pub(super) fn free_in(&self, prospect: &Prospect<'_>, clip: &Range<i64>) -> u32 {
+    pub(super) fn free_in(&self, prospect: &Prospect<'_>, clip: &Range<i64>) -> u16 {
         let life = &self.account.life;
         let base = match self.account.kind {
             AccountType::Checking if self.habits.is_main => FREE_MAIN,
@@ -213,7 +226,7 @@ impl Ledger {
         let usual = (((base * u64::from(life.activity)) >> 16) * prospect.business) >> 16;
         let span = (clip.end - clip.start) as u64;
         let mean = usual * (span / 1_000) / (30 * DAY as u64 / 1_000);
-        poisson(prospect.draws[0].halves().0, mean.min(600 * ONE))
+        poisson(prospect.draws[0].halves().0, mean.min(600 * ONE)) as u16
     }
 
     /// What is due in a month, in order; it follows from no balance. Amounts are those that are known beforehand. What
@@ -293,7 +306,7 @@ impl Ledger {
         if fed {
             self.find_obligations(found, prospect);
         }
-        if self.habits.red > 0 || distress > 1 && self.account.overdraft_limit > 0 {
+        if self.floor() > 0 || distress > 1 && self.account.overdraft_limit > 0 {
             let own = (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % 10;
             let days = [month.business_days, month.last_business_days];
             let day = days.as_flattened()[own];

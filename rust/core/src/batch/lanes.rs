@@ -560,7 +560,7 @@ mod tests {
             cursor::<TransactionColumns>(248),
             cursor::<CardTransactionColumns>(228),
             cursor::<TradeColumns>(216),
-            cursor::<InstallmentColumns>(296),
+            cursor::<InstallmentColumns>(256),
         ];
         assert!(sizes.iter().all(|(size, most)| size <= most), "{sizes:?}");
     }

@@ -267,7 +267,8 @@ impl Ledger {
         if clip.is_empty() {
             return;
         }
-        self.dues = self.find(history, prospect, clip.clone(), true).into();
+        // A copy of its size fits where those of other ledgers were; what is left of a larger one fits nowhere.
+        self.dues = self.find(history, prospect, clip.clone(), true).as_slice().into();
         self.free = self.free_in(prospect, &clip);
         if !self.counting {
             self.find_free_time(history);

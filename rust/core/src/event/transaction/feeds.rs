@@ -195,6 +195,6 @@ impl<'a> Claims<'a> {
     /// All of them.
     pub fn into_feeds(mut self) -> Feeds {
         self.all.sort_by_key(Claim::time);
-        Feeds::Claims(self.all.into())
+        Feeds::Claims(self.all.as_slice().into())
     }
 }

@@ -12,12 +12,11 @@ use crate::entity::holder::Holder;
 use crate::entity::layout::{Block, Product};
 use crate::entity::loan::Loan;
 use crate::entity::property::Property;
-use crate::entity::skeleton::Skeleton;
+use crate::entity::skeleton::{Pot, Skeleton};
 use crate::event::History;
 use crate::event::card_transaction::{self, Purchases};
-use crate::event::installment::Repayment;
 use crate::event::trade::{Investor, funded_at};
-use crate::event::transaction::{Bill, Bills, Feeds, Ledger};
+use crate::event::transaction::{Claims, Feeds, Ledger};
 
 /// One customer with what says who has what.
 pub(super) struct Client<'a> {
@@ -90,14 +89,7 @@ impl<'a> Client<'a> {
         let (account, balance) = self.account(row, kind);
         let feeds = match kind {
             AccountType::Checking => {
-                let savings = self.savings().map(|(account, balance)| {
-                    Ledger::new(self.history, account, balance, Feeds::default())
-                });
-                let bills = self.card().map(|(card, _)| {
-                    let purchases = Purchases::new(self.history, &card, self.life());
-                    Bills::Of(Box::new(Bill::new(purchases)))
-                });
-                return Ledger::checking(self.history, account, self.feeds(savings, bills));
+                return Ledger::checking(self.history, account, self.claims());
             }
             AccountType::Savings => Feeds::default(),
             AccountType::Investments => self.investor(&account, balance),
@@ -105,18 +97,11 @@ impl<'a> Client<'a> {
         Ledger::new(self.history, account, balance, feeds)
     }
 
-    /// An account with what moves it from outside, as far as times are asked for, and no amounts.
+    /// An account with what moves it from outside in the whole history, as far as times are asked for, and no amounts.
     pub(super) fn moved(&self, row: u64, kind: AccountType) -> (Account, Feeds) {
         let (account, balance) = self.account(row, kind);
         let feeds = match kind {
-            AccountType::Checking => {
-                let idle = |(account, _)| Ledger::idle(self.history, account, Feeds::default());
-                let savings = self.savings().map(idle);
-                let times = |(card, _): (CreditCard, Issue)| {
-                    card_transaction::payments(self.history, &card, self.life()).into()
-                };
-                self.feeds(savings, self.card().map(times).map(Bills::Times))
-            }
+            AccountType::Checking => self.claim_times(),
             AccountType::Savings => Feeds::default(),
             AccountType::Investments => self.investor(&account, balance),
         };
@@ -131,30 +116,53 @@ impl<'a> Client<'a> {
     fn investor(&self, account: &Account, balance: i64) -> Feeds {
         let opening = (account.opened_at, balance);
         let investor = Investor::new(self.history, account.row, &account.life, opening);
-        Feeds { investor: Some(Box::new(investor)), ..Feeds::default() }
+        Feeds::Investor(Box::new(investor))
     }
 
-    /// What other products ask of the customer's CORRENTE account.
-    fn feeds(&self, savings: Option<Ledger>, bills: Option<Bills>) -> Feeds {
-        let row = self.block.accounts(self.row).investments;
-        let investments = row.map(|row| self.account(row, AccountType::Investments).0);
-        let saved = savings.as_ref().map_or(0..0, |ledger| {
-            let account = ledger.account();
-            account.opened_at..account.closed_at
-        });
-        let funded = |opened_at| funded_at(self.history, opened_at) + 1;
-        Feeds {
-            pots: [
-                saved,
-                investments.map_or(0..0, |account| funded(account.opened_at)..account.closed_at),
-            ],
-            savings: savings.map(Box::new),
-            bills,
-            loan: self.loan().map(|loan| {
-                let start = self.context().plan.start();
-                Box::new(Repayment::since(self.history, loan, start))
-            }),
-            investor: None,
+    /// What other products ask of the customer's CORRENTE account, as far as its movements in the span depend on it.
+    fn claims(&self) -> Feeds {
+        let mut claims = Claims::new(self.history, self.until());
+        if !self.life().dormant {
+            if let Some((account, balance)) = self.savings() {
+                let ledger = Ledger::new(self.history, account, balance, Feeds::default());
+                claims.add_savings(ledger);
+            }
+            if let Some((card, _)) = self.card() {
+                claims.add_bills(Purchases::new(self.history, &card, self.life()));
+            }
+            self.claim_of_others(&mut claims);
+        }
+        claims.into_feeds()
+    }
+
+    /// The same of the whole history, if no amounts are asked for.
+    fn claim_times(&self) -> Feeds {
+        let mut claims = Claims::new(self.history, self.context().plan.as_of());
+        if !self.life().dormant {
+            if let Some((account, _)) = self.savings() {
+                claims.add_savings_times(account);
+            }
+            if let Some((card, _)) = self.card() {
+                let times = card_transaction::payments(self.history, &card, self.life());
+                claims.add_bill_times(&times);
+            }
+            self.claim_of_others(&mut claims);
+        }
+        claims.into_feeds()
+    }
+
+    /// Adds what the loan asks for, and when money is put by.
+    fn claim_of_others(&self, claims: &mut Claims<'_>) {
+        if let Some(loan) = self.loan() {
+            claims.add_loan(loan);
+        }
+        if let Some((account, _)) = self.savings() {
+            claims.add_pot(Pot::Savings, account.opened_at..account.closed_at);
+        }
+        if let Some(row) = self.block.accounts(self.row).investments {
+            let (account, _) = self.account(row, AccountType::Investments);
+            let funded = funded_at(self.history, account.opened_at) + 1;
+            claims.add_pot(Pot::Investments, funded..account.closed_at);
         }
     }
 

@@ -538,3 +538,30 @@ fn prefetch<T>(value: &T) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::card_transaction::CardTransactionColumns;
+    use crate::event::installment::InstallmentColumns;
+    use crate::event::trade::TradeColumns;
+    use crate::event::transaction::TransactionColumns;
+
+    /// Bytes of a cursor, and at the most.
+    fn cursor<R: Living>(most: usize) -> (usize, usize) {
+        (size_of::<R::Cursor>(), most)
+    }
+
+    /// What a load in order of time keeps of each account, card, investor and loan, beside what is due in a month and
+    /// claimed in the history. A byte more of one of them is a megabyte for a million customers.
+    #[test]
+    fn cursors_of_streams_are_small() {
+        let sizes = [
+            cursor::<TransactionColumns>(248),
+            cursor::<CardTransactionColumns>(228),
+            cursor::<TradeColumns>(216),
+            cursor::<InstallmentColumns>(256),
+        ];
+        assert!(sizes.iter().all(|(size, most)| size <= most), "{sizes:?}");
+    }
+}

@@ -39,7 +39,8 @@ pub struct Loan {
     pub row: u64,
     /// Id.
     pub id: [u8; 16],
-    property: Option<u64>,
+    /// Row of what it is for, if that is a home.
+    property: Option<u32>,
     kind: LoanType,
     /// How it is paid back.
     pub amortization: Amortization,
@@ -60,9 +61,9 @@ pub struct Loan {
     /// It is paid on the due date, whatever day that is: not debited on the next day with banking.
     pub by_hand: bool,
     /// How many of 10 000 installments are paid some days late.
-    pub lateness: u32,
+    pub lateness: u16,
     /// In how many of 10 000 half-years an installment is forgotten until the next.
-    pub slips: u32,
+    pub slips: u16,
 }
 
 /// Months between a contract and a shock at the least, for the shock to hit the loan: nobody lends to whom is about
@@ -147,8 +148,8 @@ pub struct Schedule {
     amortization: Amortization,
     principal: i64,
     balance: i64,
-    rate: i64,
-    term: i64,
+    rate: u32,
+    term: u32,
     left: u32,
     /// The equal installment of PRICE.
     equal: i64,
@@ -165,8 +166,8 @@ impl Schedule {
             amortization,
             principal,
             balance: principal,
-            rate,
-            term: term as i64,
+            rate: rate as u32,
+            term,
             left: term,
             equal,
         }
@@ -193,7 +194,8 @@ impl Schedule {
     }
 
     const fn left_of_sac(&self) -> i64 {
-        (2 * self.principal * self.left as i64 + self.term) / (2 * self.term)
+        let term = self.term as i64;
+        (2 * self.principal * self.left as i64 + term) / (2 * term)
     }
 }
 
@@ -202,7 +204,7 @@ impl Iterator for Schedule {
 
     fn next(&mut self) -> Option<Installment> {
         self.left = self.left.checked_sub(1)?;
-        let interest = interest(self.balance, self.rate);
+        let interest = interest(self.balance, self.rate.into());
         let principal = match self.amortization {
             _ if self.left == 0 => self.balance,
             Amortization::Sac => self.balance - self.left_of_sac(),
@@ -422,12 +424,12 @@ impl Loan {
         };
         let by_score = |middle: u64, points: i64| {
             let against = 550 - i64::from(borrower.score);
-            exp2_q16(middle, (against * 65_536 / points) as i32).min(4_000) as u32
+            exp2_q16(middle, (against * 65_536 / points) as i32).min(4_000) as u16
         };
         Self {
             row,
             id: context.id(Domain::Loan, row),
-            property: property.map(|property| property.row),
+            property: property.map(|property| property.row as u32),
             kind,
             amortization,
             // Rounded to R$ 10.
@@ -517,7 +519,7 @@ impl LoanColumns {
     ) {
         self.loan_id.push(loan.id);
         self.customer_id.push(context.id(Domain::Customer, borrower.row));
-        self.property_id.push(loan.property.map(|row| context.id(Domain::Property, row)));
+        self.property_id.push(loan.property.map(|row| context.id(Domain::Property, row.into())));
         self.loan_type.push(loan.kind);
         self.amortization.push(loan.amortization);
         self.principal.push(loan.principal);

@@ -53,6 +53,28 @@ pub enum Payday {
 }
 
 impl Payday {
+    /// A number of one byte.
+    const fn code(self) -> u8 {
+        match self {
+            Self::Fifth => 0,
+            Self::First => 1,
+            Self::Last => 2,
+            Self::Advance => 3,
+            Self::Benefit(place) => 4 + place,
+        }
+    }
+
+    /// The one with a number.
+    const fn of(code: u8) -> Self {
+        match code {
+            0 => Self::Fifth,
+            1 => Self::First,
+            2 => Self::Last,
+            3 => Self::Advance,
+            place => Self::Benefit(place - 4),
+        }
+    }
+
     /// Whether an income comes in the last days of its month.
     pub const fn is_late(self) -> bool {
         matches!(self, Self::Last | Self::Benefit(0..5))
@@ -92,12 +114,13 @@ pub struct Skeleton {
     /// How much a customer does, beside the mean of all, times [`ONE`].
     pub activity: u32,
     /// Chance in 65 536 of a shock in an era.
-    odds: u32,
+    odds: u16,
     /// Percent of the income that go into each pot in the months in which something does.
     shares: [u8; 2],
     phase: u8,
     payer: Payer,
-    payday: Payday,
+    /// As of [`Payday::code`].
+    payday: u8,
     /// Among the companies of their kind.
     employer: u16,
     /// The first month in which there may be a shock: of who joins in the history some time after that.
@@ -120,7 +143,7 @@ pub struct Compact {
     shares: [u8; 2],
     phase: u8,
     payer: Payer,
-    payday: Payday,
+    payday: u8,
     dormant: bool,
 }
 
@@ -133,7 +156,7 @@ impl Compact {
             income: self.income.into(),
             net: self.net.into(),
             activity: self.activity,
-            odds: self.odds.into(),
+            odds: self.odds,
             shares: self.shares,
             phase: self.phase,
             payer: self.payer,
@@ -207,7 +230,7 @@ impl Skeleton {
         let activity = ((around_one(level, 70) * of_income) >> 16) * of_age / 100;
         // Nine in ten at a score of 300, and half as many for each 92 points more.
         let against = 300 - i64::from(customer.score);
-        let odds = exp2_q16(66_000, (against * 65_536 / 92) as i32).clamp(400, 60_000) as u32;
+        let odds = exp2_q16(66_000, (against * 65_536 / 92) as i32).clamp(400, 60_000) as u16;
         let odds = match payer {
             Payer::Nobody | Payer::Private => odds,
             Payer::Public | Payer::Inss => odds / 2,
@@ -217,6 +240,7 @@ impl Skeleton {
         let companies = &reference().companies[business_of(payer) as usize];
         let employer =
             companies.pick_position(Word(u64::from(employer.0) << 32 | u64::from(digit.0)));
+        let is_least = income <= context.minimum_wage as i64;
         Self {
             rng,
             row: customer.row,
@@ -227,7 +251,7 @@ impl Skeleton {
             shares: [3 + saves.below(12) as u8, 4 + invests.below(16) as u8],
             phase: phase.below(shocks::ERA as u32) as u8,
             payer,
-            payday: payday(payer, employer as u64, digit, income <= context.minimum_wage as i64),
+            payday: payday(payer, employer as u64, digit, is_least).code(),
             employer: employer as u16,
             since: if customer.created_at < context.plan.start() {
                 0
@@ -247,7 +271,7 @@ impl Skeleton {
             income: centavos(self.income),
             net: centavos(self.net),
             activity: self.activity,
-            odds: self.odds as u16,
+            odds: self.odds,
             employer: self.employer,
             since: self.since,
             shares: self.shares,
@@ -270,7 +294,7 @@ impl Skeleton {
 
     /// On which days the income comes.
     pub const fn payday(&self) -> Payday {
-        self.payday
+        Payday::of(self.payday)
     }
 
     /// Position of who pays the income among the companies of their kind.
@@ -325,7 +349,7 @@ impl Skeleton {
         if self.payer == Payer::Nobody {
             return [None, None];
         }
-        match self.payday {
+        match self.payday() {
             Payday::Fifth => [Some((month.business_days[4], 100)), None],
             Payday::First => [Some((month.business_day_until(0), 100)), None],
             Payday::Last => [Some((month.last_business_days[4], 100)), None],

@@ -229,10 +229,10 @@ impl Purchases {
         self.bills.pass(history, &self.facts)
     }
 
-    /// The next payment of a bill in the history; passes it, and all before it. What comes after the last that a payment
-    /// depends on is not looked at.
-    pub fn next_payment(&mut self, history: &History) -> Option<Payment> {
-        let (mut ahead, until) = (Ahead::default(), history.context.plan.as_of());
+    /// The next payment of a bill before an instant of the history; passes it, and all before it. What comes after the last
+    /// that a payment depends on is not looked at.
+    pub fn next_payment(&mut self, history: &History, until: i64) -> Option<Payment> {
+        let mut ahead = Ahead::default();
         while self.bills.are_paid_again(history, &self.facts, until) {
             let beside = self.next_beside();
             while self.peek().is_some_and(|purchase| purchase < beside) {

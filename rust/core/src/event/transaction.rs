@@ -7,6 +7,7 @@
 
 mod amounts;
 mod counterparty;
+mod feeds;
 mod inside;
 mod month;
 mod movement;
@@ -14,21 +15,17 @@ mod output;
 mod routine;
 mod woven;
 
+pub use feeds::{Claims, Feeds};
 pub use inside::{CIRCLE, Masks, partner_at};
 pub use woven::Passed;
 
 use std::num::NonZeroU32;
-use std::ops::Range;
 
 use month::{Due, Prospect, What, clip};
 use movement::Movement;
 use output::OtherSide;
 use routine::Habits;
 
-use super::card_transaction::Purchases;
-use super::installment::Repayment;
-use super::timeline::Spread;
-use super::trade::Investor;
 use super::{Cursor, History};
 use crate::catalog::Channel;
 use crate::catalog::Direction;
@@ -72,65 +69,6 @@ const CONTACTS: u64 = 6;
 /// What the rest of a month leaves on average of what an account has by its incomes and bills, in percent.
 const LEFT: i64 = 79;
 
-/// What moves an account from outside: of a CORRENTE account the other products of the customer, of an INVESTIMENTOS
-/// account the investor.
-#[derive(Debug, Clone, Default)]
-pub struct Feeds {
-    /// When the POUPANCA and the INVESTIMENTOS account are open; never if there is none.
-    pub pots: [Range<i64>; 2],
-    /// The POUPANCA account, whose withdrawals come in.
-    pub savings: Option<Box<Ledger>>,
-    /// The bills of the card, which are paid from here.
-    pub bills: Option<Bills>,
-    /// The loan, from the start of the history on.
-    pub loan: Option<Box<Repayment>>,
-    /// Trades and what is put by for them.
-    pub investor: Option<Box<Investor>>,
-}
-
-/// The bills of a card.
-#[derive(Debug, Clone)]
-pub enum Bills {
-    /// As they follow from its purchases.
-    Of(Box<Bill>),
-    /// When they are paid, where no amount is asked for.
-    Times(Box<[i64]>),
-}
-
-/// A card up to its next payment.
-#[derive(Debug, Clone)]
-pub struct Bill {
-    purchases: Purchases,
-    /// One that no month has come to: milliseconds and centavos.
-    next: Option<(i64, i64)>,
-}
-
-impl Bill {
-    /// The next bill of a card as at the start of its history.
-    pub const fn new(purchases: Purchases) -> Self {
-        Self { purchases, next: None }
-    }
-
-    /// When the next payment is and its centavos, if it is before an instant; it is passed.
-    fn payment_before(&mut self, history: &History, end: i64) -> Option<(i64, i64)> {
-        if self.next.is_none() {
-            let next = self.purchases.next_payment(history);
-            self.next = next.map(|payment| (payment.paid_at, payment.amount));
-        }
-        self.next.take_if(|(time, _)| *time < end)
-    }
-}
-
-impl Feeds {
-    const fn is_empty(&self) -> bool {
-        self.savings.is_none()
-            && self.bills.is_none()
-            && self.loan.is_none()
-            && self.investor.is_none()
-            && self.pots[1].start == self.pots[1].end
-    }
-}
-
 /// A payment that can be given back.
 #[derive(Debug, Clone, Copy)]
 struct Refundable {
@@ -145,7 +83,7 @@ struct Refundable {
 pub struct Ledger {
     account: Account,
     habits: Habits,
-    feeds: Option<Box<Feeds>>,
+    feeds: Feeds,
     /// Number of the next event.
     k: u32,
     balance: i64,
@@ -161,10 +99,9 @@ pub struct Ledger {
     due: u16,
     due_time: i64,
     /// How much else happens, how much of that is passed, and when the next of it is.
-    free: u32,
-    passed: u32,
+    free: u16,
+    passed: u16,
     free_time: i64,
-    spread: Spread,
     /// Only times are asked for, and no amount.
     counting: bool,
 }
@@ -198,7 +135,7 @@ impl Ledger {
         let habits = Habits::new(history, &account);
         Self {
             habits,
-            feeds: (!feeds.is_empty()).then(|| Box::new(feeds)),
+            feeds,
             k: 0,
             balance: 0,
             owed: 0,
@@ -212,7 +149,6 @@ impl Ledger {
             free: 0,
             passed: 0,
             free_time: i64::MAX,
-            spread: Spread::default(),
             counting: false,
             account,
         }
@@ -253,10 +189,7 @@ impl Ledger {
         for (number, month) in history.months.iter().enumerate() {
             ledger.month = number as u16;
             ledger.plan_month(history);
-            if ledger.free > 0 {
-                let clip = clip(history, &ledger.account, month, ledger.standing);
-                ledger.place_free(history, &clip);
-            }
+            ledger.find_free_time(history);
             let before = times.len();
             times.extend(ledger.dues.iter().map(|due| due.time(month)));
             while ledger.passed < ledger.free {
@@ -299,7 +232,7 @@ impl Ledger {
         let since = sweep.map_or(i64::MIN, |sweep| dues[sweep].time(month));
         let (mut sum, mut least, mut passed) = (0, 0, 0);
         for due in dues.iter().filter(|due| due.time(month) >= since) {
-            sum += due.amount;
+            sum += due.amount();
             least = least.min(sum);
             if is_before(due) {
                 passed = sum;
@@ -337,21 +270,16 @@ impl Ledger {
         if clip.is_empty() {
             return;
         }
-        self.dues = self.find(history, prospect, clip.clone(), true).into();
+        // A copy of its size fits where those of other ledgers were; what is left of a larger one fits nowhere.
+        self.dues = self.find(history, prospect, clip.clone(), true).as_slice().into();
         self.free = self.free_in(prospect, &clip);
         if !self.counting {
-            self.place_free(history, &clip);
+            self.find_free_time(history);
         }
     }
 
-    /// Spreads what else happens over the instants of the month.
-    fn place_free(&mut self, history: &History, clip: &Range<i64>) {
-        self.spread = history.movements.spread(clip.start, clip.end, self.free);
-        self.find_free_time(history);
-    }
-
     /// Where the draws of a movement that is not known beforehand are.
-    const fn place_of_free(month: u32, number: u32) -> u64 {
+    const fn place_of_free(month: u32, number: u16) -> u64 {
         (month as u64) << 16 | number as u64
     }
 
@@ -365,8 +293,17 @@ impl Ledger {
             let place = Self::place_of_free(self.month_number(history), self.passed);
             let [when, ..] =
                 history.context.rng.four(Domain::Transaction, self.account.row, place, 0);
-            self.free_time = history.movements.time_in(&self.spread, self.passed, when);
+            self.free_time = self.time_of_free(history, when);
         }
+    }
+
+    /// When the next of what else happens is: they are spread over the instants of the month.
+    #[inline]
+    fn time_of_free(&self, history: &History, when: Word) -> i64 {
+        let month = &history.months[self.month as usize];
+        let clip = clip(history, &self.account, month, self.standing);
+        let spread = history.movements.spread(clip.start, clip.end, self.free.into());
+        history.movements.time_in(&spread, self.passed.into(), when)
     }
 
     /// When the next event happens; at the end of time if there is none.
@@ -397,7 +334,7 @@ impl Ledger {
     fn available(&self) -> i64 {
         let (mut sum, mut least) = (0, 0);
         for due in &self.dues[self.due as usize..] {
-            sum += due.amount;
+            sum += due.amount();
             least = least.min(sum);
         }
         self.balance + least + self.floor()
@@ -405,10 +342,10 @@ impl Ledger {
 
     /// How far below zero the holder goes.
     const fn floor(&self) -> i64 {
-        if self.habits.red < self.account.overdraft_limit && self.standing.distress > 1 {
+        if self.standing.distress > 1 {
             self.account.overdraft_limit
         } else {
-            self.habits.red
+            self.account.overdraft_limit * self.habits.red as i64 / 100
         }
     }
 
@@ -456,11 +393,8 @@ impl Ledger {
             self.due += 1;
         } else {
             self.passed += 1;
-            self.free_time = if self.passed < self.free {
-                history.movements.time_in(&self.spread, self.passed, when)
-            } else {
-                i64::MAX
-            };
+            self.free_time =
+                if self.passed < self.free { self.time_of_free(history, when) } else { i64::MAX };
         }
         let movement = self.movement(history, due, time, draws);
         self.balance = movement.balance;
@@ -490,7 +424,7 @@ impl Ledger {
     fn places(&self, history: &History, due: Option<Due>) -> (u64, u64) {
         let month = self.month_number(history);
         if let Some(due) = due {
-            let of_due = 0x8000 | u32::from(due.what as u8) << 8 | u32::from(due.number & 0x7F);
+            let of_due = 0x8000 | u16::from(due.what as u8) << 8 | u16::from(due.number & 0x7F);
             (Self::place_of_free(month, of_due), 0)
         } else {
             let place = Self::place_of_free(month, self.passed);
@@ -538,6 +472,8 @@ mod tests {
 
     #[test]
     fn a_state_is_small() {
-        assert!(size_of::<Ledger>() <= 288, "{}", size_of::<Ledger>());
+        assert!(size_of::<Ledger>() <= 248, "{}", size_of::<Ledger>());
+        assert!(size_of::<Due>() <= 12, "{}", size_of::<Due>());
+        assert!(size_of::<feeds::Claim>() <= 12, "{}", size_of::<feeds::Claim>());
     }
 }

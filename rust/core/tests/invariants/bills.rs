@@ -26,7 +26,7 @@ fn each_card(world: &World, mut check: impl FnMut(usize, &CreditCard, &Purchases
         let cursor = Purchases::new(&history, &card, &skeleton);
         let mut drained = cursor.clone();
         let payments: Vec<Payment> =
-            std::iter::from_fn(|| drained.next_payment(&history)).collect();
+            std::iter::from_fn(|| drained.next_payment(&history, world.plan.as_of())).collect();
         let mut times = card_transaction::payments(&history, &card, &skeleton);
         times.sort_unstable();
         assert!(times.iter().eq(payments.iter().map(|payment| &payment.paid_at)), "card {row}");

@@ -151,7 +151,7 @@ impl Skeleton {
 
     fn episode_drawn(&self, era: i32, [chance, shape, ..]: [Word; 4]) -> Option<Episode> {
         let (chance, kind) = chance.halves();
-        if chance.0 >> 16 >= self.odds {
+        if chance.0 >> 16 >= u32::from(self.odds) {
             return None;
         }
         let (length, rest) = shape.halves();

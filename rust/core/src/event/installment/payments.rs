@@ -1,6 +1,8 @@
 //! When the installments of a loan are paid: from the life of its borrower and draws of its own, and from no
 //! balance. So payments can be found and counted without their amounts.
 
+use std::num::NonZeroU32;
+
 use crate::brazil::calendar::{HOUR, instant, local_day};
 use crate::brazil::hours::{WAKING, time_between};
 use crate::entity::loan::{Arrears, Loan};
@@ -31,7 +33,7 @@ struct Waiting {
     until: i32,
     /// When the first of them is paid, and how long after it the next, in milliseconds.
     at: i64,
-    step: i64,
+    step: NonZeroU32,
 }
 
 /// When an installment falls due.
@@ -54,13 +56,14 @@ pub(super) struct Payments {
     waiting: Option<Waiting>,
     /// The half-year of which `forgotten` is: the first installment that is forgotten, and that with which it is
     /// paid.
-    half_year: u32,
-    forgotten: Option<(u32, u32)>,
+    half_year: u16,
+    forgotten: Option<(u16, u16)>,
 }
 
 /// Between 40 and 160 seconds.
-const fn moment(draw: Word) -> i64 {
-    40_000 + draw.below(120_000) as i64
+fn moment(draw: Word) -> NonZeroU32 {
+    const LEAST: NonZeroU32 = NonZeroU32::new(40_000).expect("more than nothing");
+    LEAST.saturating_add(draw.below(120_000) as u32)
 }
 
 /// Between nine and seven, when people see to their debts.
@@ -75,7 +78,7 @@ impl Payments {
             beyond: local_day(history.context.plan.as_of()) + LONGEST_LEAD,
             era: i32::MIN,
             waiting: None,
-            half_year: u32::MAX,
+            half_year: u16::MAX,
             forgotten: None,
         }
     }
@@ -109,7 +112,8 @@ impl Payments {
                 let due = self.due(history, last);
                 let [_, time, step, _] = self.draws(history, last);
                 if due.day < self.beyond {
-                    instant(due.payable, by_day(time)) + i64::from(k - first) * moment(step)
+                    instant(due.payable, by_day(time))
+                        + i64::from(k - first) * i64::from(moment(step).get())
                 } else {
                     NEVER
                 }
@@ -119,7 +123,7 @@ impl Payments {
         match self.waiting(history, month) {
             Some(Waiting { from, at, step, .. }) => {
                 let first = (from - self.loan.due_month(0)).max(0) as u32;
-                own.max(at.saturating_add(i64::from(k - first) * step))
+                own.max(at.saturating_add(i64::from(k - first) * i64::from(step.get())))
             }
             None => own,
         }
@@ -156,7 +160,7 @@ impl Payments {
         let (chance, days) = when.halves();
         // Who pays by their own hand does so on any day.
         let paid_on = match chance.below(10_000) {
-            chance if chance < self.loan.lateness => {
+            chance if chance < self.loan.lateness.into() => {
                 // A few days more often than many: the lesser of two draws.
                 let less = days.below(LONGEST_DELAY).min(((days.0 & 0xFFFF) * LONGEST_DELAY) >> 16);
                 (due.day + 1 + less as i32).max(due.payable + 1)
@@ -183,11 +187,12 @@ impl Payments {
             return None;
         }
         let half_year = k / HALF_YEAR;
-        if half_year != self.half_year {
-            self.half_year = half_year;
-            self.forgotten = self.find_forgotten(history, half_year);
+        if half_year != self.half_year.into() {
+            self.half_year = half_year as u16;
+            let found = self.find_forgotten(history, half_year);
+            self.forgotten = found.map(|(first, last)| (first as u16, last as u16));
         }
-        self.forgotten
+        self.forgotten.map(|(first, last)| (first.into(), last.into()))
     }
 
     fn find_forgotten(&mut self, history: &History, half_year: u32) -> Option<(u32, u32)> {
@@ -226,7 +231,7 @@ impl Payments {
         let Arrears { from, until, draws: [time, step] } =
             self.loan.arrears(history.context.rng, era)?;
         let Some(until) = until else {
-            return Some(Waiting { from, until: i32::MAX, at: NEVER, step: 0 });
+            return Some(Waiting { from, until: i32::MAX, at: NEVER, step: NonZeroU32::MIN });
         };
         let today = local_day(history.context.plan.as_of());
         let month = history.days.at(today).month;

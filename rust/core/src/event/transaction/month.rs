@@ -5,15 +5,15 @@ use std::ops::Range;
 
 use super::inside::{self, Leg};
 use super::routine::Routine;
-use super::{Bills, Ledger};
+use super::{Feeds, Ledger};
 use crate::brazil::calendar::{DAY, HOUR, Month, SATURDAY, instant, local_day, weekday};
 use crate::brazil::data::Payer;
 use crate::brazil::hours::{DAYLIGHT, WAKING, time_between};
 use crate::catalog::AccountType;
 use crate::entity::account::Account;
 use crate::entity::skeleton::{ONE, Pot, Standing};
+use crate::event::History;
 use crate::event::trade::CashKind;
-use crate::event::{Cursor, History};
 use crate::rng::{Domain, Half, Word, poisson};
 
 /// What a movement is; what is not `Free` is known beforehand. The numbers are positions in `dues.csv`.
@@ -80,7 +80,8 @@ impl What {
     }
 }
 
-/// A movement that is known beforehand. There are many in memory at a time.
+/// A movement that is known beforehand, in order of time. There are many in memory at a time, so that amounts have 48
+/// bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     /// Milliseconds of the month.
@@ -88,11 +89,23 @@ pub(super) struct Due {
     pub(super) what: What,
     /// Which of its kind in the month.
     pub(super) number: u8,
-    /// Centavos, negative if they are paid; 0 if they follow from the balance.
-    pub(super) amount: i64,
+    high: i16,
+    low: u32,
 }
 
 impl Due {
+    fn new(at: i64, what: What, number: u8, amount: i64) -> Self {
+        let high = (amount >> 32) as i16;
+        let due = Self { at: at as u32, what, number, high, low: amount as u32 };
+        assert!(due.amount() == amount, "{amount} centavos");
+        due
+    }
+
+    /// Centavos, negative if they are paid; 0 if they follow from the balance.
+    pub(super) const fn amount(&self) -> i64 {
+        (self.high as i64) << 32 | self.low as i64
+    }
+
     /// When it happens, in milliseconds.
     pub(super) const fn time(&self, month: &Month) -> i64 {
         instant(month.first_day, self.at as i64)
@@ -163,14 +176,14 @@ impl Found {
         if self.clip.contains(&time) {
             let number = self.of_kind[what as usize];
             self.of_kind[what as usize] += 1;
-            self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount });
+            self.dues.push(Due::new(time - self.begins, what, number, amount));
         }
     }
 
     /// Adds what has a number of its own, and an amount that follows from the balance.
     pub(super) fn add_numbered(&mut self, what: What, number: u8, time: i64) {
         if self.clip.contains(&time) {
-            self.dues.push(Due { at: (time - self.begins) as u32, what, number, amount: 0 });
+            self.dues.push(Due::new(time - self.begins, what, number, 0));
         }
     }
 
@@ -205,7 +218,7 @@ pub(super) fn clip(
 
 impl Ledger {
     /// How many movements of a month are not known beforehand.
-    pub(super) fn free_in(&self, prospect: &Prospect<'_>, clip: &Range<i64>) -> u32 {
+    pub(super) fn free_in(&self, prospect: &Prospect<'_>, clip: &Range<i64>) -> u16 {
         let life = &self.account.life;
         let base = match self.account.kind {
             AccountType::Checking if self.habits.is_main => FREE_MAIN,
@@ -219,7 +232,7 @@ impl Ledger {
         let usual = (((base * u64::from(life.activity)) >> 16) * prospect.business) >> 16;
         let span = (clip.end - clip.start) as u64;
         let mean = usual * (span / 1_000) / (30 * DAY as u64 / 1_000);
-        poisson(prospect.draws[0].halves().0, mean.min(600 * ONE))
+        poisson(prospect.draws[0].halves().0, mean.min(600 * ONE)) as u16
     }
 
     /// What is due in a month, in order; it follows from no balance. Amounts are those that are known beforehand. What
@@ -307,9 +320,9 @@ impl Ledger {
             found.add(what, leg.time, amount);
         }
         if fed {
-            self.find_obligations(history, found, prospect);
+            self.find_obligations(found, prospect);
         }
-        if self.habits.red > 0 || distress > 1 && self.account.overdraft_limit > 0 {
+        if self.floor() > 0 || distress > 1 && self.account.overdraft_limit > 0 {
             let own = (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % 10;
             let days = [month.business_days, month.last_business_days];
             let day = days.as_flattened()[own];
@@ -432,80 +445,36 @@ impl Ledger {
 
 impl Ledger {
     /// What other products of the customer ask for in a month.
-    fn find_obligations(&mut self, history: &History, found: &mut Found, prospect: &Prospect<'_>) {
-        let Some(feeds) = &mut self.feeds else { return };
+    fn find_obligations(&self, found: &mut Found, prospect: &Prospect<'_>) {
         let (life, month) = (&self.account.life, prospect.month);
-        let end = month.instants().end;
-        if feeds.pots.iter().any(|pot| !pot.is_empty()) {
+        let pots = [Pot::Savings, Pot::Investments].map(|pot| self.feeds.pot(pot));
+        if pots.iter().any(|pot| !pot.is_empty()) {
             let whats = [What::ToSavings, What::ToInvestments];
             let all = life.contributions(month, prospect.standing).into_iter().zip(whats);
-            for (pot, (contribution, what)) in feeds.pots.iter().zip(all) {
+            for (pot, (contribution, what)) in pots.iter().zip(all) {
                 if let Some((time, amount)) = contribution.filter(|(time, _)| pot.contains(time)) {
                     found.add(what, time, -amount);
                 }
             }
         }
-        if let Some(savings) = &mut feeds.savings {
-            if self.counting {
-                savings.find_withdrawals(history, found, prospect);
-            }
-            while !self.counting && savings.peek().is_some_and(|time| time < end) {
-                let (time, due) = (savings.time(), savings.next_due());
-                let movement = savings.pass(history);
-                if let Some(Due { what: What::FromSavings | What::Close, .. }) = due {
-                    // One that comes to nothing is something else in either account.
-                    let taken = matches!(movement.what, What::FromSavings | What::Close);
-                    found.add(What::FromSavings, time, if taken { movement.amount } else { 0 });
-                }
-            }
-        }
-        match &mut feeds.bills {
-            Some(Bills::Times(times)) => {
-                for &time in times.iter() {
-                    found.add(What::CardBill, time, 0);
-                }
-            }
-            Some(Bills::Of(card)) => {
-                while let Some((time, amount)) = card.payment_before(history, end) {
-                    found.add(What::CardBill, time, -amount);
-                }
-            }
-            None => {}
-        }
-        if let Some(repayment) = &mut feeds.loan {
-            while repayment.peek_payment().is_some_and(|time| time < end) {
-                let payment = repayment.next_payment(history).expect("a payment");
-                found.add(What::Installment, payment.paid_at, -payment.amount);
-            }
-            let loan = repayment.loan();
-            found.add(What::Disbursement, loan.contracted_at, loan.principal);
-            if loan.is_for_something() {
-                // The bank pays the seller.
-                found.add(What::Purchase, loan.contracted_at, -loan.principal);
-            }
-        }
+        self.feeds.claims_in(found, &month.instants());
     }
 
-    /// When money comes from a POUPANCA account in a month, without amounts.
-    fn find_withdrawals(&mut self, history: &History, found: &mut Found, of: &Prospect<'_>) {
-        let prospect = Prospect::new(history, &self.account, of.month);
-        let clip = clip(history, &self.account, of.month, prospect.standing);
+    /// What is due in a month beside what other products ask for, in no order.
+    pub(super) fn dues_of(&mut self, history: &History, month: &Month) -> Vec<Due> {
+        let prospect = Prospect::new(history, &self.account, month);
+        let clip = clip(history, &self.account, month, prospect.standing);
         if clip.is_empty() {
-            return;
-        }
-        for due in self.find_in_no_order(history, &prospect, clip, false) {
-            if matches!(due.what, What::FromSavings | What::Close) {
-                found.add(What::FromSavings, due.time(of.month), 0);
-            }
+            Vec::new()
+        } else {
+            self.find_in_no_order(history, &prospect, clip, false)
         }
     }
 
     /// What an investor's cash does in a month.
     fn find_investments(&mut self, history: &History, found: &mut Found, month: &Month) {
         let life = self.account.life;
-        let Some(investor) = self.feeds.as_mut().and_then(|feeds| feeds.investor.as_mut()) else {
-            return;
-        };
+        let Feeds::Investor(investor) = &mut self.feeds else { return };
         let end = month.instants().end;
         while investor.peek_cash_event(history).is_some_and(|time| time < end) {
             let flow = investor.next_cash_event(history, &life).expect("a flow");

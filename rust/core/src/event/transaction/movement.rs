@@ -142,7 +142,7 @@ impl Ledger {
                 -self.taken(draws[2])?
             }
             What::Close => -self.balance,
-            _ => due.amount,
+            _ => due.amount(),
         };
         if signed == 0 {
             return None;

@@ -40,8 +40,8 @@ pub(super) struct Habits {
     pub(super) contacts: u64,
     /// What is left in the account in the long run, in centavos.
     pub(super) usual: i64,
-    /// How far below zero the holder goes in good months, in centavos.
-    pub(super) red: i64,
+    /// How far below zero the holder goes in good months, in percent of the limit.
+    pub(super) red: u8,
     /// The square root of the income over R$ 3 000, times [`ONE`]: sums grow with it.
     pub(super) scale: u32,
     pub(super) is_main: bool,
@@ -66,12 +66,12 @@ impl Habits {
         let percent = if is_main { 50 } else { 20 };
         let usual = times(life.income * percent / 100, around_one(usual.halves().0, 90));
         let (habit, depth) = red.halves();
-        let red = if habit.chance(2_200) { i64::from(20 + depth.below(50)) } else { 0 };
+        let red = if habit.chance(2_200) { 20 + depth.below(50) as u8 } else { 0 };
         let (high, low) = contacts.halves();
         Self {
             contacts: u64::from(high.0) << 32 | u64::from(low.0),
             usual,
-            red: account.overdraft_limit * red / 100,
+            red,
             scale: root(life.income) as u32,
             is_main,
         }

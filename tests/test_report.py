@@ -493,10 +493,11 @@ TAMPERED: dict[str, Tamper] = {
         {"occurred_at": SUNDAY},
         pl.col("transaction_type") == "TED",
     ),
-    "Installments are paid on business days": (
-        INSTALLMENTS,
-        {"paid_at": SUNDAY},
-        pl.col("paid_at").is_not_null(),
+    # Who pays by their own hand does so on any day.
+    "Installments of a payroll are deducted on business days": (
+        "loans",
+        {"loan_type": "PAYROLL"},
+        HOUSING & (pl.col("contracted_at") < utc("2022-01-01T00:00")),
     ),
     "Pix sent from 20:00 to 6:00 is at most R$ 1 000": (
         TRANSACTIONS,

@@ -266,7 +266,9 @@ def _paid(part: Portion) -> pl.DataFrame:
     # The oldest contracts are of fifteen years before the history.
     last = local_time(part.plan.as_of).date()
     first = last - timedelta(part.plan.days + 16 * 366)
+    deducted = part["loans"].filter(pl.col("loan_type") == "PAYROLL").select("loan_id")
     paid = part[INSTALLMENTS].filter(pl.col("paid_at").is_not_null())
+    paid = paid.join(deducted, on="loan_id", how="semi")
     holds = local("paid_at").dt.date().is_in(business_days(first, last))
     return paid.select(id="installment_event_id", holds=holds)
 
@@ -488,7 +490,7 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
         )
     ),
     Rule("TED only on business days, from 7:00 to 17:00", "Banco Central, STR; FEBRABAN", _ted),
-    Rule("Installments are paid on business days", CATALOGUE, _paid),
+    Rule("Installments of a payroll are deducted on business days", CATALOGUE, _paid),
     Rule("Pix sent from 20:00 to 6:00 is at most R$ 1 000", "Banco Central ≈", _night),
     Rule(
         "A Pix has an end_to_end_id with its minute, others none",

@@ -321,7 +321,7 @@ fn hours_and_days() {
     // Salaries come with payday, and not by card.
     for (events, time, payday_rise, evening, mondays) in [
         // Incomes, settlements and direct debits come in the morning, and on business days.
-        (&*TRANSACTIONS, "occurred_at", 2.2..=4.5, 16.0..=22.0, 14.0..=21.0),
+        (&*TRANSACTIONS, "occurred_at", 1.8..=3.5, 16.0..=22.0, 14.0..=16.0),
         (&*PURCHASES, "occurred_at", 1.15..=1.9, 20.0..=32.0, 11.0..=15.0),
     ] {
         let times: Vec<(i32, i64)> = events.longs(time).iter().map(|at| days::local(*at)).collect();
@@ -354,6 +354,8 @@ fn people_choose_when() {
         ("Conta de luz", 12.0..=17.0),
         ("Internet e telefone", 12.0..=17.0),
         ("Pagamento via QR Code", 12.0..=19.0),
+        ("Transferência para conta própria", 8.0..=14.5),
+        ("Pagamento da fatura do cartão", 14.0..=20.0),
     ] {
         let of = where_is(&times, |row| texts[row] == what);
         let monday = share(of.len(), |row| (of[row].0 + 3) % 7 == 0);
@@ -370,11 +372,25 @@ fn trades() {
     let tickers = TRADES.texts("ticker");
     let odd = share(tickers.len(), |row| tickers[row].ends_with('F'));
     // Of those who cannot pay a lot, and of sales of what they have; the ticker ends in F.
-    check("odd lots %", odd, 20.0..=50.0);
+    check("odd lots %", odd, 40.0..=65.0);
     let vale = share(tickers.len(), |row| tickers[row].starts_with("VALE3"));
     check("VALE3 %", vale, 8.0..=14.5);
     let sides = TRADES.symbols("side");
     check("purchases %", share(sides.len(), |row| sides[row] == "BUY"), 50.0..=70.0);
+}
+
+/// What people have does not grow or melt away: a quarter leaves it about as it was.
+#[test]
+fn money_is_steady() {
+    let kinds = ACCOUNTS.symbols("account_type");
+    for kind in ["CORRENTE", "POUPANCA", "INVESTIMENTOS"] {
+        let sum = |column| {
+            let of = where_is(ACCOUNTS.longs(column), |row| kinds[row] == kind);
+            of.iter().sum::<i64>() as f64
+        };
+        let ratio = sum("balance") / sum("opening_balance");
+        check(&format!("{kind}, end by beginning"), ratio, 0.9..=1.15);
+    }
 }
 
 #[test]
@@ -482,7 +498,13 @@ fn arrears_roll_on() {
     let among = |delay: std::ops::RangeInclusive<i64>| {
         share(on_time.len(), |row| delay.contains(&on_time[row]))
     };
-    check("paid on the due date %", among(0..=0), 30.0..=50.0);
+    check("paid on the due date %", among(0..=0), 45.0..=60.0);
+    let weekend = |row: usize| (end(row) + 3).rem_euclid(7) >= 5;
+    check(
+        "paid at the weekend %",
+        share(events.rows(), |row| paid[row] && weekend(row)),
+        10.0..=22.0,
+    );
     let mode =
         (-20..20).map(|delay| (among(delay..=delay), delay)).max_by(|a, b| a.0.total_cmp(&b.0));
     check("commonest delay, days", mode.expect("a delay").1 as f64, 0.0..=0.0);

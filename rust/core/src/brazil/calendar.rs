@@ -31,6 +31,9 @@ pub const fn instant(local_day: i32, time: i64) -> i64 {
     local_day as i64 * DAY + time + OFFSET
 }
 
+/// Of [`weekday`].
+pub const SATURDAY: i32 = 5;
+
 /// 0 for Monday to 6 for Sunday.
 #[inline]
 pub const fn weekday(day: i32) -> i32 {

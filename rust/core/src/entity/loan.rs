@@ -9,6 +9,7 @@ use crate::brazil::data::Payer;
 use crate::catalog::{Amortization, LoanStatus, LoanType};
 use crate::civil::{from_days, to_days};
 use crate::column::{Nullable, columns};
+use crate::id::mix;
 use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 
 columns! {
@@ -55,6 +56,8 @@ pub struct Loan {
     pub skeleton: Skeleton,
     /// The month from which on nothing is paid; far in the future if all is.
     pub lost_from: i32,
+    /// It is paid on the due date, whatever day that is: not debited on the next day with banking.
+    pub by_hand: bool,
     /// How many of 10 000 installments are paid some days late.
     pub lateness: u32,
     /// In how many of 10 000 half-years an installment is forgotten until the next.
@@ -258,6 +261,13 @@ fn arrears(
     })
 }
 
+/// A draw within one of 64 equal parts, each of which belongs to one of 64 rows.
+const fn spread(context: &Context, row: u64, draw: Word) -> Word {
+    let order = mix(row / 64, context.plan.seed());
+    let part = (row % 64).wrapping_mul(order | 1).wrapping_add(order >> 20) % 64;
+    Word(part << 58 | draw.0 >> 6)
+}
+
 /// When a loan is contracted, and from which month on it is not paid.
 fn contract(
     context: &Context,
@@ -282,7 +292,7 @@ fn contract(
     let time = |draw: Word| 9 * HOUR + (draw.0 & 0xFF_FFFF) as i64 * 8 * HOUR / 0x100_0000;
     let (tenure, end) = ((last_day - created_day - 1).max(1) as u64, month_of(last_day));
     // A home is seldom the newest thing.
-    let latest = if kind == LoanType::Housing { (tenure * 92 / 100).max(1) } else { tenure };
+    let latest = if kind == LoanType::Housing { (tenure * 87 / 100).max(1) } else { tenure };
     let mut found = (0, i32::MAX);
     // Each draw twice: from its beginning, and from its middle.
     let tries = draws.into_iter().chain(draws.map(|draw| Word(draw.0.rotate_left(32))));
@@ -370,6 +380,14 @@ impl Loan {
                 (around(rate, 62_000, 8_000), multiple(months, 6, 48, 6), (11, 30))
             }
         };
+        // 64 loans in a row, and of homes 64 homes, are spread evenly over the time of their borrowers here.
+        let [first, others @ ..] = dates;
+        let dates = [
+            spread(context, property.map_or(row, |property| property.row), first),
+            others[0],
+            others[1],
+            others[2],
+        ];
         let (contracted_at, lost_from) =
             contract(context, row, borrower, &skeleton, (kind, term), dates);
         let contracted = local_day(contracted_at);
@@ -419,6 +437,7 @@ impl Loan {
             first_due: first_due(contracted, kind, skeleton.payday()),
             skeleton,
             lost_from,
+            by_hand: others[2].0 % 4 < 3,
             lateness: by_score(late, 200),
             slips: by_score(slips, 130),
         }

@@ -24,7 +24,7 @@ const PURCHASES_BY_HOUR: [Hours; 2] = [
     [12, 6, 3, 2, 2, 3, 6, 18, 36, 54, 68, 80, 94, 84, 68, 64, 66, 72, 86, 100, 92, 68, 44, 24],
 ];
 /// Weight by weekday, Monday first (≈); holidays count as Sundays.
-const MOVEMENTS_BY_WEEKDAY: [u64; 7] = [100, 98, 100, 104, 116, 88, 70];
+const MOVEMENTS_BY_WEEKDAY: [u64; 7] = [82, 94, 98, 103, 118, 104, 90];
 const PURCHASES_BY_WEEKDAY: [u64; 7] = [90, 92, 95, 100, 118, 122, 98];
 
 /// Events of a month up to which it is divided by a look-up.
@@ -155,7 +155,7 @@ fn busy(day: i32, payday: u64) -> u64 {
     let percent = if day == Month::of(day).payday() {
         payday
     } else if day_of_month < 9 {
-        112
+        108
     } else if add_months(year, month, 1, 1) - day <= 2 {
         110
     } else {
@@ -264,7 +264,7 @@ impl Timeline {
 
     /// Movements of accounts: at any hour, more on business days and around payday.
     pub fn movements(plan: &Plan) -> Self {
-        let weight = |day| by_weekday(MOVEMENTS_BY_WEEKDAY, day) * busy(day, 150) / 1_000;
+        let weight = |day| by_weekday(MOVEMENTS_BY_WEEKDAY, day) * busy(day, 125) / 1_000;
         Self::new(plan, weight, day_off, hours::MOVEMENTS.map(by_slot))
     }
 

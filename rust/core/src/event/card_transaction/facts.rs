@@ -16,7 +16,7 @@ use crate::rng::{Domain, Half, exp2_q16, normal_q16};
 
 /// Purchases a month with a card of a holder of mean activity, times [`ONE`]; it gives 57.14 in 90 days over all
 /// cards, those that sleep, are blocked or cancelled too.
-const USUAL_RATE: i64 = 1_528_000;
+const USUAL_RATE: i64 = 1_505_700;
 /// Percent of the income that go through the card, in the middle.
 const USUAL_SHARE: i64 = 33;
 /// Percent of the limit that somebody means to spend in a month, at the most.
@@ -144,7 +144,7 @@ pub(super) struct Facts {
     spared: bool,
     /// Seldom pays all of a bill.
     revolves: bool,
-    /// Pays by direct debit, on the due date.
+    /// Pays by direct debit, on the due date: one in ten ≈.
     automatic: bool,
 }
 
@@ -197,7 +197,7 @@ impl Facts {
             calm: false,
             spared: false,
             revolves,
-            automatic: automatic.chance(5_000),
+            automatic: automatic.chance(1_000),
         };
         facts.find_end(history, card, skeleton);
         facts.find_bust_out(history);
@@ -414,10 +414,8 @@ impl Facts {
         let late_of_1000 = if self.revolves { 110 } else { 25 };
         let (day, hours) = match place.below(1_000) {
             _ if self.automatic && distress == 0 => (in_time, 6..7),
-            lot if lot < late_of_1000 => {
-                (days.business_day_from(in_time + 1 + span.below(6) as i32), WAKING)
-            }
             // Who pays in person may do so on any day.
+            lot if lot < late_of_1000 => (in_time + 1 + span.below(6) as i32, WAKING),
             0..550 => (due, WAKING),
             _ => (due - 1 - span.below(5) as i32, WAKING),
         };

@@ -9,9 +9,8 @@ use crate::rng::{Domain, Word};
 
 /// Of what is not paid within the history.
 const NEVER: i64 = i64::MAX;
-/// Delay and earliness that are drawn, in days; what falls on a day off moves on by four days at the most,
-/// to the next business day or, if it is to be in time, to the one before. Due dates are at least 28 days
-/// apart, so no payment is later than the next.
+/// Delay and earliness that are drawn, in days; what is debited on a day off moves on by four days at the most, to
+/// the next business day. Due dates are at least 28 days apart, so no payment is later than the next.
 const LONGEST_DELAY: u32 = 13;
 const EARLIEST: u32 = 5;
 /// How long before the due date an installment is paid at the earliest; what is deducted from a benefit is paid when
@@ -154,17 +153,16 @@ impl Payments {
             let time = 12 * HOUR + time.below(5 * HOUR as u64) as i64;
             return instant(self.deducted_on(history, k, due).min(due.payable), time);
         }
-        let calendar = &history.days;
         let (chance, days) = when.halves();
+        // Who pays by their own hand does so on any day.
         let paid_on = match chance.below(10_000) {
             chance if chance < self.loan.lateness => {
                 // A few days more often than many: the lesser of two draws.
                 let less = days.below(LONGEST_DELAY).min(((days.0 & 0xFFFF) * LONGEST_DELAY) >> 16);
-                calendar.business_day_from((due.day + 1 + less as i32).max(due.payable + 1))
+                (due.day + 1 + less as i32).max(due.payable + 1)
             }
-            chance if chance >= 10_000 - EARLY => {
-                calendar.business_day_until(due.day - 1 - days.below(EARLIEST) as i32)
-            }
+            chance if chance >= 10_000 - EARLY => due.day - 1 - days.below(EARLIEST) as i32,
+            _ if self.loan.by_hand => due.day,
             _ => due.payable,
         };
         instant(paid_on, time_between(WAKING, time.halves().0))

@@ -6,8 +6,11 @@
 //! note; a sale brings at least as much as its fees; a withdrawal takes less than the least of the three; a
 //! contribution adds to all of them. So the balance is not negative after any flow.
 //!
-//! **An order is always possible.** The cash S + N1 + N2 begins with [`RESERVE`] · 5 / 2 or more, a purchase of the
-//! usual kind leaves [`RESERVE`], and a withdrawal leaves more. While there is a share, it can be sold. When there is
+//! **A steady state.** An investor keeps most of what the account began with: purchases of the usual kind leave that, and
+//! when there is no more, something is sold.
+//!
+//! **An order is always possible.** The cash S + N1 + N2 begins with [`RESERVE`] · 5 / 2 or more, a purchase of any
+//! kind leaves [`RESERVE`], and a withdrawal leaves more. While there is a share, it can be sold. When there is
 //! none, one share of the cheapest of all stocks can be bought for three fifths of the cash. Only such a
 //! purchase takes the cash below the reserve, by one share of the cheapest, and what it loses until it is sold is a
 //! matter of centavos: the cheapest costs less than R$ 10 today, and would have to cost more than R$ 120 while all the others
@@ -27,8 +30,10 @@ use crate::rng::{Domain, Half, Word, log_normal};
 const PORTFOLIO: usize = 8;
 /// Fees and emoluments of B3, in thousandths of a percent.
 const FEES: i64 = 30;
-/// Centavos that purchases leave.
+/// Centavos that purchases leave at the least.
 const RESERVE: i64 = 20_000;
+/// What purchases of the usual kind leave, in percent of what the account began with.
+const KEPT: i64 = 97;
 /// Centavos that withdrawals leave.
 const LEFT: i64 = 30_000;
 /// Lots of one order at the most.
@@ -72,6 +77,8 @@ pub struct Investor {
     /// Centavos that have settled, and those of the notes that have not, the older first.
     settled: i64,
     notes: [i64; 2],
+    /// Centavos that purchases of the usual kind leave.
+    kept: i64,
     pub(super) sittings: Sittings,
     flows: Flows,
     /// Of each stock of the portfolio.
@@ -186,6 +193,7 @@ impl Investor {
             row,
             settled: opening,
             notes: [0; 2],
+            kept: opening * KEPT / 100,
             sittings: Sittings::new(history, row, skeleton, since, [level, burst]),
             flows: Flows::new(history, row, skeleton, since, funds),
             shares: [0; PORTFOLIO],
@@ -269,6 +277,11 @@ impl Investor {
             Flow::Funding(amount) => (CashKind::Withdrawal, amount),
         };
         self.settled += amount;
+        match flow {
+            Flow::Contribution(_) => {}
+            Flow::Withdrawal(_) => self.kept = self.kept.min(self.cash()),
+            Flow::Funding(amount) => self.kept = amount * KEPT / 100,
+        }
         self.flows.pass(history, self.row, skeleton);
         CashFlow { time, kind, amount }
     }
@@ -352,15 +365,20 @@ impl Investor {
         }
         let for_sale = if fixed && !want { held & !bought } else { held };
         if !sells || for_sale == 0 {
-            let mut rest = (u8::MAX >> (8 - self.stocks)) & if fixed { !sold } else { u8::MAX };
-            while rest != 0 {
-                place = from_on(rest, place);
-                let price = self.price(history, place, time);
-                let quantity = self.affordable(price, size, taste);
-                if quantity > 0 && self.shares[place] < MOST_SHARES {
-                    return Order { place, selling: false, quantity, price };
+            let allowed = (u8::MAX >> (8 - self.stocks)) & if fixed { !sold } else { u8::MAX };
+            // Who has nothing to sell goes below what is kept.
+            let floors = [self.kept.max(RESERVE), RESERVE];
+            for floor in floors.into_iter().take(1 + usize::from(for_sale == 0)) {
+                let mut rest = allowed;
+                while rest != 0 {
+                    place = from_on(rest, place);
+                    let price = self.price(history, place, time);
+                    let quantity = self.affordable(price, floor, size, taste);
+                    if quantity > 0 && self.shares[place] < MOST_SHARES {
+                        return Order { place, selling: false, quantity, price };
+                    }
+                    rest &= !(1 << place);
                 }
-                rest &= !(1 << place);
             }
             if held == 0 {
                 return self.last_resort(history, time, place);
@@ -371,19 +389,22 @@ impl Investor {
         self.sale(place, price, size, taste)
     }
 
-    /// How many shares a purchase is that takes 5 to 40% of the cash, or up to 60% for one lot or one share; 0 if there
-    /// is no cash for one.
-    fn affordable(&self, price: i64, size: Half, taste: Half) -> i32 {
+    /// How many shares a purchase is that takes 4 to 25% of the cash and leaves so many centavos, or up to 10% for one lot,
+    /// which need not leave them, or 60% for one share; 0 if there is no cash for one.
+    fn affordable(&self, price: i64, floor: i64, size: Half, taste: Half) -> i32 {
         let cash = self.cash();
-        let room = cash - RESERVE;
+        let room = cash - floor;
         let most = room.min(cash * 3 / 5);
-        let percent = 5 + i64::from(size.below(36));
+        let percent = 4 + i64::from(size.below(22));
         // Fees are less than a 2 048th.
         let budget = (cash * percent / 100).min(room - room / 2_048 - 1);
         let lot = price * i64::from(ROUND_LOT);
         let shares = if budget >= lot {
             (budget as u64 / price as u64) as i64
-        } else if lot + fees_of(lot) <= most && !taste.chance(700) {
+        } else if room > 0
+            && lot + fees_of(lot) <= (cash - RESERVE).min(cash / 10)
+            && !taste.chance(700)
+        {
             // Most rather buy a whole lot.
             ROUND_LOT.into()
         } else if budget >= price {
@@ -397,8 +418,8 @@ impl Investor {
     /// Sells some of what is held, or all.
     fn sale(&self, place: usize, price: i64, size: Half, taste: Half) -> Order {
         let held = self.shares[place];
-        let all = size.0 % 16 < if self.sittings.want { 2 } else { 6 };
-        let percent = if self.sittings.want { 20 + size.below(41) } else { 5 + size.below(36) };
+        let all = size.0 % 16 < if self.sittings.want { 2 } else { 10 };
+        let percent = 20 + size.below(41);
         let part = (i64::from(held) * i64::from(percent) / 100).max(1);
         let quantity = match (held >= ROUND_LOT, all) {
             (true, true) => held / ROUND_LOT * ROUND_LOT,

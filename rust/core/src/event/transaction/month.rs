@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::inside::{self, Leg};
 use super::routine::Routine;
 use super::{Bills, Ledger};
-use crate::brazil::calendar::{DAY, HOUR, Month, instant, local_day};
+use crate::brazil::calendar::{DAY, HOUR, Month, SATURDAY, instant, local_day, weekday};
 use crate::brazil::data::Payer;
 use crate::brazil::hours::{DAYLIGHT, WAKING, time_between};
 use crate::catalog::AccountType;
@@ -101,7 +101,7 @@ impl Due {
 
 /// Movements of usual accounts in 30 days that are not known beforehand, times [`ONE`]: where the income comes in, and
 /// elsewhere.
-const FREE_MAIN: u64 = ONE * 172 / 100;
+const FREE_MAIN: u64 = ONE * 168 / 100;
 const FREE_SIDE: u64 = ONE * 70 / 100;
 /// The same of a POUPANCA account.
 const FREE_SAVINGS: u64 = ONE / 4;
@@ -275,11 +275,9 @@ impl Ledger {
                 }
             }
             if routine.fee > 0 {
-                found.add(
-                    What::Fee,
-                    instant(month.business_days[routine.fee_on], 6 * HOUR + HOUR / 2),
-                    -routine.fee,
-                );
+                let days = [month.business_days, month.last_business_days];
+                let day = days.as_flattened()[routine.fee_on];
+                found.add(What::Fee, instant(day, 6 * HOUR + HOUR / 2), -routine.fee);
             }
         }
         for leg in prospect.legs(history, &self.account).iter().flatten() {
@@ -309,8 +307,8 @@ impl Ledger {
                 0,
             );
         }
-        // On payday what is left is made what is usual, and enough for the rest of the month; what must be paid before is
-        // covered before the first of it.
+        // About payday what is left is made what is usual, and enough for the rest of the month; what must be paid before
+        // is covered before the first of it.
         let squared = self.squared_at(month, sides);
         let first =
             found.dues.iter().filter(|due| due.what.is_paid()).map(|due| due.time(month)).min();
@@ -319,7 +317,10 @@ impl Ledger {
         }
         if let Some(first) = first.filter(|&first| first < squared || squared < clip.start) {
             let (late, time) = sides.halves();
-            let day = local_day(clip.start) + i32::from(late.chance(5_000));
+            // On one of the days until then, at most a week from the first on.
+            let begins = local_day(clip.start);
+            let days = (local_day(first) - begins).clamp(1, 7) as u32;
+            let day = begins + late.below(days) as i32;
             let time = Some(instant(day, time_between(WAKING, time)))
                 .filter(|time| (clip.start..first).contains(time))
                 .unwrap_or_else(|| {
@@ -333,7 +334,8 @@ impl Ledger {
         }
     }
 
-    /// When in a month what is left is squared: on payday, or where there is none on a day of the customer's own.
+    /// When in a month what is left is squared: in the days from payday on, or where there is none on a day of the
+    /// customer's own.
     fn squared_at(&self, month: &Month, draw: Word) -> i64 {
         let life = &self.account.life;
         let (day, time) = draw.halves();
@@ -343,8 +345,13 @@ impl Ledger {
         let day = match payday {
             None => own,
             // Those who are paid at the end of a month move it at the beginning of the next.
-            Some(last) if last > month.first_day + 15 => month.first_day + day.below(3) as i32,
-            Some(payday) => payday,
+            Some(last) if last > month.first_day + 15 => month.first_day + day.below(6) as i32,
+            // Half of the people see to it at the weekend, and the others at once or in the next days.
+            Some(payday) if day.0 & 1 == 0 => {
+                let saturday = payday + (SATURDAY - weekday(payday)).rem_euclid(7);
+                saturday + day.below(2) as i32
+            }
+            Some(payday) => payday + day.below(5) as i32,
         };
         instant(day, time_between(8..23, time))
     }

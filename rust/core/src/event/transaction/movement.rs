@@ -221,7 +221,7 @@ impl Ledger {
     fn taken(&self, draw: Word) -> Option<i64> {
         let want = self.standing.is_needy();
         let (share, _) = draw.halves();
-        let percent = if want { 92 } else { 8 + i64::from(share.below(36)) };
+        let percent = if want { 92 } else { 5 + i64::from(share.below(30)) };
         let sum = self.balance * percent / 100 / 1_000 * 1_000;
         (sum > 0).then_some(sum)
     }

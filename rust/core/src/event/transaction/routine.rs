@@ -29,7 +29,7 @@ pub(super) struct Routine {
     pub(super) bills: [Bill; BILLS],
     /// For a package of services, in centavos; nothing if there is none.
     pub(super) fee: i64,
-    /// On which of the first business days of the month it is charged.
+    /// On which of the first and last business days of the month it is charged.
     pub(super) fee_on: usize,
 }
 
@@ -116,7 +116,7 @@ impl Routine {
         let (has, which) = fee.halves();
         if routine.is_main && has.chance(2_200) {
             routine.fee = [1_290, 1_990, 2_750, 3_490, 4_300][(which.0 % 5) as usize];
-            routine.fee_on = (which.0 / 5 % 5) as usize;
+            routine.fee_on = (which.0 / 5 % 10) as usize;
         }
         routine
     }

@@ -35,6 +35,8 @@ EXAMPLE = datagen.Plan(seed=42, customers=100)
 EXAMPLE_ROWS = 2
 #: Rows that are measured.
 SAMPLE = datagen.Plan(seed=42, customers=10_000)
+#: Labels that are shown and measured: there are few.
+LABELLED = datagen.Plan(seed=42, customers=10_000, labels=True)
 #: Customers for whom rows are counted.
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 
@@ -45,6 +47,16 @@ _JSON_FORMATS = {
 }
 
 Texts = dict[str, Any]
+
+
+def documented(relations: Catalogue) -> list[Relation]:
+    """Every table and stream, and the labels."""
+    return [*relations, relations.labels]
+
+
+def in_postgres(relation: Relation) -> bool:
+    """Whether it is a table there; labels are in no service."""
+    return not relation.is_stream and relation is not catalogue().labels
 
 
 # --- The texts -----------------------------------------------------------------------------------
@@ -171,15 +183,15 @@ def json_type(values: Iterable[Any]) -> str:
 
 def formats(relation: Relation) -> dict[str, list[str]]:
     """For each field its type in every format; a stream has none in PostgreSQL."""
-    table = pa.table(EXAMPLE.batches(relation.name))
+    table = pa.table(_plan(relation.name, EXAMPLE).batches(relation.name))
     rows = _json_rows(relation.name)
     schema = {one["name"]: one["type"] for one in json.loads(relation.avro_schema)["fields"]}
-    columns = {} if relation.is_stream else {c.name: c.type for c in shape(relation).columns}
+    columns = {c.name: c.type for c in shape(relation).columns} if in_postgres(relation) else {}
     found = {}
     for field in relation.fields:
         name = json_type(row[field.name] for row in rows)
         found[field.name] = [
-            *([] if relation.is_stream else [columns[field.name]]),
+            *([columns[field.name]] if in_postgres(relation) else []),
             avro_type(schema[field.name]),
             arrow_type(table.schema.field(field.name).type),
             f"{name}, null" if field.nullable else name,
@@ -191,9 +203,14 @@ def formats(relation: Relation) -> dict[str, list[str]]:
 def _json_rows(name: str) -> list[dict[str, Any]]:
     return [
         json.loads(row, parse_float=Decimal)
-        for batch in EXAMPLE.batches(name)
+        for batch in _plan(name, EXAMPLE).batches(name)
         for row in batch.encode("json")
     ]
+
+
+def _plan(name: str, usual: datagen.Plan) -> datagen.Plan:
+    """The plan whose rows are shown or measured."""
+    return LABELLED if name == catalogue().labels.name else usual
 
 
 # --- The diagram ---------------------------------------------------------------------------------
@@ -266,7 +283,7 @@ class Measured:
     """The rows of a relation in the sample, and what its columns are like."""
 
     def __init__(self, name: str) -> None:
-        batches = list(SAMPLE.batches(name))
+        batches = list(_plan(name, SAMPLE).batches(name))
         self._table = pa.Table.from_batches([pa.record_batch(batch) for batch in batches])
         self._batches = batches
         self.rows = self._table.num_rows
@@ -366,13 +383,14 @@ class Document:
         for part, relations in (
             ("tables", self.catalogue.tables),
             ("streams", self.catalogue.streams),
+            ("labels", (self.catalogue.labels,)),
         ):
             yield f"\n## {self.word(part)}"
             for relation in relations:
                 yield from self._relation(relation)
 
     def _contents(self) -> Iterator[str]:
-        for relation in self.catalogue:
+        for relation in documented(self.catalogue):
             anchor = relation.name.replace(".", "")
             yield f"[{relation.name}](#{anchor})"
 
@@ -436,7 +454,7 @@ class Document:
         yield f"\n**{self.word('examples')}**\n"
         yield from self._examples(relation)
         yield f"\n<details><summary>{self.word('formats')}</summary>\n"
-        columns = [*([] if relation.is_stream else ["PostgreSQL"]), "Avro", "Arrow", "JSON"]
+        columns = [*(["PostgreSQL"] if in_postgres(relation) else []), "Avro", "Arrow", "JSON"]
         yield from _row_of_table([self.word("field"), *columns], head=True)
         for name, types in formats(relation).items():
             yield from _row_of_table([f"`{name}`", *(f"`{one}`" for one in types)])
@@ -458,7 +476,7 @@ class Document:
             yield (
                 f"- {self.word('primary_key')}: `{relation.primary_key}`"
                 + (f"; {self.word('unique')}: {unique}" if unique else "")
-                + f"; {self.word('topic')}: `{relation.topic}`"
+                + (f"; {self.word('topic')}: `{relation.topic}`" if in_postgres(relation) else "")
             )
         for key in relation.foreign_keys:
             only = f" ({self.word('only')} `{key.only[0]}` = `{key.only[1]}`)" if key.only else ""
@@ -583,7 +601,7 @@ def _row_of_table(cells: list[str], *, head: bool = False, right: bool = False) 
 def main() -> None:
     """Writes both documents."""
     texts = read_texts()
-    if wrong := gaps(texts, catalogue()):
+    if wrong := gaps(texts, documented(catalogue())):
         sys.exit(f"{TEXTS.name}: " + "; ".join(wrong))
     for language, target in TARGETS.items():
         target.write_text(str(Document(language, texts, catalogue())), encoding="utf-8")

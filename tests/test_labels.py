@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import pickle
 from typing import TYPE_CHECKING, Any
 
+import fastavro
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow import parquet as pq
 
 from command import DATAGEN, assert_failed, run
-from datagen import Plan, catalogue
-from datagen.errors import OptionError
+from datagen import MasterDataStore, Plan, catalogue
+from datagen.errors import OptionError, RejectedError
+from datagen.loader import Load, load
 from datagen.position import Position
+from datagen.sinks.files import FilesTarget
 from planned import rows
+from targets import Silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +109,78 @@ def test_show_prints_labels() -> None:
     )
     assert shown.code == 0, shown
     assert len([json.loads(line) for line in shown.lines]) == 3
+
+
+def _read(kind: str, path: Path) -> list[Any]:
+    """The rows of a file, by readers of others."""
+    match kind:
+        case "parquet":
+            return [*pq.read_table(path).to_pylist()]
+        case "avro":
+            with path.open("rb") as file:
+                return [*fastavro.reader(file)]
+        case "csv":
+            return [*csv.DictReader(path.read_text("utf-8").splitlines())]
+        case _:
+            return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "avro"])
+def test_files_have_labels(tmp_path: Path, kind: str) -> None:
+    ended = run(
+        *(*DATAGEN, "files", kind, "--labels", "--label-rate", "pix-scam=0.2"),
+        *("--customers", "60", "--parts", "2", "-o", str(tmp_path)),
+    )
+    assert ended.code == 0, ended
+    plan = Plan(customers=60, labels={"pix-scam": 0.2})
+    [found] = [path for path in tmp_path.iterdir() if path.name == "labels"]
+    written = [_read(kind, path) for path in sorted(found.iterdir())]
+    expected = rows(plan, "labels")
+    assert len(expected) == plan.rows("labels") > 20
+    assert [len(part) for part in written] == [plan.rows("labels", 0, 30), plan.rows("labels", 30)]
+    assert [
+        (str(row["event_id"]), row["scenario"], row["role"]) for part in written for row in part
+    ] == [(str(row["event_id"]), row["scenario"], row["role"]) for row in expected]
+    manifest = json.loads((tmp_path / "manifest.json").read_bytes())
+    assert [*manifest["relations"]] == [*plan.names, "labels"]
+    assert manifest["relations"]["labels"]["rows"] == len(expected)
+    assert manifest["plan"]["labels"] == plan.labels
+
+
+def test_files_have_labels_alone(tmp_path: Path) -> None:
+    given = (*DATAGEN, "files", "csv", "--customers", "60", "--tables", "labels", "--stdout")
+    ended = run(*given, "--labels", "--label-rate", "pix-scam=0.2")
+    plan = Plan(customers=60, labels={"pix-scam": 0.2})
+    assert ended.code == 0
+    assert len([*csv.reader(ended.out.splitlines())]) == 1 + plan.rows("labels")
+    assert_failed(run(*given), 2, "give --labels")
+    without = run(*DATAGEN, "files", "csv", "--customers", "5", "-o", str(tmp_path))
+    assert without.code == 0
+    assert not [*tmp_path.glob("labels*")]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_library_writes_labels_that_are_asked_for(tmp_path: Path, fast: bool) -> None:
+    plan = Plan(customers=60, labels=RATES)
+    target = FilesTarget(
+        format="parquet", location=tmp_path, relations=("banking.transactions", "labels")
+    )
+    report = load(Load(plan=plan, targets={"files": target}, fast=fast), Silent())
+    assert report.ok
+    found = pq.read_table(tmp_path / "labels.parquet").to_pylist()
+    assert [one["event_id"] for one in found] == [
+        str(one["event_id"]) for one in rows(plan, "labels")
+    ]
+    with pytest.raises(OptionError, match="relations: 'labels' is not allowed; use them only"):
+        load(Load(plan=Plan(customers=60), targets={"files": target}), Silent())
+
+
+def test_an_event_with_two_labels_is_refused() -> None:
+    store, batch = MasterDataStore(), next(Plan(customers=60, labels=RATES).batches("labels"))
+    store.add_batch(batch)
+    assert store.counts["labels"] == len(batch)
+    with pytest.raises(RejectedError, match="event_id"):
+        store.add_batch(batch)
 
 
 @pytest.mark.parametrize(

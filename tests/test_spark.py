@@ -100,6 +100,24 @@ def ids(request: Request, found: list[Part]) -> list[tuple[int, str]]:
         ),
         ({"relation": "accounts", "since": "2026-06-01T00:00:00Z"}, "since: "),
         ({"speed": 60}, "speed: 60.0 is not allowed; use it with spark.readStream alone"),
+        ({"relation": "labels"}, "relation: 'labels' is not allowed; use it with the option label"),
+        ({"labels": "yes"}, "labels: 'yes' is not allowed; use true or false"),
+        (
+            {"labelRates": "pix-scam=0.1"},
+            "labelRates: {'pix-scam': 0.1} is not allowed; use it with labels, which is true",
+        ),
+        (
+            {"labels": "true", "labelRates": "pix-scam"},
+            "labelRates: 'pix-scam' is not allowed; use rates such as pix-scam=0.002,bust-out=0",
+        ),
+        (
+            {"labels": "true", "labelRates": "bribery=0.1"},
+            "labelRates: 'bribery' is not allowed; use rates of pix-scam",
+        ),
+        (
+            {"labels": "true", "labelRates": "pix-scam=0.3"},
+            "labelRates: 0.3 is not allowed; use ",
+        ),
     ],
     ids=str,
 )
@@ -164,6 +182,36 @@ def test_options_in_the_case_that_spark_gives_them() -> None:
     )
     assert found.plan == Plan(42, 150, as_of="2026-05-01T00:00:00Z")
     assert (found.first, found.by_time, found.order) == (100, True, "time")
+
+
+def test_a_bank_has_frauds_where_labels_are_asked_for() -> None:
+    assert request(labels="false").plan.labels is None
+    assert request(labels="TRUE").plan == Plan(7, 500, labels=True)
+    rates = {"pix-scam": 0.2, "bust-out": 0.0}
+    asked = request(
+        relation="labels", labels="true", labelRates="pix-scam=0.2, bust-out=0", partitions=3
+    )
+    assert asked.plan == Plan(7, 500, labels=rates)
+    found = parts(asked)
+    assert [(one.start, one.stop) for one in found] == [(0, 166), (166, 333), (333, 500)]
+    rows = [batch.row(at) for batch in asked.plan.batches("labels") for at in range(len(batch))]
+    made = [
+        batch.row(at)
+        for part in found
+        for batch in asked.plan.batches("labels", part.start, part.stop)
+        for at in range(len(batch))
+    ]
+    assert made == rows != []
+    many = {"relation": "labels", "labels": "true", "customers": 100_000}
+    assert len(parts(request(**many))) == 5
+
+
+def test_a_checkpoint_is_of_a_bank_with_its_frauds() -> None:
+    honest, other = Progress(query()), Progress(query(labels="true"))
+    assert other.initial()["labels"] == Plan(labels=True).labels
+    for one, another in ((honest, other), (other, honest)):
+        with pytest.raises(ConfigurationError, match="checkpoint is of labels"):
+            one.millis(another.initial())
 
 
 @every_relation

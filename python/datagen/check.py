@@ -136,8 +136,9 @@ class FinancialDataStore(MasterDataStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept: dict[str, list[Batch]] = {relation.name: [] for relation in catalogue()}
-        self._pending: dict[str, list[dict[str, Any]]] = {r.name: [] for r in catalogue()}
+        names = [relation.name for relation in (*catalogue(), catalogue().labels)]
+        self._kept: dict[str, list[Batch]] = {name: [] for name in names}
+        self._pending: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
 
     def add_batch(self, batch: Batch) -> Batch:
         super().add_batch(batch)

@@ -22,7 +22,7 @@ from .check import FinancialDataStore, MasterDataStore, memory_in_time, memory_n
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
 from .receipts import as_text
 from .settlement import Settlement, attach
-from .sinks.base import Order, Part, Stage, StageReport, Window, streams, tables
+from .sinks.base import Order, Part, Stage, StageReport, Window, labels, streams, tables
 from .types import catalogue
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def carry_out(
         with ExitStack() as stack:
             store = MasterDataStore() if run.fast else FinancialDataStore()
             workers = run.workers or _cores()
-            taken = any(map(run.takes, tables()))
+            taken = any(map(run.takes, _before_events()))
             window = Window(
                 run.plan,
                 run.from_customer,
@@ -236,7 +236,7 @@ def carry_out(
             )
             master = None
             if run.fast:
-                needed = [*filter(run.needs, tables())]
+                needed = [*filter(run.needs, _before_events())]
                 master = _Master(window, store, needed, taken=taken and not tables_there)
                 stack.enter_context(master.prefetch)
                 if prefetch:
@@ -287,7 +287,9 @@ def _check_memory(run: Load, *, streaming: bool) -> None:
     sent = [*filter(run.takes, streams())]
     smaller = "fewer --customers or fewer --days"
     if not run.fast:
-        needed = memory_needed(run.plan, run.from_customer, names=[*tables(), *sent])
+        needed = memory_needed(
+            run.plan, run.from_customer, names=[*tables(), *filter(run.takes, [labels()]), *sent]
+        )
         kept, way_out = "standard mode keeps every row", f"--fast, {smaller}"
     elif sent and run.order == "time":
         needed = memory_in_time(run.plan, run.from_customer)
@@ -373,6 +375,11 @@ class _Master:
             yield None
 
 
+def _before_events() -> tuple[str, ...]:
+    """What is written before the first event: tables, then the labels where a sink takes them."""
+    return (*tables(), labels())
+
+
 def _rows(batch: Batch | None) -> int | None:
     return None if batch is None else len(batch)
 
@@ -423,7 +430,7 @@ class Running:
     def load(self) -> RunReport:
         """Loads all tables, then all streams."""
         if isinstance(self._store, FinancialDataStore):
-            for name in (*tables(), *filter(self._run.takes, streams())):
+            for name in (*tables(), *filter(self._run.takes, (labels(), *streams()))):
                 self._move(name, self._checked(name), ())
         with ExitStack() as stack:
             # Events are made while tables get their keys, and sent once these are committed.
@@ -466,7 +473,7 @@ class Running:
     def _load_again(self, sink: Sink) -> None:
         """Loads tables that others have: rows that the store has not kept are made once more, unchecked."""
         kept = isinstance(self._store, FinancialDataStore)
-        for name in filter(sink.relations.__contains__, tables()):
+        for name in filter(sink.relations.__contains__, _before_events()):
             self._move(name, self._source(name) if kept else _batches(self._window, name), [sink])
             with self.timed(sink.stage):
                 sink.finish(name)
@@ -479,8 +486,8 @@ class Running:
 
     @property
     def holders(self) -> list[Sink]:
-        """The sinks that take tables."""
-        return self._taking(tables())
+        """The sinks that take tables, or the labels."""
+        return self._taking(_before_events())
 
     def report(self) -> RunReport:
         """What the sinks hold, once everything has arrived.
@@ -546,7 +553,7 @@ class Running:
         for sink in sinks:
             with self.timed(sink.stage):
                 sink.begin()
-        for name in tables():
+        for name in _before_events():
             takers = [sink for sink in sinks if name in sink.relations]
             if takers:
                 rows = self._master.batches() if self._master else self._source(name)

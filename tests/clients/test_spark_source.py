@@ -80,6 +80,18 @@ def test_rows_are_those_of_the_plan(spark: SparkSession, name: str) -> None:
     ]
 
 
+def test_labels_are_those_of_the_plan(spark: SparkSession) -> None:
+    plan = Plan(seed=9, customers=300, labels={"pix-scam": 0.2})
+    options = {**OPTIONS, "labels": "true", "labelRates": "pix-scam=0.2", "partitions": 3}
+    expected = rows(plan, "labels")
+    assert [row.asDict() for row in read(spark, "labels", **options).collect()] == [
+        {field: as_spark(value) for field, value in row.items()} for row in expected
+    ]
+    # The events are those of the bank that has them.
+    events = {row.transaction_id for row in read(spark, STREAM, **options).collect()}
+    assert {str(one["event_id"]) for one in expected if one["stream"] == STREAM} <= events
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_types_and_comments_are_those_of_the_catalogue(spark: SparkSession, name: str) -> None:
     types = {"uuid": "string", "text": "string", "char": "string", "enum": "string"}

@@ -11,7 +11,7 @@ import cloup
 from .. import loader
 from .._core import Plan
 from ..errors import OptionError
-from ..sinks.base import Order, streams, tables
+from ..sinks.base import Order, labels, streams, tables
 from ..sinks.command_line import Option, is_given
 from ..sinks.files import FORMATS, FilesTarget, part_of
 from .console import Console
@@ -42,7 +42,7 @@ def _options() -> list[click.Parameter]:
             Option(
                 "--tables",
                 metavar="NAME,...",
-                help=f"Tables and streams to write [default: all]: {every}.",
+                help=f"Tables and streams to write [default: all]: {every}; with --labels also {labels()}.",
             ),
             Option(
                 "--order",
@@ -122,8 +122,9 @@ def _options() -> list[click.Parameter]:
 def files(context: click.Context, /, **options: Any) -> None:
     """Write tables and streams as files: FORMAT is parquet, csv, jsonl or avro.
 
-    Each table and stream is a file of its own, such as bank/customers.parquet. All files get their
-    names once every one is whole; then manifest.json lists them with rows and checksums.
+    Each table and stream is a file of its own, such as bank/customers.parquet; with --labels so are the labels,
+    which say which events belong to which scenario. All files get their names once every one is
+    whole; then manifest.json lists them with rows and checksums.
     """
     as_json, to_stdout = options["as_json"], options["stdout"]
     if to_stdout == (options["output"] is not None):
@@ -157,7 +158,11 @@ def _run_from(options: Mapping[str, Any]) -> loader.Load:
     given = [name.strip() for name in (options["tables"] or "").split(",") if name.strip()]
     if options["tables"] is not None and not given:
         raise OptionError("tables", options["tables"], "names with commas between them")
+    if labels() in given and not options["labels"]:
+        raise click.UsageError("labels are of a bank that has scenarios: give --labels, too.")
     plan, first = plan_from(options), options["from_customer"]
+    if not given and options["labels"]:
+        given = [*tables(), *streams(), labels()]
     parts, part = options["parts"], options["part"]
     target = FilesTarget(
         format=options["format"],

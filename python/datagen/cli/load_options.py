@@ -106,7 +106,7 @@ def plan_options(*, customers: int) -> list[Option]:
             "--labels",
             is_flag=True,
             help="Weave scenarios of fraud into the events; `datagen show labels --labels` says which "
-            "events these are.",
+            "events these are, and `datagen files --labels` writes that, too.",
         ),
         Option(
             "--label-rate",

@@ -39,6 +39,7 @@ __all__ = [
     "Target",
     "Transfer",
     "Window",
+    "labels",
     "streams",
     "tables",
 ]
@@ -402,3 +403,8 @@ def tables() -> tuple[str, ...]:
 def streams() -> tuple[str, ...]:
     """The names of all streams, in the order of sending."""
     return tuple(stream.name for stream in catalogue().streams)
+
+
+def labels() -> str:
+    """The name of the labels, which a sink has only if it is asked for them: of a plan that has some."""
+    return catalogue().labels.name

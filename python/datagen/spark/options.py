@@ -22,10 +22,12 @@ __all__ = ["Part", "Request", "millis_of", "moment", "parts"]
 
 #: Rows of a partition where no number of partitions is given: a task of half a second or less.
 _ROWS: Final = 200_000
+#: Customers of a partition of labels: a task of some seconds.
+_LABELLED: Final = 20_000
 _MOST: Final = 100_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Names of the library that Spark's options spell in their own way.
-_SPELT: Final = {"as_of": "asOf"}
+_SPELT: Final = {"as_of": "asOf", "labels": "labelRates"}
 
 
 def millis_of(instant: datetime) -> int:
@@ -72,6 +74,11 @@ class Request:
         if "speed" in given and "rowsPerSecond" in given:
             raise OptionError("rowsPerSecond", given["rowsPerSecond"], "either this or speed")
         relation, first = given["relation"], given.get("fromCustomer", 0)
+        labelled = given.get("labels", False)
+        if relation == catalogue().labels.name and not labelled:
+            raise OptionError("relation", relation, "it with the option labels, which is true")
+        if "labelRates" in given and not labelled:
+            raise OptionError("labelRates", given["labelRates"], "it with labels, which is true")
         if streaming and not catalogue()[relation].is_stream:
             names = ", ".join(one.name for one in catalogue().streams)
             raise OptionError("relation", relation, f"spark.read for tables, or one of {names}")
@@ -135,7 +142,7 @@ def parts(request: Request) -> list[Part]:
     if request.found.is_reference:
         # These rows belong to no customer.
         return [Part(first, plan.customers, request.since, request.until)]
-    wanted = request.partitions or -(-plan.rows(request.relation, first) // _ROWS) or 1
+    wanted = request.partitions or _usual(request)
     if request.by_time:
         low, high = millis_of(request.begin), millis_of(request.end)
         cuts = [moment(one) for one in _cuts(low, max(high, low + 1), wanted)[1:-1]]
@@ -143,6 +150,15 @@ def parts(request: Request) -> list[Part]:
         return [Part(first, plan.customers, since, until) for since, until in spans]
     customers = _cuts(first, plan.customers, wanted)
     return [Part(start, stop, request.since, request.until) for start, stop in pairwise(customers)]
+
+
+def _usual(request: Request) -> int:
+    """How many parts there are unless a number is asked for."""
+    plan, first = request.plan, request.first
+    if request.found is catalogue().labels:
+        # Few rows, which are found by passing the events of many customers.
+        return -(-(plan.customers - first) // _LABELLED)
+    return -(-plan.rows(request.relation, first) // _ROWS) or 1
 
 
 def _cuts(low: int, high: int, wanted: int) -> list[int]:
@@ -174,6 +190,7 @@ def _plan(given: Mapping[str, Any], first: int) -> Plan:
             first + given.get("customers", 100),
             as_of=given.get("asOf", Plan().as_of),
             days=given.get("days", Plan().days),
+            labels=given.get("labelRates") or given.get("labels", False),
         )
     except OptionError as error:
         value, allowed = error.value, error.allowed
@@ -228,6 +245,22 @@ def _instant(option: str, text: str) -> datetime:
         raise OptionError(option, text, error.allowed) from None
 
 
+def _switch(option: str, text: str) -> bool:
+    return _one_of("true", "false")(option, text) == "true"
+
+
+def _rates(option: str, text: str) -> dict[str, float]:
+    """Rates as ``NAME=SHARE,...``, whose names and bounds are the plan's to say."""
+    rates = {}
+    for one in text.split(","):
+        name, _, share = one.partition("=")
+        try:
+            rates[name.strip()] = float(share)
+        except ValueError:
+            raise OptionError(option, text, "rates such as pix-scam=0.002,bust-out=0") from None
+    return rates
+
+
 def _one_of(*allowed: str) -> Callable[[str, str], str]:
     def read(option: str, text: str) -> str:
         if text.lower() not in allowed:
@@ -247,6 +280,8 @@ _BOTH: Final[Mapping[str, Callable[[str, str], object]]] = {
     "order": _one_of("entity", "time"),
     "partitions": _up_to(1, _MOST),
     "until": _instant,
+    "labels": _switch,
+    "labelRates": _rates,
 }
 _BATCH: Final = {"partitionBy": _one_of("customers", "time"), "since": _instant}
 _STREAM: Final = {"start": _instant, "speed": _some, "rowsPerSecond": _some}

@@ -92,6 +92,7 @@ class Progress:
             "fromCustomer": self._request.first,
             "asOf": _text(millis_of(plan.as_of)),
             "days": plan.days,
+            "labels": plan.labels,
             "catalogue": catalogue().version,
             "time": _text(millis),
         }

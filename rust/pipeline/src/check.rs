@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use datagen_core::catalog::{self, FieldType, ForeignKey, Relation, STREAMS, TABLES};
+use datagen_core::catalog::{self, FieldType, ForeignKey, LABELS, Relation, STREAMS, TABLES};
 use datagen_core::column::{Batch, Column, Values};
 use datagen_core::keys::{KeySet, uuids};
 
@@ -103,7 +103,7 @@ impl Parents {
 /// The ids of all rows that were handed over, and how many rows these are.
 #[derive(Debug)]
 pub struct KeyStore {
-    /// In the catalogue's order.
+    /// In the catalogue's order, and labels last.
     relations: Vec<Known>,
 }
 
@@ -129,7 +129,7 @@ impl KeyStore {
     /// `unique_events`; the ids of other events are forgotten.
     pub fn new(unique_events: bool) -> Self {
         let mut relations: Vec<Known> = Vec::new();
-        for relation in TABLES.into_iter().chain(STREAMS) {
+        for relation in TABLES.into_iter().chain(STREAMS).chain([&LABELS]) {
             let keys = relation.foreign_keys.iter().map(|key| {
                 let table = relations.iter_mut().find(|known| known.name() == key.table);
                 table.expect("a table before those that refer to it").ids_for(key)
@@ -203,10 +203,12 @@ impl KeyStore {
         self.known(relation).rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Rows handed over so far, in the catalogue's order.
+    /// Rows handed over so far, in the catalogue's order; labels only if there are any.
     pub fn counts(&self) -> impl Iterator<Item = (&'static Relation, u64)> + '_ {
         let relations = self.relations.iter();
-        relations.map(|known| (known.parents.relation, known.rows.load(Ordering::Relaxed)))
+        relations
+            .map(|known| (known.parents.relation, known.rows.load(Ordering::Relaxed)))
+            .filter(|(relation, rows)| *rows > 0 || relation.name != LABELS.name)
     }
 
     fn known(&self, relation: &'static Relation) -> &Known {

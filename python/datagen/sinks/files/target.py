@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from ...errors import ConfigurationError, OptionError
 from ...types import catalogue
-from ..base import Stage, streams, tables
+from ..base import Stage, labels, streams, tables
 from .formats import FORMATS
 from .place import check_location
 
@@ -41,7 +41,8 @@ class FilesTarget:
 
     ``location`` is a folder, as text or as a path, or a URL that pyarrow's file systems know
     (``s3://bucket/folder``). Without it the rows of the one relation are written to ``descriptor``.
-    ``relations`` are those that are written, by default all.
+    ``relations`` are those that are written, by default all tables and streams; ``labels`` may be one of
+    them where the plan has labels.
 
     A part has the customers that ``part_of`` gives. The run writes the parts side by side, or, where
     ``part`` says which, that one: then its customers are those of the part, and ``whole`` has the first
@@ -66,7 +67,8 @@ class FilesTarget:
     def __post_init__(self) -> None:
         if self.format not in [*FORMATS]:
             raise OptionError("format", self.format, ", ".join(FORMATS))
-        every = (*tables(), *streams())
+        usual = (*tables(), *streams())
+        every = (*usual, labels())
         if not isinstance(self.relations, tuple | list):
             raise OptionError("relations", self.relations, 'a tuple of names, such as ("loans",)')
         for name in self.relations:
@@ -75,7 +77,7 @@ class FilesTarget:
         _check_number("parts", self.parts, 1, MAX_PARTS)
         if self.part is not None:
             _check_number("part", self.part, 1, self.parts, "the number of parts")
-        wanted = self.relations or every
+        wanted = self.relations or usual
         if self.part is not None and self.part > 1:
             wanted = tuple(name for name in wanted if not catalogue()[name].is_reference)
             if not wanted:
@@ -138,6 +140,8 @@ class FilesTarget:
         customers = window.plan.customers - window.first_customer
         if self.part is None and self.parts > customers:
             raise OptionError("parts", self.parts, f"1 to {customers}, the number of customers")
+        if labels() in self.relations and window.plan.labels is None:
+            raise OptionError("relations", labels(), "them only for a plan that has labels")
         if self.partition_by is not None and window.order != "time":
             raise OptionError(
                 "order", window.order, "time, in which the rows of a day come together"

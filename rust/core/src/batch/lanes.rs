@@ -559,7 +559,7 @@ mod tests {
         let sizes = [
             cursor::<TransactionColumns>(248),
             cursor::<CardTransactionColumns>(228),
-            cursor::<TradeColumns>(216),
+            cursor::<TradeColumns>(224),
             cursor::<InstallmentColumns>(256),
         ];
         assert!(sizes.iter().all(|(size, most)| size <= most), "{sizes:?}");

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use copied::Copy;
 use judge::Seen;
-pub use judge::{Judge, Judged, id_of};
+pub use judge::{Judge, Judged, Valued, id_of};
 pub use planned::rows_of;
 
 use crate::batch::Bank;
@@ -302,8 +302,8 @@ impl Reconciliation {
     }
 
     /// Chooses buckets to go through row by row, as many as have so many rows at the most, and one at least.
-    /// False where there are none any more. All that is expected, and all that is there, has to come
-    /// once more, and then [`Self::finish`].
+    /// False where there are none any more. All that is expected has to come once more, then all that is there, and then
+    /// [`Self::finish`].
     pub fn next_exact(&mut self, rows: u64) -> bool {
         let mut exact = Exact { chosen: vec![false; BUCKETS], rows: KeyMap::default() };
         let mut left = rows;

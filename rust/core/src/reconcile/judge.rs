@@ -36,6 +36,9 @@ pub struct Judged {
     pub(super) place: (Option<u32>, Option<i64>),
 }
 
+/// A record that was judged, and its value.
+pub type Valued<'r> = (Judged, &'r [u8]);
+
 /// Judges the records of a topic, or the tuples of a table, by what a plan has.
 #[derive(Debug)]
 pub struct Judge {
@@ -101,6 +104,9 @@ impl Judge {
     }
 
     /// A value as it is judged: without the frame, if the schema that it names is the catalogue's.
+    ///
+    /// # Errors
+    /// What `is_ours` has failed by.
     pub fn unframed<'a, E>(
         &self,
         value: &'a [u8],
@@ -125,7 +131,7 @@ impl Judge {
         offsets: &Range<i64>,
         mut is_ours: impl FnMut(u32) -> Result<bool, E>,
         scratch: &mut Vec<u8>,
-    ) -> Result<Result<Vec<(Judged, &'r [u8])>, Flaw>, E> {
+    ) -> Result<Result<Vec<Valued<'r>>, Flaw>, E> {
         let mut all = Vec::new();
         loop {
             let StoredRecord { offset, timestamp, key, value } = match records.next() {

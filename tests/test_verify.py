@@ -331,7 +331,7 @@ def test_a_reader_is_chosen_as_an_engine_is(
     cluster = Cluster(clean_kafka.config())
     assert read(config, cluster, lambda reader: reader.name) == engine
     if engine == "confluent":
-        with pytest.raises(ConfigurationError, match="Use --engine confluent"):
+        with pytest.raises(ConfigurationError, match=r"Use engine=.confluent."):
             read(replace(config, engine="native"), cluster, lambda reader: reader.name)
 
 

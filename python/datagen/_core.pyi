@@ -21,6 +21,7 @@ __all__ = [
     "Plan",
     "Producer",
     "ProducerError",
+    "Reading",
     "Reconciliation",
     "Relation",
     "Sending",

@@ -41,6 +41,8 @@ from datagen.errors import (
 )
 from datagen.presets import BULK, PRESETS, RELIABLE, ProducerConfig
 from datagen.sinks.kafka import KafkaSink
+from datagen.sinks.kafka.behind import read_ids
+from datagen.sinks.kafka.cluster import Cluster
 from records import TOPICS, end_offsets, read_topics
 from services import policy
 from services._net import free_port
@@ -256,6 +258,34 @@ def test_brokers_restarted_one_after_the_other(
     assert sum(found[topic].values()) == sum(again[topic].values()) == plan.rows(STREAM)
     idents = [one.header("ce_id") for one in read_topics(three.bootstrap, [topic])[topic]]
     assert len(set(idents)) == len(idents) == plan.rows(STREAM)
+
+
+def test_a_broker_restarted_while_topics_are_read(
+    clustered: ProducerConfig, three: KafkaCluster
+) -> None:
+    """Its partitions are waited for, or read from their new leaders, and nothing is read twice."""
+    plan = Plan(seed=7, customers=300)
+    with KafkaSink(clustered) as sink:
+        topic = sink.topic(STREAM)
+        sink.create_topics({topic: 3})
+        for batch in plan.batches(STREAM):
+            sink.send_batch(batch)
+        sink.flush()
+        ends = sink.end_offsets([topic])
+    pieces: list[bytes] = []
+    broker = three.broker(1)
+    broker.stop()
+    starting = threading.Timer(2, broker.start)
+    starting.start()
+    try:
+        starts = {topic: dict.fromkeys(ends[topic], 0)}
+        read_ids(Cluster(clustered), starts, ends, {topic: STREAM}, pieces.append)
+    finally:
+        starting.join()
+    found = b"".join(pieces)
+    idents = [found[at : at + 16] for at in range(0, len(found), 16)]
+    rows = [row["transaction_id"].bytes for batch in plan.batches(STREAM) for row in batch]
+    assert sorted(idents) == sorted(rows)
 
 
 @pytest.mark.timing

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,13 @@ from confluent_kafka.admin import AdminClient
 from command import DATAGEN, Outcome, load, run
 from datagen import Plan
 from datagen._core import Reconciliation
+from datagen.errors import ConfigurationError
+from datagen.sinks.kafka.behind import ids_behind, rows_behind
+from datagen.sinks.kafka.cluster import Cluster
+from datagen.sinks.kafka.end_offsets import EndOffsets
+from datagen.sinks.kafka.reader import read
+from datagen.types import catalogue
+from engines import ENGINES
 from records import TOPICS
 
 if TYPE_CHECKING:
@@ -185,7 +192,8 @@ def test_a_table_that_is_not_there_has_no_row(loaded: Loaded) -> None:
     assert found["stocks"]["notes"] == ["there is no table stocks"]
 
 
-def test_records_have_names(loaded: Loaded) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_records_have_names(loaded: Loaded, engine: str) -> None:
     """One double, one altered, one misplaced, and three of another producer."""
     first = loaded.message(TRANSACTIONS, 0)
     same = {"key": first.key(), "headers": first.headers(), "value": first.value()}
@@ -207,7 +215,7 @@ def test_records_have_names(loaded: Loaded) -> None:
             ],
         ),
     ]
-    found = loaded.judged("--skip-postgres")
+    found = loaded.judged("--skip-postgres", "--engine", engine)
     assert {*found} == {TRANSACTIONS, TRADES}
     topic = loaded.topics.name(TRANSACTIONS)
     assert kinds(found[TRANSACTIONS]) == {"double": 1, "misplaced": 1, "foreign": 3}
@@ -237,18 +245,94 @@ def _changed(message: Any) -> dict[str, Any]:
     return {"key": message.key(), "headers": message.headers(), "value": text.encode()}
 
 
-def test_what_lies_below_the_log_start_is_not_passed(loaded: Loaded) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_lies_below_the_log_start_is_not_passed(loaded: Loaded, engine: str) -> None:
     topic = loaded.topics.name(TRANSACTIONS)
     admin = AdminClient({"bootstrap.servers": loaded.topics.bootstrap})
     (deleted,) = admin.delete_records([TopicPartition(topic, 1, 20)]).values()
     assert deleted.result().low_watermark == 20
-    found = loaded.judged("--skip-postgres")
+    found = loaded.judged("--skip-postgres", "--engine", engine)
     assert {*found} == {TRANSACTIONS}
     assert f"20 offsets below the log start ({topic}-1)" in found[TRANSACTIONS]["unseen"]
     # They were there, perhaps.
     assert kinds(found[TRANSACTIONS]) == {}
     shown = loaded.verify("--skip-postgres")
     assert f"    cannot verify: 20 offsets below the log start ({topic}-1)" in shown.lines
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_transactions_that_did_not_commit_hold_nothing(loaded: Loaded, engine: str) -> None:
+    said = "--skip-postgres", "--engine", engine
+    topic = loaded.topics.name(TRANSACTIONS)
+    first = loaded.message(TRANSACTIONS, 0)
+    # The same client goes on, so that a transaction that another parameter left open is ended.
+    options = {"bootstrap.servers": loaded.topics.bootstrap, "transactional.id": topic}
+    producer = Producer(options)
+    producer.init_transactions(30)
+
+    def begin() -> None:
+        producer.begin_transaction()
+        producer.produce(
+            topic, partition=0, key=first.key(), headers=first.headers(), value=first.value()
+        )
+        assert producer.flush(30) == 0
+
+    begin()
+    producer.abort_transaction(30)
+    outcome = loaded.verify(*said)
+    assert outcome.code == 0, str(outcome)
+    assert "2 offsets have no record" in outcome.out
+    begin()
+    loaded.produce(TRANSACTIONS, partition=0, key=b"k", value=b"hello")
+    found = loaded.judged(*said)
+    assert {*found} == {TRANSACTIONS}
+    assert found[TRANSACTIONS]["unseen"] == [
+        f"2 offsets behind a transaction that is open ({topic}-0)"
+    ]
+    assert kinds(found[TRANSACTIONS]) == {}
+    producer.commit_transaction(30)
+    found = loaded.judged(*said)
+    assert kinds(found[TRANSACTIONS]) == {"double": 1, "foreign": 1}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_ids_and_keys_are_read_by_either_engine(loaded: Loaded, engine: str) -> None:
+    config = loaded.topics.config(**ENGINES[engine].fields)
+    cluster = Cluster(config)
+    ends = EndOffsets(cluster).read([loaded.topics.name(TRADES)])
+    relations = dict.fromkeys(ends, TRADES)
+    starts = {topic: dict.fromkeys(parts, 0) for topic, parts in ends.items()}
+    rows = [row for batch in PLAN.batches(TRADES) for row in batch]
+    found = ids_behind(cluster, starts, ends, relations)
+    assert found == {str(row["trade_id"]).encode() for row in rows}
+    (keys,) = rows_behind(cluster, starts, ends).values()
+    key = catalogue()[TRADES].key
+    assert {*keys} == {str(row[key]).encode() for row in rows}
+    # Behind the end there is nothing, and what a topic does not have is no position.
+    assert ids_behind(cluster, ends, ends, relations) == set()
+    further = {topic: {0: parts[0] + 1} for topic, parts in ends.items()}
+    with pytest.raises(ConfigurationError, match="and the position is at"):
+        ids_behind(cluster, further, ends, relations)
+
+
+@pytest.mark.parametrize(
+    ("options", "engine"),
+    [
+        ({}, "native"),
+        ({"socket.keepalive.enable": "true"}, "confluent"),
+        ({"ssl.ca.location": "/nowhere", "security.protocol": "ssl"}, "confluent"),
+    ],
+    ids=["plain", "unknown", "unreadable"],
+)
+def test_a_reader_is_chosen_as_an_engine_is(
+    clean_kafka: OwnTopics, options: dict[str, str], engine: str
+) -> None:
+    config = clean_kafka.config(client_options=options)
+    cluster = Cluster(clean_kafka.config())
+    assert read(config, cluster, lambda reader: reader.name) == engine
+    if engine == "confluent":
+        with pytest.raises(ConfigurationError, match=r"Use engine=.confluent."):
+            read(replace(config, engine="native"), cluster, lambda reader: reader.name)
 
 
 def test_two_loads_are_each_event_twice(loaded: Loaded) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Plan",
     "Producer",
     "ProducerError",
+    "Reading",
     "Reconciliation",
     "Relation",
     "Sending",
@@ -444,7 +445,7 @@ class KeyStore:
         """Counts rows that were checked elsewhere: by ``check_batch``, or against ``parents``."""
 
 class ProducerError(Exception):
-    """The producer failed: ``args`` is the number of librdkafka's for it, and what happened."""
+    """A producer or a reader failed: ``args`` is the number of librdkafka's for it, and what happened."""
 
 @final
 class Producer:
@@ -574,12 +575,50 @@ class Sending:
         """Makes no more events, and waits for the threads."""
 
 @final
+class Reading:
+    """Partitions that are being read, each span of topic, partition, first offset and the one behind the last.
+
+    Options are those of ``datagen.sinks.kafka.native``, times in milliseconds; ``silence`` is how many seconds nothing may
+    come. Leaders are asked from the start, by a thread of its own, up to 64 MiB ahead. With ``committed`` records
+    of transactions that were given up are left out. ``reconcile``, ``ids`` and ``keys`` take what comes next within a
+    twentieth of a second, without the GIL, and raise ``ProducerError``; one of them is called to the end.
+    """
+
+    def __new__(
+        cls,
+        spans: list[tuple[str, int, int, int]],
+        bootstrap: list[tuple[str, int]],
+        *,
+        client_id: str,
+        retry_backoff_ms: tuple[int, int],
+        request_timeout_ms: int,
+        tls: dict[str, Any] | None = None,
+        sasl: tuple[str, str, str] | None = None,
+        committed: bool = True,
+        silence: float = 10.0,
+    ) -> Reading: ...
+    def reconcile(self, found: Reconciliation, accepts: Callable[[int], bool]) -> int | None:
+        """Hands records over to a reconciliation, and says how many; None once all have come.
+
+        ``accepts`` says of the id of a schema whether it is the catalogue's.
+        """
+    def ids(self, names: dict[str, str]) -> bytes | None:
+        """The ids of records, 16 bytes each; ``names`` has the relation of each topic. None once all have come."""
+    def keys(self) -> list[tuple[str, bytes, int]] | None:
+        """Topic, key and timestamp in milliseconds of records; None once all have come."""
+    @property
+    def unread(self) -> list[tuple[str, int, int, str]]:
+        """What has not been read so far: topic, partition, number of offsets, and why not."""
+    def close(self) -> None:
+        """Ends it, whatever is left."""
+
+@final
 class Reconciliation:
     """What a plan says of a table or topic, held against what is there.
 
     All rows that the plan has are handed to ``expect``, and all that are there to ``find`` or ``find_copied``, in any
-    order of either. Then, while ``next_exact`` is true, both come once more, with ``finish`` behind them: so
-    rows that are wrong get a name, ``show`` of each kind at the most. Events from ``since`` on and before ``until``
+    order of either. Then, while ``next_exact`` is true, both come once more, first all of the plan's, with ``finish`` behind
+    them: so rows that are wrong get a name, ``show`` of each kind at the most. Events from ``since`` on and before ``until``
     are compared.
 
     ``partitions`` None are tuples of a table; else records of a topic of so many, whose values are ``value``, and

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -251,7 +251,7 @@ class _Comparing:
         )
 
     def _pass(self, *, again: bool) -> None:
-        """Has the plan make its rows, by several threads, while all that is there is read."""
+        """Has the plan make its rows, by several threads, while all that is there is read; or, ``again``, before it is."""
         began = time.perf_counter()
         self._progress.start(_STAGE, self._name, 0)
         plan, stop = self._asked.plan, self._asked.plan.customers
@@ -264,6 +264,9 @@ class _Comparing:
                 for first in range(self._first, stop, _CUSTOMERS)
             ]
             try:
+                if again:
+                    # A row is known by its name only once it is expected.
+                    wait(made)
                 self._contents.read(self._name, self._held, self._progress.advance, again=again)
                 for one in made:
                     one.result()

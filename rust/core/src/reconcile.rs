@@ -5,27 +5,27 @@
 //! bucket that is not zero has a row that is missing, double, altered or misplaced. These buckets alone are gone
 //! through once more, row by row. Memory is that of the buckets, and of as many rows as the caller allows.
 
+mod copied;
+mod judge;
+mod planned;
 mod reading;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use reading::{avro_time, first_id, parsed_instant, parsed_uuid, tuple_len};
-use twox_hash::XxHash3_128;
+use copied::Copy;
+use judge::Seen;
+pub use judge::{Judge, Judged, Valued, id_of};
+pub use planned::rows_of;
 
 use crate::batch::Bank;
-use crate::catalog::{Relation, relation};
-use crate::column::Batch;
-use crate::encode::kafka::murmur2;
-use crate::encode::{Encoded, Format, encode, pgcopy, text};
+use crate::catalog::Relation;
+use crate::encode::Format;
 use crate::error::Error;
-use crate::id::Ids;
-use crate::keys::{KeyMap, uuids};
-use crate::rng::{Domain, Rng};
+use crate::keys::KeyMap;
 
 /// Buckets of a table or topic, a power of two.
 const BUCKETS: usize = 1 << 16;
-/// Who sends events, as the header `ce_source` says.
-const SOURCE: &[u8] = b"data-gen/financial";
 
 /// What rows are, where they are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,14 +155,6 @@ impl Row {
     }
 }
 
-/// A record, or a tuple, as far as it can be judged by itself.
-#[derive(Debug, Clone, Copy)]
-enum Seen {
-    Foreign(&'static str),
-    Elsewhere,
-    Ours { content: u128, time: Option<i64> },
-}
-
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
     /// What is expected, less what was found.
@@ -191,14 +183,7 @@ struct Exact {
 /// One table or topic of a plan, and what is there of it.
 #[derive(Debug)]
 pub struct Reconciliation {
-    relation: &'static Relation,
-    shape: Shape,
-    ids: Ids,
-    domain: Domain,
-    /// Rows of the table, or entities of the stream, that were asked about.
-    asked: Range<u64>,
-    /// Instants of the events that were asked about.
-    span: Range<i64>,
+    judge: Arc<Judge>,
     show: usize,
     buckets: Vec<Bucket>,
     done: Vec<bool>,
@@ -211,9 +196,7 @@ pub struct Reconciliation {
     last_times: Vec<i64>,
     /// Offsets of each partition from which on the order of time is not promised.
     in_time_until: Vec<i64>,
-    unfinished: Vec<u8>,
-    header_read: bool,
-    scratch: Vec<u8>,
+    copy: Copy,
 }
 
 impl Reconciliation {
@@ -235,20 +218,8 @@ impl Reconciliation {
             Shape::Tuples => 1,
             Shape::Records { partitions, .. } => partitions as usize,
         };
-        let owner = entity_of(relation);
-        let before = |customer| bank.rows(owner, 0..customer);
-        let asked = if relation.is_reference() {
-            0..u64::MAX
-        } else {
-            before(customers.start)?..before(customers.end)?
-        };
         Ok(Self {
-            relation,
-            shape,
-            ids: Ids::new(&Rng::new(bank.plan().seed())),
-            domain: domain_of(relation),
-            asked,
-            span,
+            judge: Arc::new(Judge::new(bank, relation, shape, customers, span)?),
             show,
             buckets: vec![Bucket::default(); BUCKETS],
             done: vec![false; BUCKETS],
@@ -260,20 +231,13 @@ impl Reconciliation {
             findings: Vec::new(),
             last_times: vec![i64::MIN; partitions],
             in_time_until: vec![i64::MAX; partitions],
-            unfinished: Vec::new(),
-            header_read: false,
-            scratch: Vec::new(),
+            copy: Copy::default(),
         })
     }
 
-    /// The table or stream.
-    pub const fn relation(&self) -> &'static Relation {
-        self.relation
-    }
-
-    /// What is expected of rows: see [`rows_of`].
-    pub const fn shape(&self) -> Shape {
-        self.shape
+    /// What judges records and tuples by themselves, without the state that is here.
+    pub const fn judge(&self) -> &Arc<Judge> {
+        &self.judge
     }
 
     /// The order of time is promised only below an offset of a partition.
@@ -308,24 +272,22 @@ impl Reconciliation {
         }
     }
 
-    /// Takes a record that is there.
-    pub fn find(&mut self, record: &Record<'_>) {
-        let Shape::Records { event_time, in_time, .. } = self.shape else { return };
-        let place = (Some(record.partition), Some(record.offset));
-        let found = record.value.unwrap_or_default();
-        let id = self.id_of(record);
-        let seen = self.judged(record, id, event_time);
-        if let (Seen::Ours { time: Some(time), .. }, Some(last), None) =
-            (seen, self.last_times.get_mut(record.partition as usize), &self.exact)
+    /// Takes a record that is there, whose value is `found`, or a tuple; those of a partition in their order.
+    pub fn find(&mut self, judged: &Judged, found: &[u8]) {
+        let Judged { seen, id, place, .. } = *judged;
+        if let (Seen::Ours { time: Some(time), .. }, (Some(partition), Some(offset)), None) =
+            (seen, place, &self.exact)
+            && let Some(last) = self.last_times.get_mut(partition as usize)
+            && matches!(self.judge.shape(), Shape::Records { in_time: true, .. })
+            && offset < self.in_time_until[partition as usize]
         {
-            let promised = in_time && record.offset < self.in_time_until[record.partition as usize];
-            if promised && time < *last && self.span.contains(&time) {
+            if time < *last && self.judge.is_asked_at(time) {
                 self.note(Kind::Late, id, place, "", found);
-            } else if promised {
+            } else {
                 *last = time;
             }
         }
-        self.take(seen, id, record.partition, place, found);
+        self.take(judged, found);
     }
 
     /// Takes bytes of a binary COPY, cut anywhere.
@@ -333,34 +295,15 @@ impl Reconciliation {
     /// # Errors
     /// [`Error::OutOfRange`] for bytes that are no COPY.
     pub fn find_copied(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let mut unfinished = std::mem::take(&mut self.unfinished);
-        unfinished.extend_from_slice(bytes);
-        let mut rest = &unfinished[..];
-        if !self.header_read {
-            if rest.len() < pgcopy::HEADER.len() {
-                self.unfinished = unfinished;
-                return Ok(());
-            }
-            rest = rest.strip_prefix(&pgcopy::HEADER[..]).ok_or_else(no_copy)?;
-            self.header_read = true;
-        }
-        while let Some(len) = tuple_len(rest) {
-            if rest.starts_with(&pgcopy::TRAILER) {
-                self.header_read = false;
-                rest = &rest[pgcopy::TRAILER.len()..];
-                break;
-            }
-            let Some((tuple, left)) = rest.split_at_checked(len) else { break };
-            self.find_tuple(tuple);
-            rest = left;
-        }
-        self.unfinished = rest.to_vec();
-        Ok(())
+        let (judge, mut copy) = (Arc::clone(&self.judge), std::mem::take(&mut self.copy));
+        let taken = copy.take(bytes, |tuple| self.take(&judge.tuple(tuple), tuple));
+        self.copy = copy;
+        taken
     }
 
     /// Chooses buckets to go through row by row, as many as have so many rows at the most, and one at least.
-    /// False where there are none any more. All that is expected, and all that is there, has to come
-    /// once more, and then [`Self::finish`].
+    /// False where there are none any more. All that is expected has to come once more, then all that is there, and then
+    /// [`Self::finish`].
     pub fn next_exact(&mut self, rows: u64) -> bool {
         let mut exact = Exact { chosen: vec![false; BUCKETS], rows: KeyMap::default() };
         let mut left = rows;
@@ -391,7 +334,7 @@ impl Reconciliation {
             .map(|(id, e)| (*id, e.partition))
             .collect();
         missing.sort_unstable();
-        let is_topic = matches!(self.shape, Shape::Records { .. });
+        let is_topic = matches!(self.judge.shape(), Shape::Records { .. });
         for (id, partition) in missing {
             self.missing[partition as usize] += 1;
             let place = (is_topic.then_some(partition), None);
@@ -429,100 +372,14 @@ impl Reconciliation {
         left.map(|(bucket, _)| u64::from(bucket.expected.max(bucket.found))).sum()
     }
 
-    /// The customer whose row an id is; none of reference rows, and of ids of others.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] never, as the plan's own customers are asked about.
-    pub fn customer_of(&self, bank: &Bank, id: [u8; 16]) -> Result<Option<u64>, Error> {
-        let origin = self.ids.decode(id).filter(|origin| origin.domain == self.domain);
-        let Some(origin) = origin.filter(|_| !self.relation.is_reference()) else {
-            return Ok(None);
-        };
-        let owner = entity_of(self.relation);
-        let (mut first, mut stop) = (0, bank.plan().customers());
-        if origin.row >= bank.rows(owner, 0..stop)? {
-            return Ok(None);
-        }
-        // Rows before `first` are no more than the row's own number, and those before `stop` are more.
-        while stop - first > 1 {
-            let middle = first.midpoint(stop);
-            let before = bank.rows(owner, 0..middle)?;
-            *(if before <= origin.row { &mut first } else { &mut stop }) = middle;
-        }
-        Ok(Some(first))
-    }
-
-    fn find_tuple(&mut self, tuple: &[u8]) {
-        let id = tuple.get(2..22).filter(|head| head[..4] == [0, 0, 0, 16]);
-        let id = id.map(|head| u128::from_be_bytes(head[4..].try_into().expect("16 bytes")));
-        let seen = match id {
-            Some(id) => self
-                .origin(id)
-                .unwrap_or_else(|| Seen::Ours { content: XxHash3_128::oneshot(tuple), time: None }),
-            None => Seen::Foreign("it has no id"),
-        };
-        self.take(seen, id, 0, (None, None), tuple);
-    }
-
-    /// Whether a record is of this run, and what it holds.
-    fn judged(&mut self, record: &Record<'_>, id: Option<u128>, event_time: bool) -> Seen {
-        let source = record.headers.iter().find(|(name, _)| *name == b"ce_source");
-        if source.is_some_and(|(_, value)| *value != Some(SOURCE)) {
-            return Seen::Foreign("another ce_source");
-        }
-        let Some(id) = id else {
-            return Seen::Foreign(if record.value.is_none() {
-                "a tombstone"
-            } else {
-                "it has no id"
-            });
-        };
-        if let Some(other) = self.origin(id) {
-            return other;
-        }
-        let content = &mut self.scratch;
-        content.clear();
-        put(content, record.key);
-        put(content, record.value);
-        for (name, value) in record.headers {
-            put(content, Some(name));
-            put(content, *value);
-        }
-        if event_time {
-            content.extend_from_slice(&record.timestamp.to_le_bytes());
-        }
-        let content = XxHash3_128::oneshot(content);
-        Seen::Ours { content, time: self.time_of(record) }
-    }
-
-    /// What an id says against a row: it is not of this seed and relation, or not of these customers.
-    fn origin(&self, id: u128) -> Option<Seen> {
-        if self.relation.is_reference() {
-            return None;
-        }
-        match self.ids.decode(id.to_be_bytes()) {
-            Some(origin) if origin.domain == self.domain => {
-                (!self.asked.contains(&origin.row)).then_some(Seen::Elsewhere)
-            }
-            Some(_) => Some(Seen::Foreign("its id is that of something else")),
-            None => Some(Seen::Foreign("its id is not of this seed")),
-        }
-    }
-
-    fn take(
-        &mut self,
-        seen: Seen,
-        id: Option<u128>,
-        partition: u32,
-        place: (Option<u32>, Option<i64>),
-        found: &[u8],
-    ) {
+    fn take(&mut self, judged: &Judged, found: &[u8]) {
+        let Judged { seen, id, partition, place } = *judged;
         let (content, time, id) = match (seen, id) {
             (Seen::Ours { content, time }, Some(id)) => (content, time, id),
             (Seen::Foreign(why), _) => return self.note_once(Kind::Foreign, id, place, why, found),
             _ => return self.note_once(Kind::Elsewhere, id, place, "", found),
         };
-        if time.is_some_and(|time| !self.span.contains(&time)) {
+        if time.is_some_and(|time| !self.judge.is_asked_at(time)) {
             return self.note_once(Kind::Outside, Some(id), place, "", found);
         }
         let row = Row { id, content, partition };
@@ -583,143 +440,10 @@ impl Reconciliation {
             self.findings.push(Finding { kind, id, partition, offset, why, found });
         }
     }
-
-    /// The id that a record bears: in a header, or as the first field of its value.
-    fn id_of(&self, record: &Record<'_>) -> Option<u128> {
-        let header = record.headers.iter().find(|(name, _)| *name == b"ce_id");
-        let text = match header {
-            Some((_, value)) => *value,
-            None => record.value.and_then(|value| first_id(self.relation, value)),
-        };
-        text.and_then(parsed_uuid)
-    }
-
-    /// When the event of a record happened, where a header or its value says so.
-    fn time_of(&self, record: &Record<'_>) -> Option<i64> {
-        self.relation.topic()?;
-        let header = record.headers.iter().find(|(name, _)| *name == b"ce_time");
-        match (header, self.shape) {
-            (Some((_, value)), _) => value.and_then(parsed_instant),
-            (None, Shape::Records { value: Format::Json, .. }) => {
-                let name = format!("\"{}\":\"", self.relation.time());
-                let value = record.value?;
-                let at = value.windows(name.len()).position(|part| part == name.as_bytes())?;
-                value.get(at + name.len()..).and_then(|rest| parsed_instant(rest.get(..24)?))
-            }
-            (None, Shape::Records { value, .. }) => {
-                avro_time(self.relation, record.value?, matches!(value, Format::AvroStrings { .. }))
-            }
-            (None, Shape::Tuples) => None,
-        }
-    }
 }
 
 impl Bucket {
     const fn differs(&self) -> bool {
         self.sum != 0 || self.expected != self.found
-    }
-}
-
-/// The rows of a batch as they should be found.
-pub fn rows_of(batch: &Batch, shape: Shape) -> Vec<Row> {
-    let relation = batch.relation();
-    let ids = uuids(&batch.columns()[0]);
-    let id = |row: usize| u128::from_be_bytes(ids[row]);
-    let Shape::Records { value, cloudevents, content_type, event_time, partitions, .. } = shape
-    else {
-        let tuples = encode(batch, Format::PgCopy);
-        let hashed =
-            |row| Row { id: id(row), content: XxHash3_128::oneshot(tuples.get(row)), partition: 0 };
-        return (0..batch.rows()).map(hashed).collect();
-    };
-    let as_text = |name: &str| -> Encoded {
-        let position = relation.position(name).expect("a field of the catalogue");
-        text(&batch.columns()[position], &relation.fields[position])
-            .expect("a field that has a text")
-    };
-    let (values, keys) = (encode(batch, value), as_text(relation.key()));
-    let headers = relation
-        .topic()
-        .filter(|_| cloudevents)
-        .map(|topic| (topic.ce_type, as_text(relation.fields[0].name), as_text(relation.time())));
-    let instants: &[i64] =
-        batch.column(relation.time()).expect("a field of the catalogue").values.stored();
-    let kind: &[u8] = if value == Format::Json { b"application/json" } else { b"application/avro" };
-    let mut content = Vec::new();
-    let mut last: Option<(&[u8], u32)> = None;
-    let mut rows = Vec::with_capacity(batch.rows());
-    for (row, instant) in instants.iter().enumerate() {
-        let key = keys.get(row);
-        content.clear();
-        put(&mut content, Some(key));
-        put(&mut content, Some(values.get(row)));
-        if let Some((ce_type, ids, times)) = &headers {
-            let headers: [(&[u8], &[u8]); 6] = [
-                (b"ce_specversion", b"1.0"),
-                (b"ce_type", ce_type.as_bytes()),
-                (b"ce_source", SOURCE),
-                (b"ce_id", ids.get(row)),
-                (b"ce_time", times.get(row)),
-                (b"ce_subject", key),
-            ];
-            for (name, value) in headers {
-                put(&mut content, Some(name));
-                put(&mut content, Some(value));
-            }
-        }
-        if content_type {
-            put(&mut content, Some(b"content-type"));
-            put(&mut content, Some(kind));
-        }
-        if event_time {
-            content.extend_from_slice(&instant.to_le_bytes());
-        }
-        let partition = match last {
-            Some((same, number)) if same == key => number,
-            _ => (murmur2(key) & 0x7fff_ffff) % partitions,
-        };
-        last = Some((key, partition));
-        rows.push(Row { id: id(row), content: XxHash3_128::oneshot(&content), partition });
-    }
-    rows
-}
-
-/// Appends bytes with their length before them, so that no two lists of bytes are alike.
-fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    let len = bytes.map_or(u32::MAX, |bytes| bytes.len() as u32);
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(bytes.unwrap_or_default());
-}
-
-/// Whose rows the ids of a relation count: a table's own, or those of the table that a stream's key is of.
-fn entity_of(relation_: &'static Relation) -> &'static Relation {
-    if relation_.topic().is_none() {
-        return relation_;
-    }
-    let key = relation_.foreign_keys.iter().find(|key| key.field == relation_.key());
-    key.and_then(|key| relation(key.table)).expect("the key of a stream is that of a table")
-}
-
-fn domain_of(relation: &Relation) -> Domain {
-    match relation.name {
-        "customers" => Domain::Customer,
-        "properties" => Domain::Property,
-        "stocks" => Domain::Stock,
-        "accounts" => Domain::Account,
-        "credit_cards" => Domain::CreditCard,
-        "loans" => Domain::Loan,
-        "banking.transactions" => Domain::Transaction,
-        "banking.card-transactions" => Domain::CardTransaction,
-        "banking.trades" => Domain::Trade,
-        "banking.installments" => Domain::Installment,
-        name => panic!("{name} has no domain of ids"),
-    }
-}
-
-fn no_copy() -> Error {
-    Error::OutOfRange {
-        option: "bytes",
-        value: "no COPY".to_owned(),
-        allowed: "those of a binary COPY".to_owned(),
     }
 }

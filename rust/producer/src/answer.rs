@@ -375,5 +375,9 @@ impl Answer for Produced {
     }
 }
 
+mod fetch;
+
+pub(crate) use fetch::{Fetched, Part};
+
 #[cfg(test)]
 mod tests;

@@ -16,11 +16,12 @@ use crate::connection::{Connection, Connector};
 use crate::error::{Error, Local};
 use crate::transport::Transport;
 
-/// Asks for the brokers, and the leaders of these topics.
+/// Asks for the brokers, and the leaders of these topics, which a broker creates if it may.
 pub(crate) async fn metadata<T: Transport>(
     addresses: Vec<Address>,
     connector: Arc<Connector<T>>,
     topics: Vec<Arc<str>>,
+    may_create: bool,
 ) -> Result<Metadata, Error> {
     let topics = topics.iter().map(|name| {
         let name = TopicName(StrBytes::from_string((**name).to_owned()));
@@ -28,9 +29,8 @@ pub(crate) async fn metadata<T: Transport>(
     });
     let request = MetadataRequest::default()
         .with_topics(Some(topics.collect()))
-        // As other producers do: the broker decides.
-        .with_allow_auto_topic_creation(true);
-    any(addresses, &connector).await?.call(&request, connector.config.request_timeout).await
+        .with_allow_auto_topic_creation(may_create);
+    any(addresses, &connector).await?.call(&request, connector.client.request_timeout).await
 }
 
 /// Asks for an id of an idempotent producer.
@@ -42,7 +42,7 @@ pub(crate) async fn producer_id<T: Transport>(
     let request = InitProducerIdRequest::default()
         .with_transactional_id(None)
         .with_transaction_timeout_ms(i32::MAX);
-    let limit = connector.config.request_timeout;
+    let limit = connector.client.request_timeout;
     let answer = any(addresses, &connector).await?.call(&request, limit).await?;
     match answer.error.err() {
         None => Ok(answer),
@@ -60,7 +60,7 @@ async fn any<T: Transport>(
     let (mut left, mut tries) = (addresses.into_iter(), JoinSet::new());
     loop {
         let next = left.next();
-        let wait = if next.is_some() { NEXT } else { connector.config.request_timeout };
+        let wait = if next.is_some() { NEXT } else { connector.client.request_timeout };
         if let Some(address) = next {
             let connector = Arc::clone(connector);
             tries.spawn(async move { connector.open(&address).await });

@@ -1,4 +1,4 @@
-//! How a producer is configured: where to, how surely, how much at a time.
+//! How clients are configured: where to and as whom; and producers: how surely, how much at a time.
 
 use std::fmt;
 use std::time::Duration;
@@ -91,23 +91,42 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Everything about a producer.
+/// What every client has: where to, as whom, and how long it waits.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct Client {
     /// Brokers to ask for the others, one after the other until one answers.
     pub bootstrap: Vec<Address>,
     /// Name that brokers write into their logs.
     pub client_id: String,
+    /// First and longest wait before another try after a failure that may pass; it doubles.
+    pub retry_backoff: (Duration, Duration),
+    /// How long a broker may take to answer, and a connection to be made.
+    pub request_timeout: Duration,
+    /// Encryption, if any.
+    pub tls: Option<Tls>,
+    /// Authentication, if any.
+    pub sasl: Option<Sasl>,
+}
+
+impl Client {
+    /// The wait after so many failures, which doubles each time.
+    pub(crate) fn backoff(&self, failures: u32) -> Duration {
+        let (first, longest) = self.retry_backoff;
+        first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(longest)
+    }
+}
+
+/// Everything about a producer.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How it gets to the brokers.
+    pub client: Client,
     /// Which confirmation counts.
     pub acks: Acks,
     /// Whether batches are numbered, so that brokers drop one that comes twice. With `Acks::All` only.
     pub idempotent: bool,
     /// How often a batch is sent again after a failure that may pass.
     pub retries: u32,
-    /// First and longest wait before that; it doubles.
-    pub retry_backoff: (Duration, Duration),
-    /// How long a broker may take to answer, and a connection to be made.
-    pub request_timeout: Duration,
     /// How long a partition with batches may go without an acknowledgement.
     pub delivery_timeout: Duration,
     /// How long a batch that is not full waits for more records.
@@ -120,16 +139,4 @@ pub struct Config {
     pub queue_records: usize,
     /// Bytes of them, as they are sent.
     pub queue_bytes: usize,
-    /// Encryption, if any.
-    pub tls: Option<Tls>,
-    /// Authentication, if any.
-    pub sasl: Option<Sasl>,
-}
-
-impl Config {
-    /// The wait after so many failures, which doubles each time.
-    pub(crate) fn backoff(&self, failures: u32) -> Duration {
-        let (first, longest) = self.retry_backoff;
-        first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(longest)
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,36 +9,39 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+    ApiKey, ApiVersionsRequest, FetchRequest, RequestHeader, SaslAuthenticateRequest,
+    SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-use crate::answer::{self, Answer, ApiVersions, Malformed, Question};
-use crate::config::{Address, Config, Mechanism, Sasl};
+use crate::answer::{self, Answer, ApiVersions, Fetched, Malformed, Question};
+use crate::config::{Address, Client, Mechanism, Sasl};
 use crate::error::{Error, Local};
 use crate::scram::Scram;
 use crate::transport::{Stream, Transport};
 
 /// A longer answer is none: most likely the other side speaks another protocol.
-const LONGEST_ANSWER: usize = 16 << 20;
+pub(crate) const LONGEST_ANSWER: usize = 16 << 20;
+/// The same for answers with batches, once the other side has shown that it is a broker.
+const LONGEST_BATCH: usize = 1 << 30;
 /// Bytes that are allocated for an answer before any of it has come.
 const ANSWER_CAPACITY: usize = 16 << 10;
 
-/// The newest version of Produce that names topics; later ones number them.
-const LAST_PRODUCE_BY_NAME: i16 = 12;
+/// The newest version that names topics of requests that number them later, Produce and Fetch.
+const LAST_BY_NAME: i16 = 12;
 
 /// Opens connections.
 pub(crate) struct Connector<T> {
-    pub(crate) config: Arc<Config>,
+    pub(crate) client: Client,
     pub(crate) transport: T,
 }
 
 impl<T: Transport> Connector<T> {
     /// Connects, and waits as long as an answer may take.
     pub(crate) async fn open(&self, address: &Address) -> Result<Connection<T::Stream>, Error> {
-        let limit = self.config.request_timeout;
+        let limit = self.client.request_timeout;
         let late = |_| {
             Error::new(Local::TimedOut, format!("{address} did not let us in within {limit:?}"))
         };
@@ -49,10 +51,10 @@ impl<T: Transport> Connector<T> {
                 versions: BTreeMap::new(),
                 expires: None,
                 throttle: Duration::ZERO,
-                client_id: self.config.client_id.clone(),
+                client_id: self.client.client_id.clone(),
             };
             connection.ask_versions().await.map_err(|error| error.at(address))?;
-            if let Some(sasl) = &self.config.sasl {
+            if let Some(sasl) = &self.client.sasl {
                 connection.authenticate(sasl).await.map_err(|error| error.at(address))?;
             }
             Ok(connection)
@@ -77,7 +79,8 @@ impl<S: Stream> Connection<S> {
     /// The newest version that both sides know.
     pub(crate) fn version<R: Request>(&self) -> Result<i16, Error> {
         let ours = R::VERSIONS;
-        let newest = if R::KEY == ApiKey::Produce as i16 { LAST_PRODUCE_BY_NAME } else { ours.max };
+        let numbers_topics = [ApiKey::Produce as i16, ApiKey::Fetch as i16].contains(&R::KEY);
+        let newest = if numbers_topics { LAST_BY_NAME } else { ours.max };
         self.versions
             .get(&R::KEY)
             .map(|&(oldest, latest)| (oldest.max(ours.min), latest.min(newest)))
@@ -103,10 +106,24 @@ impl<S: Stream> Connection<S> {
         R::Found::decode(&answer, version).map_err(unreadable)
     }
 
+    /// Asks for batches and waits for them so long. No other request may be in flight.
+    pub(crate) async fn fetch(
+        &mut self,
+        request: &FetchRequest,
+        limit: Duration,
+    ) -> Result<Fetched, Error> {
+        let version = self.version::<FetchRequest>()?;
+        let late = |_| Error::new(Local::TimedOut, "the broker does not answer");
+        let answer = timeout(limit, self.exchange(request, version)).await.map_err(late)??;
+        Fetched::decode(&answer, version).map_err(unreadable)
+    }
+
     async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<Bytes, Error> {
         let frame = frame(request, version, 0, &self.client_id)?;
         write_frame(&mut self.stream, &frame).await?;
-        let answer = read_answer(&mut self.stream).await?;
+        // A batch comes whole, however long it is.
+        let longest = if R::KEY == ApiKey::Fetch as i16 { LONGEST_BATCH } else { LONGEST_ANSWER };
+        let answer = read_answer(&mut self.stream, longest).await?;
         let (_, body) = open_answer(&answer, R::Response::header_version(version))?;
         Ok(body)
     }
@@ -212,9 +229,12 @@ pub(crate) async fn write_frame(
 }
 
 /// The bytes of the next answer.
-pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Bytes, Error> {
+pub(crate) async fn read_answer<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    longest: usize,
+) -> Result<Bytes, Error> {
     let size = stream.read_u32().await.map_err(|e| lost(&e))? as usize;
-    if size > LONGEST_ANSWER {
+    if size > longest {
         return Err(Error::new(
             Local::BadMessage,
             "the other side does not answer as a Kafka broker does; does it want TLS?",

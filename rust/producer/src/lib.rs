@@ -1,4 +1,4 @@
-//! A Kafka producer for batches that are encoded already.
+//! A Kafka producer for batches that are encoded already, and a reader that hands them out as they are: [`Reading`].
 //!
 //! [`Producer`] is what callers hold, from any number of threads; [`Driver`] is the other half, to be
 //! run on a thread of its own. Topics are found by name, leaders by metadata, and each batch ends as
@@ -17,6 +17,7 @@ mod connection;
 mod delivery;
 mod error;
 mod queue;
+mod reader;
 mod scram;
 mod sender;
 mod shared;
@@ -30,9 +31,10 @@ use datagen_core::encode::kafka::{Codec, Events, Packed};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-pub use config::{Acks, Address, Config, Mechanism, Sasl, Tls};
+pub use config::{Acks, Address, Client, Config, Mechanism, Sasl, Tls};
 pub use delivery::Tally;
 pub use error::Error;
+pub use reader::{Asked, Block, Next, Reading, ReadingDriver, Span, Unread, Why, flawed};
 
 use sender::{Command, Sender};
 use shared::Shared;
@@ -77,7 +79,7 @@ impl Producer {
     /// # Errors
     /// For certificates and keys that cannot be used.
     pub fn new(config: Config, batching: Batching) -> Result<(Self, Driver), Error> {
-        let network = Network::new(&config)?;
+        let network = Network::new(&config.client)?;
         let (producer, sender) = Self::over(network, config, batching);
         Ok((producer, Driver(sender)))
     }

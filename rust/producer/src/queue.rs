@@ -219,7 +219,7 @@ impl PartitionQueue {
         if batch.failures > self.config.retries {
             return Some(self.fail(batch, code));
         }
-        self.retry_at = Some(now + self.config.backoff(batch.failures));
+        self.retry_at = Some(now + self.config.client.backoff(batch.failures));
         self.returned.push(batch);
         None
     }

@@ -81,11 +81,11 @@ impl<T: Transport> Sender<T> {
         (own_commands, commands): (WeakUnboundedSender<Command>, UnboundedReceiver<Command>),
     ) -> Self {
         let config = Arc::new(config);
-        let connector = Arc::new(Connector { config: Arc::clone(&config), transport });
+        let connector = Arc::new(Connector { client: config.client.clone(), transport });
         let (sender, events) = unbounded_channel();
         Self {
             topics: Topics::new(Arc::clone(&config), Arc::clone(&shared)),
-            dialer: Dialer { connector, events: sender },
+            dialer: Dialer { connector, config: Arc::clone(&config), events: sender },
             shared,
             commands,
             own_commands,
@@ -178,7 +178,7 @@ impl<T: Transport> Sender<T> {
             }
             Event::Metadata(found) => {
                 let throttle = found.as_ref().ok().map(|found| found.throttle);
-                self.metadata.end(throttle, &self.config);
+                self.metadata.end(throttle, &self.config.client);
                 match found {
                     Ok(found) => self.learn(found, now),
                     Err(error) => self.note(error),
@@ -186,7 +186,7 @@ impl<T: Transport> Sender<T> {
             }
             Event::ProducerId(found) => {
                 let throttle = found.as_ref().ok().map(|found| found.throttle);
-                self.producer_id.end(throttle, &self.config);
+                self.producer_id.end(throttle, &self.config.client);
                 match found {
                     Ok(ProducerId { id, epoch, .. }) => {
                         self.topics.set_producer(Numbering { id, epoch, sequence: 0 });
@@ -277,7 +277,7 @@ impl<T: Transport> Sender<T> {
     fn closed(&mut self, node: i32, error: &Error) {
         let (config, now) = (Arc::clone(&self.config), Instant::now());
         let broker = self.broker(node);
-        broker.lost(now, error, &config);
+        broker.lost(now, error, &config.client);
         let error = if error.is_final() { error.clone() } else { error.at(&broker.address) };
         for request in std::mem::take(&mut broker.requests) {
             for partition in &request.partitions {
@@ -293,7 +293,7 @@ impl<T: Transport> Sender<T> {
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
         let lookups = [&self.metadata, &self.producer_id].into_iter();
-        let timeout = self.config.request_timeout;
+        let timeout = self.config.client.request_timeout;
         let brokers = self.brokers.values();
         let brokers = brokers
             .flat_map(|broker| broker.deadline(timeout).into_iter().chain(broker.wake_at(now)));
@@ -315,7 +315,7 @@ impl<T: Transport> Sender<T> {
         }
         let pause = |broker: &Broker| broker.quiet_until.min(now);
         self.topics.excuse(|leader| self.brokers.get(&leader).map(pause));
-        let timeout = self.config.request_timeout;
+        let timeout = self.config.client.request_timeout;
         let overdue = |broker: &&Broker| {
             broker.deadline(timeout).is_some_and(|moment| moment <= now)
                 || (!broker.requests.is_empty() && self.topics.is_overdue(broker.node, now))
@@ -344,7 +344,8 @@ impl<T: Transport> Sender<T> {
         if self.metadata.start(now) {
             let topics = self.topics.names().cloned().collect();
             self.ask(|addresses, connector| async {
-                Event::Metadata(cluster::metadata(addresses, connector, topics).await)
+                // As other producers do: the broker decides.
+                Event::Metadata(cluster::metadata(addresses, connector, topics, true).await)
             });
         }
         if self.producer_id.start(now) {
@@ -362,7 +363,7 @@ impl<T: Transport> Sender<T> {
         let mut brokers: Vec<_> = self.brokers.values().collect();
         brokers.sort_by_key(|broker| broker.session().is_none());
         let mut addresses: Vec<_> = brokers.iter().map(|broker| broker.address.clone()).collect();
-        addresses.extend(self.config.bootstrap.iter().cloned());
+        addresses.extend(self.config.client.bootstrap.iter().cloned());
         let event = ask(addresses, Arc::clone(&self.dialer.connector));
         let events = self.dialer.events.clone();
         tokio::spawn(async move { events.send(event.await) });

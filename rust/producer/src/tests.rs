@@ -1,11 +1,13 @@
-//! The producer beside a cluster in memory, in a time that passes only while everything waits.
+//! The producer, and the reader, beside a cluster in memory, in a time that passes only while everything waits.
 
 mod cancellation;
 pub(crate) mod cluster;
 mod hostile;
 mod linger;
+mod logs;
 mod network;
 mod order;
+mod reading;
 mod retries;
 mod sizes;
 mod time;
@@ -21,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Address;
-use crate::{Acks, Batching, Config, Error, Producer, Tally, Topic};
+use crate::{Acks, Batching, Client, Config, Error, Producer, Tally, Topic};
 use cluster::Cluster;
 
 const TOPIC: &str = "banking.trades";
@@ -35,23 +37,29 @@ pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub(crate) fn config() -> Config {
-    Config {
+pub(crate) fn client() -> Client {
+    Client {
         bootstrap: vec![Address { host: "broker-0".to_owned(), port: 9092 }],
         client_id: "test".to_owned(),
+        retry_backoff: (millis(100), millis(1_000)),
+        request_timeout: millis(2_000),
+        tls: None,
+        sasl: None,
+    }
+}
+
+pub(crate) fn config() -> Config {
+    Config {
+        client: client(),
         acks: Acks::All,
         idempotent: false,
         retries: u32::MAX,
-        retry_backoff: (millis(100), millis(1_000)),
-        request_timeout: millis(2_000),
         delivery_timeout: millis(10_000),
         linger: Duration::ZERO,
         max_in_flight: 5,
         max_request_bytes: 1 << 20,
         queue_records: usize::MAX,
         queue_bytes: usize::MAX,
-        tls: None,
-        sasl: None,
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::config::{Address, Config};
+use crate::config::{Address, Client};
 use crate::error::{Error, Local};
 use crate::tls;
 
@@ -37,8 +37,8 @@ pub(crate) struct Network {
 
 impl Network {
     /// Reads all certificates and keys.
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self { tls: config.tls.as_ref().map(tls::connector).transpose()? })
+    pub(crate) fn new(client: &Client) -> Result<Self, Error> {
+        Ok(Self { tls: client.tls.as_ref().map(tls::connector).transpose()? })
     }
 }
 

@@ -13,6 +13,7 @@ mod find;
 mod keys;
 mod plan;
 mod producer;
+mod reader;
 mod reconcile;
 mod rows;
 mod sending;
@@ -39,6 +40,8 @@ mod _core {
     use crate::plan::PyPlan;
     #[pymodule_export]
     use crate::producer::{ProducerError, PyProducer};
+    #[pymodule_export]
+    use crate::reader::PyReading;
     #[pymodule_export]
     use crate::reconcile::PyReconciliation;
     #[pymodule_export]

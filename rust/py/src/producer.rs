@@ -10,7 +10,7 @@ use datagen_core::encode::kafka::{Codec, Events};
 use datagen_pipeline::kafka::{self, RecordBatches, Stamp};
 use datagen_pipeline::{Parents, Pipeline, Window};
 use datagen_producer::{
-    Acks, Address, Batching, Config, Error, Mechanism, Producer, Sasl, Tls, Topic,
+    Acks, Address, Batching, Client, Config, Error, Mechanism, Producer, Sasl, Tls, Topic,
 };
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
@@ -27,7 +27,7 @@ pyo3::create_exception!(
     datagen._core,
     ProducerError,
     PyException,
-    "The producer failed: `args` is the number of librdkafka's for it, and what happened."
+    "A producer or a reader failed: `args` is the number of librdkafka's for it, and what happened."
 );
 
 /// How long the name of a host may stay unknown.
@@ -36,7 +36,7 @@ const UNKNOWN_NAME: Duration = Duration::from_secs(3);
 /// Stream, topic, schema id, and the key set of each foreign key.
 type StreamArguments = (String, String, Option<u32>, Vec<Py<PyKeySet>>);
 
-fn failed(error: Error) -> PyErr {
+pub fn failed(error: Error) -> PyErr {
     ProducerError::new_err((error.code, error.text))
 }
 
@@ -93,13 +93,18 @@ impl PyProducer {
         let codec = one_of(py, "compression", compression, &codecs)?;
         let millis = Duration::from_millis;
         let config = Config {
-            bootstrap: bootstrap.into_iter().map(|(host, port)| Address { host, port }).collect(),
-            client_id,
+            client: client(
+                py,
+                bootstrap,
+                client_id,
+                retry_backoff_ms,
+                request_timeout_ms,
+                tls,
+                sasl,
+            )?,
             acks,
             idempotent,
             retries,
-            retry_backoff: (millis(retry_backoff_ms.0), millis(retry_backoff_ms.1)),
-            request_timeout: millis(request_timeout_ms),
             delivery_timeout: millis(delivery_timeout_ms),
             linger: millis(linger_ms),
             max_in_flight,
@@ -107,8 +112,6 @@ impl PyProducer {
             max_request_bytes: if batch_size == 1 { 1 } else { 1 << 20 },
             queue_records,
             queue_bytes,
-            tls: tls.map(read_tls).transpose()?,
-            sasl: sasl.map(|sasl| read_sasl(py, sasl)).transpose()?,
         };
         let batching = Batching { size: batch_size, codec };
         let (producer, driver) = Producer::new(config, batching).map_err(failed)?;
@@ -338,6 +341,27 @@ impl PyProducer {
 /// The lock, also after a panic: what it guards is counted anew or not used any more.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What every client has.
+pub fn client(
+    py: Python<'_>,
+    bootstrap: Vec<(String, u16)>,
+    client_id: String,
+    retry_backoff_ms: (u64, u64),
+    request_timeout_ms: u64,
+    tls: Option<&Bound<'_, PyDict>>,
+    sasl: Option<(String, String, String)>,
+) -> PyResult<Client> {
+    let millis = Duration::from_millis;
+    Ok(Client {
+        bootstrap: bootstrap.into_iter().map(|(host, port)| Address { host, port }).collect(),
+        client_id,
+        retry_backoff: (millis(retry_backoff_ms.0), millis(retry_backoff_ms.1)),
+        request_timeout: millis(request_timeout_ms),
+        tls: tls.map(read_tls).transpose()?,
+        sasl: sasl.map(|sasl| read_sasl(py, sasl)).transpose()?,
+    })
 }
 
 fn read_sasl(py: Python<'_>, given: (String, String, String)) -> PyResult<Sasl> {

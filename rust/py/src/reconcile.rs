@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use datagen_core::batch::{Bank, EVER};
 use datagen_core::encode::Format;
-use datagen_core::reconcile::{Kind, Reconciliation, Record, Shape, Side, rows_of};
+use datagen_core::reconcile::{Judge, Kind, Reconciliation, Record, Shape, Side, rows_of};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -17,14 +17,11 @@ use crate::error::{one_of, option_error, relation};
 use crate::plan::{PyPlan, span};
 use crate::values;
 
-/// Confluent's frame before a value in Avro: a zero, and the id of its schema.
-const FRAME_LEN: usize = 5;
-
 /// What a plan says of a table or topic, held against what is there.
 #[pyclass(frozen, name = "Reconciliation", module = "datagen._core")]
 pub struct PyReconciliation {
-    shape: Shape,
     bank: Arc<Bank>,
+    judge: Arc<Judge>,
     /// A thread that holds the lock never waits for the GIL.
     inner: Mutex<Reconciliation>,
     /// Schema ids, and whether the schema is that of the catalogue.
@@ -92,19 +89,20 @@ in_time=True)"
         let bank = plan.bank();
         let inner =
             detached(py, || Reconciliation::new(&bank, relation, shape, customers, span, show))?;
-        Ok(Self { shape, bank, inner: Mutex::new(inner), schemas: Mutex::default() })
+        let judge = Arc::clone(inner.judge());
+        Ok(Self { bank, judge, inner: Mutex::new(inner), schemas: Mutex::default() })
     }
 
     /// Adds rows that the plan has.
     fn expect(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<()> {
         let batch = batch.get().get();
-        let name = self.inner().relation().name;
+        let name = self.judge.relation().name;
         if batch.relation().name != name {
             let given = batch.relation().name;
             return Err(option_error(py, "batch", given, &format!("a batch of {name}")));
         }
         detached(py, || {
-            let rows = rows_of(batch, self.shape);
+            let rows = rows_of(batch, self.judge.shape());
             self.inner().expect(&rows);
             Ok(())
         })
@@ -123,7 +121,7 @@ in_time=True)"
         accepts: &Bound<'py, PyAny>,
     ) -> PyResult<(usize, HashMap<u32, i64>, Bound<'py, PyList>)> {
         let errors = PyList::empty(py);
-        let (mut taken, mut last) = (0, HashMap::new());
+        let (mut taken, mut last, mut scratch) = (0, HashMap::new(), Vec::new());
         for message in messages {
             let get = |name| message.call_method0(name);
             if !get(intern!(py, "error"))?.is_none() {
@@ -140,11 +138,9 @@ in_time=True)"
             let (key, value) = (get(intern!(py, "key"))?, get(intern!(py, "value"))?);
             let headers = get(intern!(py, "headers"))?;
             let (_, timestamp): (i32, i64) = get(intern!(py, "timestamp"))?.extract()?;
-            let framed = bytes(&value)?;
-            let value = match framed {
-                Some(framed) if self.is_framed(framed, accepts)? => Some(&framed[FRAME_LEN..]),
-                other => other,
-            };
+            let is_ours = |schema| self.is_ours(schema, accepts);
+            let value =
+                bytes(&value)?.map(|value| self.judge.unframed(value, is_ours)).transpose()?;
             let mut pairs = Vec::new();
             if !headers.is_none() {
                 for pair in headers.cast::<PyList>()? {
@@ -164,7 +160,8 @@ in_time=True)"
             let key = bytes(&key)?;
             let headers = &borrowed[..];
             let record = Record { partition, offset, timestamp, key, value, headers };
-            self.inner().find(&record);
+            let judged = self.judge.record(&record, &mut scratch);
+            self.inner().find(&judged, value.unwrap_or_default());
         }
         py.check_signals()?;
         Ok((taken, last, errors))
@@ -173,7 +170,7 @@ in_time=True)"
     /// The customer whose row an id is; None of reference rows, and of ids of others.
     fn customer_of(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
         let Some(id) = values::uuid_from_python(id)? else { return Ok(None) };
-        detached(py, || self.inner().customer_of(&self.bank, id))
+        detached(py, || self.judge.customer_of(&self.bank, id))
     }
 
     /// Takes bytes of a binary COPY, cut anywhere.
@@ -260,25 +257,27 @@ in_time=True)"
 }
 
 impl PyReconciliation {
-    fn inner(&self) -> MutexGuard<'_, Reconciliation> {
+    pub fn inner(&self) -> MutexGuard<'_, Reconciliation> {
         self.inner.lock().expect("no row has failed before")
     }
 
-    /// Whether a value has a frame before it, of a schema that is the catalogue's.
-    fn is_framed(&self, value: &[u8], accepts: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let avro = !matches!(self.shape, Shape::Records { value: Format::Json, .. });
-        let Some((&[0, id @ ..], _)) = value.split_first_chunk::<FRAME_LEN>().filter(|_| avro)
-        else {
-            return Ok(false);
-        };
-        let id = u32::from_be_bytes(id);
-        let known = self.schemas.lock().expect("no schema has failed before").get(&id).copied();
-        if let Some(known) = known {
+    pub const fn judge(&self) -> &Arc<Judge> {
+        &self.judge
+    }
+
+    /// Whether a schema is the catalogue's: `accepts` is asked once.
+    pub fn is_ours(&self, schema: u32, accepts: &Bound<'_, PyAny>) -> PyResult<bool> {
+        if let Some(known) = self.known(schema) {
             return Ok(known);
         }
-        let accepted: bool = accepts.call1((id,))?.extract()?;
-        self.schemas.lock().expect("no schema has failed before").insert(id, accepted);
+        let accepted: bool = accepts.call1((schema,))?.extract()?;
+        self.schemas.lock().expect("no schema has failed before").insert(schema, accepted);
         Ok(accepted)
+    }
+
+    /// The same without the GIL, where it has been asked before.
+    pub fn known(&self, schema: u32) -> Option<bool> {
+        self.schemas.lock().expect("no schema has failed before").get(&schema).copied()
     }
 }
 

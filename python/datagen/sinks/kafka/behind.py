@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from ...errors import ConfigurationError, UnreachableError
-from .cluster import TIMEOUT
-from .interrupt import HeldInterrupt
-from .librdkafka import consumer_properties
+from ...errors import ConfigurationError
+from .reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,51 +15,67 @@ if TYPE_CHECKING:
 
     Offsets = Mapping[str, Mapping[int, int]]
 
-__all__ = ["ids_behind", "rows_behind"]
+__all__ = ["ids_behind", "read_ids", "rows_behind"]
 
 _log = logging.getLogger(__name__)
 
-#: Bytes before an Avro value: the magic byte, the number of the schema, and the length of an id.
-_AVRO_ID: Final = slice(6, 42)
+#: Bytes of an id.
+_ID = 16
+
+
+def read_ids(
+    cluster: Cluster,
+    offsets: Offsets,
+    ends: Offsets,
+    relations: Mapping[str, str],
+    take: Callable[[bytes], None],
+) -> None:
+    """Hands over the ids of the records from ``offsets`` to ``ends``, 16 bytes each, many one after the other.
+
+    ``relations`` has the name of each topic's relation. Records that have been deleted meanwhile are passed. Raises
+    ``ConfigurationError`` for partitions that are shorter than ``offsets`` say, and ``UnreachableError`` once no
+    record has come for a while.
+    """
+    spans = _spans(offsets, ends)
+    if spans:
+        read(cluster.config, cluster, lambda reader: reader.ids(spans, relations, take))
 
 
 def ids_behind(
-    cluster: Cluster, offsets: Offsets, ends: Offsets, primary: Mapping[str, str]
+    cluster: Cluster, offsets: Offsets, ends: Offsets, relations: Mapping[str, str]
 ) -> set[bytes]:
-    """The ids, as text, of the records from ``offsets`` to ``ends``, by topic and partition.
-
-    ``primary`` has the field of each topic's ids, for records without CloudEvents headers. Records that have
-    been deleted meanwhile are passed. Raises ``ConfigurationError`` for partitions that are shorter than
-    ``offsets`` say, and ``UnreachableError`` once no record has come for a while.
-    """
+    """The ids of ``read_ids``, as text."""
     found: set[bytes] = set()
 
-    def take(message: Any) -> None:
-        ident = _ident(message, primary[message.topic()])
-        if ident is not None:
-            found.add(ident)
+    def take(ids: bytes) -> None:
+        digits = ids.hex()
+        for at in range(0, len(digits), 2 * _ID):
+            one = digits[at : at + 2 * _ID]
+            text = f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}"
+            found.add(text.encode())
 
-    _read(cluster, offsets, ends, take)
+    read_ids(cluster, offsets, ends, relations, take)
     _log.info("Kafka: %d events lie behind the position", len(found))
     return found
 
 
 def rows_behind(cluster: Cluster, offsets: Offsets, ends: Offsets) -> dict[str, dict[bytes, int]]:
-    """The last timestamp of each key from ``offsets`` to ``ends``, by topic; raises as ``ids_behind``."""
+    """The last timestamp of each key from ``offsets`` to ``ends``, by topic; raises as ``read_ids``."""
     found: dict[str, dict[bytes, int]] = {topic: {} for topic in offsets}
 
-    def take(message: Any) -> None:
-        rows, key, (_, time) = found[message.topic()], message.key() or b"", message.timestamp()
+    def take(topic: str, key: bytes, time: int) -> None:
+        rows = found[topic]
         rows[key] = max(time, rows.get(key, time))
 
-    _read(cluster, offsets, ends, take)
+    if spans := _spans(offsets, ends):
+        read(cluster.config, cluster, lambda reader: reader.keys(spans, take))
     _log.info("Kafka: %d rows lie behind the position", sum(map(len, found.values())))
     return found
 
 
-def _left(offsets: Offsets, ends: Offsets) -> dict[tuple[str, int], int]:
-    """The ends of the partitions that have something behind ``offsets``."""
-    left: dict[tuple[str, int], int] = {}
+def _spans(offsets: Offsets, ends: Offsets) -> list[tuple[str, int, int, int]]:
+    """The partitions that have something behind ``offsets``."""
+    spans = []
     for topic, partitions in offsets.items():
         for number, offset in partitions.items():
             end = ends.get(topic, {}).get(number, -1)
@@ -75,65 +86,5 @@ def _left(offsets: Offsets, ends: Offsets) -> dict[tuple[str, int], int]:
                     "Was the topic deleted, or is this another cluster? Begin a new stream without --resume."
                 )
             if end > offset:
-                left[topic, number] = end
-    return left
-
-
-def _read(cluster: Cluster, offsets: Offsets, ends: Offsets, take: Callable[[Any], None]) -> None:
-    from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-    if not (left := _left(offsets, ends)):
-        return
-
-    options = {
-        **consumer_properties(cluster.config, cluster.events),
-        "auto.offset.reset": "earliest",
-        # What was written is there, whether its transaction is at its end or not.
-        "isolation.level": "read_uncommitted",
-    }
-    try:
-        with closing(Consumer(options)) as consumer:
-            consumer.assign([TopicPartition(*where, offsets[where[0]][where[1]]) for where in left])
-            end = time.monotonic() + TIMEOUT
-            while left:
-                with HeldInterrupt():
-                    messages: Any = consumer.consume(10_000, 0.1)
-                if messages:
-                    end = time.monotonic() + TIMEOUT
-                elif time.monotonic() >= end:
-                    topic, number = min(left)
-                    raise UnreachableError(
-                        f"Kafka at {cluster.address} did not let the end of {topic} partition {number} be "
-                        f"read within {TIMEOUT:g} s"
-                    )
-                for message in messages:
-                    where = message.topic(), message.partition()
-                    if (error := message.error()) is not None:
-                        if error.name() == "_PARTITION_EOF":
-                            left.pop(where, None)
-                        elif error.name().endswith("AUTHORIZATION_FAILED"):
-                            raise ConfigurationError(
-                                f"Kafka at {cluster.address}: {message.topic()} cannot be read "
-                                f"({error.name()}), so that it is not known which events are there"
-                            )
-                        continue
-                    take(message)
-                    if where in left and message.offset() + 1 >= left[where]:
-                        del left[where]
-    except KafkaException as error:
-        raise cluster.failure("Cannot read what the topics hold", error) from None
-
-
-def _ident(message: Any, field: str) -> bytes | None:
-    """The id of an event; None for a record that is none of ours."""
-    for name, value in message.headers() or ():
-        if name == "ce_id":
-            return bytes(value or b"")
-    value = message.value() or b""
-    if value[:1] == b"\0":
-        return bytes(value[_AVRO_ID])
-    try:
-        ident = json.loads(value)[field]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return str(ident).encode()
+                spans.append((topic, number, offset, end))
+    return spans

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ...errors import ConfigurationError, UnreachableError
+from ...errors import ConfigurationError
 from .cluster import TIMEOUT, Cluster
 from .decoding import Decoder
 from .end_offsets import EndOffsets
 from .formats import formats_of
-from .interrupt import HeldInterrupt
-from .librdkafka import consumer_properties, is_authorization
+from .reader import read
 from .schemas import SchemaReader, avro_schema
 
 if TYPE_CHECKING:
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from ...types import Relation
 
 __all__ = ["TopicContents"]
-
-#: Messages that are taken at once.
-_AT_ONCE: Final = 10_000
 
 
 class TopicContents:
@@ -47,7 +42,6 @@ class TopicContents:
         self._config = config
         self._topics = [*topics]
         self._begin = begin
-        self._consumer: Any = None
         self._schemas: SchemaReader | None = None
         self._decoder = Decoder(config)
         #: Offsets of each partition: where to begin, and the end.
@@ -58,8 +52,6 @@ class TopicContents:
         self.empty: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        from confluent_kafka import Consumer, KafkaException, TopicPartition
-
         cluster = self._cluster
         missing = [topic for topic in self._topics if topic not in cluster.metadata().topics]
         if missing:
@@ -68,40 +60,15 @@ class TopicContents:
                 "check --topic-prefix"
             )
         ends = EndOffsets(cluster).read(self._topics)
-        options = {
-            **consumer_properties(cluster.config, cluster.events),
-            "auto.offset.reset": "error",
-            "isolation.level": "read_committed",
-            # Half a second of reading, so that the broker is never waited for.
-            "queued.min.messages": "200000",
-            "queued.max.messages.kbytes": "131072",
-            "fetch.message.max.bytes": "4194304",
-            "check.crcs": "true",
-        }
-        try:
-            self._consumer = Consumer(options)
-            for topic in self._topics:
-                self._spans[topic] = {}
-                for number, end in ends.get(topic, {}).items():
-                    with HeldInterrupt():
-                        low, _ = self._consumer.get_watermark_offsets(
-                            TopicPartition(topic, number), timeout=TIMEOUT
-                        )
-                    first = self._begin.get(topic, {}).get(number, 0)
-                    if first > end:
-                        self.unseen[topic].append(
-                            (
-                                number,
-                                0,
-                                f"the partition ends at {end}, and the run began at {first}",
-                            )
-                        )
-                        first = low
-                    if low > first:
-                        self.unseen[topic].append((number, low - first, "below the log start"))
-                    self._spans[topic][number] = max(low, first), end
-        except KafkaException as error:
-            raise self._failure(error) from None
+        for topic in self._topics:
+            self._spans[topic] = {}
+            for number, end in ends.get(topic, {}).items():
+                first = self._begin.get(topic, {}).get(number, 0)
+                if first > end:
+                    why = f"the partition ends at {end}, and the run began at {first}"
+                    self.unseen[topic].append((number, 0, why))
+                    first = 0
+                self._spans[topic][number] = first, end
         return self
 
     def __exit__(
@@ -113,8 +80,6 @@ class TopicContents:
         self._decoder.close()
         if self._schemas is not None:
             self._schemas.close()
-        if self._consumer is not None:
-            self._consumer.close()
 
     def partitions(self, topic: str) -> int:
         return len(self._spans[topic])
@@ -134,50 +99,26 @@ class TopicContents:
         again: bool = False,
     ) -> None:
         """Hands over every record; ``again`` where that was done, and what is not seen is known."""
-        from confluent_kafka import KafkaException, TopicPartition
+        spans = [(topic, number, *offsets) for number, offsets in self._spans[topic].items()]
+        taken = 0
 
-        spans = self._spans[topic]
-        left = {number: end for number, (begin, end) in spans.items() if begin < end}
-        ends = dict(left)
-        empty = sum(end - begin for begin, end in spans.values())
-        unread: list[tuple[int, int, str]] = []
-        heard = time.monotonic()
+        def advance(count: int) -> None:
+            nonlocal taken
+            taken += count
+            progress(count)
 
         def accepts(ident: int) -> bool:
             return self._is_of(ident, relation)
 
-        try:
-            self._consumer.assign(
-                [TopicPartition(topic, number, spans[number][0]) for number in left]
-            )
-            while left:
-                with HeldInterrupt():
-                    messages: Any = self._consumer.consume(_AT_ONCE, 0.1)
-                if messages:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard >= TIMEOUT:
-                    raise UnreachableError(
-                        f"Kafka at {self._cluster.address} did not let {topic} partition {min(left)} be read "
-                        f"within {TIMEOUT:g} s"
-                    )
-                taken, last, errors = found.find(messages, ends, accepts)
-                empty -= taken
-                progress(taken)
-                for number, offset in last.items():
-                    if offset + 1 >= left.get(number, offset + 2):
-                        del left[number]
-                for number, offset in _ended(errors, topic, self._cluster.address).items():
-                    end = left.pop(number, offset)
-                    if offset < end:
-                        # Of a transaction that is open nothing is read, nor of what comes after it.
-                        unread.append((number, end - offset, "behind a transaction that is open"))
-                        empty -= end - offset
-            self._consumer.unassign()
-        except KafkaException as error:
-            raise self._failure(error) from None
+        unread = read(
+            self._config,
+            self._cluster,
+            lambda reader: reader.reconcile(spans, found, accepts, advance),
+        )
         if not again:
-            self.unseen[topic] += unread
-            self.empty[topic] = empty
+            self.unseen[topic] += [(number, count, why) for _, number, count, why in unread]
+            offsets = sum(end - begin for _, _, begin, end in spans)
+            self.empty[topic] = offsets - taken - sum(count for _, _, count, _ in unread)
 
     def decoded(self, value: bytes, relation: Relation) -> dict[str, Any] | None:
         """A value without its frame as fields; None for what is none."""
@@ -203,21 +144,6 @@ class TopicContents:
             return False
         wanted = avro_schema(relation, self._config.avro_enums)
         return bool(_meaning(json.loads(schema.text)) == _meaning(json.loads(wanted)))
-
-    def _failure(self, error: Any) -> Exception:
-        return self._cluster.failure("Cannot read the topics", error)
-
-
-def _ended(errors: Iterable[Any], topic: str, address: str) -> dict[int, int]:
-    """The partitions that are at their end, and where that is."""
-    ended = {}
-    for message in errors:
-        name = message.error().name()
-        if name == "_PARTITION_EOF":
-            ended[message.partition()] = message.offset()
-        elif is_authorization(name) or name in {"UNKNOWN_TOPIC_OR_PART", "_AUTO_OFFSET_RESET"}:
-            raise ConfigurationError(f"Kafka at {address}: {topic} cannot be read ({name})")
-    return ended
 
 
 def _meaning(schema: Any) -> Any:

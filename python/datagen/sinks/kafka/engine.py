@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import logging
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ...errors import ConfigurationError
 
@@ -10,10 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..._core import Batch
-    from ...presets import EngineName
+    from ...presets import EngineName, ProducerConfig
     from .delivery import Outcome
 
-__all__ = ["Engine", "UnsupportedError"]
+__all__ = ["Engine", "UnsupportedError", "chosen"]
+
+Client = TypeVar("Client")
+
+_log = logging.getLogger(__name__)
 
 
 class UnsupportedError(ConfigurationError):
@@ -82,3 +87,25 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Disconnects; queued events are dropped."""
+
+
+def chosen(
+    config: ProducerConfig,
+    *,
+    native: Callable[[], Client],
+    confluent: Callable[[], Client],
+    lack: UnsupportedError | None = None,
+) -> Client:
+    """The client of the engine that the configuration names; ``auto`` takes native unless it has a ``lack``."""
+    if config.engine != "confluent" and lack is None:
+        try:
+            return native()
+        except UnsupportedError as error:
+            lack = error
+    if lack is not None and config.engine == "native":
+        raise ConfigurationError(
+            f"The engine native cannot do this: {lack}. Use --engine confluent."
+        ) from None
+    if lack is not None:
+        _log.warning("Kafka engine: confluent, since native cannot do this: %s", lack)
+    return confluent()

@@ -12,7 +12,7 @@ from ...types import catalogue
 from .cluster import TIMEOUT
 from .confluent import ConfluentEngine
 from .delivery import DeliveryReport
-from .engine import UnsupportedError
+from .engine import UnsupportedError, chosen
 from .librdkafka import hint, kind_of
 from .native import NativeEngine
 
@@ -53,18 +53,14 @@ def choose_engine(
     config: ProducerConfig, cluster: Cluster, lack: UnsupportedError | None = None
 ) -> Engine:
     """The engine that the configuration names; ``auto`` takes native unless it has a ``lack``."""
-    if config.engine != "confluent" and lack is None:
-        try:
-            return NativeEngine(config, cluster)
-        except UnsupportedError as error:
-            lack = error
-    if lack is not None and config.engine == "native":
-        raise ConfigurationError(
-            f"The engine native cannot do this: {lack}. Use --engine confluent."
-        ) from None
-    if lack is not None:
-        _log.warning("Kafka engine: confluent, since native cannot do this: %s", lack)
-    return ConfluentEngine(config, cluster)
+
+    def native() -> Engine:
+        return NativeEngine(config, cluster)
+
+    def confluent() -> Engine:
+        return ConfluentEngine(config, cluster)
+
+    return chosen(config, native=native, confluent=confluent, lack=lack)
 
 
 class EventProducer:

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from ...presets import ProducerConfig
 
-__all__ = ["ClientEvents", "consumer_properties", "failure", "hint", "is_authorization", "kind_of"]
+__all__ = [
+    "ClientEvents",
+    "consumer_properties",
+    "failure",
+    "hint",
+    "is_authorization",
+    "kind_of",
+    "name_of",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -151,6 +159,13 @@ _NO_CONNECTION: Final = re.compile(
 def is_authorization(name: str) -> bool:
     """Whether an error says that the user may not do something."""
     return name.endswith("_AUTHORIZATION_FAILED")
+
+
+def name_of(code: int) -> str:
+    """The name that librdkafka has for one of its numbers."""
+    from confluent_kafka import KafkaError
+
+    return str(KafkaError(code).name())
 
 
 def hint(name: str, topic: str, config: ProducerConfig) -> str:

@@ -14,6 +14,7 @@ from ...errors import UnreachableError
 from .cluster import TIMEOUT
 from .delivery import PartitionDelivery
 from .engine import UnsupportedError
+from .librdkafka import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .delivery import Outcome
 
-__all__ = ["NativeEngine", "producer_arguments"]
+__all__ = ["LACKS", "NativeEngine", "client_arguments", "producer_arguments"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _FOREVER_MS: Final = 10 * 365 * 86_400_000
 _NO_LIMIT: Final = 2**31 - 1
 
 #: Errors of this engine alone, once librdkafka has talked to the same brokers.
-_LACKS: Final = frozenset({"_SSL", "_UNSUPPORTED_FEATURE"})
+LACKS: Final = frozenset({"_SSL", "_UNSUPPORTED_FEATURE"})
 
 
 class NativeEngine:
@@ -64,7 +65,7 @@ class NativeEngine:
     @property
     def failure(self) -> tuple[str, str] | None:
         found = self._producer and self._producer.failure()
-        return (_name(found[0]), self._config.hide(found[1])) if found else None
+        return (name_of(found[0]), self._config.hide(found[1])) if found else None
 
     @property
     def last_error(self) -> str:
@@ -98,8 +99,8 @@ class NativeEngine:
             unreached = producer.reach(unknown, max(end - time.monotonic(), 1.0)) if found else []
         except _core.ProducerError as error:
             code, text = error.args
-            name, text = _name(code), self._config.hide(text)
-            if name in _LACKS:
+            name, text = name_of(code), self._config.hide(text)
+            if name in LACKS:
                 self._forget()
                 raise UnsupportedError(text) from None
             raise self._cluster.failed(name, text) from None
@@ -114,11 +115,11 @@ class NativeEngine:
         if unreached:
             code, text = unreached[0]
             text = self._config.hide(text)
-            if _name(code) == "LEADER_NOT_AVAILABLE":
+            if name_of(code) == "LEADER_NOT_AVAILABLE":
                 raise UnreachableError(f"Kafka at {self._cluster.address}: {text}")
             raise UnreachableError(
                 f"Kafka at {self._cluster.address} answers, but not at the address that it names for "
-                f"a leader of {', '.join(unknown)}: {text} ({_name(code)}). Check the broker's "
+                f"a leader of {', '.join(unknown)}: {text} ({name_of(code)}). Check the broker's "
                 "advertised.listeners."
             )
         self._partitions.update(zip(unknown, found, strict=True))
@@ -185,7 +186,7 @@ class NativeEngine:
     def outcomes(self) -> Iterator[Outcome]:
         """In the order in which topics were found, and by partition."""
         for topic, number, attempted, sure, twice, failed, there in self._rows():
-            by_name = {_name(code): count for code, count in failed.items()}
+            by_name = {name_of(code): count for code, count in failed.items()}
             yield topic, number, attempted, PartitionDelivery(sure, by_name, twice, there)
 
     def close(self) -> None:
@@ -215,32 +216,36 @@ class NativeEngine:
         return sorted(self._producer.report(), key=lambda row: (order[row[0]], row[1]))
 
 
-def _name(code: int) -> str:
-    """The name that librdkafka has for one of its numbers."""
-    from confluent_kafka import KafkaError
-
-    return str(KafkaError(code).name())
+def client_arguments(config: ProducerConfig) -> dict[str, Any]:
+    """The arguments that every client of the core has; raises ``UnsupportedError`` for what none can do."""
+    client = config.client
+    for name, value in client.others.items():
+        lacking = f"{name}={config.hide(value)}" if client.has_field(name) else name
+        raise UnsupportedError(f"it does not know {lacking}")
+    protocol = client.security_protocol or "plaintext"
+    return {
+        "bootstrap": addresses(client.bootstrap_servers),
+        "client_id": client.client_id,
+        "retry_backoff_ms": (client.retry_backoff_ms or 100, client.retry_backoff_max_ms or 1_000),
+        "request_timeout_ms": client.request_timeout_ms or 30_000,
+        "tls": _tls(client) if protocol.endswith("ssl") else None,
+        "sasl": _sasl(client) if protocol.startswith("sasl") else None,
+    }
 
 
 def producer_arguments(config: ProducerConfig) -> dict[str, Any]:
     """The arguments of ``_core.Producer``; raises ``UnsupportedError`` for what it cannot do."""
     client = config.client
-    for name, value in client.others.items():
-        lacking = f"{name}={config.hide(value)}" if client.has_field(name) else name
-        raise UnsupportedError(f"it does not know {lacking}")
+    shared = client_arguments(config)
     single = client.batch_num_messages == 1
     if not single and client.batch_num_messages is not None:
         raise UnsupportedError("it does not know batch.num.messages")
     timeout = 300_000 if client.message_timeout_ms is None else client.message_timeout_ms
-    protocol = client.security_protocol or "plaintext"
     return {
-        "bootstrap": addresses(client.bootstrap_servers),
-        "client_id": client.client_id,
+        **shared,
         "acks": client.acks,
         "idempotent": client.enable_idempotence,
         "retries": client.retries,
-        "retry_backoff_ms": (client.retry_backoff_ms or 100, client.retry_backoff_max_ms or 1_000),
-        "request_timeout_ms": client.request_timeout_ms or 30_000,
         "delivery_timeout_ms": min(timeout or _FOREVER_MS, _FOREVER_MS),
         "linger_ms": math.ceil(client.linger_ms),
         # A partition has one request in flight, which keeps the order, whatever others have.
@@ -249,8 +254,6 @@ def producer_arguments(config: ProducerConfig) -> dict[str, Any]:
         "compression": client.compression_type,
         "queue_records": client.queue_buffering_max_messages or _NO_LIMIT,
         "queue_bytes": client.queue_buffering_max_kbytes * 1_024,
-        "tls": _tls(client) if protocol.endswith("ssl") else None,
-        "sasl": _sasl(client) if protocol.startswith("sasl") else None,
         "cloudevents": config.cloudevents,
         "avro_strings": config.avro_enums == "string",
         "content_type": config.content_type,

@@ -329,9 +329,9 @@ class KafkaSink:
 
         Raises ``ConfigurationError`` where a partition has fewer records than that.
         """
-        streams = {self.topic(one.name): one.primary_key for one in catalogue().streams}
-        primary = {topic: streams[topic] for topic in offsets}
-        return ids_behind(self._cluster, offsets, self.end_offsets(offsets), primary)
+        streams = {self.topic(one.name): one.name for one in catalogue().streams}
+        relations = {topic: streams[topic] for topic in offsets}
+        return ids_behind(self._cluster, offsets, self.end_offsets(offsets), relations)
 
     def rows_behind(self, offsets: Mapping[str, Mapping[int, int]]) -> dict[str, dict[bytes, int]]:
         """The keys of rows at and behind these offsets of tables' topics, and when each last changed.

@@ -31,12 +31,14 @@ mod pack;
 mod partition;
 mod record;
 mod split;
+mod stored;
 pub(crate) mod varint;
 
 pub use batch::{BatchBuilder, Limits, Producer, set_base_offset, set_producer};
-pub use codec::{Codec, Compressor};
+pub use codec::{Codec, Compressor, Decompressor};
 pub use event::{EventFormat, Events};
 pub use pack::{Packed, Packer};
 pub use partition::{murmur2, partition, partition_of, rows_by_partition};
 pub use record::{Header, Records, Timestamps};
 pub use split::{first_key, split};
+pub use stored::{Flaw, Marker, StoredBatch, StoredRecord, StoredRecords};

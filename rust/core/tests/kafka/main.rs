@@ -4,6 +4,7 @@
 
 mod model;
 mod packing;
+mod stored;
 
 use bytes::{Bytes, BytesMut};
 use datagen_core::encode::kafka::{

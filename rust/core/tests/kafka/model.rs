@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use datagen_core::encode::Encoded;
 use datagen_core::encode::kafka::{
-    BatchBuilder, Codec, Compressor, Header, Limits, Producer, Records, Timestamps,
-    set_base_offset, set_producer,
+    BatchBuilder, Codec, Compressor, Decompressor, Header, Limits, Producer, Records, StoredBatch,
+    Timestamps, set_base_offset, set_producer,
 };
 use kafka_protocol::records::{Compression, Record, RecordBatchDecoder};
 
@@ -58,6 +58,23 @@ pub fn read(batch: &Bytes) -> Vec<Record> {
 
 fn number<const N: usize>(batch: &[u8], at: usize) -> [u8; N] {
     batch[at..at + N].try_into().expect("a header")
+}
+
+/// This crate's reader takes a batch apart into the same records.
+fn check_stored(batch: &[u8], wanted: &[Record]) {
+    let (mut left, mut room) = (batch, Decompressor::default());
+    let stored = StoredBatch::take(&mut left).expect("a batch").expect("all of it");
+    assert!(left.is_empty());
+    let mut records = stored.records(&mut room).expect("records that are whole");
+    for record in wanted {
+        let found = records.next().expect("a record").expect("as many");
+        assert_eq!((found.offset, found.timestamp), (record.offset, record.timestamp));
+        assert_eq!((found.key, found.value), (record.key.as_deref(), record.value.as_deref()));
+        let headers = records.headers().iter().copied();
+        let same = record.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
+        assert!(headers.eq(same), "headers");
+    }
+    assert_eq!(records.next(), Ok(None));
 }
 
 impl Case {
@@ -121,6 +138,7 @@ impl Case {
         for batch in self.batches() {
             let records = read(&batch);
             self.check_header(&batch, row, records.len());
+            check_stored(&batch, &records);
             let sequence = records[0].sequence;
             assert_eq!(sequence, self.producer.after(row).sequence, "base sequence");
             for record in records {

@@ -8,6 +8,7 @@ use datagen_core::encode::kafka::{
 };
 
 use super::*;
+use crate::config::Client;
 use crate::delivery::DeliveryOutcome;
 
 const LOST: Attempt = Attempt::Lost { written: true };
@@ -18,7 +19,7 @@ fn config(idempotent: bool) -> Config {
     Config {
         idempotent,
         retries: 3,
-        retry_backoff: (second, second),
+        client: Client { retry_backoff: (second, second), ..crate::tests::client() },
         delivery_timeout: 60 * second,
         ..crate::tests::config()
     }

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::topics::Topics;
 use crate::answer::{Metadata, ProducerId};
-use crate::config::{Address, Config};
-use crate::connection::{Connection, Connector, frame, read_answer, write_frame};
+use crate::config::{Address, Client, Config};
+use crate::connection::{Connection, Connector, LONGEST_ANSWER, frame, read_answer, write_frame};
 use crate::delivery::TopicPartition;
 use crate::error::{Error, Local};
 use crate::transport::Transport;
@@ -40,6 +40,7 @@ pub(super) enum ConnectionEvent {
 /// What starts tasks that use the network.
 pub(super) struct Dialer<T> {
     pub(super) connector: Arc<Connector<T>>,
+    pub(super) config: Arc<Config>,
     pub(super) events: UnboundedSender<Event>,
 }
 
@@ -187,7 +188,7 @@ impl Broker {
             }
             return Ok(());
         }
-        let config = &dialer.connector.config;
+        let config = &dialer.config;
         // After the partition of the last batch, so that none starves.
         let start = ready.partition_point(|of| Some(of) <= self.last_sent.as_ref());
         ready.rotate_left(start);
@@ -209,7 +210,7 @@ impl Broker {
                 let name = TopicName(StrBytes::from_string((*name).to_owned()));
                 TopicProduceData::default().with_name(name).with_partition_data(batches)
             });
-            let timeout = config.request_timeout.as_millis();
+            let timeout = config.client.request_timeout.as_millis();
             let request = ProduceRequest::default()
                 .with_transactional_id(None)
                 .with_acks(config.acks as i16)
@@ -219,7 +220,7 @@ impl Broker {
             let correlation = self.correlation;
             self.last_sent = partitions.last().cloned();
             self.requests.push_back(Request { correlation, partitions, at: now, written: false });
-            let frame = frame(&request, session.version, correlation, &config.client_id)?;
+            let frame = frame(&request, session.version, correlation, &config.client.client_id)?;
             // If the task has ended, the event that says why is still to be taken.
             let _ = outbox.send((correlation, frame.freeze()));
         }
@@ -242,10 +243,10 @@ impl Broker {
     }
 
     /// The connection is gone, or could not be made.
-    pub(super) fn lost(&mut self, now: Instant, error: &Error, config: &Config) {
+    pub(super) fn lost(&mut self, now: Instant, error: &Error, client: &Client) {
         self.failures += 1;
         self.error = Some(error.clone());
-        self.close(now + config.backoff(self.failures));
+        self.close(now + client.backoff(self.failures));
     }
 
     /// Drops the connection at once: what it has not written must not arrive any more.
@@ -272,7 +273,7 @@ async fn serve<T: Transport>(
     let (mut reader, mut writer) = tokio::io::split(stream);
     let reading = async {
         loop {
-            match read_answer(&mut reader).await {
+            match read_answer(&mut reader, LONGEST_ANSWER).await {
                 Ok(answer) => report(ConnectionEvent::Answered(answer)),
                 Err(error) => return Err(error),
             }

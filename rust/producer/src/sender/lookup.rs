@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::Client;
 
 pub(super) struct Lookup {
     pub(super) wanted: bool,
@@ -33,12 +33,12 @@ impl Lookup {
     }
 
     /// It has ended, with the pause that the cluster asks for if it has answered.
-    pub(super) fn end(&mut self, throttle: Option<Duration>, config: &Config) {
+    pub(super) fn end(&mut self, throttle: Option<Duration>, client: &Client) {
         self.running = false;
         self.wanted |= throttle.is_none();
         self.failures = throttle.map_or(self.failures + 1, |_| 0);
         // What is wanted within this time would get the same answer.
-        let wait = config.backoff(self.failures).max(throttle.unwrap_or_default());
+        let wait = client.backoff(self.failures).max(throttle.unwrap_or_default());
         self.not_before = Instant::now() + wait;
     }
 }

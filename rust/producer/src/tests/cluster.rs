@@ -13,9 +13,9 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, InitProducerIdResponse, MetadataRequest,
-    MetadataResponse, ProduceRequest, ProduceResponse, ProducerId, RequestHeader, ResponseHeader,
-    SaslAuthenticateResponse, SaslHandshakeResponse,
+    ApiKey, ApiVersionsResponse, BrokerId, FetchRequest, InitProducerIdResponse,
+    ListOffsetsRequest, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    ProducerId, RequestHeader, ResponseHeader, SaslAuthenticateResponse, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
@@ -23,6 +23,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
+use super::logs::Log;
 use crate::config::Address;
 use crate::error::{Error, Local};
 use crate::transport::{Stream, Transport};
@@ -115,6 +116,10 @@ pub(crate) struct State {
     /// Requests to produce of each connection that are not answered.
     in_flight: Vec<usize>,
     pub(crate) most_in_flight: usize,
+    /// What those who read find in each partition.
+    pub(crate) logs: BTreeMap<i32, Log>,
+    /// When a broker was asked for batches.
+    pub(crate) fetches: Vec<(Instant, i32)>,
 }
 
 #[derive(Clone)]
@@ -145,6 +150,8 @@ impl Cluster {
             metadata: Vec::new(),
             in_flight: Vec::new(),
             most_in_flight: 0,
+            logs: BTreeMap::new(),
+            fetches: Vec::new(),
         })))
     }
 
@@ -243,7 +250,24 @@ impl Cluster {
                     Then::HangUp => return None,
                 }
             }
-            _ => panic!("the producer asks for {key:?}"),
+            (ApiKey::Fetch, _) => {
+                let request = FetchRequest::decode(&mut body, version).unwrap();
+                let wait = Duration::from_millis(request.max_wait_ms as u64);
+                let answer = self.state().fetched(node, &request);
+                let is_empty =
+                    answer.responses.iter().flat_map(|topic| &topic.partitions).all(|part| {
+                        part.error_code == 0 && part.records.as_ref().is_none_or(Bytes::is_empty)
+                    });
+                if is_empty {
+                    sleep(wait).await;
+                }
+                encoded(&answer, version)
+            }
+            (ApiKey::ListOffsets, _) => {
+                let request = ListOffsetsRequest::decode(&mut body, version).unwrap();
+                encoded(&self.state().listed(&request), version)
+            }
+            _ => panic!("a client asks for {key:?}"),
         }))
     }
 
@@ -415,6 +439,8 @@ pub(crate) fn versions() -> ApiVersionsResponse {
         (ApiKey::ApiVersions, 3),
         (ApiKey::InitProducerId, 4),
         (ApiKey::SaslAuthenticate, 2),
+        (ApiKey::Fetch, 12),
+        (ApiKey::ListOffsets, 6),
     ];
     let keys = keys.map(|(key, newest)| {
         ApiVersion::default().with_api_key(key as i16).with_min_version(0).with_max_version(newest)

@@ -29,7 +29,8 @@ async fn batches_go_over_sockets_and_leaders_that_are_not_reached_are_named() {
             tokio::spawn(async move { server.serve(0, number, stream).await });
         }
     });
-    let config = Config { bootstrap: vec![local], ..config() };
+    let client = Client { bootstrap: vec![local], ..client() };
+    let config = Config { client, ..config() };
     let batching = Batching { size: 16_384, codec: Codec::None };
     let (producer, driver) = Producer::new(config, batching).unwrap();
     let driver = spawn_blocking(move || driver.run());

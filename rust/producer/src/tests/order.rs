@@ -52,7 +52,7 @@ async fn chaos(seed: u64, idempotent: bool) -> Running {
         max_in_flight: 1 + random.below(6) as usize,
         max_request_bytes: 1 << random.below(14),
         delivery_timeout: LIMIT,
-        bootstrap: cluster.state().brokers.clone(),
+        client: Client { bootstrap: cluster.state().brokers.clone(), ..client() },
         ..config()
     };
     let running = Running::new(cluster.clone(), config);

@@ -270,8 +270,8 @@ async fn the_cluster_is_found_through_any_of_its_addresses() {
     let cluster = Cluster::new(3, 3, |_| Reply::OK);
     cluster.state().down.insert(0);
     cluster.state().leaders[0] = 2;
-    let bootstrap = cluster.state().brokers.clone();
-    let running = Running::new(cluster, Config { bootstrap, ..config() });
+    let client = Client { bootstrap: cluster.state().brokers.clone(), ..client() };
+    let running = Running::new(cluster, Config { client, ..config() });
     running.warm(3).await;
     running.assert_all_acknowledged(3);
     running.close().await;
@@ -331,7 +331,8 @@ async fn sessions_are_renewed_before_they_expire() {
         user: "user".to_owned(),
         password: "secret".to_owned(),
     };
-    let running = Running::new(cluster.clone(), Config { sasl: Some(sasl), ..config() });
+    let client = Client { sasl: Some(sasl), ..client() };
+    let running = Running::new(cluster.clone(), Config { client, ..config() });
     let topic = running.warm(1).await;
     for key in 1..200 {
         running.producer.send_packed(&topic, vec![packed(0, key..key + 1)]);

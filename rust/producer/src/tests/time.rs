@@ -10,7 +10,7 @@ async fn a_queue_that_drains_slowly_does_not_run_out_of_time() {
         let config = Config {
             idempotent,
             delivery_timeout: millis(900),
-            request_timeout: millis(900),
+            client: Client { request_timeout: millis(900), ..client() },
             // A batch at a time, so that a partition waits for the others longer than it may.
             max_request_bytes: 1,
             ..config()
@@ -41,7 +41,8 @@ async fn the_time_of_a_batch_counts_from_the_last_acknowledgement_of_its_partiti
         let reply = Reply::after(millis(8_000));
         if batches > 2 { reply.then(Then::Silence) } else { reply }
     });
-    let running = Running::new(cluster, Config { request_timeout: LIMIT, ..config() });
+    let client = Client { request_timeout: LIMIT, ..client() };
+    let running = Running::new(cluster, Config { client, ..config() });
     let topic = running.topic().await;
     let began = Instant::now();
     for batch in 0..4 {
@@ -62,7 +63,7 @@ async fn a_broker_that_asks_for_a_pause_gets_it() {
     let pause = millis(1_200);
     let config = Config {
         delivery_timeout: millis(600),
-        request_timeout: millis(600),
+        client: Client { request_timeout: millis(600), ..client() },
         max_in_flight: 1,
         max_request_bytes: 1,
         ..config()
@@ -101,7 +102,7 @@ async fn requests_in_flight_do_not_run_out_of_time_in_a_pause() {
     });
     let config = Config {
         delivery_timeout: millis(800),
-        request_timeout: millis(800),
+        client: Client { request_timeout: millis(800), ..client() },
         max_request_bytes: 1,
         ..config()
     };

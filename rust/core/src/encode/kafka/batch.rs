@@ -6,15 +6,15 @@ use super::record::{self, Place, Records};
 /// Bytes before the records. In order: base offset 8, length of what follows 4, partition leader
 /// epoch 4, magic 1, CRC 4, attributes 2, last offset delta 4, base timestamp 8, maximal timestamp 8,
 /// producer id 8, producer epoch 2, base sequence 4, number of records 4; all big-endian.
-const HEADER_LEN: usize = 61;
+pub(super) const HEADER_LEN: usize = 61;
 /// Where the length ends and what it counts begins.
-const LENGTH_END: usize = 12;
-const CRC: usize = 17;
+pub(super) const LENGTH_END: usize = 12;
+pub(super) const CRC: usize = 17;
 /// What the CRC covers begins here and goes on to the end.
 const ATTRIBUTES: usize = 21;
 const PRODUCER: usize = 43;
 
-const MAGIC: u8 = 2;
+pub(super) const MAGIC: u8 = 2;
 /// The broker sets it.
 const NO_LEADER_EPOCH: i32 = -1;
 
@@ -177,9 +177,13 @@ impl BatchBuilder {
 }
 
 /// What the header of a batch says of its records.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
-    pub(super) codec: Codec,
+    pub(super) base_offset: i64,
+    pub(super) attributes: i16,
+    pub(super) last_offset_delta: i32,
     pub(super) base_timestamp: i64,
+    pub(super) max_timestamp: i64,
     pub(super) producer: Producer,
     pub(super) records: usize,
 }
@@ -188,18 +192,26 @@ impl Header {
     /// The header, and the records as they are in the batch.
     pub(super) fn read(batch: &[u8]) -> Option<(Self, &[u8])> {
         let (header, records) = batch.split_first_chunk::<HEADER_LEN>()?;
-        let attributes = i16::from_be_bytes(get(header, ATTRIBUTES));
         let header = Self {
-            codec: Codec::ALL.into_iter().find(|codec| codec.id() == attributes)?,
+            base_offset: i64::from_be_bytes(get(header, 0)),
+            attributes: i16::from_be_bytes(get(header, ATTRIBUTES)),
+            last_offset_delta: i32::from_be_bytes(get(header, 23)),
             base_timestamp: i64::from_be_bytes(get(header, 27)),
+            max_timestamp: i64::from_be_bytes(get(header, 35)),
             producer: Producer {
                 id: i64::from_be_bytes(get(header, PRODUCER)),
                 epoch: i16::from_be_bytes(get(header, PRODUCER + 8)),
                 sequence: i32::from_be_bytes(get(header, PRODUCER + 10)),
             },
-            records: usize::try_from(i32::from_be_bytes(get(header, 57))).ok()?,
+            // A negative number is none of records.
+            records: i32::from_be_bytes(get(header, 57)).try_into().unwrap_or(0),
         };
         Some((header, records))
+    }
+
+    /// How the records are compressed, if by a codec that is known.
+    pub(super) fn codec(&self) -> Option<Codec> {
+        Codec::ALL.into_iter().find(|codec| codec.id() == self.attributes & 7)
     }
 }
 

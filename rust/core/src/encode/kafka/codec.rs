@@ -1,7 +1,8 @@
 //! Compression of the records of a batch, at the levels that are Kafka's defaults.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use snap::raw::{Decoder, Encoder, max_compress_len};
+use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
 
 use super::lz4::{self, Lz4};
 
@@ -45,25 +46,30 @@ impl Codec {
             Self::Zstd => 4,
         }
     }
+}
 
-    /// What a [`Compressor`] of this codec was given; `None` if this is not what it made of it.
-    pub(super) fn decompress(self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut out = Vec::with_capacity(4 * bytes.len());
-        match self {
-            Self::None => out.extend_from_slice(bytes),
-            Self::Gzip => gunzip(bytes, &mut out)?,
-            Self::Snappy => {
-                let mut left = bytes.strip_prefix(SNAPPY_HEADER)?;
-                while let Some((len, rest)) = left.split_first_chunk() {
-                    let (block, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-                    out.extend(Decoder::new().decompress_vec(block).ok()?);
-                    left = rest;
-                }
-            }
-            Self::Lz4 => lz4::decompress(bytes, &mut out)?,
-            Self::Zstd => out = zstd::stream::decode_all(bytes).ok()?,
-        }
-        Some(out)
+/// Undoes any codec, and keeps its memory from one batch to the next.
+#[derive(Debug, Default)]
+pub struct Decompressor {
+    /// Room for what is decompressed: it is cleared when it grows, and not again.
+    room: Vec<u8>,
+}
+
+/// More records than any batch has: bytes that say so lie.
+pub(super) const MOST: usize = 1 << 30;
+
+impl Decompressor {
+    /// The records of a batch, whatever client has compressed them; `None` if they are not by this codec.
+    pub(super) fn decompress<'a>(&'a mut self, codec: Codec, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let room = &mut self.room;
+        let len = match codec {
+            Codec::None => return Some(bytes),
+            Codec::Snappy => unsnap(bytes, room)?,
+            Codec::Lz4 => lz4::decompress(bytes, room)?,
+            Codec::Gzip => gunzip(bytes, room)?,
+            Codec::Zstd => unzstd(bytes, room)?,
+        };
+        Some(&room[..len])
     }
 }
 
@@ -137,7 +143,7 @@ const BLOCK: usize = 64 * 1024;
 
 const ROOM: &str = "room for bytes that do not compress";
 
-fn at_least(room: &mut Vec<u8>, len: usize) -> &mut [u8] {
+pub(super) fn at_least(room: &mut Vec<u8>, len: usize) -> &mut [u8] {
     if room.len() < len {
         room.resize(len, 0);
     }
@@ -157,21 +163,6 @@ fn gzip(state: &mut Compress, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn gunzip(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let mut state = Decompress::new_gzip(GZIP_WINDOW_BITS);
-    loop {
-        out.reserve(bytes.len());
-        let (read, written) = (state.total_in(), state.total_out());
-        let left = &bytes[read as usize..];
-        match state.decompress_vec(left, out, FlushDecompress::None).ok()? {
-            Status::StreamEnd => return Some(()),
-            // Cut off.
-            _ if (state.total_in(), state.total_out()) == (read, written) => return None,
-            _ => {}
-        }
-    }
-}
-
 /// snappy-java, `SnappyOutputStream`: a header, and blocks with their length before them. Kafka
 /// takes bare Snappy too, as librdkafka writes it, but then has to hold a batch in memory as one.
 fn snappy(state: &mut Encoder, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u8>) {
@@ -182,4 +173,82 @@ fn snappy(state: &mut Encoder, bytes: &[u8], room: &mut Vec<u8>, out: &mut Vec<u
         out.extend_from_slice(&(len as u32).to_be_bytes());
         out.extend_from_slice(&room[..len]);
     }
+}
+
+/// Blocks behind the header of snappy-java, of any of its versions, or else bare Snappy.
+fn unsnap(bytes: &[u8], room: &mut Vec<u8>) -> Option<usize> {
+    const NAME_LEN: usize = 8;
+    if !bytes.starts_with(&SNAPPY_HEADER[..NAME_LEN]) {
+        return unsnap_block(bytes, room, 0);
+    }
+    let (mut left, mut end) = (bytes.get(SNAPPY_HEADER.len()..)?, 0);
+    while !left.is_empty() {
+        let (len, rest) = left.split_first_chunk()?;
+        let (block, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+        end = unsnap_block(block, room, end)?;
+        left = rest;
+    }
+    Some(end)
+}
+
+fn unsnap_block(block: &[u8], room: &mut Vec<u8>, at: usize) -> Option<usize> {
+    let end = at + decompress_len(block).ok()?;
+    // Snappy has no more than 64 bytes for three.
+    if end > MOST || end - at > 32 * (block.len() + 1) {
+        return None;
+    }
+    Decoder::new().decompress(block, &mut at_least(room, end)[at..end]).ok()?;
+    Some(end)
+}
+
+/// Members of gzip, one after the other.
+fn gunzip(bytes: &[u8], room: &mut Vec<u8>) -> Option<usize> {
+    let (mut left, mut end) = (bytes, 0);
+    while !left.is_empty() {
+        let mut state = Decompress::new_gzip(GZIP_WINDOW_BITS);
+        loop {
+            let out = more(room, end, bytes.len())?;
+            let before = (state.total_in(), state.total_out());
+            let status = state.decompress(left, out, FlushDecompress::None).ok()?;
+            let (read, written) = (state.total_in() - before.0, state.total_out() - before.1);
+            left = &left[read as usize..];
+            end += written as usize;
+            match status {
+                Status::StreamEnd => break,
+                // Cut off.
+                _ if (read, written) == (0, 0) => return None,
+                _ => {}
+            }
+        }
+    }
+    Some(end)
+}
+
+/// Frames of Zstandard, one after the other.
+fn unzstd(bytes: &[u8], room: &mut Vec<u8>) -> Option<usize> {
+    let (mut state, mut input, mut end) = (DCtx::create(), InBuffer::around(bytes), 0);
+    loop {
+        let read = input.pos();
+        let mut output = OutBuffer::around(more(room, end, bytes.len())?);
+        let left = state.decompress_stream(&mut output, &mut input).ok()?;
+        let written = output.pos();
+        end += written;
+        match (left, input.pos() == bytes.len()) {
+            (0, true) => return Some(end),
+            // Cut off.
+            _ if written == 0 && input.pos() == read => return None,
+            _ => {}
+        }
+    }
+}
+
+/// Room behind what is there: as much again, and four times what is compressed at first.
+fn more(room: &mut Vec<u8>, end: usize, compressed: usize) -> Option<&mut [u8]> {
+    if end >= MOST {
+        return None;
+    }
+    if room.len() == end {
+        room.resize((2 * end).max(4 * compressed).max(64), 0);
+    }
+    Some(&mut room[end..])
 }

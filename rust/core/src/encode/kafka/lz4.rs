@@ -10,10 +10,14 @@ mod guided;
 #[cfg(test)]
 mod tests;
 
-use lz4_flex::block::{CompressTable, compress_into_with_table};
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress_into, decompress_into_with_dict,
+};
 
 use block::{BLOCK, ROOM};
 use guided::{Guided, record_len};
+
+use super::codec::MOST;
 
 /// A magic number; version 1, independent blocks without checksums, neither the length nor a checksum
 /// of the content; blocks of up to 64 KiB; and the second byte of the xxHash-32 of both.
@@ -68,21 +72,56 @@ fn put_block(plain: &[u8], compressed: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What [`Lz4::compress`] was given; `None` if this is not what it made of it.
-pub(super) fn decompress(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let mut left = bytes.strip_prefix(&DESCRIPTOR)?;
+/// The magic number of a frame.
+const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+/// Of the flags: which version, whether blocks know nothing of those before them, and what there is besides.
+const VERSION: (u8, u8) = (0xc0, 0x40);
+const INDEPENDENT: u8 = 1 << 5;
+const BLOCK_CHECKSUMS: u8 = 1 << 4;
+const CONTENT_SIZE: u8 = 1 << 3;
+const DICTIONARY: u8 = 1 << 0;
+/// How far back a block may look.
+const WINDOW: usize = 64 * 1024;
+
+/// What is in a frame of anyone: how many bytes at the front of `room`; `None` if it is none.
+///
+/// Checksums are not looked at, since the batch has one.
+pub(super) fn decompress(bytes: &[u8], room: &mut Vec<u8>) -> Option<usize> {
+    let ([flags, size], left) = bytes.strip_prefix(&MAGIC)?.split_first_chunk()?;
+    if flags & VERSION.0 != VERSION.1 || flags & DICTIONARY != 0 {
+        return None;
+    }
+    let longest = match size >> 4 {
+        code @ 4..=7 => 1 << (8 + 2 * code),
+        _ => return None,
+    };
+    let sum = if flags & BLOCK_CHECKSUMS != 0 { 4 } else { 0 };
+    let mut left = left.get(if flags & CONTENT_SIZE != 0 { 9 } else { 1 }..)?;
+    let mut end = 0;
     loop {
         let (len, rest) = left.split_first_chunk()?;
         let len = u32::from_le_bytes(*len);
         if len == END {
-            return Some(());
+            return Some(end);
         }
         let (block, rest) = rest.split_at_checked((len & !PLAIN) as usize)?;
-        if len & PLAIN == 0 {
-            out.extend(lz4_flex::block::decompress(block, BLOCK).ok()?);
-        } else {
-            out.extend_from_slice(block);
+        if end + longest > MOST {
+            return None;
         }
-        left = rest;
+        if room.len() < end + longest {
+            room.resize(2 * end + longest, 0);
+        }
+        let (before, out) = room.split_at_mut(end);
+        let out = &mut out[..longest];
+        end += if len & PLAIN != 0 {
+            out.get_mut(..block.len())?.copy_from_slice(block);
+            block.len()
+        } else if flags & INDEPENDENT != 0 {
+            decompress_into(block, out).ok()?
+        } else {
+            let window = &before[before.len().saturating_sub(WINDOW)..];
+            decompress_into_with_dict(block, out, window).ok()?
+        };
+        left = rest.get(sum..)?;
     }
 }

@@ -1,7 +1,7 @@
 //! A batch cut into shorter ones, for a topic that takes none as long as it is.
 
 use super::batch::{BatchBuilder, Header, Limits, set_producer};
-use super::codec::Compressor;
+use super::codec::{Compressor, Decompressor};
 use super::varint::{self, unzigzag};
 
 /// The records of a batch in so many batches of about as many records each, in order; with the numbers
@@ -13,12 +13,13 @@ pub fn split(batch: &[u8], parts: usize) -> Option<Vec<(usize, Vec<u8>)>> {
     if header.records < 2 {
         return None;
     }
-    let records = header.codec.decompress(records)?;
+    let mut room = Decompressor::default();
+    let records = room.decompress(header.codec()?, records)?;
     let parts = parts.clamp(2, header.records);
     let at_once = header.records.div_ceil(parts);
-    let mut compressor = Compressor::new(header.codec);
+    let mut compressor = Compressor::new(header.codec()?);
     let mut builder = BatchBuilder::new(Limits { bytes: usize::MAX, records: i32::MAX as usize });
-    let (mut left, mut out) = (&records[..], Vec::with_capacity(parts));
+    let (mut left, mut out) = (records, Vec::with_capacity(parts));
     let mut producer = header.producer;
     for done in 1..=header.records {
         let record = take(&mut left)?;
@@ -40,8 +41,9 @@ pub fn split(batch: &[u8], parts: usize) -> Option<Vec<(usize, Vec<u8>)>> {
 /// `None` if it has no key, or if it is no batch that this crate has made.
 pub fn first_key(batch: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (header, records) = Header::read(batch)?;
-    let records = header.codec.decompress(records)?;
-    let record = take(&mut &records[..])?;
+    let mut room = Decompressor::default();
+    let records = room.decompress(header.codec()?, records)?;
+    let record = take(&mut &*records)?;
     let mut rest = record.rest;
     let len = usize::try_from(unzigzag(varint::take(&mut rest)?)).ok()?;
     Some((rest.get(..len)?.to_vec(), record.len))

@@ -15,6 +15,7 @@ pub(crate) const fn unzigzag(n: u64) -> i64 {
 }
 
 /// Takes a number off the front of `bytes`, if there is one.
+#[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut n = 0;
     for shift in (0..64).step_by(7) {

@@ -15,6 +15,7 @@ from .delivery import DeliveryReport
 from .engine import UnsupportedError
 from .librdkafka import hint, kind_of
 from .native import NativeEngine
+from .transactional import TransactionalEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,9 +51,18 @@ def flush_timeout(events: int) -> float:
 
 
 def choose_engine(
-    config: ProducerConfig, cluster: Cluster, lack: UnsupportedError | None = None
+    config: ProducerConfig,
+    cluster: Cluster,
+    lack: UnsupportedError | None = None,
+    *,
+    transactional_id: str | None = None,
 ) -> Engine:
-    """The engine that the configuration names; ``auto`` takes native unless it has a ``lack``."""
+    """The engine that the configuration names; ``auto`` takes native unless it has a ``lack``.
+
+    With a ``transactional_id`` events are sent in transactions, which native lacks.
+    """
+    if transactional_id is not None:
+        return TransactionalEngine(config, cluster, transactional_id)
     if config.engine != "confluent" and lack is None:
         try:
             return NativeEngine(config, cluster)
@@ -74,13 +84,15 @@ class EventProducer:
     Errors of an incomplete delivery carry the report.
     """
 
-    def __init__(self, config: ProducerConfig, cluster: Cluster) -> None:
+    def __init__(
+        self, config: ProducerConfig, cluster: Cluster, transactional_id: str | None = None
+    ) -> None:
         self._config = config
         self._cluster = cluster
         self._sending: Sending | None = None
         #: Called ten times a second while a batch waits for capacity; what it raises breaks the wait off.
         self.when_waiting: Callable[[], None] = lambda: None
-        self.engine = choose_engine(config, cluster)
+        self.engine = choose_engine(config, cluster, transactional_id=transactional_id)
         # Values of client options may be secrets.
         _log.debug(
             "Kafka at %s: engine %s, acks %s, batches of %d bytes, linger %d ms, compression %s, idempotence %s; "
@@ -137,6 +149,16 @@ class EventProducer:
         sending = self.engine.send_plan(plan, topics, parents, workers, first_customer, order=order)
         self._sending = Sending(self.engine, sending, before, self._stop_on_failure)
         return self._sending
+
+    def there(self, topic: str) -> int:
+        """Events of a topic that an earlier process has committed."""
+        engine = self.engine
+        return engine.there(topic) if isinstance(engine, TransactionalEngine) else 0
+
+    def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
+        """Says where topics end before the first event; where they did for the first process of the run."""
+        engine = self.engine
+        return engine.begin_at(ends) if isinstance(engine, TransactionalEngine) else ends
 
     def report(self) -> DeliveryReport:
         """The outcomes so far, without events of a plan that were made and never sent."""

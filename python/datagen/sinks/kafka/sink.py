@@ -54,16 +54,22 @@ class KafkaSink:
     ``RejectedError`` for events that a broker refuses. A sink belongs to one thread at a time.
 
     With ``acks="0"`` no broker confirms anything: events count as acknowledged once they are sent.
+
+    With a ``transactional_id`` events are sent in Kafka transactions by the engine ``confluent``, each with the number
+    of events that it reaches. Another sink of the same id, given the same events in the same order, leaves out those
+    that are committed.
     """
 
-    def __init__(self, config: ProducerConfig | None = None) -> None:
+    def __init__(
+        self, config: ProducerConfig | None = None, *, transactional_id: str | None = None
+    ) -> None:
         self._config = config or ProducerConfig()
         for relation in catalogue():
             check_name(self.topic(relation.name))
         self._cluster = Cluster(self._config)
         self._topics = Topics(self._cluster, {self.topic(one.name) for one in catalogue().tables})
         self._end_offsets = EndOffsets(self._cluster)
-        self._producer = EventProducer(self._config, self._cluster)
+        self._producer = EventProducer(self._config, self._cluster, transactional_id)
         self._known: dict[str, int] = {}
         self._closed = False
         # By subject. None: events are JSON.
@@ -318,6 +324,14 @@ class KafkaSink:
         failed.
         """
         return self._producer.settle(seconds)
+
+    def there(self, topic: str) -> int:
+        """Events of a topic that an earlier process has committed under the same transactional id."""
+        return self._producer.there(topic)
+
+    def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
+        """Says where topics end before the first event; where they did for the first process of the transactional id."""
+        return self._producer.begin_at(ends)
 
     @property
     def last_error(self) -> str:

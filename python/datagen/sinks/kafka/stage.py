@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Mapping
@@ -71,6 +72,8 @@ _log = logging.getLogger(__name__)
 class KafkaTarget:
     """A cluster to send all streams to, and with ``master_topics`` all tables: each to a compacted topic.
 
+    With ``exactly_once`` events are sent in Kafka transactions by the engine ``confluent``, and a load that is begun
+    again goes on behind the last one that was committed: readers of committed records find each event once.
     ``partitions`` (by topic, without the prefix), ``retention_hours`` (-1: no limit, None: the broker's default),
     ``replication_factor`` (None: the broker's default) and ``topic_config`` are those of topics that
     the run creates.
@@ -83,8 +86,13 @@ class KafkaTarget:
     replication_factor: int | None = None
     topic_config: Mapping[str, str] = field(default_factory=dict)
     partitions: Mapping[str, int] = field(default_factory=lambda: dict(PARTITIONS))
+    exactly_once: bool = False
 
     def __post_init__(self) -> None:
+        if self.exactly_once and self.producer.client.acks not in ("all", "-1"):
+            raise OptionError("exactly_once", True, "it with acks='all' only")
+        if self.exactly_once and self.producer.engine == "native":
+            raise OptionError("exactly_once", True, "it with the engine confluent or auto")
         hours, factor = self.retention_hours, self.replication_factor
         if hours not in (None, -1) and not 1 <= hours <= MAX_RETENTION_HOURS:
             allowed = f"1 to {MAX_RETENTION_HOURS}, -1 for no limit, or the broker's own"
@@ -233,7 +241,12 @@ class _KafkaStage(Sink):
 
         self._target = target
         self._window = window
-        self._sink = KafkaSink(target.producer)
+        if target.exactly_once and window.open_ended:
+            raise OptionError("exactly_once", True, "it for a load; a stream goes on with --resume")
+        self._sink = KafkaSink(
+            target.producer,
+            transactional_id=_identity(target, window) if target.exactly_once else None,
+        )
         # Rows of tables are no events.
         self.stage = replace(KAFKA, unit="records") if target.master_topics else KAFKA
         self.relations = target.relations
@@ -293,6 +306,9 @@ class _KafkaStage(Sink):
 
     def begin(self) -> None:
         self._ends_before = self._sink.end_offsets(self._topics.values())
+        if self._target.exactly_once:
+            begun = self._sink.begin_at(self._ends_before)
+            self._begun_before = {topic: dict(offsets) for topic, offsets in begun.items()}
 
     def when_waiting(self, call: Callable[[], None]) -> None:
         self._sink.when_waiting(call)
@@ -386,17 +402,23 @@ class _KafkaStage(Sink):
         moved = self._moved()
         # With acks=0 the last events may arrive after the load, for as long as topics grow.
         end = time.monotonic() + SETTLE
-        while time.monotonic() < end and any(moved[one] < acknowledged[one] for one in moved):
+        new = {name: n - self._sink.there(self._topics[name]) for name, n in acknowledged.items()}
+        while time.monotonic() < end and any(moved[one] < new[one] for one in moved):
             time.sleep(0.1)
             last, moved = moved, self._moved()
             if moved != last:
                 end = time.monotonic() + SETTLE
         for name, count in acknowledged.items():
+            there = self._sink.there(self._topics[name])
             # Acknowledgements are the proof; offsets also count other producers' records, but
             # records that are not there at all were lost (acks=0 acknowledges nothing).
             by = moved.get(name, 0)
-            found = max(min(count, by), 0)
-            note = f"offsets moved by {by}" if by != count else ""
+            found = there + max(min(count - there, by), 0)
+            # Each transaction has a record of its own in every partition.
+            beside = by != count - there and not self._target.exactly_once
+            note = f"offsets moved by {by}" if beside else ""
+            if there:
+                note = f"{there} of them were there before"
             if name not in moved:
                 note = "the topic is gone, deleted while the run went on"
             yield Check(self._topics[name], self._planned(name), found, note)
@@ -533,3 +555,25 @@ def settled(topic: str, planned: int, delivery: TopicDelivery | None) -> TopicSe
         delivery.unknown,
         delivery.perhaps_twice,
     )
+
+
+def _identity(target: KafkaTarget, window: Window) -> str:
+    """The transactional id of a load, under which it goes on: the same for the same events in the same order."""
+    plan = window.plan
+    said = [
+        *(
+            target.producer.topic_prefix,
+            plan.seed,
+            plan.customers,
+            window.first_customer,
+            plan.days,
+        ),
+        *(
+            plan.as_of.isoformat(),
+            sorted((plan.labels or {}).items()),
+            window.order,
+            catalogue().version,
+        ),
+    ]
+    digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+    return f"{target.producer.topic_prefix}datagen-{digest}"

@@ -402,6 +402,12 @@ class KeySet:
     def __contains__(self, key: object, /) -> bool: ...
     def add(self, key: object) -> bool:
         """Adds one id (UUID, its text or 16 bytes); False if it was there."""
+    def add_owned(self, texts: list[bytes], plan: Plan, name: str, start: int = 0) -> int:
+        """Adds those of some ids, each as text, that are of rows of a table or stream of the plan's customers.
+
+        Those of customers from ``start`` on; how many were not there before. An id tells by its form, without the
+        history being made; whether that has such an event is not looked at.
+        """
     def add_batch(
         self, batch: Batch, field: str, *, only: tuple[str, str] | None = None
     ) -> int | None:
@@ -411,6 +417,8 @@ class KeySet:
         """
     def first_missing(self, batch: Batch, field: str) -> int | None:
         """The first row whose id is not in the set, or None. Rows without a value pass."""
+    def missing(self, batch: Batch) -> Batch:
+        """The rows whose primary key is not in the set; the batch itself where that is all."""
 
 @final
 class KeyStore:
@@ -543,12 +551,14 @@ class Producer:
         stop: int | None = None,
         *,
         order: _Order = "time",
+        there: KeySet | None = None,
     ) -> Sending:
         """Sends all events of streams by so many threads.
 
         In ``order="time"`` those of a partition are in order of event time, and no partition is more than
         a slice of time before another; in ``order="entity"`` those of one key follow one another.
-        Those of customers ``start`` to ``stop``, by default of all.
+        Those of customers ``start`` to ``stop``, by default of all; those whose ids are ``there`` are made and
+        checked, and not sent.
         ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
         and the key set of each foreign key in the catalogue's order. Every event is checked against
         these before its batch is handed over. The batches do not depend on ``workers``.
@@ -568,6 +578,8 @@ class Sending:
         """
     def sent(self) -> dict[str, int]:
         """Events handed over so far, by stream."""
+    def left_out(self) -> dict[str, int]:
+        """Events made so far that are not sent since they are there, by stream."""
     def seconds(self) -> dict[str, float]:
         """By stream, the seconds until its last event was handed over."""
     def cancel(self) -> None:

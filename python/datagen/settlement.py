@@ -7,6 +7,7 @@ of figures.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -149,11 +150,13 @@ class Delivered:
 class Settlement:
     """What one run left behind, by sink.
 
-    ``objection`` says that a service, or a check, objected to what it was given, and would again.
+    ``objection`` says that a service, or a check, objected to what it was given, and would again. ``receipt`` is the
+    path of the receipt by which the run can be resumed.
     """
 
     sinks: tuple[Committed | Delivered, ...]
     objection: bool = False
+    receipt: str = ""
 
     @property
     def _committed(self) -> list[Committed]:
@@ -189,6 +192,8 @@ class Settlement:
         """What to do next, in one or two sentences."""
         if self.complete:
             return self._all_there()
+        if self.receipt and not self.repeatable:
+            return self._resume()
         if not self.arrived:
             return self._nothing_arrived()
         done = [one for one in self._committed if one.complete]
@@ -207,6 +212,17 @@ class Settlement:
             return "Every row is committed: nothing is left to do."
         what = "committed and acknowledged" if self._committed else "acknowledged"
         return f"Everything was {what}; do not repeat: each event would be there twice."
+
+    def _resume(self) -> str:
+        how = worded(
+            f"datagen load --resume {shlex.quote(self.receipt)}",
+            f"resume=Receipt.read(Path({self.receipt!r})) in its Load",
+        )
+        when = "Once the cause is mended, resume it" if self.objection else "Resume it"
+        return (
+            f"{when} with {how}: what is there stays, and what is missing is added. Do not run it again as it was: "
+            "events that arrived would be there twice."
+        )
 
     def _nothing_arrived(self) -> str:
         if self.repeatable:

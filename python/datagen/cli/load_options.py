@@ -168,6 +168,16 @@ def receipt_option() -> Option:
     )
 
 
+def resume_option() -> Option:
+    return Option(
+        "--resume",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="RECEIPT",
+        help="Go on with the load that a receipt is of, whatever ended it: rows and events that are there stay, and "
+        "what is missing is added. Its options are taken from the receipt; those that may be secrets are given again.",
+    )
+
+
 def grouped(groups: Mapping[str, Sequence[Option]]) -> list[click.Parameter]:
     """All options, each of which knows its group."""
     for title, options in groups.items():
@@ -197,7 +207,10 @@ def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
         help="Order of events in a partition: time, with all topics side by side, or entity: all events "
         "of one account, card or loan, then those of the next.",
     )
-    groups["How it runs"] = [workers if parallel else fast, order, as_json, receipt_option()]
+    groups["How it runs"] = [
+        *(workers if parallel else fast, order, as_json),
+        *(receipt_option(), resume_option()),
+    ]
     return grouped(groups)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,7 +15,7 @@ from .. import loader
 from ..errors import CountingError, VerificationError
 from ..settlement import attach, settlement_of
 from ..sinks import SINKS, options_of
-from ..sinks.command_line import Option
+from ..sinks.command_line import Option, is_given
 from . import signals
 from .console import Console
 from .endings import exit_code, text_of
@@ -26,9 +27,10 @@ from .load_options import (
     recorded,
     run_from,
 )
+from .resuming import resumed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ..settlement import Settlement
 
@@ -50,8 +52,7 @@ PARALLEL: Final[dict[str, Any]] = {"fast": True, "workers": 0, "parallel": True}
 @click.pass_context
 def load(context: click.Context, /, **options: Any) -> None:
     """Load master data into PostgreSQL and events into Kafka."""
-    fast = options["fast"] or options["customers"] >= loader.FAST_CUSTOMERS
-    _carry_out(context, options, fast=fast)
+    _carry_out(context, options)
 
 
 @click.command(
@@ -68,13 +69,20 @@ def load_parallel(context: click.Context, /, **options: Any) -> None:
     Large topics are created with more partitions (see --partitions); topics that exist are used as
     they are.
     """
-    _carry_out(context, options, **(PARALLEL | {"workers": options["workers"]}))
+    _carry_out(context, options)
 
 
-def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> None:
+def _carry_out(context: click.Context, options: dict[str, Any]) -> None:
     console = Console(as_json=options["as_json"])
     with ending(console, as_json=options["as_json"]) as said:
-        _load_and_judge(context, options, console, said, **more)
+        _load_and_judge(context, options, console, said)
+
+
+def _mode(options: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """How fast a load is asked to be, by the command that began it."""
+    if command == "load-parallel":
+        return PARALLEL | {"workers": options.get("workers", 0)}
+    return {"fast": options.get("fast") or options["customers"] >= loader.FAST_CUSTOMERS}
 
 
 @contextmanager
@@ -112,15 +120,23 @@ def _load_and_judge(
     options: dict[str, Any],
     console: Console,
     said: dict[str, Any],
-    **more: Any,
 ) -> None:
     """Loads, and raises where the outcome is not what was planned."""
+    receipt, path = None, options["resume"]
+    if path is not None:
+        if is_given(context, "receipt"):
+            raise click.UsageError(
+                "--resume writes the receipt anew that it reads; leave out --receipt."
+            )
+        with options_named():
+            receipt = resumed(context, options, path.absolute())
+    command = receipt.command if receipt else context.info_name or ""
     if not any(options_of(name).wanted(options) for name in SINKS):
         skipped = " and ".join(options_of(name).skip for name in SINKS)
         raise click.UsageError(f"{skipped} together leave nothing to load.")
     with options_named():
-        run = run_from(context, options, **more)
-    run = recorded(context, options, run)
+        run = run_from(context, options, **_mode(options, command))
+    run = replace(run, resume=receipt) if receipt else recorded(context, options, run)
     if options["local"]:
         run = on_local_stack(context, run, console.say)
     for name in run.targets:

@@ -3,11 +3,13 @@
 use datagen_core::catalog::{FieldType, Relation};
 use datagen_pipeline::{KeyStore, SharedKeySet};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 
 use crate::batch::PyBatch;
-use crate::border::detached;
+use crate::border::{Number, detached};
 use crate::error::{choice, field_position, option_error, relation, violated};
+use crate::plan::PyPlan;
 use crate::values;
 
 /// A set of ids that were handed over, checked at vector speed.
@@ -44,6 +46,32 @@ impl PyKeySet {
             Some(id) => Ok(self.ids.write().insert(&id)),
             None => Err(option_error(key.py(), "key", key, values::UUID)),
         }
+    }
+
+    /// Adds those of some ids, each as text, that by their form are of rows of a table or stream of the plan's
+    /// customers from ``start`` on; how many were not there before.
+    #[pyo3(signature = (texts, plan, name, start = Number::new(0)), text_signature = "($self, texts, plan, name, start=0)")]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn add_owned(
+        &self,
+        py: Python<'_>,
+        texts: Vec<PyBackedBytes>,
+        plan: &PyPlan,
+        name: &str,
+        start: Number,
+    ) -> PyResult<usize> {
+        let (bank, wanted) = (plan.bank(), relation(py, name)?);
+        let customers = plan.range(py, &start, None)?;
+        detached(py, || {
+            let ids = texts.iter().filter_map(|text| std::str::from_utf8(text).ok());
+            let ids = ids.filter_map(values::parse_uuid);
+            let owned = ids.filter(|id| {
+                let owner = bank.owner(*id);
+                owner.is_some_and(|(of, row)| of == wanted && customers.contains(&row))
+            });
+            let mut known = self.ids.write();
+            Ok(owned.filter(|id| known.insert(id)).count())
+        })
     }
 
     /// Adds a uuid column, or nothing and tells the first row whose id was there already.
@@ -84,6 +112,12 @@ impl PyKeySet {
         let batch = batch.get().get();
         let column = &batch.columns()[uuid_position(py, batch.relation(), field)?];
         detached(py, || Ok(self.ids.read().first_missing(column)))
+    }
+
+    /// The rows whose primary key is not in the set.
+    fn missing(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<PyBatch> {
+        let batch = batch.get();
+        detached(py, || Ok(batch.changed(|batch| self.ids.read().without(batch))))
     }
 
     fn __repr__(&self) -> String {

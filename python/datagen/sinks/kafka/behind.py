@@ -1,4 +1,4 @@
-"""What is in topics behind a place: read from where an earlier run had got to."""
+"""What is in topics behind a place: read from where an earlier run had got to, or began."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 import logging
 import time
 from contextlib import closing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from ..._core import KeySet
 from ...errors import ConfigurationError, UnreachableError
+from ...types import catalogue
 from .cluster import TIMEOUT
 from .interrupt import HeldInterrupt
 from .librdkafka import consumer_properties
@@ -16,16 +19,113 @@ from .librdkafka import consumer_properties
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..base import Window
     from .cluster import Cluster
 
     Offsets = Mapping[str, Mapping[int, int]]
 
-__all__ = ["ids_behind", "rows_behind"]
+__all__ = ["There", "begins", "ids_behind", "rows_behind"]
 
 _log = logging.getLogger(__name__)
 
+#: What begins at the offsets from which a stream goes on.
+_POSITION: Final = "the position is"
 #: Bytes before an Avro value: the magic byte, the number of the schema, and the length of an id.
 _AVRO_ID: Final = slice(6, 42)
+#: Seconds within which what a process has sent before it was killed is in its topic.
+_ON_ITS_WAY: Final = 1.0
+#: Characters of an id.
+_ID: Final = 36
+#: Ids that are looked at together.
+_AT_ONCE: Final = 10_000
+
+
+@dataclass
+class There:
+    """The rows and events of a window that topics hold, as far as these were read.
+
+    ``names`` has the table or stream of each topic. ``counts`` has how many rows of the window are in each partition, and
+    ``first`` the least offset of one, by topic and partition.
+    """
+
+    window: Window
+    names: Mapping[str, str]
+    ids: KeySet = field(default_factory=KeySet)
+    counts: dict[str, dict[int, int]] = field(default_factory=dict)
+    first: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    def read(
+        self, cluster: Cluster, offsets: Offsets, ends: Callable[[], dict[str, dict[int, int]]]
+    ) -> None:
+        """Takes what there is from ``offsets`` on, until no more has come for a while.
+
+        What others send meanwhile is no reason to wait. Raises as ``ids_behind`` does.
+        """
+        found = len(self.ids)
+        while True:
+            asked, end = time.monotonic(), ends()
+            self._take(cluster, offsets, end)
+            # Partitions that no place was asked of have nothing of the window.
+            offsets = {
+                topic: {number: end[topic][number] for number in partitions}
+                for topic, partitions in offsets.items()
+            }
+            if len(self.ids) == found and self._settled:
+                return
+            found, self._settled = len(self.ids), True
+            time.sleep(max(0.0, _ON_ITS_WAY - (time.monotonic() - asked)))
+
+    #: Whether all was read once.
+    _settled: bool = field(default=False, init=False, repr=False)
+
+    def _take(self, cluster: Cluster, offsets: Offsets, ends: Offsets) -> None:
+        waiting: dict[tuple[str, int], list[tuple[int, bytes]]] = {}
+
+        def take(message: Any) -> None:
+            topic, number = message.topic(), message.partition()
+            ident = _ident(message, catalogue()[self.names[topic]].primary_key)
+            if ident is not None:
+                those = waiting.setdefault((topic, number), [])
+                those.append((message.offset(), ident))
+                if len(those) >= _AT_ONCE:
+                    self._add(topic, number, waiting.pop((topic, number)))
+
+        _read(cluster, offsets, ends, take, "the run began")
+        for where, those in waiting.items():
+            self._add(*where, those)
+
+    def _add(self, topic: str, number: int, those: list[tuple[int, bytes]]) -> None:
+        window, name = self.window, self.names[topic]
+        counts = self.counts.setdefault(topic, {})
+        if catalogue()[name].is_reference:
+            # They belong to no customer, and are few.
+            new = sum(self.ids.add(ident.decode()) for _, ident in those if len(ident) == _ID)
+        else:
+            texts = [ident for _, ident in those]
+            new = self.ids.add_owned(texts, window.plan, name, window.first_customer)
+        counts[number] = counts.get(number, 0) + new
+        if new and number not in self.first.setdefault(topic, {}):
+            own = (offset for offset, ident in those if ident.decode("latin-1") in self.ids)
+            self.first[topic][number] = next(own)
+
+
+def begins(cluster: Cluster, offsets: Offsets) -> dict[str, dict[int, int]]:
+    """The offset of the first record that each of these partitions still has, or would have."""
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+    found: dict[str, dict[int, int]] = {topic: {} for topic in offsets}
+    try:
+        with closing(Consumer(consumer_properties(cluster.config, cluster.events))) as consumer:
+            for topic, partitions in offsets.items():
+                for number in partitions:
+                    with HeldInterrupt():
+                        low, _ = consumer.get_watermark_offsets(
+                            TopicPartition(topic, number), timeout=TIMEOUT
+                        )
+                    found[topic][number] = low
+    except KafkaException as error:
+        raise cluster.failure("Cannot read where the topics begin", error) from None
+    return found
 
 
 def ids_behind(
@@ -44,7 +144,7 @@ def ids_behind(
         if ident is not None:
             found.add(ident)
 
-    _read(cluster, offsets, ends, take)
+    _read(cluster, offsets, ends, take, _POSITION)
     _log.info("Kafka: %d events lie behind the position", len(found))
     return found
 
@@ -57,12 +157,12 @@ def rows_behind(cluster: Cluster, offsets: Offsets, ends: Offsets) -> dict[str, 
         rows, key, (_, time) = found[message.topic()], message.key() or b"", message.timestamp()
         rows[key] = max(time, rows.get(key, time))
 
-    _read(cluster, offsets, ends, take)
+    _read(cluster, offsets, ends, take, _POSITION)
     _log.info("Kafka: %d rows lie behind the position", sum(map(len, found.values())))
     return found
 
 
-def _left(offsets: Offsets, ends: Offsets) -> dict[tuple[str, int], int]:
+def _left(offsets: Offsets, ends: Offsets, what: str) -> dict[tuple[str, int], int]:
     """The ends of the partitions that have something behind ``offsets``."""
     left: dict[tuple[str, int], int] = {}
     for topic, partitions in offsets.items():
@@ -71,18 +171,20 @@ def _left(offsets: Offsets, ends: Offsets) -> dict[tuple[str, int], int]:
             if end < offset:
                 found = f"ends at {end}" if end >= 0 else "is not there"
                 raise ConfigurationError(
-                    f"Kafka topic {topic}, partition {number}: {found}, and the position is at {offset}. "
-                    "Was the topic deleted, or is this another cluster? Begin a new stream without --resume."
+                    f"Kafka topic {topic}, partition {number}: {found}, and {what} at {offset}. "
+                    "Was the topic deleted, or is this another cluster? Begin anew without --resume."
                 )
             if end > offset:
                 left[topic, number] = end
     return left
 
 
-def _read(cluster: Cluster, offsets: Offsets, ends: Offsets, take: Callable[[Any], None]) -> None:
+def _read(
+    cluster: Cluster, offsets: Offsets, ends: Offsets, take: Callable[[Any], None], what: str
+) -> None:
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-    if not (left := _left(offsets, ends)):
+    if not (left := _left(offsets, ends, what)):
         return
 
     options = {

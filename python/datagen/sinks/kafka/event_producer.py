@@ -137,23 +137,26 @@ class EventProducer:
         first_customer: int,
         *,
         order: Order,
+        there: KeySet | None = None,
     ) -> Sending:
         """Begins to make a plan's events in the background, after all before them are acknowledged.
 
-        ``topics`` has the topic and the schema id of each stream.
+        ``topics`` has the topic and the schema id of each stream. Events whose ids are ``there`` are not sent.
         """
         if not isinstance(self.engine, NativeEngine):
             raise TypeError("the engine confluent takes batches only")
         # Events in the queue would be held back too.
         before = self.flush()
-        sending = self.engine.send_plan(plan, topics, parents, workers, first_customer, order=order)
+        sending = self.engine.send_plan(
+            plan, topics, parents, workers, first_customer, order=order, there=there
+        )
         self._sending = Sending(self.engine, sending, before, self._stop_on_failure)
         return self._sending
 
-    def there(self, topic: str) -> int:
+    def committed_before(self, topic: str) -> int:
         """Events of a topic that an earlier process has committed."""
         engine = self.engine
-        return engine.there(topic) if isinstance(engine, TransactionalEngine) else 0
+        return engine.committed_before(topic) if isinstance(engine, TransactionalEngine) else 0
 
     def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
         """Says where topics end before the first event; where they did for the first process of the run."""
@@ -339,6 +342,15 @@ class Sending:
         """The outcomes so far, without events that were made and never sent."""
         return DeliveryReport.of(self._engine.outcomes()) if self._opened else self._before
 
+    @property
+    def made(self) -> dict[str, tuple[int, int]]:
+        """Of each stream, the events that were queued so far, and those that are left out."""
+        sent, left_out = self._sending.sent(), self._sending.left_out()
+        return {
+            stream.name: (sent[stream.name], left_out[stream.name])
+            for stream in catalogue().streams
+        }
+
     def __enter__(self) -> Self:
         return self
 
@@ -355,6 +367,7 @@ class Sending:
     def finish(self, progress: Callable[[int], None]) -> dict[str, tuple[int, float]]:
         """Sends, and returns once all events are queued; how many of each stream, and when.
 
+        Those that are left out, as they are there, are counted too.
         ``progress`` is called with the number of events queued since its last call. The seconds count
         from here to the last event of a stream. Raises ``ReferentialIntegrityError`` for an event whose parent
         is not known, and as ``flush`` does for events that failed.
@@ -365,13 +378,15 @@ class Sending:
         self._engine.open()
         while True:
             done = self._sending.wait(_POLL)
-            total = sum(self._sending.sent().values())
+            total = sum(map(sum, self.made.values()))
             progress(total - before)
             before = total
             # An error after the last acknowledgement takes nothing back.
             if self._engine.has_failures and not (done and self.report().complete):
                 self._check()
             if done:
-                sent, seconds = self._sending.sent(), self._sending.seconds()
-                names = (stream.name for stream in catalogue().streams)
-                return {name: (sent[name], max(seconds[name] - held, 0)) for name in names}
+                seconds = self._sending.seconds()
+                return {
+                    name: (sum(counts), max(seconds[name] - held, 0))
+                    for name, counts in self.made.items()
+                }

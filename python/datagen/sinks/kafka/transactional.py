@@ -55,7 +55,7 @@ class TransactionalEngine(ConfluentEngine):
     """Sends by confluent-kafka in transactions; events count as acknowledged once theirs is committed.
 
     ``identity`` is the transactional id and the name of the group that has the positions. Events that an earlier
-    process has committed are not sent: they are counted in ``there``, and among those acknowledged.
+    process has committed are not sent again, and not counted.
     """
 
     def __init__(self, config: ProducerConfig, cluster: Cluster, identity: str) -> None:
@@ -81,12 +81,13 @@ class TransactionalEngine(ConfluentEngine):
     def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
         """Says where topics end as this process begins; returns where the first process has begun."""
         for topic, offsets in ends.items():
-            self._begun.setdefault(topic, offsets)
-        return {topic: self._begun[topic] for topic in ends}
+            if not self._before.get(topic):
+                self._begun[topic] = offsets
+        return {topic: self._begun[topic] or dict.fromkeys(ends[topic], 0) for topic in ends}
 
-    def there(self, topic: str) -> int:
-        """Events of a topic that were handed over and had been committed before this process."""
-        return min(self._before.get(topic, 0), self._handed.get(topic, 0))
+    def committed_before(self, topic: str) -> int:
+        """Events of a topic that an earlier process has committed."""
+        return self._before.get(topic, 0)
 
     def find(self, topics: Iterable[str]) -> None:
         """Takes over from an earlier process, and learns how far it came."""
@@ -140,21 +141,19 @@ class TransactionalEngine(ConfluentEngine):
         self._abort()
 
     def outcomes(self) -> Iterator[Outcome]:
-        for name, handed in self._handed.items():
-            there = self.there(name)
-            settled, nowhere = there, PartitionDelivery(there, {})
-            topic = self._topics.get(name)
-            for _, partition, _, delivery in topic.outcomes() if topic else ():
+        for name, topic in self._topics.items():
+            settled, nowhere = 0, PartitionDelivery(0, {})
+            for _, partition, _, delivery in topic.outcomes():
                 committed = self._committed.get(name, {}).get(partition, 0)
                 lost = 0 if self._taken_back else delivery.perhaps_there
                 one = replace(delivery, acknowledged=committed, perhaps_there=lost)
+                settled += one.attempted
                 if partition < 0:
                     nowhere = replace(nowhere, failed={**nowhere.failed, **one.failed})
                 else:
                     yield name, partition, one.attempted, one
-                settled += one.attempted
             # What was taken back was never sent.
-            left = 0 if self._taken_back else max(handed - settled, 0)
+            left = 0 if self._taken_back else max(topic.attempted - settled, 0)
             yield name, -1, nowhere.attempted + left, nowhere
 
     def close(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
-from ...errors import OptionError
-from . import counting, inspection, locks
+from ...errors import OptionError, RejectedError
+from . import counting, inspection, locks, presence
 from .commit import Commit
 from .ddl import shape_of, shapes
 from .follower import Follower, forget_streams
@@ -19,7 +19,7 @@ from .staging_schema import drop_leftovers
 from .strategies import Append, Fresh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from ..._core import Batch, Plan
@@ -110,6 +110,9 @@ class PostgresSink:
         self._finished: set[str] = set()
         self._rows_before: dict[str, int] = {}
         self._rows_loaded: dict[str, int] = {}
+        #: Whether ``begin`` has found that an earlier attempt has committed, or that none has.
+        self.was_there = False
+        self.nothing_before = False
 
     def __repr__(self) -> str:
         return f"<PostgresSink {self._load.server.where}>"
@@ -187,8 +190,12 @@ class PostgresSink:
         finally:
             self._load.close()
 
-    def begin(self) -> None:
+    def begin(self, ends: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> None:
         """Starts the load; creates, checks and (with ``truncate``) empties or locks the tables.
+
+        ``ends`` are rows, by table, that are there only if an earlier attempt at this load has committed: then
+        nothing is done, the load counts as committed and ``was_there`` is true. Where some are there and some are not,
+        the tables are replaced with ``truncate``, and refused without.
 
         Raises ``RejectedError`` for a table of another shape, or one that cannot be emptied since
         a table of the user's own refers to it.
@@ -206,6 +213,8 @@ class PostgresSink:
         self._phase = _Phase.LOADING
         with self._errors():
             locks.take_load_lock(load)
+            if ends is not None and self._find(ends):
+                return
             ordinary = [
                 name for name, found in inspection.find_tables(load).items() if found.kind == "r"
             ]
@@ -218,6 +227,23 @@ class PostgresSink:
             self._strategy = self._prepare(existing)
             self._rows_before = self._strategy.rows_before
             self._rows_loaded = self._strategy.rows_loaded
+
+    def _find(self, ends: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+        """Whether an earlier attempt has committed, which then is what became of this one."""
+        load = self._load
+        found = presence.look(load, inspection.check_shapes(load), ends)
+        self.nothing_before = found.none
+        if found.all:
+            self.was_there = True
+            load.execute("ROLLBACK")
+            self._phase = _Phase.COMMITTED
+        elif not found.none and not self._truncate:
+            raise RejectedError(
+                f"PostgreSQL at {load.server.where} has some rows of this load and not all ({found}), which no attempt at "
+                f"it leaves: rows were deleted or changed, or are of another plan; nothing was loaded. Delete them, or "
+                f"replace all with --truncate"
+            )
+        return found.all
 
     def write(self, batch: Batch) -> int:
         """Takes a batch of a master table; how many of its rows are new to the table.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -9,6 +10,7 @@ from ...receipts import as_text
 from ...settlement import Committed
 from ...types import catalogue
 from ..base import Check, Contents, Sink, Stage, tables
+from .presence import ends_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,8 @@ POSTGRES: Final = Stage(
     counted="PostgreSQL row counts",
     committed="committed",
 )
+_log = logging.getLogger(__name__)
+
 #: The option that leaves this sink out.
 SKIP: Final = "--skip-postgres"
 
@@ -132,16 +136,36 @@ class _PostgresStage(Sink):
         self._sink.connect()
 
     def begin(self) -> None:
-        self._sink.begin()
+        self._sink.begin(None if self._window.before is None else ends_of(self._window))
+        if self._sink.was_there:
+            _log.info("PostgreSQL: the rows are there, and stay")
+
+    @property
+    def is_first(self) -> bool:  # type: ignore[override]
+        return self._sink.nothing_before
 
     def write(self, batch: Batch) -> None:
-        self._sink.write(batch)
+        if not self._sink.was_there:
+            self._sink.write(batch)
 
     def finish(self, name: str) -> None:
-        self._sink.finish(name)
+        if not self._sink.was_there:
+            self._sink.finish(name)
 
     def commit(self) -> None:
-        self._sink.commit()
+        if not self._sink.was_there:
+            self._sink.commit()
+
+    def _rows_loaded(self) -> dict[str, int]:
+        """Rows that are committed, by whichever attempt, as far as the server has said so."""
+        if self._sink.was_there:
+            return {name: self._window.rows(name) for name in tables()}
+        return dict(self._sink.rows_loaded)
+
+    def facts(self) -> Mapping[str, Any]:
+        if self._window.before is None:
+            return {}
+        return {"rows_there": sum(self._rows_loaded().values()) if self._sink.was_there else 0}
 
     def begin_following(self, at: datetime) -> datetime:
         window = self._window
@@ -182,7 +206,10 @@ class _PostgresStage(Sink):
         loaded = self._sink.rows_loaded
         for table in catalogue().tables:
             name = table.name
-            if not self._window.tables_there:
+            if self._sink.was_there:
+                # Which of the rows are the run's own only `verify` tells.
+                self._others[name] = max(counts[name] - self._window.rows(name), 0)
+            elif not self._window.tables_there:
                 # Reference data that was there before counts as loaded: it is the same rows.
                 there = self._window.rows(name) - loaded[name] if table.is_reference else 0
                 self._others[name] = before[name] - there
@@ -195,7 +222,7 @@ class _PostgresStage(Sink):
             "address": self._sink.where,
             "schema": self._sink.schema,
             "outcome": self.settlement().outcome,
-            "tables": dict(self._sink.rows_loaded),
+            "tables": self._rows_loaded(),
             "as_of": as_text(following) if following else None,
         }
 
@@ -211,5 +238,5 @@ class _PostgresStage(Sink):
             "committed" if self._window.tables_there else self._sink.outcome,
             self._target.truncate,
             SKIP,
-            self._sink.rows_loaded,
+            self._rows_loaded(),
         )

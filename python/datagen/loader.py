@@ -41,6 +41,7 @@ __all__ = [
     "Running",
     "carry_out",
     "load",
+    "shard",
 ]
 
 Result = TypeVar("Result")
@@ -85,6 +86,9 @@ class Load:
 
     With ``resume``, the receipt of an earlier attempt at the same load, what is there of that stays: rows and events
     that have arrived are not written again, whatever ended it. The receipt is written anew.
+
+    A load that is ``shared`` is one shard of several, each of its own customers (``shard``) and at work whenever it likes, at
+    the same time as others too. What is there of it stays, with a receipt or without, so that it may be begun again.
     """
 
     plan: Plan
@@ -95,6 +99,7 @@ class Load:
     order: Order = "time"
     recorder: Recorder | None = field(default=None, compare=False)
     resume: Receipt | None = field(default=None, compare=False)
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.workers <= MAX_WORKERS:
@@ -121,6 +126,10 @@ class Load:
                 f"{receipt.path} is of a stream, which goes on from its position "
                 "and not by a receipt"
             )
+        if receipt.shards > 1:
+            raise ConfigurationError(
+                f"{receipt.path} is of {receipt.shards} shards: begin each of them again, what is there of it stays"
+            )
         same = {
             "another plan": receipt.as_plan() == self.plan
             and receipt.plan.get("from_customer") == self.from_customer,
@@ -145,6 +154,18 @@ class Load:
         return self.takes(name) or any(
             self.takes(one.name) if one.is_stream else self.needs(one.name) for one in referring
         )
+
+
+def shard(customers: range, number: int, of: int) -> range:
+    """The customers of one of so many shards, the first of which is 1: blocks of a size, or one more.
+
+    Raises ``OptionError`` where there is no such shard, or more shards than customers.
+    """
+    if not 1 <= of <= len(customers):
+        raise OptionError("shard", f"{number}/{of}", f"at most {len(customers)}, one a customer")
+    if not 1 <= number <= of:
+        raise OptionError("shard", f"{number}/{of}", f"1/{of} to {of}/{of}")
+    return customers[len(customers) * (number - 1) // of : len(customers) * number // of]
 
 
 @dataclass(frozen=True)
@@ -259,7 +280,8 @@ def carry_out(
                 # Where nothing follows, the keys of all rows are known from the beginning.
                 tables_at=tables_at if taken else None,
                 tables_there=tables_there,
-                before=run.resume.sinks if run.resume else None,
+                before=run.resume.sinks if run.resume else ({} if run.shared else None),
+                shared=run.shared,
             )
             master = None
             if run.fast:
@@ -576,6 +598,7 @@ class Running:
         return Settlement(
             tuple(sink.settlement() for sink in self._sinks),
             receipt=str(recorder.path) if recorder and resumable else "",
+            shared=self._run.shared,
         )
 
     def _taking(self, names: Iterable[str]) -> list[Sink]:

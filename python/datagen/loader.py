@@ -50,6 +50,7 @@ __all__ = [
     "Running",
     "carry_out",
     "load",
+    "shard",
 ]
 
 Result = TypeVar("Result")
@@ -94,6 +95,9 @@ class Load:
 
     With ``resume``, the receipt of an earlier attempt at the same load, what is there of that stays: rows and events
     that have arrived are not written again, whatever ended it. The receipt is written anew.
+
+    A load that is ``shared`` is one shard of several, each of its own customers (``shard``) and at work whenever it likes, at
+    the same time as others too. What is there of it stays, with a receipt or without, so that it may be begun again.
     """
 
     plan: Plan
@@ -104,6 +108,7 @@ class Load:
     order: Order = "time"
     recorder: Recorder | None = field(default=None, compare=False)
     resume: Receipt | None = field(default=None, compare=False)
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.workers <= MAX_WORKERS:
@@ -124,10 +129,12 @@ class Load:
         return self.plan.customers - self.from_customer
 
     @property
-    def goes_on(self) -> bool:
-        """Whether a target knows by itself what is there of the load, so that it may be begun again as it is."""
+    def stays(self) -> bool:
+        """Whether what is there of the load stays, without a receipt of an earlier attempt."""
         targets = self.targets.values()
-        return any(isinstance(one, ResumingTarget) and one.goes_on for one in targets)
+        return self.shared or any(
+            isinstance(one, ResumingTarget) and one.goes_on for one in targets
+        )
 
     def _check_resumed(self, receipt: Receipt) -> None:
         """Refuses the receipt of another load."""
@@ -135,6 +142,10 @@ class Load:
             raise ConfigurationError(
                 f"{receipt.path} is of a stream, which goes on from its position "
                 "and not by a receipt"
+            )
+        if receipt.shards > 1:
+            raise ConfigurationError(
+                f"{receipt.path} is of {receipt.shards} shards: begin each of them again, what is there of it stays"
             )
         same = {
             "another plan": receipt.as_plan() == self.plan
@@ -160,6 +171,18 @@ class Load:
         return self.takes(name) or any(
             self.takes(one.name) if one.is_stream else self.needs(one.name) for one in referring
         )
+
+
+def shard(customers: range, number: int, of: int) -> range:
+    """The customers of one of so many shards, the first of which is 1: blocks of a size, or one more.
+
+    Raises ``OptionError`` where there is no such shard, or more shards than customers.
+    """
+    if not 1 <= of <= len(customers):
+        raise OptionError("shard", f"{number}/{of}", f"at most {len(customers)}, one a customer")
+    if not 1 <= number <= of:
+        raise OptionError("shard", f"{number}/{of}", f"1/{of} to {of}/{of}")
+    return customers[len(customers) * (number - 1) // of : len(customers) * number // of]
 
 
 @dataclass(frozen=True)
@@ -274,7 +297,8 @@ def carry_out(
                 # Where nothing follows, the keys of all rows are known from the beginning.
                 tables_at=tables_at if taken else None,
                 tables_there=tables_there,
-                before=run.resume.sinks if run.resume else {} if run.goes_on else None,
+                before=run.resume.sinks if run.resume else ({} if run.stays else None),
+                shared=run.shared,
             )
             master = None
             if run.fast:
@@ -591,6 +615,7 @@ class Running:
         return Settlement(
             tuple(sink.settlement() for sink in self._sinks),
             receipt=str(recorder.path) if recorder and resumable else "",
+            shared=self._run.shared,
         )
 
     def _taking(self, names: Iterable[str]) -> list[Sink]:

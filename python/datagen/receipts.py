@@ -156,6 +156,8 @@ class Receipt:
     order: str = "time"
     rows: Mapping[str, int] = field(default_factory=dict)
     attempts: int = 1
+    #: Of how many shards it is: more than one where their receipts were merged.
+    shards: int = 1
 
     @classmethod
     def read(cls, path: Path) -> Receipt:
@@ -187,6 +189,7 @@ class Receipt:
                 order=str(content["order"]),
                 rows={name: int(count) for name, count in content["rows"].items()},
                 attempts=int(content.get("attempts", 1)),
+                shards=int(content.get("shards", 1)),
             )
         except OSError as error:
             raise ConfigurationError(f"{path}: no receipt can be read ({reason(error)})") from None

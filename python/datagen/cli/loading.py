@@ -13,9 +13,10 @@ import cloup
 
 from .. import loader
 from ..errors import CountingError, VerificationError
+from ..receipts import Receipt
 from ..settlement import attach, settlement_of
 from ..sinks import SINKS, options_of
-from ..sinks.command_line import Option, is_given
+from ..sinks.command_line import Option
 from . import signals
 from .console import Console
 from .endings import exit_code, text_of
@@ -31,6 +32,7 @@ from .resuming import resumed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from ..settlement import Settlement
 
@@ -115,6 +117,22 @@ def ending(console: Console, *, as_json: bool, to_stdout: bool = False) -> Itera
             console.result({"exit_code": 0, "error": None, **said})
 
 
+def _before(context: click.Context, options: dict[str, Any]) -> Receipt | None:
+    """The receipt of an earlier attempt: that of ``--resume``, or the one that a shard was told to write."""
+    path: Path | None = options["resume"]
+    own: Path | None = options["receipt"]
+    if path is None:
+        return Receipt.read(own.absolute()) if options["shard"] and own and own.exists() else None
+    if own is not None:
+        raise click.UsageError(
+            "--resume writes the receipt anew that it reads; leave out --receipt."
+        )
+    with options_named():
+        receipt = resumed(context, options, path.absolute())
+    options["shard"] = None
+    return receipt
+
+
 def _load_and_judge(
     context: click.Context,
     options: dict[str, Any],
@@ -122,21 +140,18 @@ def _load_and_judge(
     said: dict[str, Any],
 ) -> None:
     """Loads, and raises where the outcome is not what was planned."""
-    receipt, path = None, options["resume"]
-    if path is not None:
-        if is_given(context, "receipt"):
-            raise click.UsageError(
-                "--resume writes the receipt anew that it reads; leave out --receipt."
-            )
-        with options_named():
-            receipt = resumed(context, options, path.absolute())
+    receipt = _before(context, options)
     command = receipt.command if receipt else context.info_name or ""
     if not any(options_of(name).wanted(options) for name in SINKS):
         skipped = " and ".join(options_of(name).skip for name in SINKS)
         raise click.UsageError(f"{skipped} together leave nothing to load.")
     with options_named():
         run = run_from(context, options, **_mode(options, command))
-    run = replace(run, resume=receipt) if receipt else recorded(context, options, run)
+    if receipt is None:
+        run = recorded(context, options, run)
+    else:
+        # Its customers are those of the shard already.
+        run = replace(run, resume=receipt, shared=run.shared or "shard" in receipt.options)
     if options["local"]:
         run = on_local_stack(context, run, console.say)
     for name in run.targets:

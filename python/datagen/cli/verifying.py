@@ -132,6 +132,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Verification:
                 "from its position, and verify the receipt of that"
             )
         _take_over(context, options, receipt)
+        options["shard"] = None
         options["customers"] = plan.customers - int(receipt.plan["from_customer"])
     elif not any(options_of(name).wanted(options) for name in SINKS):
         skipped = " and ".join(options_of(name).skip for name in SINKS)
@@ -179,7 +180,8 @@ def _take_over(context: click.Context, options: dict[str, Any], receipt: Receipt
             continue
         options[name] = params[name].type_cast_value(context, receipt.options[name])
         context.set_parameter_source(name, typed)
-    options["order"] = receipt.order
+    # Shards have each their own order.
+    options["order"] = receipt.order if receipt.shards == 1 else "entity"
     kafka = receipt.sinks.get("kafka", {})
     for name, kept in (("kafka_bootstrap", "bootstrap"), ("schema_registry", "registry")):
         # Of a run of the library, or one that the environment said it to.

@@ -154,6 +154,8 @@ class Window:
     tables_there: bool = False
     #: What an earlier attempt at the same run has left stays: by sink, what its receipt says. None without one.
     before: Mapping[str, Mapping[str, Any]] | None = None
+    #: Others load other customers of the bank into the same tables and topics at once.
+    shared: bool = False
     _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def first(self, name: str) -> int:

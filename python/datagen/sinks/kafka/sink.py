@@ -372,13 +372,14 @@ class KafkaSink:
                     f"Kafka topic {topic} had {len(of)} partitions as the run began, and has {self._known[topic]}: keys "
                     "would be in other partitions than before"
                 )
+        since = "the run began at" if offsets else "what is there is looked for from"
         wanted = offsets or {topic: dict.fromkeys(of, 0) for topic, of in partitions.items()}
         for topic, of in wanted.items():
             for number, offset in of.items():
                 if begin[topic][number] > offset:
                     raise ConfigurationError(
                         f"Kafka topic {topic}, partition {number}: records were deleted up to offset "
-                        f"{begin[topic][number]}, and the run began at {offset}: what is missing cannot be told from "
+                        f"{begin[topic][number]}, and {since} {offset}: what is missing cannot be told from "
                         f"what was deleted ({begin[topic][number] - offset:,} offsets). Delete the topics, and load anew; "
                         "or raise their retention before the next load (--retention-hours)"
                     )

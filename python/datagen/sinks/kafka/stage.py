@@ -321,9 +321,7 @@ class _KafkaStage(Sink):
             # The position of transactions says what is there.
             return
         self._looked = True
-        if KAFKA.name in self._window.before and not self._begun_before:
-            # It had not begun.
-            return
+        # A receipt that does not say where it began may be older than what another process has sent since.
         names = {topic: name for name, topic in self._topics.items()}
         there = self._sink.there(self._window, names, self._begun_before or None)
         self._there = there

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from ...errors import OptionError
 from ...receipts import as_text
 from ...settlement import Committed
 from ...types import catalogue
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..._core import Batch, Reconciliation
     from ..base import Window
     from .follower import Follower
+    from .locks import RunLock
     from .sink import ReplicaIdentity
 
 __all__ = ["POSTGRES", "SKIP", "PostgresTarget"]
@@ -119,6 +121,9 @@ class _PostgresStage(Sink):
     def __init__(self, target: PostgresTarget, window: Window) -> None:
         from .sink import PostgresSink
 
+        if window.shared and target.truncate:
+            allowed = "no --truncate: a shard would empty the tables of the others"
+            raise OptionError("truncate", value=True, allowed=allowed)
         self._target = target
         self._window = window
         self._sink = PostgresSink(
@@ -129,14 +134,31 @@ class _PostgresStage(Sink):
             replica_identity=target.replica_identity,
         )
         self._follower: Follower | None = None
+        #: That of a run which goes on with an attempt before, so that no two processes do.
+        self._lock: RunLock | None = None
         #: Rows that are not of this run, by table.
         self._others: dict[str, int] = {}
 
     def open(self) -> None:
         self._sink.connect()
 
+    def prepare(self) -> None:
+        window, plan = self._window, self._window.plan
+        if window.before is None:
+            return
+        self._lock = self._sink.run_lock()
+        whose = (plan.seed, window.first_customer, plan.customers, self._sink.schema)
+        self._lock.take(f"datagen {whose}", needed=window.shared)
+
     def begin(self) -> None:
-        self._sink.begin(None if self._window.before is None else ends_of(self._window))
+        window = self._window
+        if window.shared:
+            reference = (one.name for one in catalogue().tables if one.is_reference)
+            self._sink.make_tables(
+                batch for name in reference for batch in window.plan.batches(name)
+            )
+        ends = None if window.before is None else ends_of(window)
+        self._sink.begin(ends, shared=window.shared)
         if self._sink.was_there:
             _log.info("PostgreSQL: the rows are there, and stay")
 
@@ -206,9 +228,12 @@ class _PostgresStage(Sink):
         loaded = self._sink.rows_loaded
         for table in catalogue().tables:
             name = table.name
-            if self._sink.was_there:
-                # Which of the rows are the run's own only `verify` tells.
-                self._others[name] = max(counts[name] - self._window.rows(name), 0)
+            if self._sink.was_there or self._window.shared:
+                # Others add to the tables, too: which rows are the run's own only `verify` tells.
+                mine = self._window.rows(name)
+                if not table.is_reference:
+                    mine = self._rows_loaded()[name]
+                self._others[name] = max(counts[name] - mine, 0)
             elif not self._window.tables_there:
                 # Reference data that was there before counts as loaded: it is the same rows.
                 there = self._window.rows(name) - loaded[name] if table.is_reference else 0
@@ -229,6 +254,8 @@ class _PostgresStage(Sink):
     def close(self, error: BaseException | None) -> None:
         if self._follower is not None:
             self._follower.close()
+        if self._lock is not None:
+            self._lock.release()
         self._sink.__exit__(None if error is None else type(error), error, None)
 
     def settlement(self) -> Committed:

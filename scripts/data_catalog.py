@@ -330,6 +330,11 @@ _measured = cache(Measured)
 
 
 @cache
+def _rows(name: str, customers: int) -> int:
+    return datagen.Plan(seed=42, customers=customers).rows(name)
+
+
+@cache
 def _spread(name: str, field: Field, by: tuple[Field, str] | None) -> tuple[int, int, int, int]:
     """First decile, median, ninth decile and mean."""
     values = _measured(name).numbers(field, by)
@@ -395,11 +400,10 @@ class Document:
             yield f"[{relation.name}](#{anchor})"
 
     def _volumes(self) -> Iterator[str]:
-        sizes = [datagen.Plan(seed=42, customers=size) for size in SIZES]
-        head = [self.word("customers"), *(self.numbers.integer(plan.customers) for plan in sizes)]
+        head = [self.word("customers"), *map(self.numbers.integer, SIZES)]
         yield from _row_of_table(head, head=True, right=True)
         for relation in self.catalogue:
-            counts = [self.numbers.integer(plan.rows(relation.name)) for plan in sizes]
+            counts = [self.numbers.integer(_rows(relation.name, size)) for size in SIZES]
             yield from _row_of_table([f"`{relation.name}`", *counts])
         yield ""
 

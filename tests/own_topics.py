@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sending
 from datagen.presets import BULK
-from records import TOPICS, end_offsets, read_topic, read_topics
+from records import TOPICS, committed_ids, end_offsets, read_topic, read_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,3 +78,7 @@ class OwnTopics:
             replace(record, topic=stream)
             for record in read_topic(self.bootstrap, self.name(stream))
         ]
+
+    def committed_ids(self, stream: str) -> list[bytes]:
+        """The ids of the records of one topic that readers of committed records find."""
+        return committed_ids(self.bootstrap, self.name(stream))

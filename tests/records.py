@@ -94,6 +94,28 @@ def read_topic(bootstrap: str, topic: str) -> list[Record]:
     return read_topics(bootstrap, [topic])[topic]
 
 
+def committed_ids(bootstrap: str, topic: str) -> list[bytes]:
+    """The `ce_id` of each record of a topic, as a reader of committed records finds them."""
+    options = {"isolation.level": "read_committed", "enable.partition.eof": True}
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "records", **options})
+    found: list[bytes] = []
+    try:
+        parts = list(_partitions(consumer, [topic]))
+        consumer.assign(parts)
+        left, deadline = len(parts), time.monotonic() + 60
+        while left:
+            assert time.monotonic() < deadline, f"{left} partitions have no end"
+            for message in consumer.consume(10_000, timeout=0.2):
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    left -= 1
+                else:
+                    found.append(_record(message).header("ce_id"))
+    finally:
+        consumer.close()
+    return found
+
+
 def end_offsets(bootstrap: str, topics: Iterable[str] = TOPICS) -> dict[str, int]:
     """The records that were ever written to each topic; 0 for one that does not exist."""
     ends = dict.fromkeys(topics, 0)

@@ -580,7 +580,7 @@ def test_a_signal_while_sending_says_what_arrived(
     assert acknowledged <= arrived <= acknowledged + unknown
     assert arrived < int(told[2])
     assert "repeated" not in outcome.out + outcome.err
-    assert "Do not run it again as it is" in outcome.out
+    assert "Resume it with datagen load --resume" in outcome.out
 
 
 def test_process_1_of_a_container_ends_by_sigterm(pg_dsn: str) -> None:

@@ -279,7 +279,9 @@ def test_a_broker_restarted_while_topics_are_read(
     starting.start()
     try:
         starts = {topic: dict.fromkeys(ends[topic], 0)}
-        read_ids(Cluster(clustered), starts, ends, {topic: STREAM}, pieces.append)
+        read_ids(
+            Cluster(clustered), starts, ends, {topic: STREAM}, lambda *part: pieces.append(part[2])
+        )
     finally:
         starting.join()
     found = b"".join(pieces)

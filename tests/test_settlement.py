@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -119,3 +120,13 @@ def test_whatever_ends_a_run_carries_its_settlement() -> None:
     assert settlement_of(error) is None
     attach(error, settlement)
     assert settlement_of(error) is settlement
+
+
+@pytest.mark.parametrize("settlement", every(), ids=str)
+def test_a_run_with_a_receipt_is_resumed_unless_it_is_whole(settlement: Settlement) -> None:
+    known = replace(settlement, receipt="/of the run.json")
+    assert known.repeatable == settlement.repeatable
+    resumed = not settlement.complete and not settlement.repeatable
+    assert ("resume=Receipt.read" in known.advice) == resumed
+    with of_the_command():
+        assert ("datagen load --resume '/of the run.json'" in known.advice) == resumed

@@ -403,6 +403,14 @@ class KeySet:
     def __contains__(self, key: object, /) -> bool: ...
     def add(self, key: object) -> bool:
         """Adds one id (UUID, its text or 16 bytes); False if it was there."""
+    def add_owned(
+        self, ids: bytes, plan: Plan, name: str, start: int = 0
+    ) -> tuple[int, int | None]:
+        """Adds those of some ids, 16 bytes each, that are of rows of a table or stream of the plan's customers.
+
+        Those of customers from ``start`` on; how many were not there before, and which was the first of these. An id
+        tells by its form, without the history being made; whether that has such an event is not looked at.
+        """
     def add_batch(
         self, batch: Batch, field: str, *, only: tuple[str, str] | None = None
     ) -> int | None:
@@ -412,6 +420,8 @@ class KeySet:
         """
     def first_missing(self, batch: Batch, field: str) -> int | None:
         """The first row whose id is not in the set, or None. Rows without a value pass."""
+    def missing(self, batch: Batch) -> Batch:
+        """The rows whose primary key is not in the set; the batch itself where that is all."""
 
 @final
 class KeyStore:
@@ -544,12 +554,14 @@ class Producer:
         stop: int | None = None,
         *,
         order: _Order = "time",
+        there: KeySet | None = None,
     ) -> Sending:
         """Sends all events of streams by so many threads.
 
         In ``order="time"`` those of a partition are in order of event time, and no partition is more than
         a slice of time before another; in ``order="entity"`` those of one key follow one another.
-        Those of customers ``start`` to ``stop``, by default of all.
+        Those of customers ``start`` to ``stop``, by default of all; those whose ids are ``there`` are made and
+        checked, and not sent.
         ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
         and the key set of each foreign key in the catalogue's order. Every event is checked against
         these before its batch is handed over. The batches do not depend on ``workers``.
@@ -569,6 +581,8 @@ class Sending:
         """
     def sent(self) -> dict[str, int]:
         """Events handed over so far, by stream."""
+    def left_out(self) -> dict[str, int]:
+        """Events made so far that are not sent since they are there, by stream."""
     def seconds(self) -> dict[str, float]:
         """By stream, the seconds until its last event was handed over."""
     def cancel(self) -> None:
@@ -602,8 +616,11 @@ class Reading:
 
         ``accepts`` says of the id of a schema whether it is the catalogue's.
         """
-    def ids(self, names: dict[str, str]) -> bytes | None:
-        """The ids of records, 16 bytes each; ``names`` has the relation of each topic. None once all have come."""
+    def ids(self, names: dict[str, str]) -> list[tuple[str, int, bytes, bytes]] | None:
+        """Topic, partition, ids (16 bytes each) and offsets (8 each) of records; None once all have come.
+
+        ``names`` has the relation of each topic.
+        """
     def keys(self) -> list[tuple[str, bytes, int]] | None:
         """Topic, key and timestamp in milliseconds of records; None once all have come."""
     @property

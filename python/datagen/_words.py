@@ -34,6 +34,7 @@ OPTIONS: Final = {
     "--customers": "customers",
     "--days": "days",
     "--engine": "engine",
+    "--exactly-once": "exactly_once=True",
     "--fast": "fast=True",
     "--from-customer": "start (of plan.batches)",
     "--kafka-bootstrap": "bootstrap_servers",

@@ -20,9 +20,19 @@ from ._prefetch import Prefetch
 from ._words import spoken
 from .check import FinancialDataStore, MasterDataStore, memory_in_time, memory_needed
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
-from .receipts import as_text
+from .receipts import Recorder, as_text
 from .settlement import Settlement, attach
-from .sinks.base import Order, Part, Stage, StageReport, Window, labels, streams, tables
+from .sinks.base import (
+    Order,
+    Part,
+    ResumingTarget,
+    Stage,
+    StageReport,
+    Window,
+    labels,
+    streams,
+    tables,
+)
 from .types import catalogue
 
 if TYPE_CHECKING:
@@ -30,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ._core import Batch, Plan
-    from .receipts import Ending, Recorder
+    from .receipts import Ending, Receipt
     from .sinks.base import Check, Progress, Sink, Target, Transfer
 
 __all__ = [
@@ -41,6 +51,7 @@ __all__ = [
     "Running",
     "carry_out",
     "load",
+    "shard",
 ]
 
 Result = TypeVar("Result")
@@ -82,6 +93,12 @@ class Load:
     together; in ``order="entity"`` all events of an account, card or loan follow one another.
 
     A ``recorder`` writes the receipt of the run, which says what ``verify`` has to find.
+
+    With ``resume``, the receipt of an earlier attempt at the same load, what is there of that stays: rows and events
+    that have arrived are not written again, whatever ended it. The receipt is written anew.
+
+    A load that is ``shared`` is one shard of several, each of its own customers (``shard``) and at work whenever it likes, at
+    the same time as others too. What is there of it stays, with a receipt or without, so that it may be begun again.
     """
 
     plan: Plan
@@ -91,6 +108,8 @@ class Load:
     workers: int = 1
     order: Order = "time"
     recorder: Recorder | None = field(default=None, compare=False)
+    resume: Receipt | None = field(default=None, compare=False)
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.workers <= MAX_WORKERS:
@@ -101,11 +120,45 @@ class Load:
             raise OptionError(
                 "from_customer", self.from_customer, f"0 to {self.plan.customers - 1}"
             )
+        if self.resume is not None:
+            self._check_resumed(self.resume)
+            object.__setattr__(self, "recorder", Recorder.again(self.resume))
 
     @property
     def customers(self) -> int:
         """How many customers are loaded."""
         return self.plan.customers - self.from_customer
+
+    @property
+    def stays(self) -> bool:
+        """Whether what is there of the load stays, without a receipt of an earlier attempt."""
+        targets = self.targets.values()
+        return self.shared or any(
+            isinstance(one, ResumingTarget) and one.goes_on for one in targets
+        )
+
+    def _check_resumed(self, receipt: Receipt) -> None:
+        """Refuses the receipt of another load."""
+        if receipt.command == "stream" or receipt.stream is not None:
+            raise ConfigurationError(
+                f"{receipt.path} is of a stream, which goes on from its position "
+                "and not by a receipt"
+            )
+        if receipt.shards > 1:
+            raise ConfigurationError(
+                f"{receipt.path} is of {receipt.shards} shards: begin each of them again, what is there of it stays"
+            )
+        same = {
+            "another plan": receipt.as_plan() == self.plan
+            and receipt.plan.get("from_customer") == self.from_customer,
+            "another order of events": receipt.order == self.order,
+            "other targets": {*receipt.sinks} == {*self.targets},
+        }
+        for what, is_same in same.items():
+            if not is_same:
+                raise ConfigurationError(
+                    f"{receipt.path} is of a load with {what}; resume it as it was begun"
+                )
 
     def takes(self, name: str) -> bool:
         """Whether a sink takes the rows of a table or stream."""
@@ -119,6 +172,18 @@ class Load:
         return self.takes(name) or any(
             self.takes(one.name) if one.is_stream else self.needs(one.name) for one in referring
         )
+
+
+def shard(customers: range, number: int, of: int) -> range:
+    """The customers of one of so many shards, the first of which is 1: blocks of a size, or one more.
+
+    Raises ``OptionError`` where there is no such shard, or more shards than customers.
+    """
+    if not 1 <= of <= len(customers):
+        raise OptionError("shard", f"{number}/{of}", f"at most {len(customers)}, one a customer")
+    if not 1 <= number <= of:
+        raise OptionError("shard", f"{number}/{of}", f"1/{of} to {of}/{of}")
+    return customers[len(customers) * (number - 1) // of : len(customers) * number // of]
 
 
 @dataclass(frozen=True)
@@ -233,6 +298,8 @@ def carry_out(
                 # Where nothing follows, the keys of all rows are known from the beginning.
                 tables_at=tables_at if taken else None,
                 tables_there=tables_there,
+                before=run.resume.sinks if run.resume else ({} if run.stays else None),
+                shared=run.shared,
             )
             master = None
             if run.fast:
@@ -455,6 +522,9 @@ class Running:
         both = [sink for sink in holders if sink in senders]
         first = [sink for sink in holders if sink not in both] or both
         self._load_tables(first)
+        if any(sink.is_first for sink in first):
+            for sink in senders:
+                sink.nothing_sent()
         for sink in senders:
             if sink not in both:
                 prepare(sink)
@@ -462,6 +532,7 @@ class Running:
         for sink in senders:
             if sink not in first:
                 sink.begin()
+        self._record_begin()
         for sink in first:
             self.commit(sink)
         for sink in both:
@@ -540,9 +611,20 @@ class Running:
         }
         recorder.write(outcome, content, error)
 
+    def _record_begin(self) -> None:
+        """Has the receipt say where the run begins before anything arrives, so that it is enough to resume."""
+        if not self._window.open_ended:
+            self.record("unfinished")
+
     def settlement(self) -> Settlement:
         """What the sinks have of the run, as far as they have said."""
-        return Settlement(tuple(sink.settlement() for sink in self._sinks))
+        recorder = self._run.recorder
+        resumable = recorder is not None and recorder.written and not self._window.open_ended
+        return Settlement(
+            tuple(sink.settlement() for sink in self._sinks),
+            receipt=str(recorder.path) if recorder and resumable else "",
+            shared=self._run.shared,
+        )
 
     def _taking(self, names: Iterable[str]) -> list[Sink]:
         """The sinks that take some of these tables or streams."""
@@ -553,6 +635,8 @@ class Running:
         for sink in sinks:
             with self.timed(sink.stage):
                 sink.begin()
+        if any(sink in self.senders for sink in sinks):
+            self._record_begin()
         for name in _before_events():
             takers = [sink for sink in sinks if name in sink.relations]
             if takers:

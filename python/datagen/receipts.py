@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,10 +81,32 @@ class Recorder:
             "catalogue": catalogue().version,
             "options": dict(options or {}),
             "began": as_text(began),
+            "attempts": 1,
         }
+        #: Whether the run must not go on without its receipt.
+        self._needed = False
+
+    @classmethod
+    def again(cls, receipt: Receipt) -> Recorder:
+        """One that writes the receipt of a run anew for a further attempt at it.
+
+        That cannot do without: an attempt that is killed in its turn is resumed by what the receipt says.
+        """
+        recorder = cls(receipt.path, command=receipt.command, options=receipt.options)
+        recorder.run = receipt.run
+        recorder._head |= {  # of the same class
+            "run": receipt.run,
+            "began": receipt.began,
+            "attempts": receipt.attempts + 1,
+        }
+        recorder._needed = True
+        return recorder
 
     def write(self, outcome: Ending, content: Mapping[str, Any], error: str = "") -> None:
-        """Replaces the file; ``content`` is what plan, sinks and stream say."""
+        """Replaces the file; ``content`` is what plan, sinks and stream say.
+
+        Raises ``ConfigurationError`` where that cannot be done for a further attempt that is about to begin.
+        """
         ended = None if outcome == "unfinished" else as_text(datetime.now(UTC))
         whole = {
             **self._head,
@@ -98,6 +121,16 @@ class Recorder:
             text = json.dumps(whole, ensure_ascii=False, indent=1)
             write_whole(self.path, text.encode() + b"\n", 0o600)
         except OSError as failure:
+            if outcome == "unfinished":
+                if self._needed:
+                    raise ConfigurationError(
+                        f"{self.path}: the receipt cannot be written ({reason(failure)}), and without it what is sent "
+                        "now could not be told from what is missing"
+                    ) from None
+                # What it says of an earlier moment would be taken for where the run began.
+                with suppress(OSError):
+                    self.path.unlink()
+                self.written = False
             _log.warning("%s: the receipt cannot be written (%s)", self.path, reason(failure))
         else:
             self.written = True
@@ -122,6 +155,9 @@ class Receipt:
     stream: Mapping[str, Any] | None = None
     order: str = "time"
     rows: Mapping[str, int] = field(default_factory=dict)
+    attempts: int = 1
+    #: Of how many shards it is: more than one where their receipts were merged.
+    shards: int = 1
 
     @classmethod
     def read(cls, path: Path) -> Receipt:
@@ -152,6 +188,8 @@ class Receipt:
                 stream=content.get("stream"),
                 order=str(content["order"]),
                 rows={name: int(count) for name, count in content["rows"].items()},
+                attempts=int(content.get("attempts", 1)),
+                shards=int(content.get("shards", 1)),
             )
         except OSError as error:
             raise ConfigurationError(f"{path}: no receipt can be read ({reason(error)})") from None

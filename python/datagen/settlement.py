@@ -7,6 +7,7 @@ of figures.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -149,11 +150,14 @@ class Delivered:
 class Settlement:
     """What one run left behind, by sink.
 
-    ``objection`` says that a service, or a check, objected to what it was given, and would again.
+    ``objection`` says that a service, or a check, objected to what it was given, and would again. ``receipt`` is the
+    path of the receipt by which the run can be resumed. Of a ``shared`` one what is there stays when it is begun again.
     """
 
     sinks: tuple[Committed | Delivered, ...]
     objection: bool = False
+    receipt: str = ""
+    shared: bool = False
 
     @property
     def _committed(self) -> list[Committed]:
@@ -176,6 +180,8 @@ class Settlement:
     @property
     def repeatable(self) -> bool:
         """Whether the same load, run again, ends with every row and event there once."""
+        if self.shared:
+            return not self.complete
         in_the_way = [one for one in self._staying if not one.replaces]
         return not self.complete and not self.arrived and not in_the_way
 
@@ -189,6 +195,11 @@ class Settlement:
         """What to do next, in one or two sentences."""
         if self.complete:
             return self._all_there()
+        if self.shared:
+            what = "Once the cause is mended, the" if self.objection else "The"
+            return f"{what} same {worded('command', 'load')} can be repeated: what is there of the shard stays."
+        if self.receipt and not self.repeatable:
+            return self._resume()
         if not self.arrived:
             return self._nothing_arrived()
         done = [one for one in self._committed if one.complete]
@@ -205,8 +216,23 @@ class Settlement:
     def _all_there(self) -> str:
         if not self._delivered:
             return "Every row is committed: nothing is left to do."
+        if self.shared:
+            return (
+                "Everything is there; the same shard, begun again, finds that out and adds nothing."
+            )
         what = "committed and acknowledged" if self._committed else "acknowledged"
         return f"Everything was {what}; do not repeat: each event would be there twice."
+
+    def _resume(self) -> str:
+        how = worded(
+            f"datagen load --resume {shlex.quote(self.receipt)}",
+            f"resume=Receipt.read(Path({self.receipt!r})) in its Load",
+        )
+        when = "Once the cause is mended, resume it" if self.objection else "Resume it"
+        return (
+            f"{when} with {how}: what is there stays, and what is missing is added. Do not run it again as it was: "
+            "events that arrived would be there twice."
+        )
 
     def _nothing_arrived(self) -> str:
         if self.repeatable:

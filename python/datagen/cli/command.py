@@ -23,6 +23,7 @@ from .endings import explain as say_why
 from .explaining import explain
 from .filing import files
 from .loading import load, load_parallel
+from .merging import merge_receipts
 from .outputs import open_closed_streams
 from .peeking import peek
 from .recalling import runs
@@ -113,7 +114,7 @@ def group() -> None:
 
 
 _COMMANDS: Final = (
-    *(load, load_parallel, stream, files, verify, runs, show, explain),
+    *(load, load_parallel, stream, files, verify, runs, merge_receipts, show, explain),
     *(schema, peek, benchmark, report, local),
 )
 for _command in _COMMANDS:

@@ -76,8 +76,9 @@ class Console:
         if run.workers != 1:
             mode = f"{mode}, parallel"
         first = f" from customer {run.from_customer:,} on" if run.from_customer else ""
+        what = "Loading" if run.resume is None else f"Resuming {run.resume.run}:"
         self.say(
-            f"Loading {run.customers:,} customers{first} (seed {plan.seed}, {plan.days} days up to "
+            f"{what} {run.customers:,} customers{first} (seed {plan.seed}, {plan.days} days up to "
             f"{plan.as_of:%Y-%m-%dT%H:%M:%SZ}, {mode} mode)"
         )
 
@@ -209,6 +210,8 @@ class Console:
             sent = ", ".join(value for value in one.facts.values() if isinstance(value, str))
             label = (one.stage.summary or one.stage.title) + _in_brackets(sent)
             self._sum(label, one.rows, one.stage.unit, one.seconds)
+            for there in (value for name, value in one.facts.items() if name.endswith("_there")):
+                self.say(f"    of which {there:,} were there, and stay")
         self._sum("Total", report.rows, "rows", report.seconds)
         if look:
             self.say("Look at it:")

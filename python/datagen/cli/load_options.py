@@ -168,6 +168,43 @@ def receipt_option() -> Option:
     )
 
 
+class _Shard(click.ParamType[Any]):
+    """``I/N``: the number of a shard, the first of which is 1, and how many there are."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", str(value))
+        if found is None:
+            self.fail(f"{value!r}: write I/N, such as 1/8", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+def shard_option() -> Option:
+    return Option(
+        "--shard",
+        type=_Shard(),
+        envvar="DATAGEN_SHARD",
+        show_envvar=True,
+        help="Load only this one of N blocks of the customers. Shards may be loaded at once, in any order, by any "
+        "machines, and again: what is there of a shard stays. See merge-receipts.",
+    )
+
+
+def resume_option() -> Option:
+    return Option(
+        "--resume",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="RECEIPT",
+        help="Go on with the load that a receipt is of, whatever ended it: rows and events that are there stay, and "
+        "what is missing is added. Its options are taken from the receipt; those that may be secrets are given again.",
+    )
+
+
 def grouped(groups: Mapping[str, Sequence[Option]]) -> list[click.Parameter]:
     """All options, each of which knows its group."""
     for title, options in groups.items():
@@ -189,6 +226,7 @@ def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
         f"(by itself from {loader.FAST_CUSTOMERS} customers on).",
     )
     as_json = json_option()
+    groups["What"].append(shard_option())
     order = Option(
         "--order",
         type=click.Choice(get_args(Order)),
@@ -197,7 +235,10 @@ def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
         help="Order of events in a partition: time, with all topics side by side, or entity: all events "
         "of one account, card or loan, then those of the next.",
     )
-    groups["How it runs"] = [workers if parallel else fast, order, as_json, receipt_option()]
+    groups["How it runs"] = [
+        *(workers if parallel else fast, order, as_json),
+        *(receipt_option(), resume_option()),
+    ]
     return grouped(groups)
 
 
@@ -224,6 +265,7 @@ def run_from(
     parallel: bool = False,
 ) -> loader.Load:
     """The load that options ask for."""
+    options = _sharded(options)
     plan = plan_from(options)
     found = {
         name: options_of(name).target(context, options, fast=fast, parallel=parallel)
@@ -237,7 +279,22 @@ def run_from(
         fast=fast,
         workers=workers,
         order=options.get("order", "time"),
+        shared=options.get("shard") is not None,
     )
+
+
+def _sharded(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same options, of the customers of the shard alone."""
+    if options.get("shard") is None:
+        return options
+    if options["truncate"]:
+        raise click.UsageError(
+            "--truncate would empty the tables of other shards: empty them before the first one, or leave it out."
+        )
+    plan_from(options)
+    first = options["from_customer"]
+    part = loader.shard(range(first, first + options["customers"]), *options["shard"])
+    return {**options, "from_customer": part.start, "customers": len(part)}
 
 
 def recorded(context: click.Context, options: Mapping[str, Any], run: loader.Load) -> loader.Load:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,6 +13,7 @@ import cloup
 
 from .. import loader
 from ..errors import CountingError, VerificationError
+from ..receipts import Receipt
 from ..settlement import attach, settlement_of
 from ..sinks import SINKS, options_of
 from ..sinks.command_line import Option
@@ -26,9 +28,11 @@ from .load_options import (
     recorded,
     run_from,
 )
+from .resuming import resumed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from ..settlement import Settlement
 
@@ -50,8 +54,7 @@ PARALLEL: Final[dict[str, Any]] = {"fast": True, "workers": 0, "parallel": True}
 @click.pass_context
 def load(context: click.Context, /, **options: Any) -> None:
     """Load master data into PostgreSQL and events into Kafka."""
-    fast = options["fast"] or options["customers"] >= loader.FAST_CUSTOMERS
-    _carry_out(context, options, fast=fast)
+    _carry_out(context, options)
 
 
 @click.command(
@@ -68,13 +71,20 @@ def load_parallel(context: click.Context, /, **options: Any) -> None:
     Large topics are created with more partitions (see --partitions); topics that exist are used as
     they are.
     """
-    _carry_out(context, options, **(PARALLEL | {"workers": options["workers"]}))
+    _carry_out(context, options)
 
 
-def _carry_out(context: click.Context, options: dict[str, Any], **more: Any) -> None:
+def _carry_out(context: click.Context, options: dict[str, Any]) -> None:
     console = Console(as_json=options["as_json"])
     with ending(console, as_json=options["as_json"]) as said:
-        _load_and_judge(context, options, console, said, **more)
+        _load_and_judge(context, options, console, said)
+
+
+def _mode(options: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """How fast a load is asked to be, by the command that began it."""
+    if command == "load-parallel":
+        return PARALLEL | {"workers": options.get("workers", 0)}
+    return {"fast": options.get("fast") or options["customers"] >= loader.FAST_CUSTOMERS}
 
 
 @contextmanager
@@ -107,20 +117,41 @@ def ending(console: Console, *, as_json: bool, to_stdout: bool = False) -> Itera
             console.result({"exit_code": 0, "error": None, **said})
 
 
+def _before(context: click.Context, options: dict[str, Any]) -> Receipt | None:
+    """The receipt of an earlier attempt: that of ``--resume``, or the one that a shard was told to write."""
+    path: Path | None = options["resume"]
+    own: Path | None = options["receipt"]
+    if path is None:
+        return Receipt.read(own.absolute()) if options["shard"] and own and own.exists() else None
+    if own is not None:
+        raise click.UsageError(
+            "--resume writes the receipt anew that it reads; leave out --receipt."
+        )
+    with options_named():
+        receipt = resumed(context, options, path.absolute())
+    options["shard"] = None
+    return receipt
+
+
 def _load_and_judge(
     context: click.Context,
     options: dict[str, Any],
     console: Console,
     said: dict[str, Any],
-    **more: Any,
 ) -> None:
     """Loads, and raises where the outcome is not what was planned."""
+    receipt = _before(context, options)
+    command = receipt.command if receipt else context.info_name or ""
     if not any(options_of(name).wanted(options) for name in SINKS):
         skipped = " and ".join(options_of(name).skip for name in SINKS)
         raise click.UsageError(f"{skipped} together leave nothing to load.")
     with options_named():
-        run = run_from(context, options, **more)
-    run = recorded(context, options, run)
+        run = run_from(context, options, **_mode(options, command))
+    if receipt is None:
+        run = recorded(context, options, run)
+    else:
+        # Its customers are those of the shard already.
+        run = replace(run, resume=receipt, shared=run.shared or "shard" in receipt.options)
     if options["local"]:
         run = on_local_stack(context, run, console.say)
     for name in run.targets:

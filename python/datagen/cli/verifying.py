@@ -21,6 +21,7 @@ from ..verification import WRONG, Compared, Verdict, Verification
 from ..verification import verify as compare
 from .console import Console
 from .load_options import load_options, on_local_stack, options_named, run_from
+from .resuming import check_database, check_properties
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +34,13 @@ _TAKEN_OVER: Final = (
     *("master_topics", "no_avro", "avro_enums", "no_cloudevents", "record_timestamp"),
     "postgres_schema",
 )
-#: What a receipt has only the names of.
-_PROPERTIES: Final = ("kafka_option", "registry_option")
 
 
 def _options() -> list[click.Parameter]:
-    loading = [one for one in load_options(customers=100, parallel=False) if one.name != "receipt"]
+    writing = {"receipt", "resume"}
+    loading = [
+        one for one in load_options(customers=100, parallel=False) if one.name not in writing
+    ]
     own = [
         Option(
             "--show",
@@ -130,6 +132,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Verification:
                 "from its position, and verify the receipt of that"
             )
         _take_over(context, options, receipt)
+        options["shard"] = None
         options["customers"] = plan.customers - int(receipt.plan["from_customer"])
     elif not any(options_of(name).wanted(options) for name in SINKS):
         skipped = " and ".join(options_of(name).skip for name in SINKS)
@@ -177,7 +180,8 @@ def _take_over(context: click.Context, options: dict[str, Any], receipt: Receipt
             continue
         options[name] = params[name].type_cast_value(context, receipt.options[name])
         context.set_parameter_source(name, typed)
-    options["order"] = receipt.order
+    # Shards have each their own order.
+    options["order"] = receipt.order if receipt.shards == 1 else "entity"
     kafka = receipt.sinks.get("kafka", {})
     for name, kept in (("kafka_bootstrap", "bootstrap"), ("schema_registry", "registry")):
         # Of a run of the library, or one that the environment said it to.
@@ -186,30 +190,9 @@ def _take_over(context: click.Context, options: dict[str, Any], receipt: Receipt
     for name in SINKS:
         skip = options_of(name).skip.removeprefix("--").replace("-", "_")
         options[skip] = options[skip] or name not in receipt.sinks
-    lacking = [
-        f"--{name.replace('_', '-')} {key}"
-        for name in _PROPERTIES
-        if not is_given(context, name)
-        for key in receipt.options.get(name, ())
-    ]
-    if lacking and not options["skip_kafka"]:
-        raise click.UsageError(
-            f"The run had {', '.join(lacking)}, whose values are in no receipt; give them again."
-        )
+    check_properties(context, options, receipt)
     if not options["skip_postgres"] and not options["local"]:
-        _check_database(context, options, receipt)
-
-
-def _check_database(context: click.Context, options: dict[str, Any], receipt: Receipt) -> None:
-    """Asks for an address where the default one is not that of the run: no receipt has it with its user."""
-    from ..sinks.postgres import where
-
-    reached = str(receipt.sinks["postgres"].get("address"))
-    if not is_given(context, "postgres_url") and where(options["postgres_url"]) != reached:
-        raise click.UsageError(
-            f"The run loaded PostgreSQL at {reached}; give --postgres-url, which is in no receipt as it may have a "
-            "password, or --skip-postgres."
-        )
+        check_database(context, options, receipt)
 
 
 class _Console(Console):

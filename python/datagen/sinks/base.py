@@ -33,6 +33,7 @@ __all__ = [
     "Part",
     "Progress",
     "ReadableTarget",
+    "ResumingTarget",
     "Sink",
     "Stage",
     "StageReport",
@@ -152,6 +153,10 @@ class Window:
     tables_at: datetime | None = None
     #: An earlier process has loaded the tables.
     tables_there: bool = False
+    #: What an earlier attempt at the same run has left stays: by sink, what its receipt says. None without one.
+    before: Mapping[str, Mapping[str, Any]] | None = None
+    #: Others load other customers of the bank into the same tables and topics at once.
+    shared: bool = False
     _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def first(self, name: str) -> int:
@@ -194,6 +199,8 @@ class Sink(ABC):
     stage: Stage
     relations: tuple[str, ...]
     commit_part: str = "commit"
+    #: Whether ``begin`` found that no earlier attempt has committed the tables, so that no event of it was sent.
+    is_first: bool = False
 
     def __enter__(self) -> Self:
         self.open()
@@ -222,9 +229,16 @@ class Sink(ABC):
         """
         return None
 
+    def nothing_sent(self) -> None:  # noqa: B027  # not every sink takes events
+        """Says that no earlier attempt has sent an event. Called, if at all, before ``transfer`` and ``begin``."""
+
     @abstractmethod
     def begin(self) -> None:
-        """Begins to take rows: called once, before the first table, or before tables are committed."""
+        """Begins to take rows: called once, before the first table, or before tables are committed.
+
+        Where the window has an attempt ``before``, rows that are there of it are taken and not written again. Raises
+        ``ConfigurationError`` or ``RejectedError`` where it cannot be told which ones these are.
+        """
 
     @abstractmethod
     def write(self, batch: Batch) -> None:
@@ -304,7 +318,7 @@ class Sink(ABC):
         """Counts what the sink holds; raises ``CountingError`` where it cannot be counted."""
 
     def facts(self) -> Mapping[str, Any]:
-        """How rows were sent."""
+        """How rows were sent, and with an attempt before how many of them were there."""
         return {}
 
     def objection(self) -> str:
@@ -385,6 +399,15 @@ class Target(Protocol):
 
     def sink(self, window: Window) -> Sink:
         """A sink for one run; raises ``ConfigurationError`` for what no connection could mend."""
+
+
+@runtime_checkable
+class ResumingTarget(Target, Protocol):
+    """A target whose sink may know by itself how far an earlier attempt at the same load came."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it does, so that the load may be begun again as it is."""
 
 
 @runtime_checkable

@@ -1,9 +1,11 @@
 //! Sets of ids, to check that keys are unique and that references have a parent.
 
+use std::sync::Arc;
+
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
-use crate::column::Column;
+use crate::column::{Batch, Column};
 
 /// What is known of each id, as a big-endian number.
 pub type KeyMap<V> = HashMap<u128, V, FixedState>;
@@ -85,6 +87,17 @@ impl KeySet {
             known = Some(id);
         }
         None
+    }
+
+    /// The rows of a batch whose primary key is not in the set; the batch itself where that is all.
+    pub fn without(&self, batch: Arc<Batch>) -> Arc<Batch> {
+        let ids = uuids(&batch.columns()[0]);
+        if self.is_empty() || !ids.iter().any(|id| self.contains(id)) {
+            return batch;
+        }
+        let rows = (0..).zip(ids).filter(|(_, id)| !self.contains(id));
+        let rows: Vec<(u32, u32)> = rows.map(|(row, _)| (0, row)).collect();
+        Arc::new(Batch::gather(&[batch], &rows))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The events of a window, made by threads and handed to an output in order.
 //!
 //! ```text
-//! window → tasks → workers: make → check → encode → hand over → output
+//! window → tasks → workers: make → check → leave out → encode → hand over → output
 //! ```
 //!
 //! A [`Window`] is some streams and a range of customers, in one of two orders. It is cut into tasks, each
@@ -14,7 +14,7 @@
 //!   leaves it where the next slice begins.
 //!
 //! Workers are threads; each takes the next task, makes its batches, checks each against the ids that its
-//! foreign keys may hold ([`Parents`]), has an encoder of its own turn it into pieces ([`Encode`]), and
+//! foreign keys may hold ([`Parents`]), leaves out what the output had before, has an encoder of its own turn it into pieces ([`Encode`]), and
 //! hands the pieces to the [`Output`]. This crate knows no Python and no network, and starts the only
 //! threads that make or count events.
 //!

@@ -1,6 +1,7 @@
 //! A pipeline at work.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Progress {
     pub relation: &'static Relation,
     /// Events that were handed over.
     pub events: u64,
+    /// Events that were made and checked, and that the output had before.
+    pub there: u64,
     /// From the start until events were last handed over.
     pub last: Duration,
 }
@@ -45,7 +48,8 @@ impl<O: Output + 'static> Pipeline<O> {
     {
         let lanes = window.lanes();
         let handover = Handover::new(output, window.tasks(&lanes), workers);
-        let work = Arc::new(Work { window, lanes, handover });
+        let there = window.streams().iter().map(|_| AtomicU64::new(0)).collect();
+        let work = Arc::new(Work { window, lanes, there, handover });
         let pipeline = Self { work, threads: Mutex::default() };
         for number in 0..workers {
             let (work, encoder) = (Arc::clone(&pipeline.work), encoder());
@@ -71,8 +75,11 @@ impl<O: Output> Pipeline<O> {
     /// How far each stream is, in the order of the window.
     pub fn progress(&self) -> Vec<Progress> {
         let relations = self.work.window.streams().iter().map(Parents::relation);
-        let none = |relation| Progress { relation, events: 0, last: Duration::ZERO };
-        let mut streams: Vec<_> = relations.map(none).collect();
+        let before = |(relation, there): (_, &AtomicU64)| {
+            let there = there.load(Ordering::Relaxed);
+            Progress { relation, events: 0, there, last: Duration::ZERO }
+        };
+        let mut streams: Vec<_> = relations.zip(&self.work.there).map(before).collect();
         for (lane, at) in self.work.handover.lanes().iter().zip(&self.work.lanes) {
             let stream = &mut streams[at.stream];
             stream.events += lane.records;
@@ -110,6 +117,8 @@ impl<O: Output> Drop for Pipeline<O> {
 struct Work<O> {
     window: Window,
     lanes: Vec<Lane>,
+    /// By stream, events that the output had before.
+    there: Vec<AtomicU64>,
     handover: Handover<O>,
 }
 
@@ -133,7 +142,7 @@ impl<O: Output, E: Encode<Piece = O::Piece>> Worker<'_, O, E> {
     }
 
     fn make(&mut self, task: Task) -> Result<(), Halted> {
-        let Work { window, lanes, handover } = self.work;
+        let Work { window, lanes, there, handover } = self.work;
         let lane = lanes[task.lane];
         let mut made = Made::default();
         self.encoder.begin(lane, handover.output().longest(lane.stream));
@@ -141,6 +150,12 @@ impl<O: Output, E: Encode<Piece = O::Piece>> Worker<'_, O, E> {
             if let Err(violation) = window.streams()[lane.stream].check(&batch) {
                 handover.discard(&made);
                 return Err(handover.halt_at(task, Halt::Violated(violation)));
+            }
+            let rows = batch.rows();
+            let batch = window.lacking(batch);
+            there[lane.stream].fetch_add((rows - batch.rows()) as u64, Ordering::Relaxed);
+            if batch.rows() == 0 {
+                continue;
             }
             self.encoder.push(&batch, &mut made.pieces);
             handover.hold(task, &mut made)?;

@@ -9,7 +9,7 @@ use datagen_core::column::Batch;
 use datagen_core::error::Error;
 use datagen_core::plan::DEFAULT_DAYS;
 
-use crate::check::Parents;
+use crate::check::{Parents, SharedKeySet};
 use crate::output::Lane;
 
 /// Customers of a task, where the plan has the usual days: the pieces at the end of a task are not
@@ -44,6 +44,7 @@ pub struct Window {
     bank: Arc<Bank>,
     streams: Vec<Parents>,
     order: Order,
+    there: Option<SharedKeySet>,
 }
 
 enum Order {
@@ -67,7 +68,7 @@ impl Window {
         for relation in streams.iter().map(Parents::relation) {
             bank.check_stream(relation, &customers)?;
         }
-        Ok(Self { bank, streams, order: Order::Entity(customers) })
+        Ok(Self { bank, streams, order: Order::Entity(customers), there: None })
     }
 
     /// A window in which each partition of a stream is in order of time, and no partition is more than a
@@ -88,7 +89,23 @@ impl Window {
             streams.iter().map(Parents::relation).zip(partitions.iter().copied()).collect();
         let lanes = Lanes::new(&bank, &relations, customers, EVER)?;
         let made = lanes.lanes().into_iter().map(Mutex::new).collect();
-        Ok(Self { bank, streams, order: Order::Time(lanes, made) })
+        Ok(Self { bank, streams, order: Order::Time(lanes, made), there: None })
+    }
+
+    /// The same window, of which an output has the events with these ids already: they are made and checked, and
+    /// not handed over.
+    #[must_use]
+    pub fn leaving_out(self, there: SharedKeySet) -> Self {
+        Self { there: Some(there), ..self }
+    }
+
+    /// The rows of a batch that the output does not have.
+    pub(crate) fn lacking(&self, batch: Batch) -> Arc<Batch> {
+        let batch = Arc::new(batch);
+        match &self.there {
+            Some(ids) => ids.read().without(batch),
+            None => batch,
+        }
     }
 
     /// The streams.

@@ -360,6 +360,11 @@ impl PyBatch {
     pub fn get(&self) -> &Batch {
         &self.batch
     }
+
+    /// What is made of the rows, for the same readers.
+    pub fn changed(&self, change: impl FnOnce(Arc<Batch>) -> Arc<Batch>) -> Self {
+        Self { batch: change(Arc::clone(&self.batch)), layout: self.layout }
+    }
 }
 
 #[pymethods]

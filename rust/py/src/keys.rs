@@ -3,11 +3,13 @@
 use datagen_core::catalog::{FieldType, Relation};
 use datagen_pipeline::{KeyStore, SharedKeySet};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 
 use crate::batch::PyBatch;
-use crate::border::detached;
+use crate::border::{Number, detached};
 use crate::error::{choice, field_position, option_error, relation, violated};
+use crate::plan::PyPlan;
 use crate::values;
 
 /// A set of ids that were handed over, checked at vector speed.
@@ -44,6 +46,33 @@ impl PyKeySet {
             Some(id) => Ok(self.ids.write().insert(&id)),
             None => Err(option_error(key.py(), "key", key, values::UUID)),
         }
+    }
+
+    /// Adds those of some ids, 16 bytes each, that by their form are of rows of a table or stream of the plan's
+    /// customers from ``start`` on; how many were not there before, and the position of the first of these.
+    #[pyo3(signature = (ids, plan, name, start = Number::new(0)), text_signature = "($self, ids, plan, name, start=0)")]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn add_owned(
+        &self,
+        py: Python<'_>,
+        ids: PyBackedBytes,
+        plan: &PyPlan,
+        name: &str,
+        start: Number,
+    ) -> PyResult<(usize, Option<usize>)> {
+        let (bank, wanted) = (plan.bank(), relation(py, name)?);
+        let customers = plan.range(py, &start, None)?;
+        detached(py, || {
+            let (ids, _) = ids.as_chunks::<16>();
+            let owned = ids.iter().enumerate().filter(|(_, id)| {
+                let owner = bank.owner(**id);
+                owner.is_some_and(|(of, row)| of == wanted && customers.contains(&row))
+            });
+            let mut known = self.ids.write();
+            let mut new = owned.filter(|(_, id)| known.insert(id)).map(|(position, _)| position);
+            let first = new.next();
+            Ok((usize::from(first.is_some()) + new.count(), first))
+        })
     }
 
     /// Adds a uuid column, or nothing and tells the first row whose id was there already.
@@ -84,6 +113,12 @@ impl PyKeySet {
         let batch = batch.get().get();
         let column = &batch.columns()[uuid_position(py, batch.relation(), field)?];
         detached(py, || Ok(self.ids.read().first_missing(column)))
+    }
+
+    /// The rows whose primary key is not in the set.
+    fn missing(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<PyBatch> {
+        let batch = batch.get();
+        detached(py, || Ok(batch.changed(|batch| self.ids.read().without(batch))))
     }
 
     fn __repr__(&self) -> String {

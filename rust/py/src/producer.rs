@@ -269,11 +269,11 @@ impl PyProducer {
     ///
     /// ``streams`` has for each: stream, topic that was asked about, schema id or None for JSON,
     /// and the key set of each foreign key in the catalogue's order. Every event is checked against
-    /// these before its batch is handed over.
+    /// these before its batch is handed over; those whose ids are in ``there`` are not.
     #[allow(clippy::too_many_arguments, reason = "as Python has them")]
     #[pyo3(
-        signature = (plan, streams, workers, start = Number::new(0), stop = None, *, order = "time"),
-        text_signature = "($self, plan, streams, workers, start=0, stop=None, *, order='time')"
+        signature = (plan, streams, workers, start = Number::new(0), stop = None, *, order = "time", there = None),
+        text_signature = "($self, plan, streams, workers, start=0, stop=None, *, order='time', there=None)"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn send_plan(
@@ -285,6 +285,7 @@ impl PyProducer {
         start: Number,
         stop: Option<Number>,
         order: &str,
+        there: Option<&PyKeySet>,
     ) -> PyResult<PySending> {
         let order = one_of(py, "order", order, &Order::ALL)?;
         let customers = plan.range(py, &start, stop.as_ref())?;
@@ -306,6 +307,10 @@ impl PyProducer {
             let partitions: Vec<_> = formats.iter().map(|topic| topic.partitions).collect();
             Window::in_time(plan.bank(), customers, parents, &partitions)
         })?;
+        let window = match there {
+            Some(ids) => window.leaving_out(ids.share()),
+            None => window,
+        };
         let (Batching { size, codec }, stamp) = (self.batching, self.stamp);
         let output = Topics { producer: self.producer()?, topics };
         let encoder = || RecordBatches::new(formats.clone(), size, codec, stamp);

@@ -116,29 +116,42 @@ impl PyReading {
         Ok((more || taken > 0).then_some(taken))
     }
 
-    /// The ids of the next records, 16 bytes each, one after the other; None once all have come. `names` has the relation
-    /// of each topic. Records without an id are passed over.
+    /// The ids of the next records, 16 bytes each, one after the other, and their offsets, 8 bytes each, by topic and
+    /// partition; None once all have come. `names` has the relation of each topic. Records without an id are passed over.
+    #[allow(clippy::type_complexity, reason = "a row of a list")]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     fn ids<'py>(
         &self,
         py: Python<'py>,
         names: HashMap<String, String>,
-    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    ) -> PyResult<Option<Vec<(&str, u32, Bound<'py, PyBytes>, Bound<'py, PyBytes>)>>> {
         let relations: Vec<_> = self
             .spans
             .iter()
             .map(|span| relation(py, names.get(&*span.topic).map_or("", String::as_str)))
             .collect::<PyResult<_>>()?;
-        let mut ids = Vec::new();
+        let mut parts: Vec<(usize, Vec<u8>, Vec<u8>)> = Vec::new();
         let more = self.take(py, |block, batch, offsets, state| {
-            let partition = self.spans[block.span()].partition;
-            Ok(each(batch, offsets, partition, &mut state.room, |record| {
-                if let Some(id) = id_of(relations[block.span()], record) {
+            let span = block.span();
+            if parts.last().is_none_or(|(last, ..)| *last != span) {
+                parts.push((span, Vec::new(), Vec::new()));
+            }
+            let (_, ids, places) = parts.last_mut().expect("one was added");
+            Ok(each(batch, offsets, self.spans[span].partition, &mut state.room, |record| {
+                if let Some(id) = id_of(relations[span], record) {
                     ids.extend_from_slice(&id.to_be_bytes());
+                    places.extend_from_slice(&record.offset.to_ne_bytes());
                 }
             }))
         })?;
-        Ok((more || !ids.is_empty()).then(|| PyBytes::new(py, &ids)))
+        let parts: Vec<_> = parts
+            .into_iter()
+            .map(|(span, ids, places)| {
+                let Span { topic, partition, .. } = &self.spans[span];
+                (&**topic, *partition, PyBytes::new(py, &ids), PyBytes::new(py, &places))
+            })
+            .collect();
+        Ok((more || !parts.is_empty()).then_some(parts))
     }
 
     /// The topic, the key and the timestamp of the next records; None once all have come.

@@ -76,6 +76,12 @@ impl PySending {
         progress.map(|stream| (stream.relation.name, stream.events)).collect()
     }
 
+    /// Events that were made and checked so far and left out, by stream.
+    fn left_out(&self) -> BTreeMap<&'static str, u64> {
+        let progress = self.pipeline.progress().into_iter();
+        progress.map(|stream| (stream.relation.name, stream.there)).collect()
+    }
+
     /// By stream, the seconds until its last event was handed over.
     fn seconds(&self) -> BTreeMap<&'static str, f64> {
         let progress = self.pipeline.progress().into_iter();

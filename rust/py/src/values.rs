@@ -46,7 +46,7 @@ fn uuid_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
 }
 
 /// RFC 9562: 32 hexadecimal digits in groups of 8-4-4-4-12.
-fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let mut groups = text.split('-');
     let mut digits = String::with_capacity(32);
     for len in [8, 4, 4, 4, 12] {

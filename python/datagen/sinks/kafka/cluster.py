@@ -67,6 +67,8 @@ class Cluster:
         }
         self._admin: AdminClient | None = None
         self._answered = False
+        #: How the cluster calls itself, once it has answered; not every server that speaks Kafka's protocol does.
+        self.ident: str | None = None
         self._check_options()
 
     @property
@@ -180,6 +182,7 @@ class Cluster:
                 # A broker that has just started may not know of any.
                 if asked.done() and (found := asked.result()).brokers:
                     self._answered = True
+                    self.ident = found.cluster_id or None
                     return found
             except KafkaException as error:
                 if kind_of(error.args[0].name()) is not UnreachableError:

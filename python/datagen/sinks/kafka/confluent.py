@@ -15,7 +15,7 @@ from .interrupt import HeldInterrupt
 from .librdkafka import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from confluent_kafka import KafkaError, Message, Producer
 
@@ -83,13 +83,26 @@ class ConfluentEngine:
         *,
         timestamp: int | None = None,
     ) -> None:
+        self._send(batch, topic, schema_id, wait, timestamp=timestamp, first=0)
+
+    def _send(
+        self,
+        batch: Batch,
+        topic: str,
+        schema_id: int | None,
+        wait: Callable[[], None],
+        *,
+        timestamp: int | None,
+        first: int,
+    ) -> None:
+        """Queues the events of a batch from ``first`` on."""
         from confluent_kafka import KafkaException
 
         producer, counts = self._connect(), self._topic(batch.name, topic, schema_id)
         produce, on_delivery = producer.produce, counts.on_delivery
-        rows = counts.records.rows(batch, timestamp=timestamp)
+        rows = islice(counts.records.rows(batch, timestamp=timestamp), first, None)
         refused: list[Row] = []
-        row = 0
+        row = first
         while row < len(batch):
             began, full = row, False
             step = min(self._until_poll, len(batch) - began)
@@ -151,18 +164,21 @@ class ConfluentEngine:
             self._producer = None
 
     def _connect(self) -> Producer:
+        if self._producer is None:
+            self._producer = self._new_producer({})
+        return self._producer
+
+    def _new_producer(self, more: Mapping[str, str]) -> Producer:
         from confluent_kafka import Producer
 
-        if self._producer is None:
-            options = dict(self._cluster.options)
-            size = self._config.client.batch_size
-            # The client splits no batch, and has one size for all topics.
-            least = min(self._limits.values(), default=size)
-            if least < size:
-                options["batch.size"] = str(max(least, 1))
-                _log.info("Kafka: batches of %d bytes at most, which every topic takes", least)
-            self._producer = Producer(options)
-        return self._producer
+        options = {**self._cluster.options, **more}
+        size = self._config.client.batch_size
+        # The client splits no batch, and has one size for all topics.
+        least = min(self._limits.values(), default=size)
+        if least < size:
+            options["batch.size"] = str(max(least, 1))
+            _log.info("Kafka: batches of %d bytes at most, which every topic takes", least)
+        return Producer(options)
 
     def _topic(self, stream: str, topic: str, schema_id: int | None) -> _Topic:
         found = self._topics.get(topic)
@@ -179,12 +195,12 @@ class _Topic:
         self._name = name
         self.records = records
         self.attempted = 0
-        self._acknowledged: defaultdict[int, int] = defaultdict(int)
+        self.acknowledged: defaultdict[int, int] = defaultdict(int)
         #: By partition (-1: none) and librdkafka's name of the error.
         self.failed: Counter[tuple[int, str]] = Counter()
         #: The key and the size in bytes of the first event that failed, by the name of the error.
         self.first_failed: dict[str, tuple[str, int]] = {}
-        self.on_delivery = _counter(self._acknowledged, self.failed, self.first_failed)
+        self.on_delivery = _counter(self.acknowledged, self.failed, self.first_failed)
 
     def refuse(self, error: KafkaError) -> None:
         """Counts an event that the client did not even take."""
@@ -193,12 +209,12 @@ class _Topic:
 
     def outcomes(self) -> Iterator[Outcome]:
         settled = 0
-        for partition in sorted({*self._acknowledged, *(p for p, _ in self.failed)}):
+        for partition in sorted({*self.acknowledged, *(p for p, _ in self.failed)}):
             failed = {name: n for (p, name), n in self.failed.items() if p == partition}
             # Of events that it gave up, the client reports only whether they were still in its queue.
             given_up = (n for name, n in failed.items() if kind_of(name) is UnreachableError)
             there = sum(given_up) - failed.get("_PURGE_QUEUE", 0)
-            acknowledged = self._acknowledged.get(partition, 0)
+            acknowledged = self.acknowledged.get(partition, 0)
             one = PartitionDelivery(acknowledged, failed, perhaps_there=there)
             settled += one.attempted
             yield self._name, partition, one.attempted, one

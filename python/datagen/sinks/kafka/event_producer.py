@@ -15,6 +15,7 @@ from .delivery import DeliveryReport
 from .engine import UnsupportedError, chosen
 from .librdkafka import hint, kind_of
 from .native import NativeEngine
+from .transactional import TransactionalEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,9 +51,18 @@ def flush_timeout(events: int) -> float:
 
 
 def choose_engine(
-    config: ProducerConfig, cluster: Cluster, lack: UnsupportedError | None = None
+    config: ProducerConfig,
+    cluster: Cluster,
+    lack: UnsupportedError | None = None,
+    *,
+    transactional_id: str | None = None,
 ) -> Engine:
-    """The engine that the configuration names; ``auto`` takes native unless it has a ``lack``."""
+    """The engine that the configuration names; ``auto`` takes native unless it has a ``lack``.
+
+    With a ``transactional_id`` events are sent in transactions, which native lacks.
+    """
+    if transactional_id is not None:
+        return TransactionalEngine(config, cluster, transactional_id)
 
     def native() -> Engine:
         return NativeEngine(config, cluster)
@@ -70,13 +80,15 @@ class EventProducer:
     Errors of an incomplete delivery carry the report.
     """
 
-    def __init__(self, config: ProducerConfig, cluster: Cluster) -> None:
+    def __init__(
+        self, config: ProducerConfig, cluster: Cluster, transactional_id: str | None = None
+    ) -> None:
         self._config = config
         self._cluster = cluster
         self._sending: Sending | None = None
         #: Called ten times a second while a batch waits for capacity; what it raises breaks the wait off.
         self.when_waiting: Callable[[], None] = lambda: None
-        self.engine = choose_engine(config, cluster)
+        self.engine = choose_engine(config, cluster, transactional_id=transactional_id)
         # Values of client options may be secrets.
         _log.debug(
             "Kafka at %s: engine %s, acks %s, batches of %d bytes, linger %d ms, compression %s, idempotence %s; "
@@ -121,18 +133,31 @@ class EventProducer:
         first_customer: int,
         *,
         order: Order,
+        there: KeySet | None = None,
     ) -> Sending:
         """Begins to make a plan's events in the background, after all before them are acknowledged.
 
-        ``topics`` has the topic and the schema id of each stream.
+        ``topics`` has the topic and the schema id of each stream. Events whose ids are ``there`` are not sent.
         """
         if not isinstance(self.engine, NativeEngine):
             raise TypeError("the engine confluent takes batches only")
         # Events in the queue would be held back too.
         before = self.flush()
-        sending = self.engine.send_plan(plan, topics, parents, workers, first_customer, order=order)
+        sending = self.engine.send_plan(
+            plan, topics, parents, workers, first_customer, order=order, there=there
+        )
         self._sending = Sending(self.engine, sending, before, self._stop_on_failure)
         return self._sending
+
+    def committed_before(self, topic: str) -> int:
+        """Events of a topic that an earlier process has committed."""
+        engine = self.engine
+        return engine.committed_before(topic) if isinstance(engine, TransactionalEngine) else 0
+
+    def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
+        """Says where topics end before the first event; where they did for the first process of the run."""
+        engine = self.engine
+        return engine.begin_at(ends) if isinstance(engine, TransactionalEngine) else ends
 
     def report(self) -> DeliveryReport:
         """The outcomes so far, without events of a plan that were made and never sent."""
@@ -313,6 +338,15 @@ class Sending:
         """The outcomes so far, without events that were made and never sent."""
         return DeliveryReport.of(self._engine.outcomes()) if self._opened else self._before
 
+    @property
+    def made(self) -> dict[str, tuple[int, int]]:
+        """Of each stream, the events that were queued so far, and those that are left out."""
+        sent, left_out = self._sending.sent(), self._sending.left_out()
+        return {
+            stream.name: (sent[stream.name], left_out[stream.name])
+            for stream in catalogue().streams
+        }
+
     def __enter__(self) -> Self:
         return self
 
@@ -329,6 +363,7 @@ class Sending:
     def finish(self, progress: Callable[[int], None]) -> dict[str, tuple[int, float]]:
         """Sends, and returns once all events are queued; how many of each stream, and when.
 
+        Those that are left out, as they are there, are counted too.
         ``progress`` is called with the number of events queued since its last call. The seconds count
         from here to the last event of a stream. Raises ``ReferentialIntegrityError`` for an event whose parent
         is not known, and as ``flush`` does for events that failed.
@@ -339,13 +374,15 @@ class Sending:
         self._engine.open()
         while True:
             done = self._sending.wait(_POLL)
-            total = sum(self._sending.sent().values())
+            total = sum(map(sum, self.made.values()))
             progress(total - before)
             before = total
             # An error after the last acknowledgement takes nothing back.
             if self._engine.has_failures and not (done and self.report().complete):
                 self._check()
             if done:
-                sent, seconds = self._sending.sent(), self._sending.seconds()
-                names = (stream.name for stream in catalogue().streams)
-                return {name: (sent[name], max(seconds[name] - held, 0)) for name in names}
+                seconds = self._sending.seconds()
+                return {
+                    name: (sum(counts), max(seconds[name] - held, 0))
+                    for name, counts in self.made.items()
+                }

@@ -39,6 +39,7 @@ _CONFIGURATION: Final = frozenset(
         "_UNSUPPORTED_FEATURE",
         "CLUSTER_AUTHORIZATION_FAILED",
         "GROUP_AUTHORIZATION_FAILED",
+        "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
         "ILLEGAL_SASL_STATE",
         "INVALID_CONFIG",
         "INVALID_PARTITIONS",
@@ -122,6 +123,10 @@ _HINTS: Final[Mapping[str, str]] = {
     ),
     "TOPIC_AUTHORIZATION_FAILED": "the user needs the ACLs Describe and Write on topic {topic}",
     "UNKNOWN_TOPIC_OR_PART": "add --create-topics",
+    "TRANSACTIONAL_ID_AUTHORIZATION_FAILED": (
+        "the user needs the ACLs Write and Describe on transactional ids, and Read on groups, that begin with "
+        "datagen- (and the topic prefix before it)"
+    ),
     "UNSUPPORTED_COMPRESSION_TYPE": (
         "the broker does not take the codec {codec}; use --kafka-option compression.type=none "
         "(or gzip)"
@@ -129,6 +134,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "UNSUPPORTED_FOR_MESSAGE_FORMAT": (
         "the topic's message.format.version knows no headers; use --no-cloudevents"
     ),
+    "_FENCED": "another process has begun the same load with --exactly-once, and sends in its place",
     "_MSG_TIMED_OUT": (
         "message.timeout.ms ran out; --kafka-option message.timeout.ms=0 sets no limit to an event"
     ),

@@ -152,16 +152,17 @@ class NativeEngine:
         stop: int | None = None,
         *,
         order: Order = "time",
+        there: KeySet | None = None,
     ) -> Sending:
         """Begins to make the events of customers ``start`` to ``stop``; none is sent before ``open``.
 
         ``topics`` has the topic and the schema id of each stream, ``parents`` the keys that its
-        events are checked against.
+        events are checked against; those whose ids are ``there`` are not sent.
         """
         producer = self._connect()
         producer.hold()
         streams = [(name, topic, ident, parents(name)) for name, (topic, ident) in topics.items()]
-        return producer.send_plan(plan, streams, workers, start, stop, order=order)
+        return producer.send_plan(plan, streams, workers, start, stop, order=order, there=there)
 
     def open(self) -> None:
         """Sends the events that ``send_plan`` has made so far, and goes on."""

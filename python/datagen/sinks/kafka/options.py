@@ -163,6 +163,12 @@ class _KafkaOptions(SinkOptions):
                     "librdkafka; auto takes native where it can.",
                 ),
                 Option(
+                    "--exactly-once",
+                    is_flag=True,
+                    help="Send in Kafka transactions: readers of committed records find each event once, and "
+                    "the same command, run again after any end, goes on where the last transaction ended.",
+                ),
+                Option(
                     "--kafka-config",
                     type=click.Path(exists=True, dir_okay=False, path_type=Path),
                     envvar="DATAGEN_KAFKA_CONFIG",
@@ -228,7 +234,11 @@ class _KafkaOptions(SinkOptions):
         )
         if not self.wanted(options):
             return None
-        return replace(topics, producer=_producer(context, options, fast=fast))
+        return replace(
+            topics,
+            producer=_producer(context, options, fast=fast),
+            exactly_once=options.get("exactly_once", False),
+        )
 
     def look(self, target: KafkaTarget, typed: Collection[str], *, local: bool) -> Sequence[str]:
         producer = target.producer
@@ -283,6 +293,10 @@ def _producer(context: click.Context, options: Mapping[str, Any], *, fast: bool)
         registry["basic.auth.user.info"] = options["registry_user"]
     if options["registry_ca"]:
         registry["ssl.ca.location"] = str(options["registry_ca"])
+    if options.get("exactly_once") and preset.acks == "1":
+        # Transactions need both; sizes stay those of the preset.
+        reliable = PRESETS["RELIABLE"]
+        preset = replace(preset, acks="all", enable_idempotence=True, retries=reliable.retries)
     return replace(
         preset,
         bootstrap_servers=bootstrap,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from array import array
+from collections import defaultdict
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from uuid import UUID
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     #: Topic, partition, first offset, and the one behind the last.
     Span = tuple[str, int, int, int]
+    #: Takes topic, partition, ids and offsets of some records.
+    TakeIds = Callable[[str, int, bytes, bytes], None]
     #: Topic, partition, a number of offsets that are not read, and why not.
     Unread = tuple[str, int, int, str]
 
@@ -65,11 +69,12 @@ class Reader(Protocol):
         """
 
     def ids(
-        self, spans: Sequence[Span], relations: Mapping[str, str], take: Callable[[bytes], None]
+        self, spans: Sequence[Span], relations: Mapping[str, str], take: TakeIds
     ) -> Sequence[Unread]:
-        """Hands over the ids of records, 16 bytes each, one after the other: written, if not committed.
+        """Hands over the ids of records that are written, if not committed: topic, partition, ids and offsets of some.
 
-        ``relations`` has the name of each topic's relation. Records without an id are passed over.
+        Ids have 16 bytes each, one after the other, and offsets 8, as the machine has them. ``relations`` has the name
+        of each topic's relation. Records without an id are passed over.
         """
 
     def keys(
@@ -118,10 +123,15 @@ class _NativeReader:
         return self._read(spans, lambda one: one.reconcile(found, accepts), progress)
 
     def ids(
-        self, spans: Sequence[Span], relations: Mapping[str, str], take: Callable[[bytes], None]
+        self, spans: Sequence[Span], relations: Mapping[str, str], take: TakeIds
     ) -> Sequence[Unread]:
         names = dict(relations)
-        return self._read(spans, lambda one: one.ids(names), take, committed=False)
+
+        def each(parts: list[tuple[str, int, bytes, bytes]]) -> None:
+            for part in parts:
+                take(*part)
+
+        return self._read(spans, lambda one: one.ids(names), each, committed=False)
 
     def keys(
         self, spans: Sequence[Span], take: Callable[[str, bytes, int], None]
@@ -191,13 +201,20 @@ class _ConfluentReader:
         return self._read(spans, take)
 
     def ids(
-        self, spans: Sequence[Span], relations: Mapping[str, str], take: Callable[[bytes], None]
+        self, spans: Sequence[Span], relations: Mapping[str, str], take: TakeIds
     ) -> Sequence[Unread]:
         fields = {topic: catalogue()[name].primary_key for topic, name in relations.items()}
 
         def each(messages: list[Any]) -> None:
-            found = (_id_of(message, fields[message.topic()]) for message in messages)
-            take(b"".join(ident for ident in found if ident is not None))
+            parts: defaultdict[tuple[str, int], tuple[bytearray, array[int]]]
+            parts = defaultdict(lambda: (bytearray(), array("q")))
+            for message in messages:
+                if (ident := _id_of(message, fields[message.topic()])) is not None:
+                    ids, offsets = parts[message.topic(), message.partition()]
+                    ids += ident
+                    offsets.append(message.offset())
+            for (topic, number), (ids, offsets) in parts.items():
+                take(topic, number, bytes(ids), offsets.tobytes())
 
         return self._read(spans, _apart(spans, each), committed=False)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..._core import Batch
 from ...errors import (
+    ConfigurationError,
     CountingError,
     DatagenError,
     OptionError,
@@ -15,7 +16,7 @@ from ...errors import (
 from ...presets import ProducerConfig
 from ...types import Relation, catalogue
 from . import formats, schemas
-from .behind import ids_behind, rows_behind
+from .behind import There, begins, ids_behind, rows_behind
 from .cluster import TIMEOUT, Cluster
 from .end_offsets import EndOffsets
 from .event_producer import EventProducer
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..._core import KeySet, Plan
     from ...presets import EngineName
-    from ..base import Order
+    from ..base import Order, Window
     from .delivery import DeliveryReport
     from .event_producer import Sending
     from .formats import Format
@@ -54,16 +55,22 @@ class KafkaSink:
     ``RejectedError`` for events that a broker refuses. A sink belongs to one thread at a time.
 
     With ``acks="0"`` no broker confirms anything: events count as acknowledged once they are sent.
+
+    With a ``transactional_id`` events are sent in Kafka transactions by the engine ``confluent``, each with the number
+    of events that it reaches. Another sink of the same id, given the same events in the same order, leaves out those
+    that are committed.
     """
 
-    def __init__(self, config: ProducerConfig | None = None) -> None:
+    def __init__(
+        self, config: ProducerConfig | None = None, *, transactional_id: str | None = None
+    ) -> None:
         self._config = config or ProducerConfig()
         for relation in catalogue():
             check_name(self.topic(relation.name))
         self._cluster = Cluster(self._config)
         self._topics = Topics(self._cluster, {self.topic(one.name) for one in catalogue().tables})
         self._end_offsets = EndOffsets(self._cluster)
-        self._producer = EventProducer(self._config, self._cluster)
+        self._producer = EventProducer(self._config, self._cluster, transactional_id)
         self._known: dict[str, int] = {}
         self._closed = False
         # By subject. None: events are JSON.
@@ -278,13 +285,15 @@ class KafkaSink:
         first_customer: int = 0,
         *,
         order: Order = "time",
+        there: KeySet | None = None,
     ) -> Sending:
         """Begins to make all events of ``plan`` by so many threads, and sends them on ``finish``.
 
         ``with sink.begin_plan(…) as sending``, then ``sending.finish(…)``. Every event is checked
         against the keys that ``parents`` gives for its stream, one set for each foreign key. Events
         made before ``finish`` wait in the queue; those of earlier calls are waited for here. ``order``
-        is that of events in each partition. Only the native engine can do this.
+        is that of events in each partition. Events whose ids are ``there`` are not sent. Only the native engine can do
+        this.
         """
         names = [stream.name for stream in catalogue().streams]
         if unknown := [topic for topic in map(self.topic, names) if topic not in self._known]:
@@ -292,7 +301,7 @@ class KafkaSink:
         # Schemas first, so that the last of them cannot be missing when events of another are sent.
         topics = {name: (self.topic(name), self._schema_id(name)) for name in names}
         return self._producer.begin_plan(
-            plan, topics, parents, workers, first_customer, order=order
+            plan, topics, parents, workers, first_customer, order=order, there=there
         )
 
     def report(self) -> DeliveryReport:
@@ -319,6 +328,14 @@ class KafkaSink:
         """
         return self._producer.settle(seconds)
 
+    def committed_before(self, topic: str) -> int:
+        """Events of a topic that an earlier process has committed under the same transactional id."""
+        return self._producer.committed_before(topic)
+
+    def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
+        """Says where topics end before the first event; where they did for the first process of the transactional id."""
+        return self._producer.begin_at(ends)
+
     @property
     def last_error(self) -> str:
         """The last error of a broker, or an empty text."""
@@ -332,6 +349,48 @@ class KafkaSink:
         streams = {self.topic(one.name): one.name for one in catalogue().streams}
         relations = {topic: streams[topic] for topic in offsets}
         return ids_behind(self._cluster, offsets, self.end_offsets(offsets), relations)
+
+    def there(
+        self,
+        window: Window,
+        names: Mapping[str, str],
+        offsets: Mapping[str, Mapping[int, int]] | None,
+    ) -> There:
+        """What topics hold of a window, from the offsets on at which an earlier attempt began.
+
+        ``names`` has the table or stream of each topic; without ``offsets`` topics are read whole. Raises
+        ``ConfigurationError`` where a partition has fewer records than that, or where records behind these offsets
+        have been deleted, so that nobody knows what was there.
+        """
+        partitions = {topic: range(self._known[topic]) for topic in names}
+        begin = begins(
+            self._cluster, {topic: dict.fromkeys(of, 0) for topic, of in partitions.items()}
+        )
+        for topic, of in (offsets or {}).items():
+            if len(of) != self._known[topic]:
+                raise ConfigurationError(
+                    f"Kafka topic {topic} had {len(of)} partitions as the run began, and has {self._known[topic]}: keys "
+                    "would be in other partitions than before"
+                )
+        since = "the run began at" if offsets else "what is there is looked for from"
+        wanted = offsets or {topic: dict.fromkeys(of, 0) for topic, of in partitions.items()}
+        for topic, of in wanted.items():
+            for number, offset in of.items():
+                if begin[topic][number] > offset:
+                    raise ConfigurationError(
+                        f"Kafka topic {topic}, partition {number}: records were deleted up to offset "
+                        f"{begin[topic][number]}, and {since} {offset}: what is missing cannot be told from "
+                        f"what was deleted ({begin[topic][number] - offset:,} offsets). Delete the topics, and load anew; "
+                        "or raise their retention before the next load (--retention-hours)"
+                    )
+        there = There(window, names)
+        there.read(self._cluster, wanted, lambda: self.end_offsets(names))
+        return there
+
+    @property
+    def cluster_id(self) -> str | None:
+        """How the cluster calls itself, once it has answered; None where it does not."""
+        return self._cluster.ident
 
     def rows_behind(self, offsets: Mapping[str, Mapping[int, int]]) -> dict[str, dict[bytes, int]]:
         """The keys of rows at and behind these offsets of tables' topics, and when each last changed.

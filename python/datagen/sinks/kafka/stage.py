@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ..._core import Batch
 from ..._secrets import without_user
-from ...errors import DatagenError, OptionError
+from ...errors import ConfigurationError, DatagenError, OptionError
 from ...presets import ProducerConfig
 from ...settlement import Delivered, TopicSettlement
 from ...types import catalogue
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from ..._core import Reconciliation
     from ..base import Transfer, Window
+    from .behind import There
     from .delivery import TopicDelivery
+    from .event_producer import Sending
 
 __all__ = [
     "KAFKA",
@@ -71,6 +74,8 @@ _log = logging.getLogger(__name__)
 class KafkaTarget:
     """A cluster to send all streams to, and with ``master_topics`` all tables: each to a compacted topic.
 
+    With ``exactly_once`` events are sent in Kafka transactions by the engine ``confluent``, and a load that is begun
+    again goes on behind the last one that was committed: readers of committed records find each event once.
     ``partitions`` (by topic, without the prefix), ``retention_hours`` (-1: no limit, None: the broker's default),
     ``replication_factor`` (None: the broker's default) and ``topic_config`` are those of topics that
     the run creates.
@@ -83,8 +88,13 @@ class KafkaTarget:
     replication_factor: int | None = None
     topic_config: Mapping[str, str] = field(default_factory=dict)
     partitions: Mapping[str, int] = field(default_factory=lambda: dict(PARTITIONS))
+    exactly_once: bool = False
 
     def __post_init__(self) -> None:
+        if self.exactly_once and self.producer.client.acks not in ("all", "-1"):
+            raise OptionError("exactly_once", True, "it with acks='all' only")
+        if self.exactly_once and self.producer.engine == "native":
+            raise OptionError("exactly_once", True, "it with the engine confluent or auto")
         hours, factor = self.retention_hours, self.replication_factor
         if hours not in (None, -1) and not 1 <= hours <= MAX_RETENTION_HOURS:
             allowed = f"1 to {MAX_RETENTION_HOURS}, -1 for no limit, or the broker's own"
@@ -101,6 +111,10 @@ class KafkaTarget:
     @property
     def relations(self) -> tuple[str, ...]:
         return (*tables(), *streams()) if self.master_topics else streams()
+
+    @property
+    def goes_on(self) -> bool:
+        return self.exactly_once
 
     def partitions_of(self, name: str) -> int:
         """The partitions of the topic of a table or stream: equal keys are in equal partitions."""
@@ -231,9 +245,19 @@ class _KafkaStage(Sink):
     def __init__(self, target: KafkaTarget, window: Window) -> None:
         from .sink import KafkaSink
 
+        producer = target.producer
+        said = (window.before or {}).get(KAFKA.name, {}).get("format")
+        if said is not None:
+            # What an attempt has begun with is gone on with, whether a registry answers by now or not.
+            producer = replace(producer, avro=said == "avro")
         self._target = target
         self._window = window
-        self._sink = KafkaSink(target.producer)
+        if target.exactly_once and window.open_ended:
+            raise OptionError("exactly_once", True, "it for a load; a stream goes on with --resume")
+        self._sink = KafkaSink(
+            producer,
+            transactional_id=_identity(target, window) if target.exactly_once else None,
+        )
         # Rows of tables are no events.
         self.stage = replace(KAFKA, unit="records") if target.master_topics else KAFKA
         self.relations = target.relations
@@ -248,11 +272,65 @@ class _KafkaStage(Sink):
         self._rows_there: dict[str, dict[bytes, int]] = {}
         #: Where each table's topic was as the slice began whose rows were written last.
         self._slice_from: dict[str, Any] = {}
+        #: With an attempt before: what it has left, and how many rows of each topic have been left out for it.
+        self._there: There | None = None
+        self._left_out = dict.fromkeys(self.relations, 0)
+        self._passed = dict.fromkeys(self.relations, 0)
+        self._looked = False
+        self._sending: Sending | None = None
+        if window.before:
+            self._take_over(window.before.get(KAFKA.name, {}))
         #: None before they were made; empty where they could not be.
         self._checks: tuple[Check, ...] | None = None
 
+    def _take_over(self, receipt: Mapping[str, Any]) -> None:
+        """Takes note of where an attempt before began; refuses one that has sent to other topics, or otherwise."""
+        for name, one in receipt.get("topics", {}).items():
+            if name not in self._topics or one["topic"] != self._topics[name]:
+                raise ConfigurationError(
+                    f"The earlier attempt has sent {name} to topic {one['topic']}, and this one would not; check "
+                    "--topic-prefix and --master-topics"
+                )
+            begun = {int(number): int(part["first"]) for number, part in one["partitions"].items()}
+            if begun:
+                self._begun_before[one["topic"]] = begun
+        for made in ("avro_enums", "cloudevents", "content_type", "record_timestamp"):
+            now = getattr(self._target.producer, made)
+            if receipt.get(made, now) != now:
+                raise ConfigurationError(
+                    f"The earlier attempt has sent records with {made}={receipt[made]}, and this one would with {now}"
+                )
+
     def open(self) -> None:
         self._sink.connect()
+        receipt = (self._window.before or {}).get(KAFKA.name, {})
+        before, now = receipt.get("cluster"), self._sink.cluster_id
+        if before and now and before != now:
+            raise ConfigurationError(
+                f"Kafka at {self._target.producer.bootstrap} is the cluster {now}, and the earlier attempt has sent to "
+                f"{before} ({receipt.get('bootstrap')}); check --kafka-bootstrap"
+            )
+
+    def nothing_sent(self) -> None:
+        # Where a receipt says that it began, the topics are looked at all the same.
+        self._looked = not self._begun_before
+
+    def _look(self) -> None:
+        """Finds out, once, what an attempt before has left."""
+        if self._looked or self._window.before is None or self._target.exactly_once:
+            # The position of transactions says what is there.
+            return
+        self._looked = True
+        # A receipt that does not say where it began may be older than what another process has sent since.
+        names = {topic: name for name, topic in self._topics.items()}
+        there = self._sink.there(self._window, names, self._begun_before or None)
+        self._there = there
+        if not self._begun_before:
+            ends = self._sink.end_offsets(names)
+            self._begun_before = {
+                topic: ends[topic] | there.first.get(topic, {}) for topic in names
+            }
+        _log.info("Kafka: %d records are there, and stay", len(there.ids))
 
     def prepare(self) -> None:
         """Makes or requires the topics, and registers the schemas."""
@@ -283,23 +361,59 @@ class _KafkaStage(Sink):
         window = self._window
         if not window.fast or self._sink.engine != "native":
             return None
-        return self._sink.begin_plan(
+        self._look()
+        self._sending = self._sink.begin_plan(
             window.plan,
             window.parents,
             window.workers,
             window.first_customer,
             order=window.order,
+            there=self._there.ids if self._there else None,
         )
+        return self._sending
 
     def begin(self) -> None:
-        self._ends_before = self._sink.end_offsets(self._topics.values())
+        self._look()
+        ends = self._sink.end_offsets(self._topics.values())
+        if self._target.exactly_once:
+            begun = self._sink.begin_at(ends)
+            self._begun_before = {topic: dict(offsets) for topic, offsets in begun.items()}
+        # Counted is what all attempts have sent.
+        self._ends_before = ends | self._begun_before if self._goes_on else ends
 
     def when_waiting(self, call: Callable[[], None]) -> None:
         self._sink.when_waiting(call)
 
     def write(self, batch: Batch) -> None:
         timestamp = round(_BEGINNING.timestamp() * 1000) if batch.name in tables() else None
-        self._written[batch.name] += self._sink.write(batch, timestamp=timestamp)
+        rest = batch if self._there is None else self._there.ids.missing(batch)
+        self._passed[batch.name] += len(batch)
+        self._left_out[batch.name] += len(batch) - len(rest)
+        if len(rest):
+            self._written[batch.name] += self._sink.write(rest, timestamp=timestamp)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether an attempt before has left something."""
+        return self._there is not None or any(
+            map(self._sink.committed_before, self._topics.values())
+        )
+
+    def _found(self, name: str) -> int:
+        """Rows of a table or stream that an attempt before has left, as far as is known."""
+        if self._target.exactly_once:
+            return self._sink.committed_before(self._topics[name])
+        if self._there is None:
+            return 0
+        passed, left_out = self._passed[name], self._left_out[name]
+        if self._sending is not None and name in streams():
+            sent, left_out = self._sending.made[name]
+            passed = sent + left_out
+        if passed == self._window.rows(name):
+            return left_out
+        return min(
+            sum(self._there.counts.get(self._topics[name], {}).values()), self._planned(name)
+        )
 
     def commit(self) -> None:
         self._sink.flush()
@@ -380,7 +494,7 @@ class _KafkaStage(Sink):
 
     def _counted(self) -> Iterator[Check]:
         acknowledged = {
-            name: one.acknowledged if (one := self._delivery(topic)) else 0
+            name: self._found(name) + (one.acknowledged if (one := self._delivery(topic)) else 0)
             for name, topic in self._topics.items()
         }
         moved = self._moved()
@@ -396,13 +510,20 @@ class _KafkaStage(Sink):
             # records that are not there at all were lost (acks=0 acknowledges nothing).
             by = moved.get(name, 0)
             found = max(min(count, by), 0)
-            note = f"offsets moved by {by}" if by != count else ""
+            # Each transaction adds a record of its own to every partition.
+            note = f"offsets moved by {by}" if by != count and not self._target.exactly_once else ""
             if name not in moved:
                 note = "the topic is gone, deleted while the run went on"
             yield Check(self._topics[name], self._planned(name), found, note)
 
     def facts(self) -> Mapping[str, Any]:
+        there = (
+            {}
+            if self._window.before is None
+            else {"events_there": sum(map(self._found, self._topics))}
+        )
         return {
+            **there,
             "doubled": self._doubled(),
             "format": self._sink.format,
             "engine": self._sink.engine,
@@ -422,6 +543,7 @@ class _KafkaStage(Sink):
         producer = self._target.producer
         return {
             "bootstrap": producer.bootstrap_servers,
+            "cluster": self._sink.cluster_id,
             "registry": without_user(producer.schema_registry_url or "") if producer.avro else None,
             "format": self._sink.format,
             "avro_enums": producer.avro_enums,
@@ -430,23 +552,27 @@ class _KafkaStage(Sink):
             "record_timestamp": producer.record_timestamp,
             "engine": self._sink.engine,
             "follows": self._window.tables_at is not None,
-            "topics": {name: self._topic_receipt(topic) for name, topic in self._topics.items()},
+            "topics": {
+                name: self._topic_receipt(name, topic) for name, topic in self._topics.items()
+            },
         }
 
-    def _topic_receipt(self, topic: str) -> dict[str, Any]:
+    def _topic_receipt(self, name: str, topic: str) -> dict[str, Any]:
         delivery = self._delivery(topic)
         before, ends = self._ends_before.get(topic, {}), self._ends_after.get(topic, {})
         sent = delivery.partitions if delivery else {}
         first = {**before, **self._begun_before.get(topic, {})}
+        there = self._there.counts.get(topic, {}) if self._there else {}
         return {
             "topic": topic,
             "schema_id": self._sink.schema_ids.get(topic),
-            "acknowledged": delivery.acknowledged if delivery else 0,
+            "acknowledged": self._found(name) + (delivery.acknowledged if delivery else 0),
             "partitions": {
                 str(number): {
                     "first": first[number],
                     "last": ends[number] - 1 if ends.get(number, 0) > first[number] else None,
-                    "acknowledged": sent[number].acknowledged if number in sent else 0,
+                    "acknowledged": there.get(number, 0)
+                    + (sent[number].acknowledged if number in sent else 0),
                 }
                 for number in sorted(first)
             },
@@ -457,7 +583,7 @@ class _KafkaStage(Sink):
 
     def settlement(self) -> Delivered:
         topics = tuple(
-            settled(topic, self._planned(name), self._delivery(topic))
+            settled(topic, self._planned(name), self._delivery(topic), self._found(name))
             for name, topic in self._topics.items()
         )
         if self._checks is not None and not self._sink.confirmed:
@@ -521,15 +647,39 @@ def _later(batch: Batch, there: dict[bytes, int]) -> Batch | None:
     return Batch.from_rows(batch.name, rows) if rows else None
 
 
-def settled(topic: str, planned: int, delivery: TopicDelivery | None) -> TopicSettlement:
-    """What became of the planned events of a topic, by its delivery reports."""
+def settled(
+    topic: str, planned: int, delivery: TopicDelivery | None, there: int = 0
+) -> TopicSettlement:
+    """What became of the planned events of a topic, by its delivery reports; some were ``there`` before."""
     if delivery is None:
-        return TopicSettlement(topic, planned)
+        return TopicSettlement(topic, planned, there)
     return TopicSettlement(
         topic,
         planned,
-        delivery.acknowledged,
+        there + delivery.acknowledged,
         delivery.refused,
         delivery.unknown,
         delivery.perhaps_twice,
     )
+
+
+def _identity(target: KafkaTarget, window: Window) -> str:
+    """The transactional id of a load, under which it goes on: the same for the same events in the same order."""
+    plan = window.plan
+    said = [
+        *(
+            target.producer.topic_prefix,
+            plan.seed,
+            plan.customers,
+            window.first_customer,
+            plan.days,
+        ),
+        *(
+            plan.as_of.isoformat(),
+            sorted((plan.labels or {}).items()),
+            window.order,
+            catalogue().version,
+        ),
+    ]
+    digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+    return f"{target.producer.topic_prefix}datagen-{digest}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
-from ...errors import OptionError
-from . import counting, inspection, locks
+from ...errors import OptionError, RejectedError
+from ...types import catalogue
+from . import counting, inspection, locks, presence
 from .commit import Commit
 from .ddl import shape_of, shapes
 from .follower import Follower, forget_streams
@@ -19,7 +20,7 @@ from .staging_schema import drop_leftovers
 from .strategies import Append, Fresh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from ..._core import Batch, Plan
@@ -110,6 +111,10 @@ class PostgresSink:
         self._finished: set[str] = set()
         self._rows_before: dict[str, int] = {}
         self._rows_loaded: dict[str, int] = {}
+        self._shared = False
+        #: Whether ``begin`` has found that an earlier attempt has committed, or that none has.
+        self.was_there = False
+        self.nothing_before = False
 
     def __repr__(self) -> str:
         return f"<PostgresSink {self._load.server.where}>"
@@ -187,8 +192,64 @@ class PostgresSink:
         finally:
             self._load.close()
 
-    def begin(self) -> None:
+    def make_tables(self, reference: Iterable[Batch]) -> None:
+        """Makes what is missing of the tables, with their keys and these rows, in a transaction of its own.
+
+        So loads that are ``shared`` find tables that all of them only add to.
+        """
+        load = self._load
+        with self._errors():
+            load.reconnect_if_ended()
+            self._begin_transaction()
+            ready = self._has_tables()
+            load.execute("ROLLBACK")
+            if ready:
+                return
+            self._begin_transaction()
+            locks.take_load_lock_patiently(load)
+            if not self._has_tables():
+                existing = inspection.check_shapes(load)
+                inspection.check_code(load, existing)
+                strategy = Append.prepare(load, existing)
+                for batch in reference:
+                    strategy.write(shape_of(batch.name), batch)
+                    strategy.finish(shape_of(batch.name))
+                strategy.complete()
+                self._set_replica_identity()
+            load.execute("COMMIT")
+
+    def _has_tables(self) -> bool:
+        """Whether all tables are there, with reference rows and the replica identity that was asked for."""
+        load = self._load
+        if len(inspection.find_tables(load)) < len(shapes()):
+            return False
+        for table in (one for one in catalogue().tables if one.is_reference):
+            [(filled,)] = load.rows(f"SELECT EXISTS (SELECT FROM ONLY {load.schema}.{table.name})")  # noqa: S608
+            if not filled:
+                return False
+        if self._replica_identity is None:
+            return True
+        [(same,)] = load.rows(
+            "SELECT bool_and(relreplident = %s) FROM pg_class "
+            "WHERE relnamespace = %s::regnamespace AND relname = ANY(%s)",
+            self._replica_identity[0],
+            load.schema,
+            [table.name for table in shapes()],
+        )
+        return bool(same)
+
+    def begin(
+        self,
+        ends: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        *,
+        shared: bool = False,
+    ) -> None:
         """Starts the load; creates, checks and (with ``truncate``) empties or locks the tables.
+
+        ``ends`` are rows, by table, that are there only if an earlier attempt at this load has committed: then
+        nothing is done, the load counts as committed and ``was_there`` is true. Where some are there and some are not,
+        the tables are replaced with ``truncate``, and refused without. Others may load other rows at the same time where
+        all are ``shared``.
 
         Raises ``RejectedError`` for a table of another shape, or one that cannot be emptied since
         a table of the user's own refers to it.
@@ -205,7 +266,9 @@ class PostgresSink:
             self._begin_transaction()
         self._phase = _Phase.LOADING
         with self._errors():
-            locks.take_load_lock(load)
+            (locks.share_load_lock if shared else locks.take_load_lock)(load)
+            if ends is not None and self._find(ends):
+                return
             ordinary = [
                 name for name, found in inspection.find_tables(load).items() if found.kind == "r"
             ]
@@ -215,9 +278,27 @@ class PostgresSink:
             if self._truncate:
                 inspection.check_references(load)
                 forget_streams(load)
+            self._shared = shared
             self._strategy = self._prepare(existing)
             self._rows_before = self._strategy.rows_before
             self._rows_loaded = self._strategy.rows_loaded
+
+    def _find(self, ends: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+        """Whether an earlier attempt has committed, which then is what became of this one."""
+        load = self._load
+        found = presence.look(load, inspection.check_shapes(load), ends)
+        self.nothing_before = found.none
+        if found.all:
+            self.was_there = True
+            load.execute("ROLLBACK")
+            self._phase = _Phase.COMMITTED
+        elif not found.none and not self._truncate:
+            raise RejectedError(
+                f"PostgreSQL at {load.server.where} has some rows of this load and not all ({found}), which no attempt at "
+                f"it leaves: rows were deleted or changed, or are of another plan; nothing was loaded. Delete them, or "
+                f"replace all with --truncate"
+            )
+        return found.all
 
     def write(self, batch: Batch) -> int:
         """Takes a batch of a master table; how many of its rows are new to the table.
@@ -257,7 +338,9 @@ class PostgresSink:
             self.finish(table.name)
         with self._errors():
             strategy.complete()
-            self._set_replica_identity()
+            if not self._shared:
+                # It would wait for the others, and these for it.
+                self._set_replica_identity()
             commit = Commit(self._load)
             try:
                 commit.run()
@@ -266,6 +349,10 @@ class PostgresSink:
         with suppress(Exception):
             strategy.disconnect()
         self._strategy = None
+
+    def run_lock(self) -> locks.RunLock:
+        """A lock that one process at a time has for its run, over a session of its own."""
+        return locks.RunLock(self._load.server, self._load.lock_timeout)
 
     def follower(self, plan: Plan, from_customer: int) -> Follower:
         """What keeps the tables in step with a stream of these customers, over a session of its own."""
@@ -303,7 +390,7 @@ class PostgresSink:
             [(load.schema,)] = load.rows("SELECT quote_ident(%s)", name)
 
     def _prepare(self, existing: Mapping[str, Found]) -> Strategy:
-        if existing and not self._truncate:
+        if self._shared or (existing and not self._truncate):
             return Append.prepare(self._load, existing)
         staged = Staged.prepare(self._load, existing) if self._parallel else None
         return staged or Fresh.prepare(self._load, existing)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from ...errors import OptionError
 from ...receipts import as_text
 from ...settlement import Committed
 from ...types import catalogue
 from ..base import Check, Contents, Sink, Stage, tables
+from .presence import ends_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from ..._core import Batch, Reconciliation
     from ..base import Window
     from .follower import Follower
+    from .locks import RunLock
     from .sink import ReplicaIdentity
 
 __all__ = ["POSTGRES", "SKIP", "PostgresTarget"]
@@ -30,6 +34,8 @@ POSTGRES: Final = Stage(
     counted="PostgreSQL row counts",
     committed="committed",
 )
+_log = logging.getLogger(__name__)
+
 #: The option that leaves this sink out.
 SKIP: Final = "--skip-postgres"
 
@@ -115,6 +121,9 @@ class _PostgresStage(Sink):
     def __init__(self, target: PostgresTarget, window: Window) -> None:
         from .sink import PostgresSink
 
+        if window.shared and target.truncate:
+            allowed = "no --truncate: a shard would empty the tables of the others"
+            raise OptionError("truncate", value=True, allowed=allowed)
         self._target = target
         self._window = window
         self._sink = PostgresSink(
@@ -125,23 +134,60 @@ class _PostgresStage(Sink):
             replica_identity=target.replica_identity,
         )
         self._follower: Follower | None = None
+        #: That of a run which goes on with an attempt before, so that no two processes do.
+        self._lock: RunLock | None = None
         #: Rows that are not of this run, by table.
         self._others: dict[str, int] = {}
 
     def open(self) -> None:
         self._sink.connect()
 
+    def prepare(self) -> None:
+        window, plan = self._window, self._window.plan
+        if window.before is None:
+            return
+        self._lock = self._sink.run_lock()
+        whose = (plan.seed, window.first_customer, plan.customers, self._sink.schema)
+        self._lock.take(f"datagen {whose}", needed=window.shared)
+
     def begin(self) -> None:
-        self._sink.begin()
+        window = self._window
+        if window.shared:
+            reference = (one.name for one in catalogue().tables if one.is_reference)
+            self._sink.make_tables(
+                batch for name in reference for batch in window.plan.batches(name)
+            )
+        ends = None if window.before is None else ends_of(window)
+        self._sink.begin(ends, shared=window.shared)
+        if self._sink.was_there:
+            _log.info("PostgreSQL: the rows are there, and stay")
+
+    @property
+    def is_first(self) -> bool:  # type: ignore[override]
+        return self._sink.nothing_before
 
     def write(self, batch: Batch) -> None:
-        self._sink.write(batch)
+        if not self._sink.was_there:
+            self._sink.write(batch)
 
     def finish(self, name: str) -> None:
-        self._sink.finish(name)
+        if not self._sink.was_there:
+            self._sink.finish(name)
 
     def commit(self) -> None:
-        self._sink.commit()
+        if not self._sink.was_there:
+            self._sink.commit()
+
+    def _rows_loaded(self) -> dict[str, int]:
+        """Rows that are committed, by whichever attempt, as far as the server has said so."""
+        if self._sink.was_there:
+            return {name: self._window.rows(name) for name in tables()}
+        return dict(self._sink.rows_loaded)
+
+    def facts(self) -> Mapping[str, Any]:
+        if self._window.before is None:
+            return {}
+        return {"rows_there": sum(self._rows_loaded().values()) if self._sink.was_there else 0}
 
     def begin_following(self, at: datetime) -> datetime:
         window = self._window
@@ -182,7 +228,13 @@ class _PostgresStage(Sink):
         loaded = self._sink.rows_loaded
         for table in catalogue().tables:
             name = table.name
-            if not self._window.tables_there:
+            if self._sink.was_there or self._window.shared:
+                # Others add to the tables, too: which rows are the run's own only `verify` tells.
+                mine = self._window.rows(name)
+                if not table.is_reference:
+                    mine = self._rows_loaded()[name]
+                self._others[name] = max(counts[name] - mine, 0)
+            elif not self._window.tables_there:
                 # Reference data that was there before counts as loaded: it is the same rows.
                 there = self._window.rows(name) - loaded[name] if table.is_reference else 0
                 self._others[name] = before[name] - there
@@ -195,13 +247,15 @@ class _PostgresStage(Sink):
             "address": self._sink.where,
             "schema": self._sink.schema,
             "outcome": self.settlement().outcome,
-            "tables": dict(self._sink.rows_loaded),
+            "tables": self._rows_loaded(),
             "as_of": as_text(following) if following else None,
         }
 
     def close(self, error: BaseException | None) -> None:
         if self._follower is not None:
             self._follower.close()
+        if self._lock is not None:
+            self._lock.release()
         self._sink.__exit__(None if error is None else type(error), error, None)
 
     def settlement(self) -> Committed:
@@ -211,5 +265,5 @@ class _PostgresStage(Sink):
             "committed" if self._window.tables_there else self._sink.outcome,
             self._target.truncate,
             SKIP,
-            self._sink.rows_loaded,
+            self._rows_loaded(),
         )

@@ -108,6 +108,27 @@ impl Bank {
         }
     }
 
+    /// The table or stream that an id is of, and the customer's row, by the form of the id alone: whether the history
+    /// has such an event is not looked at. None for an id of another seed, and of reference rows.
+    pub fn owner(&self, id: [u8; 16]) -> Option<(&'static Relation, u64)> {
+        let context = &self.history.context;
+        let Origin { domain, row, k } = context.ids.decode(id)?;
+        let of_product = |product| customer_of(context, product, row);
+        Some(match domain {
+            Domain::Transaction => (&TRANSACTIONS, customer_of_account(context, row)),
+            Domain::Trade => (&TRADES, customer_of_account(context, row)),
+            Domain::CardTransaction => (&CARD_TRANSACTIONS, of_product(Product::Card)),
+            Domain::Installment => (&INSTALLMENTS, of_product(Product::Loan)),
+            _ if k != 0 => return None,
+            Domain::Customer => (&CUSTOMERS, row),
+            Domain::Account => (&ACCOUNTS, customer_of_account(context, row)),
+            Domain::CreditCard => (&CREDIT_CARDS, of_product(Product::Card)),
+            Domain::Loan => (&LOANS, of_product(Product::Loan)),
+            Domain::Property => (&PROPERTIES, of_product(Product::Property)),
+            _ => return None,
+        })
+    }
+
     /// What has a document, a number or an address: a CPF, an e-mail address, a telephone, the number of an account or a
     /// card, the registration of a property, or a ticker; with or without what usually stands between the digits.
     ///

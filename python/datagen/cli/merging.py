@@ -1,0 +1,44 @@
+"""``merge-receipts``: the receipts of shards as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..merging import merge
+from ..receipts import Receipt
+from .load_options import check_target
+
+__all__ = ["merge_receipts"]
+
+
+@click.command(
+    name="merge-receipts",
+    short_help="Put the receipts of shards together to one.",
+    epilog="Example: datagen merge-receipts bank.json shard-*.json, and then: datagen verify bank.json",
+    params=[
+        click.Argument(["out"], metavar="OUT", type=click.Path(path_type=Path)),
+        click.Argument(
+            ["receipts"],
+            metavar="RECEIPT...",
+            nargs=-1,
+            required=True,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        ),
+    ],
+)
+def merge_receipts(out: Path, receipts: tuple[Path, ...]) -> None:
+    """Write to OUT what all shards of a load have left, for `datagen verify OUT`.
+
+    The shards have to be of one plan and of the same places, and to have every customer once: what is missing or twice
+    is named, and nothing is written (exit code 3).
+    """
+    check_target(out, "OUT")
+    merged = merge(out.absolute(), [Receipt.read(path.absolute()) for path in receipts])
+    first, end = merged.plan["from_customer"], merged.plan["customers"]
+    rows = sum(merged.rows.values())
+    click.echo(
+        f"{merged.shards} shards, customers {first:,} to {end - 1:,}, {rows:,} rows: {merged.outcome}"
+        + (f" ({merged.error})" if merged.error else "")
+    )

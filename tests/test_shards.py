@@ -1,0 +1,103 @@
+"""`load --shard I/N`: parts of a bank, loaded at once, killed and begun again; and what they leave together."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from command import DATAGEN, environment_of, run
+from datagen import Plan
+from datagen.errors import OptionError
+from datagen.loader import shard
+from records import TOPICS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from own_topics import OwnTopics
+
+CUSTOMERS, SEED, SHARDS = 240, 9, 8
+PLAN = Plan(seed=SEED, customers=CUSTOMERS)
+SAID = ("--customers", CUSTOMERS, "--seed", SEED, "--no-avro", "--create-topics")
+
+
+def test_shards_have_every_customer_once() -> None:
+    for customers, of in ((range(100), 8), (range(5, 12), 7), (range(20), 1), (range(3, 103), 9)):
+        parts = [shard(customers, number, of) for number in range(1, of + 1)]
+        assert [row for part in parts for row in part] == [*customers]
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    with pytest.raises(OptionError, match="at most 3"):
+        shard(range(3), 1, 4)
+    with pytest.raises(OptionError, match="1/2 to 2/2"):
+        shard(range(3), 3, 2)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("more", [(), ("--fast", "--order", "entity")], ids=["standard", "fast"])
+def test_eight_at_once_each_killed_once_and_one_twice_at_the_same_time(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path, more: tuple[object, ...]
+) -> None:
+    chance = random.Random(f"shards {more}")
+    database = ("--postgres-url", pg_dsn)
+    where = (*database, *clean_kafka.options, "--preset", "EVENT_BY_EVENT", *more)
+
+    def command(number: int) -> list[str]:
+        own = ("--shard", f"{number}/{SHARDS}", "--receipt", tmp_path / f"{number}.json")
+        return [str(word) for word in (*DATAGEN, "load", *SAID, *where, *own)]
+
+    def begun(number: int) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command(number),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment_of({}),
+        )
+
+    # Each is killed at a moment of its own, and begun again at once.
+    ends = sorted((chance.uniform(1.0, 12.0), number) for number in range(1, SHARDS + 1))
+    processes = {number: begun(number) for _, number in ends}
+    again = []
+    start = time.monotonic()
+    try:
+        for seconds, number in ends:
+            time.sleep(max(0.0, start + seconds - time.monotonic()))
+            processes[number].kill()
+            processes[number].communicate()
+            # One is begun twice at the same time: the second waits for the first, and finds all there.
+            again += [begun(number) for _ in range(2 if number == 3 else 1)]
+        for process in again:
+            out, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, out
+    finally:
+        for process in (*processes.values(), *again):
+            process.kill()
+            process.wait()
+    receipts = [tmp_path / f"{number}.json" for number in range(1, SHARDS + 1)]
+    merged = tmp_path / "all.json"
+    outcome = run(*DATAGEN, "merge-receipts", merged, *receipts)
+    assert outcome.code == 0, str(outcome)
+    outcome = run(*DATAGEN, "verify", merged, *database)
+    assert outcome.code == 0, str(outcome)
+    for name, records in clean_kafka.read().items():
+        assert len(records) == len({one.header("ce_id") for one in records}) == PLAN.rows(name)
+    says = json.loads(merged.read_text("utf-8"))
+    assert says["plan"]["customers"] == CUSTOMERS
+    assert says["rows"] == {name: PLAN.rows(name) for name in PLAN.names}
+    for name in TOPICS:
+        assert says["sinks"]["kafka"]["topics"][name]["acknowledged"] == PLAN.rows(name)
+    # Once more, without its receipt: it is there.
+    rest = run(*command(2)[:-2], "--json")
+    assert rest.code == 0, str(rest)
+    part = shard(range(CUSTOMERS), 2, SHARDS)
+    planned = sum(Plan(seed=SEED, customers=part.stop).rows(name, part.start) for name in TOPICS)
+    assert json.loads(rest.out)["events_there"] == planned
+    # Each is right by itself.
+    outcome = run(*DATAGEN, "verify", receipts[4], *database)
+    assert outcome.code == 0, str(outcome)

@@ -11,11 +11,15 @@ from urllib.parse import quote
 
 import pytest
 
+from datagen import Plan
 from datagen.errors import ConfigurationError, UnreachableError
+from datagen.loader import Load
+from datagen.loader import load as load_by_library
 from datagen.sinks.postgres import PostgresSink
 from postgres_tables import fill_and_commit, load, query, rows, session, snapshot
 from running import running
 from services.pgbouncer import PgBouncer
+from targets import Silent, to_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,3 +115,14 @@ def test_a_pool_of_statements_is_refused(postgres: Postgres, bank: str) -> None:
         pytest.raises(ConfigurationError, match=r"statement pooling.*transaction or session mode"),
     ):
         PostgresSink(pooler.dsn(bank)).connect()
+
+
+def test_a_shard_needs_a_session_of_its_own(postgres: Postgres, pg_dsn: str) -> None:
+    with pool(postgres) as pooler:
+        targets = to_postgres(pooler.dsn(pg_dsn), schema="public")
+        shard = Load(plan=Plan(customers=4), targets=targets, shared=True)
+        with pytest.raises(
+            ConfigurationError, match="pooler is in front, through which no lock of a shard"
+        ):
+            load_by_library(shard, Silent())
+        assert query(pg_dsn, "SELECT count(*) FROM pg_class WHERE relname = 'customers'") == [(0,)]

@@ -8,13 +8,16 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
-from command import DATAGEN, environment_of, run
+from command import DATAGEN, assert_failed, environment_of, outcome_of, run, started
 from datagen import Plan
 from datagen.errors import OptionError
-from datagen.loader import shard
+from datagen.loader import Load, shard
+from datagen.loader import load as load_by_library
 from records import TOPICS
+from targets import Silent, to_postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +104,72 @@ def test_eight_at_once_each_killed_once_and_one_twice_at_the_same_time(
     # Each is right by itself.
     outcome = run(*DATAGEN, "verify", receipts[4], *database)
     assert outcome.code == 0, str(outcome)
+
+
+def test_what_no_shard_can_do_is_refused(tmp_path: Path) -> None:
+    one = (*DATAGEN, "load", "--customers", 10)
+    assert_failed(run(*one, "--shard", "1/11"), 2, "--shard", "at most 10")
+    assert_failed(run(*one, "--shard", "0/2"), 2, "--shard", "1/2 to 2/2")
+    assert_failed(run(*one, "--shard", "1:2"), 2, "write I/N")
+    assert_failed(run(*one, "--shard", "1/2", "--truncate"), 2, "--truncate", "other shards")
+    assert_failed(run(*one, DATAGEN_SHARD="3/2"), 2, "1/2 to 2/2")
+    with pytest.raises(OptionError, match="truncate"):
+        load_by_library(
+            Load(plan=Plan(customers=4), targets=to_postgres("", truncate=True), shared=True),
+            Silent(),
+        )
+
+
+def test_receipts_that_are_no_bank_are_not_merged(pg_dsn: str, tmp_path: Path) -> None:
+    where = ("--postgres-url", pg_dsn, "--skip-kafka")
+    paths = [tmp_path / f"{number}.json" for number in (1, 2, 3)]
+    for number, path in enumerate(paths, 1):
+        own = ("--shard", f"{number}/3", "--receipt", path)
+        outcome = run(*DATAGEN, "load", "--customers", 10, *where, *own)
+        assert outcome.code == 0, str(outcome)
+    first, second, third = paths
+    out = tmp_path / "out.json"
+    merge = (*DATAGEN, "merge-receipts", out)
+    assert_failed(run(*merge, first, third), 3, "customers 3 to 5 are in neither", str(third))
+    assert_failed(run(*merge, first, second, second), 3, "customers 3 to 5 are in both")
+    content = json.loads(second.read_text("utf-8"))
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(content | {"plan": content["plan"] | {"seed": 1}}), "utf-8")
+    assert_failed(run(*merge, first, other, third), 3, str(other), "another plan")
+    other.write_text(json.dumps(content | {"order": "entity"}), "utf-8")
+    assert_failed(run(*merge, first, other, third), 3, "another order of events")
+    other.write_text(json.dumps(content | {"stream": {}}), "utf-8")
+    assert_failed(run(*merge, first, other, third), 3, "of a stream")
+    assert not out.exists()
+    other.write_text(json.dumps(content | {"outcome": "unfinished", "ended": None}), "utf-8")
+    outcome = run(*merge, third, other, first)
+    assert outcome.code == 0
+    assert "other.json is unfinished" in outcome.out
+    outcome = run(*merge, third, second, first)
+    assert (outcome.code, outcome.out.split(":")[-1].strip()) == (0, "ok"), str(outcome)
+    verified = run(*DATAGEN, "verify", out, "--postgres-url", pg_dsn)
+    assert verified.code == 0, str(verified)
+    # What several have done, several go on with.
+    again = run(*DATAGEN, "load", "--resume", out, *where[:2])
+    assert_failed(again, 3, "of 3 shards")
+
+
+def test_a_load_that_is_no_shard_keeps_shards_waiting(pg_dsn: str) -> None:
+    where = ("--postgres-url", pg_dsn, "--skip-kafka")
+    shards = [
+        (*DATAGEN, "load", "--customers", 20, *where, "--shard", f"{one}/2") for one in (1, 2)
+    ]
+    with psycopg.connect(pg_dsn) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(b"datagen")])
+        with started(*shards[0]) as process:
+            assert process.stderr is not None
+            assert "another load into" in process.stderr.readline()
+            other.rollback()
+            assert outcome_of(process).code == 0
+    with psycopg.connect(pg_dsn) as other:
+        # Another shard at its rows keeps none of the others waiting.
+        other.execute("SELECT pg_advisory_xact_lock_shared(%s)", [int.from_bytes(b"datagen")])
+        outcome = run(*shards[1])
+        assert outcome.code == 0, str(outcome)
+        [(rows,)] = other.execute("SELECT count(*) FROM customers").fetchall()
+    assert rows == 20

@@ -52,6 +52,8 @@ proptest! {
                     prop_assert_eq!(found.relation.map(|one| one.name), Some(relation.name));
                     let owner = (!relation.is_reference()).then_some(customer);
                     prop_assert_eq!(found.customer, owner);
+                    let by_form = bank.owner(id).map(|(of, customer)| (of.name, customer));
+                    prop_assert_eq!(by_form, owner.map(|customer| (relation.name, customer)));
                     if relation.topic().is_none() {
                         let place = if relation.is_reference() { 0 } else { first_of_owner };
                         prop_assert_eq!((found.row, found.k), (place + row as u64, None));

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use datagen_core::batch::{EVER, Lanes};
 use datagen_core::catalog::STREAMS;
 use datagen_core::encode::kafka::{Codec, Events, Packed, Packer};
+use datagen_core::keys::uuids;
 use datagen_pipeline::kafka::{RecordBatches, Stamp, Topic};
-use datagen_pipeline::{Halt, Pipeline, Progress, Violation, Window, count};
+use datagen_pipeline::{Halt, Pipeline, Progress, SharedKeySet, Violation, Window, count};
 
 use common::{BATCH, Json, LIMIT, Lines, Memory, bank, batches, json, masters, relation, window};
 
@@ -348,4 +349,54 @@ fn events_are_counted_alike_by_any_number_of_threads() {
         assert!(count(&bank, stream, 0..3_501, 2).is_err());
     }
     assert!(count(&bank, relation("loans"), 0..1, 2).is_err());
+}
+
+/// In both orders and for any number of workers: what the output has is made and checked, and comes no more.
+#[test]
+fn what_the_output_has_is_left_out() {
+    let (bank, customers) = (bank(1_200, 2), 100..1_200);
+    let store = masters(&bank, 0..1_200);
+    // Two of three events of each stream, in no order of theirs.
+    let there = SharedKeySet::default();
+    let mut left = Vec::new();
+    for stream in STREAMS {
+        let mut lacking = 0;
+        for batch in batches(&bank, stream, customers.clone()) {
+            for (row, id) in uuids(&batch.columns()[0]).iter().enumerate() {
+                if row % 3 == 0 {
+                    lacking += 1;
+                } else {
+                    assert!(there.write().insert(id));
+                }
+            }
+        }
+        left.push(lacking);
+    }
+    let rows = STREAMS.map(|stream| bank.rows(stream, customers.clone()).expect("a range"));
+    let whole: Vec<u64> = rows.iter().zip(&left).map(|(rows, left)| rows - left).collect();
+    let windows = || {
+        let parents = || STREAMS.map(|stream| store.parents(stream).clone()).into();
+        let partitions = [2, 3, 1, 2];
+        [
+            window(&bank, customers.clone(), &store),
+            Window::in_time(Arc::clone(&bank), customers.clone(), parents(), &partitions)
+                .expect("a window"),
+        ]
+    };
+    for workers in [1, 3] {
+        for window in windows() {
+            let output = Memory::new(STREAMS.len(), usize::MAX);
+            let window = window.leaving_out(there.clone());
+            let pipeline = Pipeline::start(window, output.clone(), workers, || Json::new(70));
+            let pipeline = pipeline.expect("threads");
+            assert_eq!(pipeline.wait(LIMIT), Some(Ok(())));
+            let progress = pipeline.progress();
+            assert_eq!(events(&progress), left);
+            assert_eq!(progress.iter().map(|one| one.there).collect::<Vec<_>>(), whole);
+            let state = output.state();
+            let handed =
+                state.taken.iter().map(|all| all.iter().map(|one| one.records as u64).sum());
+            assert_eq!(handed.collect::<Vec<u64>>(), left);
+        }
+    }
 }

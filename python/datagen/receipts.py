@@ -155,7 +155,7 @@ class Receipt:
             )
         except OSError as error:
             raise ConfigurationError(f"{path}: no receipt can be read ({reason(error)})") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
             if isinstance(error, DatagenError):
                 raise
             raise ConfigurationError(f"{path} is not the receipt of a run") from None
@@ -176,7 +176,7 @@ class Receipt:
                 days=asked["days"],
                 labels=asked.get("labels"),
             )
-        except (KeyError, TypeError, DatagenError) as error:
+        except (KeyError, TypeError, ValueError, DatagenError) as error:
             raise ConfigurationError(f"{self.path} has no whole plan ({error})") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from .inspection import check_schema, checked_name, found_schema
-from .load_session import LoadSession
+from .load_session import LoadSession, in_query
 from .server import Server
 from .session import WORK, waiting
 
@@ -83,7 +83,7 @@ class TableContents:
             found: list[tuple[Any, ...]] = []
             if name is not None:
                 found = load.rows(
-                    f"SELECT {', '.join(columns)} FROM ONLY {name} WHERE {table.primary_key} = ANY(%s)",
+                    f"SELECT {', '.join(columns)} FROM ONLY {in_query(name)} WHERE {table.primary_key} = ANY(%s)",
                     list(keys),
                 )
             load.execute("ROLLBACK")

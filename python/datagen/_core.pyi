@@ -578,7 +578,7 @@ class Reconciliation:
     """What a plan says of a table or topic, held against what is there.
 
     All rows that the plan has are handed to ``expect``, and all that are there to ``find`` or ``find_copied``, in any
-    order of either. Then, while ``next_exact`` is true, both come once more, with ``finish`` behind them: so
+    order of either. Then, while ``next_exact`` is true, both come once more, all of the plan first, with ``finish`` behind them: so
     rows that are wrong get a name, ``show`` of each kind at the most. Events from ``since`` on and before ``until``
     are compared.
 

@@ -149,7 +149,7 @@ class Receipt:
                 outcome=str(content["outcome"]),
                 error=content["error"],
                 sinks={name: dict(one) for name, one in content["sinks"].items()},
-                stream=content.get("stream"),
+                stream=None if content.get("stream") is None else dict(content["stream"]),
                 order=str(content["order"]),
                 rows={name: int(count) for name, count in content["rows"].items()},
             )
@@ -159,6 +159,13 @@ class Receipt:
             if isinstance(error, DatagenError):
                 raise
             raise ConfigurationError(f"{path} is not the receipt of a run") from None
+
+    @property
+    def killed_at(self) -> str | None:
+        """Of a stream that has not come to its end: the event time up to which its last receipt says all is there."""
+        if self.outcome != "unfinished" or self.stream is None:
+            return None
+        return str(self.stream.get("until"))
 
     def as_plan(self) -> Plan:
         """The plan of the run; raises ``ConfigurationError`` where this datagen makes other values."""

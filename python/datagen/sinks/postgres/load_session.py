@@ -76,6 +76,10 @@ class LoadSession:
         parameters = positional or named or None
         return self.connection.execute(statement.encode(), parameters).fetchall()
 
+    def affected(self, statement: str, **named: object) -> int:
+        """The number of rows that a statement affects; its parameters are as those of ``rows``."""
+        return self.connection.execute(statement.encode(), named or None).rowcount
+
     def roll_back(self) -> None:
         """Takes back what was not committed, where the session can still be spoken to.
 

@@ -24,9 +24,8 @@ struct Held {
     encoded: Encoded,
 }
 
-static BANK: LazyLock<Arc<Bank>> = LazyLock::new(|| {
-    Arc::new(Bank::new(Plan::try_new(11, CUSTOMERS, AS_OF, 90).expect("a plan")))
-});
+static BANK: LazyLock<Arc<Bank>> =
+    LazyLock::new(|| Arc::new(Bank::new(Plan::try_new(11, CUSTOMERS, AS_OF, 90).expect("a plan"))));
 static HELD: LazyLock<Vec<Held>> = LazyLock::new(|| {
     let records = |value| Shape::Records {
         value,
@@ -100,9 +99,8 @@ fn find_records(u: &mut Unstructured, held: &Held, found: &mut Reconciliation) -
 
 fn check(u: &mut Unstructured) -> Result<()> {
     let held = &HELD[u.choose_index(HELD.len())?];
-    let mut found =
-        Reconciliation::new(&BANK, held.relation, held.shape, 0..CUSTOMERS, EVER, 3)
-            .expect("a range");
+    let mut found = Reconciliation::new(&BANK, held.relation, held.shape, 0..CUSTOMERS, EVER, 3)
+        .expect("a range");
     for again in [false, true] {
         found.expect(&held.rows);
         match held.shape {

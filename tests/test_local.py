@@ -19,13 +19,13 @@ import urllib.request
 from contextlib import ExitStack, suppress
 from http.client import HTTPResponse
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from command import DATAGEN, Outcome, assert_failed, run, wait_until
+from command import DATAGEN, Outcome, assert_failed, run, started, wait_until
 from datagen import local
 from datagen.errors import ConfigurationError, UnreachableError
 from datagen.local import _root, proxy, registry
@@ -62,7 +62,9 @@ def new_home() -> Path:
 
 def remove_home(home: Path) -> None:
     local.down(home)
+    left = processes_in(home)
     shutil.rmtree(home)
+    assert left == []
 
 
 @pytest.fixture
@@ -83,9 +85,18 @@ def running() -> Iterator[tuple[Path, local.Stack]]:
 
 
 def processes_in(home: Path) -> list[str]:
-    """The command lines of all processes that name the folder ``home``."""
-    done = subprocess.run(["ps", "-eww", "-o", "args="], capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if str(home) in line]
+    """The command lines of all processes that name the folder ``home``, or are in it where there is a /proc."""
+    done = subprocess.run(
+        ["ps", "-eww", "-o", "pid=,args="], capture_output=True, text=True, check=True
+    )
+    found = []
+    for pid, _, line in (one.strip().partition(" ") for one in done.stdout.splitlines()):
+        folder = ""
+        with suppress(OSError):  # it has ended meanwhile, or there is no /proc
+            folder = str(Path(f"/proc/{pid}/cwd").readlink())
+        if str(home) in line or str(home) in folder:
+            found.append(line)
+    return found
 
 
 # --- the stack ----------------------------------------------------------------------------
@@ -305,6 +316,43 @@ def test_a_broker_ends_with_the_proxy_before_it(home: Path) -> None:
     assert len(children) == 1
     assert stop(broker.pid, started_at(broker.pid) or "", [(SIGKILL, 5.0)])
     assert wait_until(lambda: started_at(int(children[0])) is None)
+
+
+SLOW_TO_START = """
+import ctypes, os, sys, time
+from pathlib import Path
+from datagen.local import proxy
+
+load = ctypes.CDLL
+
+def slowly(*arguments):
+    time.sleep(1)
+    return load(*arguments)
+
+ctypes.CDLL = slowly
+proxy.serve(0, Path(sys.argv[1]), "cluster", os.environ)
+"""
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGKILL], ids=lambda number: number.name)
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_a_broker_that_is_being_started_ends_with_the_proxy(tmp_path: Path, number: int) -> None:
+    """The signal comes once the broker's process is there, and before Linux knows whom to end it with."""
+    program = tmp_path / "broker"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    with started(sys.executable, "-c", SLOW_TO_START, program) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        assert wait_until(lambda: bool(children.read_text()))
+        [broker] = map(int, children.read_text().split())
+        began = started_at(broker)
+        process.send_signal(number)
+        process.wait(30)
+    assert began is not None
+    try:
+        assert wait_until(lambda: started_at(broker) != began, 10)
+    finally:
+        stop(broker, began, [(SIGKILL, 5.0)])
 
 
 @pytest.mark.timing

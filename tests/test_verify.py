@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,14 +16,15 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from command import DATAGEN, Outcome, load, run
-from datagen import Plan
+from command import DATAGEN, Outcome, load, run, started, wait_until
+from datagen import Plan, verification
 from datagen._core import Reconciliation
 from datagen.errors import ConfigurationError
 from datagen.sinks.kafka.behind import ids_behind, rows_behind
 from datagen.sinks.kafka.cluster import Cluster
 from datagen.sinks.kafka.end_offsets import EndOffsets
 from datagen.sinks.kafka.reader import read
+from datagen.sinks.postgres import PostgresTarget
 from datagen.types import catalogue
 from engines import ENGINES
 from records import TOPICS
@@ -183,6 +185,34 @@ def test_rows_of_tables_have_names(loaded: Loaded) -> None:
     assert str(gone) not in shown.out
     assert "1 missing" in shown.out
     assert shown.lines[-1] == "Verification: FAILED"
+
+
+def test_rows_have_names_where_the_plan_is_the_slower_one(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with other work reads faster than it makes rows."""
+    real = verification._Comparing._expect
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(1)
+        real(*arguments)
+
+    monkeypatch.setattr(verification._Comparing, "_expect", slowly)
+    loaded.execute("UPDATE stocks SET reference_price = reference_price + 1 WHERE ticker = 'PETR4'")
+    target = PostgresTarget(url=loaded.dsn)
+    verdict = verification.verify(
+        verification.Verification(plan=PLAN, targets={"postgres": target}), Quiet()
+    )
+    wrong = {one.name: dict(one.counts) for one in verdict.compared if not one.ok}
+    assert {name: kinds(counts) for name, counts in wrong.items()} == {"stocks": {"altered": 1}}
+
+
+class Quiet:
+    """Takes no note of how it goes."""
+
+    def start(self, *_: object) -> None: ...
+    def advance(self, *_: object) -> None: ...
+    def finish(self, *_: object) -> None: ...
 
 
 def test_a_table_that_is_not_there_has_no_row(loaded: Loaded) -> None:
@@ -403,6 +433,47 @@ def test_a_stream_is_verified_up_to_its_position(
     earlier = run(*DATAGEN, "verify", tmp_path / "before.json", "--skip-postgres")
     assert earlier.code == 0, str(earlier)
     assert "of other instants" in earlier.out
+
+
+def test_a_stream_that_was_killed_is_verified_up_to_its_last_position(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    """What it sent after that is no mistake; its tables are as of where they say themselves."""
+    receipt = tmp_path / "killed.json"
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--no-avro", "--create-topics")
+    span = ("--start", "2026-06-12", "--speed", 20_000)
+    options = ("--customers", 400, "--seed", 11, *where, *span)
+    with started(*DATAGEN, "stream", *options, "--receipt", receipt) as process:
+
+        def has_gone_on() -> bool:
+            assert process.poll() is None, process.communicate()
+            says = json.loads(receipt.read_text("utf-8")) if receipt.exists() else {}
+            return bool(says.get("stream", {}).get("until", "") > "2026-06-12T12")
+
+        assert wait_until(has_gone_on, 90)
+        time.sleep(1)
+        process.kill()
+        process.wait()
+    says = json.loads(receipt.read_text("utf-8"))
+    assert (says["outcome"], says["ended"]) == ("unfinished", None)
+    until = says["stream"]["until"]
+    verified = run(*DATAGEN, "verify", receipt, "--postgres-url", pg_dsn)
+    assert verified.code == 0, str(verified)
+    assert f"Events are verified up to {until}, its last position" in verified.lines
+    topic = clean_kafka.name(TRANSACTIONS)
+    plan = Plan(seed=11, customers=400)
+    before = sum(map(len, plan.batches(TRANSACTIONS, until=until)))
+    [line] = [line for line in verified.lines if line.startswith(f"  [OK] {topic}: ")]
+    assert line.startswith(f"  [OK] {topic}: {before} records")
+    assert clean_kafka.ends()[TRANSACTIONS] > before
+    assert "sent after the last position, not judged" in line
+    # What lies before it is judged as ever.
+    with psycopg.connect(pg_dsn) as session:
+        session.execute(
+            "UPDATE accounts SET balance = balance + 1 WHERE account_id = (SELECT min(account_id::text)::uuid FROM accounts)"
+        )
+    found = Loaded(receipt, clean_kafka, pg_dsn).judged()
+    assert {name: kinds(one) for name, one in found.items()} == {"accounts": {"altered": 1}}
 
 
 def test_a_receipt_of_another_version_is_refused(loaded: Loaded) -> None:

@@ -125,12 +125,14 @@ class Position:
                 from_customer=int(plan["from_customer"]),
                 time=datetime.fromisoformat(content["time"]).astimezone(UTC),
                 start=datetime.fromisoformat(content["start"]).astimezone(UTC),
-                marks=dict(content["marks"]),
+                marks={name: dict(mark) for name, mark in content["marks"].items()},
                 events={name: int(content["events"].get(name, 0)) for name in content["events"]},
                 options=dict(content["options"]),
                 follows=tuple(map(str, content.get("follows", ()))),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, DatagenError) as error:
+        except (
+            *(ValueError, KeyError, TypeError, OverflowError, AttributeError, DatagenError),
+        ) as error:
             raise ConfigurationError(
                 f"{path} is not a whole position of a stream ({type(error).__name__}: {error})"
             ) from None

@@ -185,7 +185,7 @@ class Receipt:
                 outcome=str(content["outcome"]),
                 error=content["error"],
                 sinks={name: dict(one) for name, one in content["sinks"].items()},
-                stream=content.get("stream"),
+                stream=None if content.get("stream") is None else dict(content["stream"]),
                 order=str(content["order"]),
                 rows={name: int(count) for name, count in content["rows"].items()},
                 attempts=int(content.get("attempts", 1)),
@@ -193,10 +193,17 @@ class Receipt:
             )
         except OSError as error:
             raise ConfigurationError(f"{path}: no receipt can be read ({reason(error)})") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
             if isinstance(error, DatagenError):
                 raise
             raise ConfigurationError(f"{path} is not the receipt of a run") from None
+
+    @property
+    def killed_at(self) -> str | None:
+        """Of a stream that has not come to its end: the event time up to which its last receipt says all is there."""
+        if self.outcome != "unfinished" or self.stream is None:
+            return None
+        return str(self.stream.get("until"))
 
     def as_plan(self) -> Plan:
         """The plan of the run; raises ``ConfigurationError`` where this datagen makes other values."""
@@ -214,7 +221,7 @@ class Receipt:
                 days=asked["days"],
                 labels=asked.get("labels"),
             )
-        except (KeyError, TypeError, DatagenError) as error:
+        except (KeyError, TypeError, ValueError, DatagenError) as error:
             raise ConfigurationError(f"{self.path} has no whole plan ({error})") from None
 
 

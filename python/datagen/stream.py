@@ -47,6 +47,8 @@ _NAP: Final = 1.0
 #: Seconds between two positions while events are sent, and while none is.
 _SETTLED_EVERY: Final = 1.0
 _IDLE: Final = 10.0
+#: Seconds between two receipts, which are written with a position.
+_RECORDED_EVERY: Final = 3.0
 #: Events that are asked for at once: some hundredths of a second of work.
 _AT_ONCE: Final = 25_000
 _DAY: Final = 86_400_000
@@ -275,6 +277,7 @@ class _Sending:
         #: When it was seen that the stream is to end, while a sink had not answered.
         self._ending_since: float | None = None
         self._writing_since = 0.0
+        self._recorded_at = -math.inf
         for sink in senders:
             sink.when_waiting(partial(self._wait, sink))
         #: Whether anything was sent since it was last known to be there.
@@ -524,6 +527,10 @@ class _Sending:
             "position": str(asked.file.absolute()) if asked.file else None,
             "resumed": before is not None,
         }
+        # A process that is killed leaves a receipt that says how far it had come.
+        if (now := self._clock.now()) >= self._recorded_at + _RECORDED_EVERY:
+            self._running.record("unfinished")
+            self._recorded_at = now
 
     def _place(self) -> Position:
         asked = self._asked

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ._core import Reconciliation
@@ -170,6 +170,10 @@ def verify(asked: Verification, progress: Progress) -> Verdict:
             raise ConfigurationError(f"what {name} was given cannot be read again")
         kept = asked.receipt.sinks.get(name, {}) if asked.receipt else {}
         with target.contents(kept) as contents:
+            if asked.receipt and asked.receipt.killed_at and asked.tables_at is not None:
+                # Tables may have gone on since the receipt was written.
+                at = contents.tables_at(asked.plan, asked.from_customer)
+                asked = replace(asked, tables_at=at or asked.tables_at)
             compared += [
                 _Comparing(asked, name, relation, contents, progress).compared()
                 for relation in target.relations
@@ -221,11 +225,15 @@ class _Comparing:
             unseen.append(
                 f"{held.unexamined:,} rows differ, or are beside rows that do, and have no names"
             )
+        behind = self._asked.receipt is not None and self._asked.receipt.killed_at is not None
         notes = [
             f"{counts[kind]:,} {what}"
             for kind, what in (
                 ("elsewhere", "of other customers of this seed"),
-                ("outside", "of other instants"),
+                (
+                    "outside",
+                    "sent after the last position, not judged" if behind else "of other instants",
+                ),
             )
             if counts[kind]
         ]
@@ -251,7 +259,10 @@ class _Comparing:
         )
 
     def _pass(self, *, again: bool) -> None:
-        """Has the plan make its rows, by several threads, while all that is there is read; or, ``again``, before it is."""
+        """Has the plan make its rows, by several threads, while all that is there is read; before that, if ``again``.
+
+        A row that is looked at by itself is right or wrong against the plan's, which so has to be there.
+        """
         began = time.perf_counter()
         self._progress.start(_STAGE, self._name, 0)
         plan, stop = self._asked.plan, self._asked.plan.customers
@@ -265,8 +276,8 @@ class _Comparing:
             ]
             try:
                 if again:
-                    # A row is known by its name only once it is expected.
-                    wait(made)
+                    for one in made:
+                        one.result()
                 self._contents.read(self._name, self._held, self._progress.advance, again=again)
                 for one in made:
                     one.result()

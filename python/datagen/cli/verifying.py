@@ -128,8 +128,8 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Verification:
         plan = receipt.as_plan()
         if receipt.command == "stream" and receipt.stream is None:
             raise ConfigurationError(
-                f"{receipt.path} does not say how far the stream came, since its process was killed: resume it "
-                "from its position, and verify the receipt of that"
+                f"{receipt.path} does not say how far the stream came, since its process was killed before it had "
+                "sent anything for good: begin it anew, or resume it from its position"
             )
         _take_over(context, options, receipt)
         options["shard"] = None
@@ -217,6 +217,8 @@ class _Console(Console):
         if receipt is not None and receipt.outcome != "ok":
             why = f": {receipt.error}" if receipt.error else ""
             self.say(f"The run is {receipt.outcome}{why}")
+            if receipt.killed_at is not None:
+                self.say(f"Events are verified up to {receipt.killed_at}, its last position")
 
     def judge(self, verdict: Verdict) -> None:
         """Says what is right and what is not."""

@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
@@ -40,6 +41,8 @@ _FLEXIBLE: Final = 6  # the version of JoinGroup from which on texts are compact
 _LARGEST_JOIN: Final = 1 << 20
 _CHUNK: Final = 1 << 18
 _HEAD: Final = 8
+#: The signals that end it.
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: More of the same request follows, so that a packet can wait for it.
 _MORE: Final = getattr(socket, "MSG_MORE", 0)
 
@@ -202,7 +205,10 @@ def serve(port: int, program: Path, cluster: str, environment: Mapping[str, str]
         *("--advertised-listener-url", f"tcp://{LOOPBACK}:{port}"),
         *("--storage-engine", "memory://tansu/"),
     ]
-    broker = subprocess.Popen(argv, env=dict(environment), preexec_fn=_die_with_parent)  # noqa: PLW1509
+    # A signal that comes meanwhile would end this process and leave the broker: it waits until both end.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    tie = partial(_die_with, os.getpid())
+    broker = subprocess.Popen(argv, env=dict(environment), preexec_fn=tie)  # noqa: PLW1509
 
     def end(*_: object) -> NoReturn:
         # There is nothing to save, and on SIGTERM it would wait for clients that stay connected. This may
@@ -212,8 +218,9 @@ def serve(port: int, program: Path, cluster: str, environment: Mapping[str, str]
             os.waitpid(broker.pid, 0)
         os._exit(0)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     while not is_listening(own) and broker.poll() is None:
         time.sleep(0.01)
     if broker.poll() is None:
@@ -228,11 +235,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _die_with_parent() -> None:
-    """Has Linux end the broker when this process is killed."""
+def _die_with(parent: int) -> None:
+    """Has Linux end the broker, of which this is the process, when its parent is killed."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # which was killed before Linux was asked
+        os._exit(1)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 def main() -> NoReturn:

@@ -355,6 +355,10 @@ class Contents(ABC):
     ) -> None:
         return None
 
+    def tables_at(self, plan: Plan, from_customer: int) -> datetime | None:  # noqa: ARG002
+        """The instant that tables which follow a stream are as of, where the service itself says it."""
+        return None
+
     @abstractmethod
     def shape(self, name: str, order: str) -> dict[str, Any]:
         """What rows are there, as arguments of ``Reconciliation``."""

@@ -81,7 +81,7 @@ class Option(cloup.Option):
 
 
 class KeyValue(click.ParamType[Any]):
-    """``KEY=VALUE``; a complaint does not repeat the value, which may be a password."""
+    """``KEY=VALUE``; a complaint repeats nothing of it, since it may be a password, also where the ``=`` is missing."""
 
     name = "KEY=VALUE"
     # One to a line of the environment's variable.
@@ -97,7 +97,8 @@ class KeyValue(click.ParamType[Any]):
             return value
         name, equals, text = str(value).partition("=")
         if not equals or not name.strip():
-            self.fail(f"{name!r}: write KEY=VALUE", param, ctx)
+            what = "there is no key before the =" if equals else "there is no ="
+            self.fail(f"{what}; write KEY=VALUE", param, ctx)
         return name.strip(), text
 
 

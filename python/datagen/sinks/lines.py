@@ -83,9 +83,19 @@ class _Lines(Sink):
 
     def written_since(self, mark: Mapping[str, Any]) -> set[bytes]:
         found = self._file()
-        if found is None or (found.st_dev, found.st_ino) != (mark.get("device"), mark.get("inode")):
+        if found is None:
             return set()
-        behind, place = b"", mark["bytes"]
+        try:
+            device, inode, place = (int(mark[name]) for name in ("device", "inode", "bytes"))
+            if place not in range(1 << 63):
+                raise ValueError(place)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise ConfigurationError(
+                "stdout: the position does not say how far the file had come; begin a new stream"
+            ) from None
+        behind = b""
+        if (found.st_dev, found.st_ino) != (device, inode):
+            return set()
         if found.st_size > place:
             try:
                 with open(f"/dev/fd/{self._descriptor}", "rb") as file:  # noqa: PTH123

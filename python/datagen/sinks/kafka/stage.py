@@ -452,12 +452,11 @@ class _KafkaStage(Sink):
     def written_since(self, mark: Mapping[str, Any]) -> set[bytes]:
         of_tables = {self._topics[name] for name in self.relations if name in tables()}
         found: tuple[dict[str, dict[int, int]], ...] = ({}, {})
-        for topic, partitions in mark["topics"].items():
-            offsets = {int(number): offset for number, offset in partitions.items()}
+        for topic, offsets in _marked(mark).items():
             self._begun_before[topic] = offsets
             found[topic in of_tables][topic] = offsets
             if topic in of_tables:
-                self._slice_from[topic] = partitions
+                self._slice_from[topic] = {str(number): at for number, at in offsets.items()}
         of_events, of_rows = found
         self._rows_there = self._sink.rows_behind(of_rows) if of_rows else {}
         return self._sink.ids_behind(of_events)
@@ -632,6 +631,23 @@ class _KafkaStage(Sink):
             name: end - sum(before.get(self._topics[name], {}).values())
             for name, end in self._ends().items()
         }
+
+
+def _marked(mark: Mapping[str, Any]) -> dict[str, dict[int, int]]:
+    """The offsets of a mark, by topic and partition; raises ``ConfigurationError`` where it has none."""
+    try:
+        found = {
+            topic: {int(number): int(offset) for number, offset in partitions.items()}
+            for topic, partitions in mark["topics"].items()
+        }
+        for number, offset in (one for offsets in found.values() for one in offsets.items()):
+            if number not in range(1 << 31) or offset not in range(1 << 63):
+                raise ValueError(number, offset)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        raise ConfigurationError(
+            "Kafka: the position does not say how far the topics had come; begin a new stream"
+        ) from None
+    return found
 
 
 def _later(batch: Batch, there: dict[bytes, int]) -> Batch | None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..._secrets import Secrets
+from ..._secrets import Secrets, plain
 from ...errors import ConfigurationError, OptionError
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ class ConnectionString:
         if found:
             host = found.get("host")
         elif service and not host:
-            return f"service {service}"
+            return plain(f"service {service}")
         host = params.get("hostaddr") or os.environ.get("PGHOSTADDR") or host or "localhost"
         port = found.get("port") or params.get("port") or os.environ.get("PGPORT") or "5432"
         database = found.get("dbname") or params.get("dbname") or os.environ.get("PGDATABASE")
         database = database or found.get("user") or params.get("user") or ""
         host = f"[{host}]" if ":" in host else host
-        return f"{host}:{port}/{database}"
+        return plain(f"{host}:{port}/{database}")
 
 
 def where(url: str) -> str:

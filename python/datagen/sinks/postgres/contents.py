@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from .follower import STREAMS
 from .inspection import check_schema, checked_name, found_schema
-from .load_session import LoadSession
+from .load_session import LoadSession, in_query
 from .server import Server
 from .session import WORK, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
     from types import TracebackType
     from uuid import UUID
 
+    from ..._core import Plan
     from ...types import Relation
 
 __all__ = ["TableContents"]
@@ -83,14 +86,32 @@ class TableContents:
             found: list[tuple[Any, ...]] = []
             if name is not None:
                 found = load.rows(
-                    f"SELECT {', '.join(columns)} FROM ONLY {name} WHERE {table.primary_key} = ANY(%s)",
+                    f"SELECT {', '.join(columns)} FROM ONLY {in_query(name)} WHERE {table.primary_key} = ANY(%s)",
                     list(keys),
                 )
             load.execute("ROLLBACK")
         return [dict(zip(columns, row, strict=True)) for row in found]
 
+    def followed_to(self, plan: Plan, from_customer: int) -> datetime | None:
+        """The instant that tables which follow a stream are as of; None where they follow none of this plan."""
+        load, found = self._load, []
+        with load.errors(STREAMS, outcome=""):
+            name = self._named(STREAMS)
+            if name is not None:
+                found = load.rows(
+                    f"SELECT tables_at FROM ONLY {in_query(name)} WHERE seed = %s AND from_customer = %s "
+                    "AND customers = %s AND as_of = %s AND days = %s",
+                    *(plan.seed, from_customer, plan.customers, plan.as_of, plan.days),
+                )
+            load.execute("ROLLBACK")
+        return found[0][0] if found else None
+
     def _begin(self, table: Relation) -> str | None:
         """Begins a transaction; the table as SQL writes it, None where there is none."""
+        return self._named(table.name)
+
+    def _named(self, table: str) -> str | None:
+        """The same of a table of any name."""
         load = self._load
         target = load.begin(read_only=True)
         if self._schema is not None:
@@ -98,6 +119,6 @@ class TableContents:
         schema = self._schema or found_schema(load, target)
         [(quoted, there)] = load.rows(
             "SELECT quote_ident(%s), to_regclass(quote_ident(%s) || '.' || quote_ident(%s))",
-            *(schema, schema, table.name),
+            *(schema, schema, table),
         )
-        return None if there is None else f"{quoted}.{table.name}"
+        return None if there is None else f"{quoted}.{table}"

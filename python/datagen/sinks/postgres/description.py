@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,8 +53,8 @@ def location(url: str, schema: str | None) -> Location:
 
 
 def identifier(name: str) -> str:
-    """A name as SQL writes it, in quotes where it needs them."""
-    if re.fullmatch("[a-z_][a-z0-9_]*", name):
+    """A name as SQL writes it: in quotes, which a word of SQL such as ``user`` needs too, unless it is the usual one."""
+    if name == "public":
         return name
     return '"' + name.replace('"', '""') + '"'
 

@@ -19,7 +19,7 @@ from ...types import catalogue
 from . import inspection
 from .copy_session import CopyIn
 from .ddl import shape_of
-from .load_session import LoadSession
+from .load_session import LoadSession, in_query
 from .session import WORK, waiting
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ class Follower:
 
     @property
     def _table(self) -> str:
-        return f"{self._load.schema}.{STREAMS}"
+        """For statements with parameters."""
+        return in_query(f"{self._load.schema}.{STREAMS}")
 
     def _run(self) -> None:
         while (task := self._slices.get()) is not None:
@@ -214,11 +215,11 @@ class Follower:
         values = ", ".join(f"{c.name} = given.{c.name}" for c in table.columns if c.name != key)
         source = f"pg_temp.{given.name} AS given"
         with waiting(f"changes of {table.name}", load.lock_timeout + WORK):
-            rows = self._execute(
+            rows = load.affected(
                 f"UPDATE ONLY {name} AS kept SET {values} FROM {source} WHERE kept.{key} = given.{key}"
             )
             if rows < copy.sent:
-                rows += self._execute(
+                rows += load.affected(
                     f"INSERT INTO {name} ({table.column_names}) SELECT {table.column_names} FROM {source} "
                     f"WHERE NOT EXISTS (SELECT FROM ONLY {name} AS kept WHERE kept.{key} = given.{key})"
                 )
@@ -229,9 +230,8 @@ class Follower:
             )
 
     def _execute(self, statement: str, **more: object) -> int:
-        """The number of rows that a statement affects."""
-        parameters = self._stream | more if "%(" in statement else None
-        return self._load.connection.execute(statement.encode(), parameters).rowcount
+        """The number of rows that a statement about the stream affects."""
+        return self._load.affected(statement, **self._stream, **more)
 
     def _where(self) -> datetime | None:
         rows = self._load.rows(f"SELECT tables_at FROM {self._table} WHERE {_SAME}", **self._stream)

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
     from .server import Server, Target
 
-__all__ = ["LoadSession"]
+__all__ = ["LoadSession", "in_query"]
 
 _log = logging.getLogger(__name__)
+
+
+def in_query(name: str) -> str:
+    """A name, quoted already, as a query with parameters has it."""
+    return name.replace("%", "%%")
 
 
 class LoadSession:
@@ -67,9 +72,13 @@ class LoadSession:
             self.connection.execute(statement.encode())
 
     def rows(self, statement: str, *positional: object, **named: object) -> list[tuple[Any, ...]]:
-        """What a query gives; its parameters are ``%s``, or ``%(name)s``."""
+        """What a query gives; its parameters are ``%s``, or ``%(name)s``: names of users go through ``in_query``."""
         parameters = positional or named or None
         return self.connection.execute(statement.encode(), parameters).fetchall()
+
+    def affected(self, statement: str, **named: object) -> int:
+        """The number of rows that a statement affects; its parameters are as those of ``rows``."""
+        return self.connection.execute(statement.encode(), named or None).rowcount
 
     def roll_back(self) -> None:
         """Takes back what was not committed, where the session can still be spoken to.

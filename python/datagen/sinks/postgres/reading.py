@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ...errors import ConfigurationError, OptionError
 from .inspection import check_schema, checked_name, found_schema
-from .load_session import LoadSession
+from .load_session import LoadSession, in_query
 from .server import Server
 from .session import WORK, waiting
 
@@ -102,9 +102,9 @@ class TableReader:
             if number is None and self._seen is not None:
                 wanted[f"{table.time} > %s"] = self._seen
             where = f"WHERE {' AND '.join(wanted)} " if wanted else ""
-            # The names are the catalogue's own.
+            # The other names are the catalogue's own.
             statement = (
-                f"SELECT {', '.join(columns)} FROM {schema}.{table.name} {where}"
+                f"SELECT {', '.join(columns)} FROM {in_query(schema)}.{table.name} {where}"
                 f"ORDER BY {table.time} {order}, {table.primary_key} {order} LIMIT %s"
             )
             with waiting(f"rows of {table.name}", WORK):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
-    from ..._core import Batch, Reconciliation
+    from ..._core import Batch, Plan, Reconciliation
     from ..base import Window
     from .follower import Follower
     from .locks import RunLock
@@ -84,6 +84,9 @@ class _PostgresContents(Contents):
         trace: TracebackType | None,
     ) -> None:
         self._tables.__exit__(kind, error, trace)
+
+    def tables_at(self, plan: Plan, from_customer: int) -> datetime | None:
+        return self._tables.followed_to(plan, from_customer)
 
     def shape(self, name: str, order: str) -> dict[str, Any]:  # noqa: ARG002
         return {}

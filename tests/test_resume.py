@@ -144,7 +144,7 @@ def test_killed_at_random_moments(place: Place, way: str, kills: int) -> None:
         # Half of them die as soon as so many more events are there, the others at any time.
         seconds, more = chance.uniform(0.2, 2.5), place.sent() + chance.randrange(total() // 6)
         with started(*command) as process:
-            if number % 2:
+            if number % 2 == 0:
                 place.wait_for(more, process)
             else:
                 time.sleep(seconds)

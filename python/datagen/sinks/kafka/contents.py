@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import ConfigurationError
+from ...types import catalogue
+from ..base import Contents, streams, tables
 from .cluster import TIMEOUT, Cluster
 from .decoding import Decoder
 from .end_offsets import EndOffsets
@@ -14,14 +17,15 @@ from .reader import read
 from .schemas import SchemaReader, avro_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
+    from uuid import UUID
 
     from ..._core import Reconciliation
     from ...presets import ProducerConfig
     from ...types import Relation
 
-__all__ = ["TopicContents"]
+__all__ = ["KafkaContents", "TopicContents"]
 
 
 class TopicContents:
@@ -151,3 +155,112 @@ def _meaning(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {name: _meaning(value) for name, value in schema.items() if name != "doc"}
     return [_meaning(one) for one in schema] if isinstance(schema, list) else schema
+
+
+class KafkaContents(Contents):
+    """Topics are read from where the run began, or else whole, to where they end by now.
+
+    A receipt says how records were made; without one the configuration does.
+    """
+
+    def __init__(
+        self, config: ProducerConfig, relations: Sequence[str], receipt: Mapping[str, Any]
+    ) -> None:
+        self._of_run: Mapping[str, Any] = receipt.get("topics", {})
+        self._follows = bool(receipt.get("follows"))
+        made = {
+            name: receipt.get(name, getattr(config, name))
+            for name in ("avro_enums", "cloudevents", "content_type", "record_timestamp")
+        }
+        self._format = receipt.get("format")
+        self._config = replace(
+            config, **made, avro=config.avro if self._format is None else self._format == "avro"
+        )
+        self._names = {
+            name: self._of_run.get(name, {}).get("topic")
+            or f"{config.topic_prefix}{catalogue()[name].topic}"
+            for name in relations
+        }
+        begin = {
+            self._names[name]: {
+                int(number): int(part["first"]) for number, part in one["partitions"].items()
+            }
+            for name, one in self._of_run.items()
+            if name in self._names
+        }
+        self._topics = TopicContents(self._config, self._names.values(), begin)
+
+    def __enter__(self) -> Self:
+        self._topics.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._topics.__exit__(kind, error, trace)
+
+    def shape(self, name: str, order: str) -> dict[str, Any]:
+        is_stream, config = name in streams(), self._config
+        topic = self._names[name]
+        # Partitions that were added since have none of the run's records.
+        partitions = len(self._of_run.get(name, {}).get("partitions", ()))
+        value = self._format or ("avro" if config.avro and not self._is_json(topic) else "json")
+        return {
+            "partitions": partitions or self._topics.partitions(topic),
+            "value": value,
+            "avro_enums": config.avro_enums,
+            "cloudevents": config.cloudevents and is_stream,
+            "content_type": config.content_type,
+            "event_time": config.record_timestamp == "event" and is_stream,
+            "in_time": order == "time" and is_stream,
+        }
+
+    def _is_json(self, topic: str) -> bool:
+        """Whether a load would have sent JSON, no registry having answered: then the topic holds no Avro."""
+        return self._config.may_be_json and not self._topics.holds_avro(topic)
+
+    def read(
+        self, name: str, held: Reconciliation, progress: Callable[[int], None], *, again: bool
+    ) -> None:
+        relation = catalogue()[name]
+        self._topics.read(self._names[name], relation, held, progress, again=again)
+
+    def place(self, name: str, partition: int | None = None, offset: int | None = None) -> str:
+        topic = self._names[name]
+        if partition is None:
+            return topic
+        return f"{topic}-{partition}" + ("" if offset is None else f"@{offset}")
+
+    def decoded(self, name: str, ident: UUID, found: bytes) -> Mapping[str, Any] | None:  # noqa: ARG002
+        return self._topics.decoded(found, catalogue()[name])
+
+    def ends(self, name: str) -> Mapping[int, int]:
+        parts = self._of_run.get(name, {}).get("partitions", {})
+        return {
+            int(number): part["first"] if part["last"] is None else part["last"] + 1
+            for number, part in parts.items()
+            if part["last"] is not None or part["acknowledged"] == 0
+        }
+
+    def unseen(self, name: str) -> Sequence[str]:
+        topic = self._names[name]
+        found = [
+            f"{count:,} offsets {why} ({topic}-{number})" if count else f"{topic}-{number}: {why}"
+            for number, count, why in self._topics.unseen[topic]
+        ]
+        if name in tables() and self._follows:
+            found.append("records of a table that has followed a stream are several of a row")
+        return found
+
+    def hidden(self, name: str) -> Mapping[int, int]:
+        hidden: dict[int, int] = {}
+        for number, count, _ in self._topics.unseen[self._names[name]]:
+            hidden[number] = hidden.get(number, 0) + count
+        return hidden
+
+    def notes(self, name: str) -> Sequence[str]:
+        empty = self._topics.empty.get(self._names[name], 0)
+        return [f"{empty:,} offsets have no record"] if empty > 0 else []

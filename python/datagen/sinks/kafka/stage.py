@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from ..._core import Batch
 from ..._secrets import without_user
@@ -20,10 +20,7 @@ from ..base import Check, Contents, Sink, Stage, streams, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
-    from uuid import UUID
 
-    from ..._core import Reconciliation
     from ..base import Transfer, Window
     from .behind import There
     from .delivery import TopicDelivery
@@ -125,118 +122,10 @@ class KafkaTarget:
     def sink(self, window: Window) -> _KafkaStage:
         return _KafkaStage(self, window)
 
-    def contents(self, receipt: Mapping[str, Any]) -> _KafkaContents:
-        return _KafkaContents(self, receipt)
+    def contents(self, receipt: Mapping[str, Any]) -> Contents:
+        from .contents import KafkaContents
 
-
-class _KafkaContents(Contents):
-    """Topics are read from where the run began, or else whole, to where they end by now.
-
-    A receipt says how records were made; without one the configuration does.
-    """
-
-    def __init__(self, target: KafkaTarget, receipt: Mapping[str, Any]) -> None:
-        from .contents import TopicContents
-
-        config = target.producer
-        self._of_run: Mapping[str, Any] = receipt.get("topics", {})
-        self._follows = bool(receipt.get("follows"))
-        made = {
-            name: receipt.get(name, getattr(config, name))
-            for name in ("avro_enums", "cloudevents", "content_type", "record_timestamp")
-        }
-        self._format = receipt.get("format")
-        self._config = replace(
-            config, **made, avro=config.avro if self._format is None else self._format == "avro"
-        )
-        self._names = {
-            name: self._of_run.get(name, {}).get("topic")
-            or f"{config.topic_prefix}{catalogue()[name].topic}"
-            for name in target.relations
-        }
-        begin = {
-            self._names[name]: {
-                int(number): int(part["first"]) for number, part in one["partitions"].items()
-            }
-            for name, one in self._of_run.items()
-            if name in self._names
-        }
-        self._topics = TopicContents(self._config, self._names.values(), begin)
-
-    def __enter__(self) -> Self:
-        self._topics.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._topics.__exit__(kind, error, trace)
-
-    def shape(self, name: str, order: str) -> dict[str, Any]:
-        is_stream, config = name in streams(), self._config
-        topic = self._names[name]
-        # Partitions that were added since have none of the run's records.
-        partitions = len(self._of_run.get(name, {}).get("partitions", ()))
-        value = self._format or ("avro" if config.avro and not self._is_json(topic) else "json")
-        return {
-            "partitions": partitions or self._topics.partitions(topic),
-            "value": value,
-            "avro_enums": config.avro_enums,
-            "cloudevents": config.cloudevents and is_stream,
-            "content_type": config.content_type,
-            "event_time": config.record_timestamp == "event" and is_stream,
-            "in_time": order == "time" and is_stream,
-        }
-
-    def _is_json(self, topic: str) -> bool:
-        """Whether a load would have sent JSON, no registry having answered: then the topic holds no Avro."""
-        return self._config.may_be_json and not self._topics.holds_avro(topic)
-
-    def read(
-        self, name: str, held: Reconciliation, progress: Callable[[int], None], *, again: bool
-    ) -> None:
-        relation = catalogue()[name]
-        self._topics.read(self._names[name], relation, held, progress, again=again)
-
-    def place(self, name: str, partition: int | None = None, offset: int | None = None) -> str:
-        topic = self._names[name]
-        if partition is None:
-            return topic
-        return f"{topic}-{partition}" + ("" if offset is None else f"@{offset}")
-
-    def decoded(self, name: str, ident: UUID, found: bytes) -> Mapping[str, Any] | None:  # noqa: ARG002
-        return self._topics.decoded(found, catalogue()[name])
-
-    def ends(self, name: str) -> Mapping[int, int]:
-        parts = self._of_run.get(name, {}).get("partitions", {})
-        return {
-            int(number): part["first"] if part["last"] is None else part["last"] + 1
-            for number, part in parts.items()
-            if part["last"] is not None or part["acknowledged"] == 0
-        }
-
-    def unseen(self, name: str) -> Sequence[str]:
-        topic = self._names[name]
-        found = [
-            f"{count:,} offsets {why} ({topic}-{number})" if count else f"{topic}-{number}: {why}"
-            for number, count, why in self._topics.unseen[topic]
-        ]
-        if name in tables() and self._follows:
-            found.append("records of a table that has followed a stream are several of a row")
-        return found
-
-    def hidden(self, name: str) -> Mapping[int, int]:
-        hidden: dict[int, int] = {}
-        for number, count, _ in self._topics.unseen[self._names[name]]:
-            hidden[number] = hidden.get(number, 0) + count
-        return hidden
-
-    def notes(self, name: str) -> Sequence[str]:
-        empty = self._topics.empty.get(self._names[name], 0)
-        return [f"{empty:,} offsets have no record"] if empty > 0 else []
+        return KafkaContents(self.producer, self.relations, receipt)
 
 
 class _KafkaStage(Sink):

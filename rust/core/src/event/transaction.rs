@@ -26,7 +26,7 @@ use movement::Movement;
 use output::OtherSide;
 use routine::Habits;
 
-use super::{Cursor, History};
+use super::{Cursor, History, prefetch};
 use crate::catalog::Channel;
 use crate::catalog::Direction;
 use crate::catalog::TransactionStatus;
@@ -447,6 +447,15 @@ impl Cursor for Ledger {
 
     fn skip(&mut self, history: &History) {
         self.pass(history);
+    }
+
+    /// What is due in the rest of the month says what can be spent now.
+    #[inline]
+    fn prefetch(&self) {
+        const IN_A_LINE: usize = 64 / size_of::<Due>();
+        for due in self.dues.iter().skip(self.due as usize).step_by(IN_A_LINE) {
+            prefetch(due);
+        }
     }
 
     #[inline]

@@ -34,10 +34,11 @@ FIRST, SECOND, THIRD = SECRETS
 
 #: A stack is started, figures are served, and what goes to standard output may have no end.
 LEFT_OUT: Final = {"local", "metrics", "help", "follow", "version", "stdout"}
+#: Those that have options and take no file of another run alone.
 COMMANDS: Final = {
     name: found
     for name, found in command.group.commands.items()
-    if name not in {"local", "benchmark", "report"}
+    if name not in {"local", "benchmark", "report", "merge-receipts"}
 }
 
 #: No argument of a process has a zero byte.

@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen import Batch, Batches
+from datagen import Batch, Batches, Plan
 from datagen.errors import OptionError
+from datagen.types import catalogue
 from relations import PLAN, RELATIONS, every_relation, fields_of, first, python_rows, some_row
 
 if TYPE_CHECKING:
@@ -556,3 +557,32 @@ def test_objects_lack_no_field_and_may_have_more() -> None:
 
     with pytest.raises(ZeroDivisionError):
         Batch.from_rows("stocks", [Broken(**{k: v for k, v in row.items() if k != "isin"})])
+
+
+# --- Births ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [table.name for table in catalogue().tables])
+def test_births_are_the_first_versions_of_rows(name: str) -> None:
+    plan = Plan(seed=5, customers=300)
+    key = catalogue()[name].primary_key
+    births = {row[key]: row for batch in plan.births(name, batch_rows=50) for row in batch}
+    assert [*births] == [row[key] for batch in plan.batches(name) for row in batch]
+    if catalogue()[name].is_reference:
+        return
+    rows = sorted(births.values(), key=lambda row: row["updated_at"])
+    for row in (*rows[:3], *rows[-5:]):
+        just_after = row["updated_at"] + timedelta(milliseconds=1)
+        then = {one[key]: one for batch in plan.batches(name, until=just_after) for one in batch}
+        assert then[row[key]] == row
+
+
+def test_births_are_of_tables_and_parts_of_them() -> None:
+    plan = Plan(seed=5, customers=30)
+    (part,) = plan.births("accounts", 10, 20)
+    (same,) = plan.batches("accounts", 10, 20)
+    assert bytes(part.text("account_id")) == bytes(same.text("account_id"))
+    with pytest.raises(OptionError, match="accounts"):
+        plan.births("banking.trades")
+    with pytest.raises(OptionError, match="start"):
+        plan.births("accounts", 31)

@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from command import DATAGEN, LOAD, assert_failed, load, run, started, wait_until
+from command import DATAGEN, LOAD, Outcome, assert_failed, load, run, started, wait_until
 from datagen import Plan
 from datagen.errors import RejectedError
 from datagen.presets import RELIABLE
@@ -134,6 +136,32 @@ def test_the_same_command_again_finds_everything_there(clean_kafka: OwnTopics) -
     assert clean_kafka.ends() == before
     planned = sum(map(LOADED.rows, TOPICS))
     assert f"of which {planned:,} were there, and stay" in again.out
+
+
+def test_what_was_deleted_is_not_taken_for_there(clean_kafka: OwnTopics, tmp_path: Path) -> None:
+    command = (*LOAD, *SAID, "--skip-postgres", *clean_kafka.options)
+    assert run(*command).code == 0
+    admin = AdminClient({"bootstrap.servers": clean_kafka.bootstrap})
+    (done,) = admin.delete_records(
+        [TopicPartition(clean_kafka.name("banking.trades"), 0, 10)]
+    ).values()
+    done.result(30)
+    assert_refused(run(*command), "banking.trades, partition 0", "deleted up to offset 10")
+
+
+def assert_refused(outcome: Outcome, *words: str) -> None:
+    assert outcome.code == 3, str(outcome)
+    assert all(word in outcome.err for word in words), str(outcome)
+
+
+def test_another_format_is_another_load(clean_kafka: OwnTopics) -> None:
+    command = (*LOAD, *SAID, "--skip-postgres", *clean_kafka.options)
+    assert run(*command).code == 0
+    before = sum(clean_kafka.ends().values())
+    again = run(*command, "--no-cloudevents")
+    assert again.code == 0, str(again)
+    assert "of which 0 were there" in again.out
+    assert sum(clean_kafka.ends().values()) >= 2 * before - 24
 
 
 @pytest.mark.parametrize(

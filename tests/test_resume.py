@@ -369,12 +369,12 @@ def test_records_that_were_deleted_are_not_guessed(broken_off: Place) -> None:
     admin = AdminClient({"bootstrap.servers": place.topics.bootstrap})
     for future in admin.delete_records([topic]).values():
         future.result(30)
-    sent = place.sent()
+    sent, said = place.sent(), place.receipt.read_bytes()
     outcome = run(*place.again())
     assert_failed(
         outcome, 3, f"{topic.topic}, partition 1", "up to offset 5", "began at 0", "5 offsets"
     )
-    assert place.sent() == sent
+    assert (place.sent(), place.receipt.read_bytes()) == (sent, said)
 
 
 def test_rows_that_are_there_in_part_are_refused_or_replaced(place: Place) -> None:

@@ -132,6 +132,9 @@ def test_receipts_that_are_no_bank_are_not_merged(pg_dsn: str, tmp_path: Path) -
     merge = (*DATAGEN, "merge-receipts", out)
     assert_failed(run(*merge, first, third), 3, "customers 3 to 5 are in neither", str(third))
     assert_failed(run(*merge, first, second, second), 3, "customers 3 to 5 are in both")
+    assert_failed(run(*merge, first, second), 3, f"behind those of {second}", "shard 2/3")
+    assert_failed(run(*merge, second, third), 3, f"before those of {second}", "shard 2/3")
+    assert_failed(run(*merge[:-1], first, first, second, third), 2, "OUT comes first")
     content = json.loads(second.read_text("utf-8"))
     other = tmp_path / "other.json"
     other.write_text(json.dumps(content | {"plan": content["plan"] | {"seed": 1}}), "utf-8")

@@ -142,6 +142,13 @@ class Plan:
         ``uuids="text"`` and ``enums="text"`` are for Arrow readers that know neither ``arrow.uuid`` nor
         dictionaries, such as writers of CSV and Delta tables: these columns are then utf8.
         """
+    def births(
+        self, name: str, start: int = 0, stop: int | None = None, *, batch_rows: int = 16384
+    ) -> Batches:
+        """The rows of a table that ``batches`` has, each as it is when it is born, for their keys alone.
+
+        Takes half of the time, since nothing happens to them. Raises ``OptionError`` for a stream.
+        """
     def window(
         self,
         streams: Sequence[str] | None = None,

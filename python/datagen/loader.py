@@ -313,7 +313,8 @@ def carry_out(
             for sink in sinks:
                 sink.prepare()
             running = Running(run, window, store, master, sinks, progress, began)
-            running.record("unfinished")
+            if run.resume is None:
+                running.record("unfinished")
             done.append(work(running))
     except BaseException as error:
         if done and isinstance(error, DatagenError) and running is not None:
@@ -327,7 +328,9 @@ def carry_out(
             if isinstance(error, DatagenError) and not isinstance(error, UnreachableError):
                 settled = replace(settled, objection=True)
             attach(error, settled)
-            running.record(*_ending(error))
+            if run.resume is None or running.began_to_arrive:
+                # What refuses to resume leaves the receipt of the attempt before as it was.
+                running.record(*_ending(error))
         raise
     running.record_end()
     return done[0]
@@ -406,7 +409,7 @@ class _Master:
     """The rows of the named tables, made and checked on a thread of its own, before a sink asks for them.
 
     Where a sink takes them, they come as batches, and the thread waits once a number of them is made;
-    else only their numbers come, and the thread does not wait. The store has the keys of a table once
+    else only their numbers come, the thread does not wait, and rows are those of their birth. The store has the keys of a table once
     all that comes of it has, and ``seconds`` the time that the thread worked on it.
     """
 
@@ -414,7 +417,9 @@ class _Master:
         self, window: Window, store: MasterDataStore, names: Sequence[str], *, taken: bool
     ) -> None:
         self.seconds: dict[str, float] = {}
-        made = self._made(window, store, names)
+        # Of what no sink takes only the keys are needed.
+        rows = _batches if taken or window.tables_at else _births
+        made = self._made(store, {name: rows(window, name) for name in names})
         self.prefetch = (
             Prefetch[Any](made, _PREFETCHED) if taken else Prefetch[Any](map(_rows, made), None)
         )
@@ -431,12 +436,12 @@ class _Master:
         return rest if self._counted else map(len, rest)
 
     def _made(
-        self, window: Window, store: MasterDataStore, names: Sequence[str]
+        self, store: MasterDataStore, rows: Mapping[str, Iterator[Batch]]
     ) -> Iterator[Batch | None]:
         """Batches, and None after those of each table."""
-        for table in names:
+        for table, batches in rows.items():
             began = time.thread_time()
-            for batch in _batches(window, table):
+            for batch in batches:
                 yield store.add_batch(batch)
             self.seconds[table] = time.thread_time() - began
             yield None
@@ -455,6 +460,10 @@ def _batches(window: Window, name: str) -> Iterator[Batch]:
     until = window.tables_at if name in tables() else None
     first = window.first(name)
     return iter(window.plan.batches(name, first, batch_rows=_BATCH_ROWS, until=until))
+
+
+def _births(window: Window, name: str) -> Iterator[Batch]:
+    return iter(window.plan.births(name, window.first(name), batch_rows=_BATCH_ROWS))
 
 
 def _cores() -> int:
@@ -488,6 +497,8 @@ class Running:
         self._report: RunReport | None = None
         #: What the work adds to the receipt.
         self.notes: dict[str, Any] = {}
+        #: Whether rows or events may be there from here on.
+        self.began_to_arrive = False
 
     @property
     def store(self) -> MasterDataStore:
@@ -613,6 +624,7 @@ class Running:
 
     def _record_begin(self) -> None:
         """Has the receipt say where the run begins before anything arrives, so that it is enough to resume."""
+        self.began_to_arrive = True
         if not self._window.open_ended:
             self.record("unfinished")
 

@@ -46,6 +46,13 @@ def merge(out: Path, receipts: Sequence[Receipt]) -> Receipt:
             which = f"customers {min(start, end)} to {max(start, end) - 1}"
             said = "are in neither" if end < start else "are in both"
             raise ConfigurationError(f"{which} {said} {one.path} and {after.path}")
+    for one, is_first in ((first, True), (ordered[-1], False)):
+        number, of = one.options.get("shard") or (1, 1)
+        if number != (1 if is_first else of):
+            beyond = "before" if is_first else "behind"
+            raise ConfigurationError(
+                f"customers {beyond} those of {one.path}, shard {number}/{of}, are in no receipt"
+            )
     recorder = Recorder(
         out,
         command=first.command,

@@ -35,6 +35,8 @@ def merge_receipts(out: Path, receipts: tuple[Path, ...]) -> None:
     is named, and nothing is written (exit code 3).
     """
     check_target(out, "OUT")
+    if out.absolute() in {path.absolute() for path in receipts}:
+        raise click.UsageError(f"OUT comes first, and {out} is a receipt to be merged.")
     merged = merge(out.absolute(), [Receipt.read(path.absolute()) for path in receipts])
     first, end = merged.plan["from_customer"], merged.plan["customers"]
     rows = sum(merged.rows.values())

@@ -20,14 +20,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use client::Client;
-use makers::{Count, Maker, Rows};
+use makers::{Count, Living, Maker, Rows};
 
 use crate::catalog::Relation;
 use crate::column::Batch;
 use crate::entity::layout::{Block, customer_of_account};
 use crate::error::Error;
-use crate::event::History;
 use crate::event::transaction::Ledger;
+use crate::event::{Cursor, History};
 use crate::plan::Plan;
 
 /// All instants.
@@ -149,8 +149,25 @@ impl Bank {
     ) -> Result<Batches, Error> {
         let owners = self.owners(relation, customers)?;
         check_batch_rows(batch_rows)?;
-        let (bank, maker) = (Arc::clone(self), Maker::find(relation));
-        Ok(Batches { bank, maker, owners, span: EVER, batch_rows })
+        let (bank, next) = (Arc::clone(self), Maker::find(relation).next_batch);
+        Ok(Batches { bank, next, owners, span: EVER, batch_rows })
+    }
+
+    /// The same rows of a table, each as it is when it is born: its keys, in half of the time, since nothing happens
+    /// to it.
+    ///
+    /// # Errors
+    /// As `batches`.
+    pub fn births(
+        self: &Arc<Self>,
+        table: &'static Relation,
+        customers: Range<u64>,
+        batch_rows: usize,
+    ) -> Result<Batches, Error> {
+        let next = Maker::find(table).next_births;
+        // What comes after the beginning does not matter.
+        let span = EVER.start..self.plan().start();
+        Ok(Batches { next, span, ..self.batches(table, customers, batch_rows)? })
     }
 }
 
@@ -169,7 +186,7 @@ fn check_batch_rows(batch_rows: usize) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct Batches {
     bank: Arc<Bank>,
-    maker: &'static Maker,
+    next: fn(&mut Self) -> Option<Batch>,
     owners: Range<u64>,
     span: Range<i64>,
     batch_rows: usize,
@@ -183,13 +200,25 @@ impl Batches {
     }
 
     fn fill<R: Rows>(&mut self) -> Option<Batch> {
+        self.fill_by::<R>(R::push_client)
+    }
+
+    fn fill_births<R: Rows + Living>(&mut self) -> Option<Batch> {
+        self.fill_by::<R>(|rows, client| {
+            for mut cursor in R::cursors(client) {
+                cursor.next(client.history, rows);
+            }
+        })
+    }
+
+    fn fill_by<R: Rows>(&mut self, push: impl Fn(&mut R, &Client<'_>)) -> Option<Batch> {
         // The last customer may take the batch over its size.
         let mut rows = R::with_capacity(self.batch_rows + self.batch_rows / 16);
         let history = &self.bank.history;
         let mut block = Block::of(&history.context, self.owners.start);
         while rows.rows() < self.batch_rows {
             let Some(row) = self.owners.next() else { break };
-            rows.push_client(&Client::new(history, &mut block, row, self.span.clone()));
+            push(&mut rows, &Client::new(history, &mut block, row, self.span.clone()));
         }
         (rows.rows() > 0).then(|| rows.finish())
     }
@@ -199,6 +228,6 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        (self.maker.next_batch)(self)
+        (self.next)(self)
     }
 }

@@ -191,6 +191,30 @@ since=None, until=None, uuids='binary', enums='dictionary')"
         Ok(PyBatches::new(relation, layout, window))
     }
 
+    /// The rows of a table, each as it is when it is born.
+    #[pyo3(
+        signature = (name, start = Number::new(0), stop = None, *, batch_rows = Number::new(16384)),
+        text_signature = "($self, name, start=0, stop=None, *, batch_rows=16384)"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn births(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        start: Number,
+        stop: Option<Number>,
+        batch_rows: Number,
+    ) -> PyResult<PyBatches> {
+        let relation = self.relation(py, name)?;
+        if !TABLES.iter().any(|table| table.name == name) {
+            return Err(option_error(py, "name", name, &choice(TABLES.iter().map(|one| one.name))));
+        }
+        let customers = self.range(py, &start, stop.as_ref())?;
+        let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
+        let births = detached(py, || self.bank.births(relation, customers, batch_rows))?;
+        Ok(PyBatches::new(relation, Layout::new(py, "binary", "dictionary")?, births.into()))
+    }
+
     /// The events of streams, by default of all, that belong to customers ``start`` to ``stop``.
     #[pyo3(
         signature = (

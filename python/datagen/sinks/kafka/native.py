@@ -277,9 +277,11 @@ def _tls(client: ClientSettings) -> dict[str, Any]:
         elif location:
             try:
                 found[name] = Path(location).read_bytes()
-            except OSError as error:
+            except (OSError, ValueError) as error:
+                # A zero byte is in no path.
+                why = error.strerror if isinstance(error, OSError) else error
                 raise UnsupportedError(
-                    f"ssl.{name}.location={location} is no file that can be read ({error.strerror})"
+                    f"ssl.{name}.location={location} is no file that can be read ({why})"
                 ) from None
     return found
 

@@ -363,9 +363,6 @@ class KafkaSink:
         have been deleted, so that nobody knows what was there.
         """
         partitions = {topic: range(self._known[topic]) for topic in names}
-        begin = begins(
-            self._cluster, {topic: dict.fromkeys(of, 0) for topic, of in partitions.items()}
-        )
         for topic, of in (offsets or {}).items():
             if len(of) != self._known[topic]:
                 raise ConfigurationError(
@@ -374,7 +371,15 @@ class KafkaSink:
                 )
         since = "the run began at" if offsets else "what is there is looked for from"
         wanted = offsets or {topic: dict.fromkeys(of, 0) for topic, of in partitions.items()}
-        for topic, of in wanted.items():
+        self.check_log_start(wanted, since)
+        there = There(window, names)
+        there.read(self._cluster, wanted, lambda: self.end_offsets(names))
+        return there
+
+    def check_log_start(self, offsets: Mapping[str, Mapping[int, int]], since: str) -> None:
+        """Raises ``ConfigurationError`` where records behind these offsets have been deleted."""
+        begin = begins(self._cluster, offsets)
+        for topic, of in offsets.items():
             for number, offset in of.items():
                 if begin[topic][number] > offset:
                     raise ConfigurationError(
@@ -383,9 +388,6 @@ class KafkaSink:
                         f"what was deleted ({begin[topic][number] - offset:,} offsets). Delete the topics, and load anew; "
                         "or raise their retention before the next load (--retention-hours)"
                     )
-        there = There(window, names)
-        there.read(self._cluster, wanted, lambda: self.end_offsets(names))
-        return there
 
     @property
     def cluster_id(self) -> str | None:

@@ -266,6 +266,10 @@ class _KafkaStage(Sink):
         ends = self._sink.end_offsets(self._topics.values())
         if self._target.exactly_once:
             begun = self._sink.begin_at(ends)
+            self._sink.check_log_start(
+                {topic: of for topic, of in begun.items() if self._sink.committed_before(topic)},
+                "the run began at",
+            )
             self._begun_before = {topic: dict(offsets) for topic, offsets in begun.items()}
         # Counted is what all attempts have sent.
         self._ends_before = ends | self._begun_before if self._goes_on else ends
@@ -571,9 +575,11 @@ def settled(
 def _identity(target: KafkaTarget, window: Window) -> str:
     """The transactional id of a load, under which it goes on: the same for the same events in the same order."""
     plan = window.plan
+    producer = target.producer
     said = [
+        *(producer.avro, producer.avro_enums, producer.cloudevents, producer.content_type),
         *(
-            target.producer.topic_prefix,
+            producer.topic_prefix,
             plan.seed,
             plan.customers,
             window.first_customer,

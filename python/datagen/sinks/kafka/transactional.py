@@ -51,6 +51,19 @@ _FENCED: Final = frozenset(
 )
 
 
+#: Errors of a coordinator that is being looked for, or has just become one.
+_PASSING: Final = frozenset(
+    {
+        "_TIMED_OUT",
+        "_TRANSPORT",
+        "_WAIT_COORD",
+        "COORDINATOR_LOAD_IN_PROGRESS",
+        "COORDINATOR_NOT_AVAILABLE",
+        "NOT_COORDINATOR",
+    }
+)
+
+
 class TransactionalEngine(ConfluentEngine):
     """Sends by confluent-kafka in transactions; events count as acknowledged once theirs is committed.
 
@@ -257,7 +270,7 @@ class TransactionalEngine(ConfluentEngine):
                 with HeldInterrupt():
                     call(_STEP)
             except KafkaException as error:
-                again = error.args[0].retriable() or error.args[0].name() == "_TIMED_OUT"
+                again = error.args[0].retriable() or error.args[0].name() in _PASSING
                 if not again:
                     raise self._failure(what, error) from None
                 if time.monotonic() >= end:

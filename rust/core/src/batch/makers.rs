@@ -27,6 +27,8 @@ pub(super) struct Maker {
     pub(super) relation: &'static Relation,
     pub(super) count: Count,
     pub(super) next_batch: fn(&mut Batches) -> Option<Batch>,
+    /// The next rows as they are when they are born.
+    pub(super) next_births: fn(&mut Batches) -> Option<Batch>,
     /// The rows of one customer, none or more.
     pub(super) rows_of: fn(&Client<'_>) -> Batch,
     /// The versions of these rows, each with all that follow it; of a stream its events.
@@ -65,6 +67,7 @@ impl Maker {
             relation: R::RELATION,
             count: R::COUNT,
             next_batch: Batches::fill::<R>,
+            next_births: Batches::fill::<R>,
             rows_of: rows_of::<R>,
             versions_of: rows_of::<R>,
             lane: None,
@@ -74,6 +77,7 @@ impl Maker {
     const fn of<R: Rows + Living>() -> Self {
         Self {
             lane: Some(LaneMaker::of::<R>()),
+            next_births: Batches::fill_births::<R>,
             versions_of: versions_of::<R>,
             ..Self::of_rows::<R>()
         }

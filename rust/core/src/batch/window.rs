@@ -94,6 +94,12 @@ impl Order {
     }
 }
 
+impl From<Batches> for Window {
+    fn from(batches: Batches) -> Self {
+        Self(Inner::Entity(vec![batches].into_iter()))
+    }
+}
+
 impl Iterator for Window {
     type Item = Batch;
 

@@ -302,7 +302,7 @@ IDENTIFIERS: Final = st.one_of(
 def test_a_name_of_a_schema_is_that_and_no_more(
     folder: Path, pg_dsn: str, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """A load, a table that is looked at, a verification and the DDL: in this schema and in no other."""
+    """A load, one that finds its rows there, a table that is looked at, a verification and the DDL: in this schema and in no other."""
     assume(len(name.encode()) <= 63 and not name.startswith("pg_"))
     with psycopg.connect(pg_dsn, autocommit=True) as session:
         session.execute("CREATE TABLE IF NOT EXISTS public.precious (id int)")
@@ -316,6 +316,7 @@ def test_a_name_of_a_schema_is_that_and_no_more(
         for arguments in (
             ["load", *plan, *where, "--truncate"],
             ["load-parallel", *plan, *where, "--truncate"],
+            ["load", *plan, *where, "--shard=1/1"],
             ["peek", "customers", *where],
             ["verify", *plan, *where],
             ["schema", "--for=postgres", *where],
@@ -324,7 +325,7 @@ def test_a_name_of_a_schema_is_that_and_no_more(
             out, err = capfd.readouterr()
             assert_said_well(code, out, err)
             ended.append(code)
-        assert ended in ([0] * 5, [2] * 5), ended
+        assert ended in ([0] * 6, [2] * 6), ended
         found = session.execute(
             "SELECT schemaname FROM pg_tables WHERE tablename = 'customers'"
         ).fetchall()

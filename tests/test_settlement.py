@@ -130,3 +130,13 @@ def test_a_run_with_a_receipt_is_resumed_unless_it_is_whole(settlement: Settleme
     assert ("resume=Receipt.read" in known.advice) == resumed
     with of_the_command():
         assert ("datagen load --resume '/of the run.json'" in known.advice) == resumed
+
+
+@pytest.mark.parametrize("settlement", every(), ids=str)
+def test_what_stays_may_be_begun_again_whatever_arrived(settlement: Settlement) -> None:
+    """A shard, or a load in transactions."""
+    known = replace(settlement, stays=True, receipt="/run.json")
+    assert known.repeatable == (not known.complete)
+    assert "twice" not in known.advice
+    if not known.complete:
+        assert known.advice == "The same load can be repeated: what is there of it stays."

@@ -409,8 +409,8 @@ class _Master:
     """The rows of the named tables, made and checked on a thread of its own, before a sink asks for them.
 
     Where a sink takes them, they come as batches, and the thread waits once a number of them is made;
-    else only their numbers come, the thread does not wait, and rows are those of their birth. The store has the keys of a table once
-    all that comes of it has, and ``seconds`` the time that the thread worked on it.
+    else only their numbers come, the thread does not wait, and rows are those of their birth. The store has the
+    keys of a table once all that comes of it has, and ``seconds`` the time that the thread worked on it.
     """
 
     def __init__(
@@ -635,7 +635,7 @@ class Running:
         return Settlement(
             tuple(sink.settlement() for sink in self._sinks),
             receipt=str(recorder.path) if recorder and resumable else "",
-            shared=self._run.shared,
+            stays=self._run.stays,
         )
 
     def _taking(self, names: Iterable[str]) -> list[Sink]:

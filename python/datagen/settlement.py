@@ -151,13 +151,13 @@ class Settlement:
     """What one run left behind, by sink.
 
     ``objection`` says that a service, or a check, objected to what it was given, and would again. ``receipt`` is the
-    path of the receipt by which the run can be resumed. Of a ``shared`` one what is there stays when it is begun again.
+    path of the receipt by which the run can be resumed. Of one that ``stays`` what is there is not written again when it is begun again.
     """
 
     sinks: tuple[Committed | Delivered, ...]
     objection: bool = False
     receipt: str = ""
-    shared: bool = False
+    stays: bool = False
 
     @property
     def _committed(self) -> list[Committed]:
@@ -180,7 +180,7 @@ class Settlement:
     @property
     def repeatable(self) -> bool:
         """Whether the same load, run again, ends with every row and event there once."""
-        if self.shared:
+        if self.stays:
             return not self.complete
         in_the_way = [one for one in self._staying if not one.replaces]
         return not self.complete and not self.arrived and not in_the_way
@@ -195,9 +195,9 @@ class Settlement:
         """What to do next, in one or two sentences."""
         if self.complete:
             return self._all_there()
-        if self.shared:
+        if self.stays:
             what = "Once the cause is mended, the" if self.objection else "The"
-            return f"{what} same {worded('command', 'load')} can be repeated: what is there of the shard stays."
+            return f"{what} same {worded('command', 'load')} can be repeated: what is there of it stays."
         if self.receipt and not self.repeatable:
             return self._resume()
         if not self.arrived:
@@ -216,9 +216,9 @@ class Settlement:
     def _all_there(self) -> str:
         if not self._delivered:
             return "Every row is committed: nothing is left to do."
-        if self.shared:
+        if self.stays:
             return (
-                "Everything is there; the same shard, begun again, finds that out and adds nothing."
+                "Everything is there; the same load, begun again, finds that out and adds nothing."
             )
         what = "committed and acknowledged" if self._committed else "acknowledged"
         return f"Everything was {what}; do not repeat: each event would be there twice."

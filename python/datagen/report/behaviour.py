@@ -189,7 +189,6 @@ BEHAVIOUR: tuple[Figure, ...] = (
         _pair("score", "used"),
         between(-1, -0.3),
         slack=0.02,
-        why="most bills are paid by hand and some days late, whatever the score",
         unit="",
         resolves=0.3,
     ),

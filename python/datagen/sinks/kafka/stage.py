@@ -578,6 +578,7 @@ def _identity(target: KafkaTarget, window: Window) -> str:
     producer = target.producer
     said = [
         *(producer.avro, producer.avro_enums, producer.cloudevents, producer.content_type),
+        producer.record_timestamp,
         *(
             producer.topic_prefix,
             plan.seed,
@@ -593,4 +594,4 @@ def _identity(target: KafkaTarget, window: Window) -> str:
         ),
     ]
     digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
-    return f"{target.producer.topic_prefix}datagen-{digest}"
+    return f"{producer.topic_prefix}datagen-{digest}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,8 +49,6 @@ _METADATA: Final = 4_000
 _FENCED: Final = frozenset(
     {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "INVALID_TXN_STATE"}
 )
-
-
 #: Errors of a coordinator that is being looked for, or has just become one.
 _PASSING: Final = frozenset(
     {
@@ -183,7 +181,8 @@ class TransactionalEngine(ConfluentEngine):
             self._called(
                 "the coordinator of transactions", _COORDINATOR, producer.init_transactions
             )
-            self._group = self._reader().consumer_group_metadata()
+            with closing(self._reader()) as reader:
+                self._group = reader.consumer_group_metadata()
         return self._producer
 
     def _reader(self) -> Any:
@@ -199,18 +198,15 @@ class TransactionalEngine(ConfluentEngine):
 
         if not topics:
             return []
-        reader = self._reader()
-        try:
-            asked = [TopicPartition(topic, 0) for topic in topics]
-            found: list[list[TopicPartition]] = []
+        asked = [TopicPartition(topic, 0) for topic in topics]
+        found: list[list[TopicPartition]] = []
+        with closing(self._reader()) as reader:
 
             def ask(seconds: float) -> None:
                 found.append(reader.committed(asked, timeout=seconds))
 
             self._called("the positions of an earlier process", TIMEOUT, ask)
-            return found[-1]
-        finally:
-            reader.close()
+        return found[-1]
 
     def _begin(self) -> None:
         if self._open_since is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ...types import catalogue
+from .load_session import in_query
 from .session import WORK, waiting
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def look(
         with waiting(f"rows of {name}", WORK):
             # The names are the catalogue's own.
             found = load.rows(
-                f"SELECT {', '.join(columns)} FROM ONLY {load.schema}.{name} "  # noqa: S608
+                f"SELECT {', '.join(columns)} FROM ONLY {in_query(load.schema)}.{name} "  # noqa: S608
                 f"WHERE {table.primary_key} = ANY(%s)",
                 [*wanted],
             )

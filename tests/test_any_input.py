@@ -1,6 +1,7 @@
 """Any bytes and any text across each border: what comes back is an answer or an error of ours, never a panic.
 
-Examples are the same in each run (``derandomize``). ``HYPOTHESIS_PROFILE=ci`` has ten times as many.
+Examples are the same in each run (``derandomize``), but for constants that Hypothesis finds in the modules that are
+loaded: what once failed is named (``@example``). ``HYPOTHESIS_PROFILE=ci`` has ten times as many.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ import datetime
 import json
 import unicodedata
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from datagen import Batch, Plan
+from datagen import Batch, Plan, local
 from datagen._core import KeySet, KeyStore, Producer, ProducerError, Reconciliation
+from datagen._files import read_whole, refusal, write_whole
 from datagen.errors import ConfigurationError, DatagenError, OptionError, UnknownIdError
 from datagen.local import proxy
 from datagen.local._avro import InvalidSchemaError, Schema
@@ -27,7 +31,7 @@ from datagen.local.registry import answer
 from datagen.position import Position
 from datagen.presets import ProducerConfig
 from datagen.properties import read_properties
-from datagen.receipts import Receipt, Recorder
+from datagen.receipts import Receipt, Recorder, found
 from datagen.sinks.files import FilesTarget
 from datagen.sinks.kafka.decoding import Decoder
 from datagen.sinks.lines import LinesTarget
@@ -36,7 +40,6 @@ from datagen.types import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PLAN: Final = Plan(seed=3, customers=20)
 #: With some trades.
@@ -477,6 +480,10 @@ LINES: Final = st.builds(
         ),
     )
 )
+@example(b"ssl.truststore.location=\\u0000")
+@example(b"ssl.keystore.location=\\ud800\nacks=1")
+@example(b"schema.registry.ssl.truststore.location=/\n\\u0000=1")
+@example(b"ssl.truststore.location=" + b"x" * 5_000)
 def test_a_file_of_properties(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "client.properties"
     path.write_bytes(content)
@@ -493,6 +500,10 @@ def test_a_file_of_properties(tmp_path: Path, content: bytes) -> None:
     TEXTS,
     TEXTS,
 )
+@example({"ssl.truststore.location": "\0"}, "\0", "\0", "\0")
+@example({"ssl.keystore.location": "\ud800"}, "\ud800", "h\ud800:1", "h\ud800")
+@example({"sasl.password": "a\0b", "\0": 1}, "x" * 300, "x" * 300, "x" * 300)
+@example({"ssl.truststore.location": "/"}, "", "h:1\0", "h/\0")
 def test_settings_of_a_producer(client: Any, prefix: str, bootstrap: str, registry: str) -> None:
     for one in (
         {"client_options": client},
@@ -530,9 +541,67 @@ def test_a_connection_string(text: str) -> None:
 
 
 @examples(200)
-@given(st.one_of(TEXTS, st.sampled_from(["s3://", "s3://b/../x", "/", "file:///x", "a\0b"])))
+@given(st.one_of(TEXTS, st.sampled_from(["s3://", "s3://b/../x", "/", "file:///x"])))
 def test_a_location_of_files(location: str) -> None:
     refused_or_done(lambda: FilesTarget(location=location, format="csv"))
+
+
+@pytest.mark.parametrize("location", ["a\0b", "\ud800", "file:///\0", "s3://b/\ud800"])
+def test_a_location_that_no_folder_can_have(location: str) -> None:
+    with pytest.raises(OptionError, match="a name that a folder can have"):
+        FilesTarget(location=location, format="csv")
+
+
+#: Names that no file has, and what no file of settings is.
+NO_FILES: Final = {
+    "a NUL": "a\0b",
+    "half a character": "\ud800",
+    "too long": "x" * 300,
+    "a folder too long": f"{'x' * 300}/a",
+    "a path too long": "a/" * 3_000,
+    "a folder": ".",
+    "a file as a folder": "file/a",
+    "a link to itself": "loop",
+    "in a link to itself": "loop/a",
+    "without an end": "/dev/zero",
+    "in no folder that takes files": "/proc/a",
+    "of a home that is not there": "~nobody-of-this-name/a",
+}
+
+
+def _paths(folder: Path) -> list[tuple[Callable[[Path], object], type[Exception]]]:
+    """All that a name of a file is given to, and the error for one that cannot be."""
+
+    def record(path: Path) -> None:
+        recorder = Recorder.again(replace(Receipt.read(receipt(folder)), path=path))
+        recorder.write("unfinished", {})
+
+    return [
+        (Receipt.read, ConfigurationError),
+        (Position.read, ConfigurationError),
+        (read_properties, ConfigurationError),
+        (record, ConfigurationError),
+        (Position.read(position(folder)).write, ConfigurationError),
+        (lambda path: [*found(path / "runs")], ConfigurationError),
+        (read_whole, OSError),
+        (partial(write_whole, content=b""), OSError),
+    ]
+
+
+@pytest.mark.parametrize("name", NO_FILES.values(), ids=NO_FILES)
+def test_a_name_that_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "own").mkdir()
+    calls = _paths(tmp_path / "own")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    assert refusal(Path(name)) or name == "/dev/zero"
+    for call, error in calls:
+        with suppress(error):
+            call(Path(name))
+    assert {one.name for one in tmp_path.iterdir()} == {"own", "file", "loop"}
+    with suppress(ConfigurationError):
+        local._home(Path(name))
 
 
 # --- files of ours ----------------------------------------------------------------------------------

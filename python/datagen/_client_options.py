@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from ._client_settings import number
+from ._files import read_start
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _take_store(options: dict[str, Value], store: str, *locations: str) -> None:
     if location is None:
         options.pop(f"ssl.{store}.password", None)
         return
-    kind = str(kind).upper() if kind is not None else _kind_of(Path(str(location)))
+    kind = str(kind).upper() if kind is not None else _kind_of(PurePath(str(location)))
     if kind == "PKCS12" and store == "keystore":
         return  # librdkafka reads it
     if kind != "PEM":
@@ -171,11 +172,10 @@ def _take_store(options: dict[str, Value], store: str, *locations: str) -> None:
         options.setdefault(one, str(location))
 
 
-def _kind_of(file: Path) -> str:
+def _kind_of(file: PurePath) -> str:
     """The kind of a store without ``ssl.*.type``, by what it holds; Java would take it for JKS."""
     try:
-        with file.open("rb") as content:
-            start = content.read(4096)
+        start = read_start(file, 4096)
     except OSError:
         start = b""
     if _PEM in start or (not start and file.suffix in {".pem", ".crt", ".cer"}):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from ._core import Plan
-from ._files import reason, write_whole
+from ._files import read_whole, reason, write_whole
 from .errors import ConfigurationError, DatagenError
 from .types import catalogue
 
@@ -93,7 +93,7 @@ class Position:
         Raises ``ConfigurationError`` for a file that is none, or is one of another version of datagen.
         """
         try:
-            text = path.read_bytes()
+            text = read_whole(path)
         except OSError as error:
             raise ConfigurationError(f"{path}: no position can be read ({reason(error)})") from None
         try:

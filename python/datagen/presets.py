@@ -22,6 +22,7 @@ from ._client_settings import (
     check_login,
     check_ranges,
 )
+from ._files import unfit
 from ._secrets import HIDDEN, Secrets
 from .errors import OptionError
 
@@ -288,6 +289,8 @@ def _options(name: str, options: Mapping[Any, Any]) -> dict[str, Value]:
         if not isinstance(value, str | int | float):
             # Whatever it is, it may hold a password: its type is enough.
             raise OptionError(f"{name} {key}", type(value).__name__, "text, a number or a flag")
+        if why := unfit(key) or (isinstance(value, str) and unfit(value)):
+            raise OptionError(f"{name} {key}", f"text that {why}", "text that clients can take")
         checked[key] = value
     return checked
 

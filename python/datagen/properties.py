@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from . import _client_options
+from ._files import read_whole, reason, unfit
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -142,10 +143,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     import javaproperties
 
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except OSError as error:
         raise ConfigurationError(
-            f"--kafka-config {path}: cannot be read ({error.strerror})"
+            f"--kafka-config {path}: cannot be read ({reason(error)})"
         ) from None
     try:
         text = content.decode("utf-8-sig")
@@ -167,6 +168,11 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         if isinstance(element, javaproperties.KeyValue):
             if not element.key.strip():
                 raise ConfigurationError(f"--kafka-config {path}, line {number}: write key=value")
+            for text in (element.key, element.value):
+                if why := unfit(text):
+                    raise ConfigurationError(
+                        f"--kafka-config {path}, line {number}: no client takes text that {why}"
+                    )
             yield element.key.strip(), element.value.strip()
         number += len(element.source.splitlines())
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ._core import Plan, __version__
-from ._files import reason, write_whole
+from ._files import named, read_whole, reason, write_whole
 from ._secrets import Secrets
 from .errors import ConfigurationError, DatagenError
 from .types import catalogue
@@ -166,7 +166,7 @@ class Receipt:
         Raises ``ConfigurationError`` for a file that is none, or of another layout.
         """
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(read_whole(path))
             layout = content["format"]
             if layout != _FORMAT:
                 raise ConfigurationError(
@@ -226,9 +226,19 @@ class Receipt:
 
 
 def found(where: Path | None = None) -> Iterator[Receipt]:
-    """The receipts in a folder, by default the user's own, those of the last runs first; others are passed."""
-    paths = (where or folder()).glob("*.json")
-    for path in sorted(paths, key=lambda one: one.name, reverse=True):
+    """The receipts in a folder, by default the user's own, those of the last runs first; other files are passed.
+
+    Raises ``ConfigurationError`` for what is no folder that can be read; one that is not there has none.
+    """
+    chosen = where or folder()
+    try:
+        names = [one.name for one in named(chosen).iterdir()]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigurationError(f"{chosen}: no receipts can be read ({reason(error)})") from None
+    for name in sorted((one for one in names if one.endswith(".json")), reverse=True):
+        path = chosen / name
         try:
             yield Receipt.read(path)
         except ConfigurationError as error:

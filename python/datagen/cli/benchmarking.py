@@ -9,7 +9,7 @@ from typing import Any
 import click
 import cloup
 
-from ..sinks.command_line import Option
+from ..sinks.command_line import FileName, Option
 from .console import Console
 from .load_options import check_target, grouped, on_local_stack, options_named, run_from
 from .loading import PARALLEL, as_in_load, load_parallel
@@ -51,7 +51,7 @@ __all__ = ["benchmark"]
                 Option(
                     "--json",
                     "json_file",
-                    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+                    type=FileName(dash=True),
                     metavar="FILE",
                     help="Write every figure as JSON too; - is stdout, and then the table goes to stderr.",
                 )

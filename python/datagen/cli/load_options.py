@@ -20,7 +20,7 @@ from ..errors import OptionError
 from ..receipts import Recorder, as_text
 from ..sinks import SINKS, options_of
 from ..sinks.base import Order
-from ..sinks.command_line import KeyValue, Option, is_given
+from ..sinks.command_line import FileName, KeyValue, Option, is_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -162,7 +162,7 @@ def json_option() -> Option:
 def receipt_option() -> Option:
     return Option(
         "--receipt",
-        type=click.Path(path_type=Path),
+        type=FileName(),
         metavar="PATH",
         help="Where the receipt of the run is written [default: a new file in the user's state folder].",
     )
@@ -198,7 +198,7 @@ def shard_option() -> Option:
 def resume_option() -> Option:
     return Option(
         "--resume",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FileName(exists=True),
         metavar="RECEIPT",
         help="Go on with the load that a receipt is of, whatever ended it: rows and events that are there stay, and "
         "what is missing is added. Its options are taken from the receipt; those that may be secrets are given again.",

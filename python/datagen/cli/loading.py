@@ -12,6 +12,7 @@ import click
 import cloup
 
 from .. import loader
+from .._files import is_there
 from ..errors import CountingError, VerificationError
 from ..receipts import Receipt
 from ..settlement import attach, settlement_of
@@ -122,7 +123,7 @@ def _before(context: click.Context, options: dict[str, Any]) -> Receipt | None:
     path: Path | None = options["resume"]
     own: Path | None = options["receipt"]
     if path is None:
-        return Receipt.read(own.absolute()) if options["shard"] and own and own.exists() else None
+        return Receipt.read(own.absolute()) if options["shard"] and own and is_there(own) else None
     if own is not None:
         raise click.UsageError(
             "--resume writes the receipt anew that it reads; leave out --receipt."

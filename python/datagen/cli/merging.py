@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..merging import merge
 from ..receipts import Receipt
+from ..sinks.command_line import FileName
 from .load_options import check_target
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["merge_receipts"]
 
@@ -18,13 +22,13 @@ __all__ = ["merge_receipts"]
     short_help="Put the receipts of shards together to one.",
     epilog="Example: datagen merge-receipts bank.json shard-*.json, and then: datagen verify bank.json",
     params=[
-        click.Argument(["out"], metavar="OUT", type=click.Path(path_type=Path)),
+        click.Argument(["out"], metavar="OUT", type=FileName()),
         click.Argument(
             ["receipts"],
             metavar="RECEIPT...",
             nargs=-1,
             required=True,
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=FileName(exists=True),
         ),
     ],
 )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..receipts import folder, found
+from ..sinks.command_line import FileName
 from .outputs import data_to_stdout
 from .rows import FORMATS, print_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..receipts import Receipt
 
 __all__ = ["runs"]
@@ -28,7 +30,7 @@ __all__ = ["runs"]
             ["where"],
             metavar="[FOLDER]",
             required=False,
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            type=FileName(exists=True, folder=True),
         ),
         click.Option(
             ["-n", "--number"],

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 import cloup
@@ -11,10 +10,13 @@ import cloup
 from .._core import Plan
 from ..errors import VerificationError
 from ..sinks.base import Stage
-from ..sinks.command_line import Option
+from ..sinks.command_line import FileName, Option
 from .console import Console
 from .load_options import check_target, grouped, options_named
 from .loading import as_in_load
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["report"]
 
@@ -32,7 +34,7 @@ _COUNTING: Final = Stage("report", title="Counting", unit="customers")
             "Where to": [
                 Option(
                     "--out",
-                    type=click.Path(dir_okay=False, path_type=Path),
+                    type=FileName(),
                     metavar="FILE",
                     default="report.html",
                     show_default=True,

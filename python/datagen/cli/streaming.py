@@ -13,13 +13,14 @@ import click
 import cloup
 
 from .._core import Plan
+from .._files import is_there
 from ..errors import ConfigurationError
 from ..loader import RunReport
 from ..position import Position, instant_text, millis_of, moment
 from ..settlement import attach, settlement_of
 from ..sinks import SINKS, options_of
 from ..sinks.base import streams, tables
-from ..sinks.command_line import Option, is_given
+from ..sinks.command_line import FileName, Option, is_given
 from ..sinks.lines import LinesTarget
 from ..stream import Outcome, Status, Stream
 from ..stream import stream as carry_out
@@ -162,7 +163,7 @@ def _options() -> list[click.Parameter]:
     position = [
         Option(
             "--position",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=FileName(),
             metavar="FILE",
             help="File that says, every second, how far the stream has come.",
         ),
@@ -280,7 +281,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
         _take_over(context, options, before)
     elif file is not None:
         check_target(file, "--position")
-        if file.exists():
+        if is_there(file):
             raise ConfigurationError(
                 f"{file} is there: add --resume to go on from it, or delete it to begin anew"
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,7 +15,7 @@ from ..errors import ConfigurationError, VerificationError
 from ..receipts import Receipt
 from ..settlement import Settlement, attach
 from ..sinks import SINKS, options_of
-from ..sinks.command_line import Option, is_given
+from ..sinks.command_line import FileName, Option, is_given
 from ..verification import WRONG, Compared, Verdict, Verification
 from ..verification import verify as compare
 from .console import Console
@@ -71,7 +70,7 @@ def _options() -> list[click.Parameter]:
         ["receipt"],
         metavar="[RECEIPT]",
         required=False,
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FileName(exists=True),
     )
     return [receipt, *loading, *own]
 

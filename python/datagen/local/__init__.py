@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datagen._files import named, reason
 from datagen.errors import ConfigurationError
 
 from ._recipe import missing_extra
@@ -88,9 +89,7 @@ def _home(home: Path | None) -> Path:
     chosen = home or os.environ.get("DATAGEN_HOME")
     try:
         if chosen:
-            if "\0" in str(chosen):
-                raise ValueError("a null byte")
-            return Path(chosen).expanduser().absolute()
+            return named(Path(chosen).expanduser())
         if os.name == "posix" and os.geteuid() == 0:
             # The services run as another account, which cannot enter root's own folders.
             return Path("/var/lib/datagen")
@@ -99,8 +98,9 @@ def _home(home: Path | None) -> Path:
         except ImportError:
             raise missing_extra() from None
         return Path(platformdirs.user_data_dir("datagen"))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigurationError(f"DATAGEN_HOME {chosen}: no such path ({error})") from error
+    except (OSError, RuntimeError) as error:
+        why = reason(error) if isinstance(error, OSError) else error
+        raise ConfigurationError(f"DATAGEN_HOME {chosen}: no such path ({why})") from error
 
 
 def _owner(folder: Path) -> int | None:

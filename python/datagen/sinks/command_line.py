@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 import cloup
+
+from .._files import named, reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from .base import Target
 
-__all__ = ["KeyValue", "Option", "SinkOptions", "is_given"]
+__all__ = ["FileName", "KeyValue", "Option", "SinkOptions", "is_given"]
 
 
 class SinkOptions(ABC):
@@ -78,6 +81,28 @@ class Option(cloup.Option):
                 f"{self.envvar} is set and empty; give it a value, or unset it for the default."
             )
         return super().resolve_envvar_value(ctx)
+
+
+class FileName(click.Path):
+    """The name of a file or folder, also where a file of an earlier run says it; a complaint says why it is none."""
+
+    def __init__(self, *, exists: bool = False, folder: bool = False, dash: bool = False) -> None:
+        super().__init__(
+            exists=exists,
+            file_okay=not folder,
+            dir_okay=folder,
+            allow_dash=dash,
+            path_type=Path,
+        )
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str | os.PathLike):
+            self.fail(f"{value!r} is no name of a file", param, ctx)
+        try:
+            named(value)
+        except OSError as error:
+            self.fail(f"{str(value)!r}: {reason(error)}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class KeyValue(click.ParamType[Any]):

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ..._files import named, reason, unfit
 from ..._output import write_out
 from ..._secrets import Secrets
 from ...errors import (
@@ -72,6 +73,14 @@ def check_location(location: object) -> None:
     if cut := _CUT_URL.match(location):
         raise OptionError("location", f"{cut[0]}...", f"{cut[0].lower()}//, or a folder")
     url = _URL.match(location)
+    try:
+        if why := unfit(location):
+            raise OSError(errno.EINVAL, f"its name {why}")
+        if url is None:
+            named(location)
+    except OSError as error:
+        allowed = f"a name that a folder can have: {reason(error)}"
+        raise OptionError("location", shown(location), allowed) from None
     if url is None:
         return
     scheme = url[1].lower()
@@ -122,8 +131,8 @@ class Place:
         """
         self._begun = True
         if self._disk:
-            self._is_new = not Path(self._root).exists()
             with self._named():
+                self._is_new = not Path(self._root).exists()
                 self._files.create_dir(self._path(self._unfinished), recursive=True)
             return
         with (
@@ -214,7 +223,8 @@ class Place:
         if not self._disk:
             yield
             return
-        descriptor = os.open(self._root, os.O_RDONLY)
+        with self._named():
+            descriptor = os.open(self._root, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -394,6 +404,8 @@ def _error(error: OSError, where: str) -> DatagenError:
         errno.ENOTDIR,
         errno.EISDIR,
         errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
     }:
         return ConfigurationError(f"{where}: {error.strerror or _words(error)}")
     if error.errno == errno.ENOENT:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _core
 from ..._client_settings import addresses
+from ..._files import read_whole, reason
 from ...errors import UnreachableError
 from .cluster import TIMEOUT
 from .delivery import PartitionDelivery
@@ -276,12 +276,10 @@ def _tls(client: ClientSettings) -> dict[str, Any]:
             found[name] = pem.encode()
         elif location:
             try:
-                found[name] = Path(location).read_bytes()
-            except (OSError, ValueError) as error:
-                # A zero byte is in no path.
-                why = error.strerror if isinstance(error, OSError) else error
+                found[name] = read_whole(location)
+            except OSError as error:
                 raise UnsupportedError(
-                    f"ssl.{name}.location={location} is no file that can be read ({why})"
+                    f"ssl.{name}.location={location} is no file that can be read ({reason(error)})"
                 ) from None
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 import click
@@ -14,7 +13,7 @@ from ..._secrets import without_user
 from ...presets import PRESETS, AvroEnums, EngineChoice, ProducerConfig, RecordTimestamp
 from ...properties import Properties, read_properties
 from ..base import streams
-from ..command_line import KeyValue, Option, SinkOptions, is_given
+from ..command_line import FileName, KeyValue, Option, SinkOptions, is_given
 from .stage import (
     MAX_PARTITIONS,
     MAX_RETENTION_HOURS,
@@ -170,7 +169,7 @@ class _KafkaOptions(SinkOptions):
                 ),
                 Option(
                     "--kafka-config",
-                    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                    type=FileName(exists=True),
                     envvar="DATAGEN_KAFKA_CONFIG",
                     show_envvar=True,
                     help="File of client properties, as Java reads it (TLS, SASL, registry, ...).",
@@ -202,7 +201,7 @@ class _KafkaOptions(SinkOptions):
                 ),
                 Option(
                     "--registry-ca",
-                    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                    type=FileName(exists=True),
                     help="Certificate authority of the Schema Registry (PEM).",
                 ),
                 Option(

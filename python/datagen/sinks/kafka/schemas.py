@@ -10,10 +10,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ..._files import is_there
 from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 from .proxies import direct, proxy_of
 from .schema_layout import difference
@@ -483,7 +483,7 @@ def _options(config: ProducerConfig) -> dict[str, Any]:
         options[name] = number
     for name in _FILES:
         location = options.get(name)
-        if isinstance(location, str) and not Path(location).exists():
+        if isinstance(location, str) and not is_there(location):
             raise ConfigurationError(
                 f"Schema Registry option {name}={location}: there is no such file."
             )

@@ -28,7 +28,15 @@ import pytest
 import datagen
 import datagen.types
 from datagen import Batch, EncodedRows, KeySet, Plan, _core
-from datagen.errors import OptionError
+from datagen.errors import (
+    ConfigurationError,
+    DatagenError,
+    OptionError,
+    ReferentialIntegrityError,
+    UnknownIdError,
+)
+from datagen.sinks.kafka.delivery import DeliveryReport
+from datagen.sinks.kafka.engine import UnsupportedError
 from relations import CATALOGUE, PLAN, RELATIONS, every_relation, first, python_rows
 
 # --- Plans ---------------------------------------------------------------------------------------
@@ -114,6 +122,36 @@ def test_what_comes_once_is_not_iterated_twice_in_silence(kind: str) -> None:
     assert next(batches, None) is None
     with pytest.raises(RuntimeError, match="was iterated before, and its batches come once"):
         iter(batches)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OptionError("customers", 0, "1 to 9"),
+        UnknownIdError("no id of this plan", 7),
+        ConfigurationError("no such role"),
+        ReferentialIntegrityError("loans", "customer_id", UUID(int=1), 3, "customer"),
+        UnsupportedError("native has no such option"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_are_handed_over_between_processes(error: DatagenError) -> None:
+    error.delivery = DeliveryReport({})
+    error.add_note("while a pool was at work")
+    for same in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):  # noqa: S301
+        assert type(same) is type(error)
+        assert (str(same), same.args) == (str(error), error.args)
+        assert vars(same) == vars(error)
+
+
+def test_every_error_can_be_read_by_another_process() -> None:
+    kinds = [DatagenError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        one = kind.__new__(kind)
+        one.args = ("what went wrong",)
+        assert str(pickle.loads(pickle.dumps(one))) == "what went wrong"  # noqa: S301
+    assert len(kinds) > 8
 
 
 def test_plans_are_values() -> None:

@@ -24,6 +24,17 @@ class DatagenError(Exception):
     def __init__(self, *what: object) -> None:
         super().__init__(*(spoken(one) if isinstance(one, str) else one for one in what))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # By default a class is called with the text alone, which fails for those that take more: a pool of processes
+        # that cannot read an error waits for ever.
+        return _made_anew, (type(self), self.args), self.__dict__
+
+
+def _made_anew(kind: type[DatagenError], args: tuple[object, ...]) -> DatagenError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
 
 class OptionError(DatagenError, ValueError):
     """An option or argument is out of its range; found before anything is connected."""

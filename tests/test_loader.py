@@ -18,7 +18,8 @@ from datagen.errors import (
     ReferentialIntegrityError,
     UnreachableError,
 )
-from datagen.loader import Load
+from datagen.loader import Load, memory
+from datagen.loader import run as opening
 from datagen.settlement import Delivered
 from datagen.sinks.base import Check
 from datagen.sinks.kafka import BULK, FAST, KafkaSink
@@ -210,7 +211,7 @@ def test_master_rows_that_no_sink_takes_wait_for_nobody(monkeypatch: pytest.Monk
         raise UnreachableError("far enough")
 
     monkeypatch.setattr(MasterDataStore, "__init__", kept)
-    monkeypatch.setattr(loader, "_sinks", not_before_all_are_made)
+    monkeypatch.setattr(opening, "_sinks", not_before_all_are_made)
     with pytest.raises(UnreachableError, match="far enough"):
         loader.load(Load(plan=plan, targets=to_kafka(BULK), fast=True), Silent())
 
@@ -260,17 +261,17 @@ def test_a_standard_load_that_the_memory_has_no_room_for_is_refused(
     nowhere = f"postgresql://127.0.0.1:{free_port()}/nowhere"
     both = to_postgres(nowhere) | to_kafka(BULK)
     run = Load(plan=Plan(customers=9_000, days=1_000), targets=both)
-    monkeypatch.setattr(loader, "available", lambda: 1 << 30)
+    monkeypatch.setattr(memory, "available", lambda: 1 << 30)
     with pytest.raises(
         ConfigurationError, match=r"1\.\d GB, of which 1\.1 GB are free; use fast=True"
     ):
         loader.load(run, Silent())
-    monkeypatch.setattr(loader, "available", lambda: 4 << 30)
+    monkeypatch.setattr(memory, "available", lambda: 4 << 30)
     without_events = replace(run, targets=to_postgres(nowhere))
     with pytest.raises(UnreachableError):
         loader.load(without_events, Silent())
     assert caplog.text == ""
-    monkeypatch.setattr(loader, "_open", lambda *_: pytest.fail("far enough"))
+    monkeypatch.setattr(opening, "_open", lambda *_: pytest.fail("far enough"))
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         loader.load(run, Silent())
     assert "standard mode keeps every row in memory" in caplog.text
@@ -283,8 +284,8 @@ def test_a_load_in_time_that_the_memory_has_no_room_for_is_refused(
     plan = Plan(customers=3_000_000)
     nowhere = to_postgres(f"postgresql://127.0.0.1:{free_port()}/nowhere")
     run = Load(plan=plan, targets=nowhere | to_kafka(BULK), fast=True)
-    monkeypatch.setattr(loader, "available", lambda: 1 << 30)
-    monkeypatch.setattr(loader, "_open", lambda *_: pytest.fail("far enough"))
+    monkeypatch.setattr(memory, "available", lambda: 1 << 30)
+    monkeypatch.setattr(opening, "_open", lambda *_: pytest.fail("far enough"))
     with pytest.raises(
         ConfigurationError, match=r'\d\.\d GB, of which 1\.1 GB are free; use order="entity"'
     ):

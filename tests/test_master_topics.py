@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import RESOURCE_TOPIC, NewTopic
 
-from command import DATAGEN, run, started
+from command import DATAGEN, run, started, wait_until
 from datagen import Plan
 from datagen.errors import ConfigurationError, RejectedError
 from datagen.loader import Load, load
@@ -233,8 +233,10 @@ def test_the_topics_are_exact_whatever_ends_the_stream(
             time.sleep(1.3 + number / 3)
             process.kill()
             process.wait(timeout=10)
+    written = file.stat().st_mtime_ns
     with started(*common, *database, "--resume") as process:
-        time.sleep(2.5)
+        assert wait_until(lambda: file.stat().st_mtime_ns != written, 60)
+        time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
         assert process.returncode == 143, out + err

@@ -13,6 +13,7 @@ import pytest
 
 import command
 from datagen import Plan, loader
+from datagen.check import MasterDataStore
 from datagen.errors import OptionError
 from datagen.loader import Load
 from datagen.settlement import settlement_of
@@ -67,6 +68,26 @@ def test_two_sinks_get_the_same_rows() -> None:
     for name in other.relations:
         assert rows_of(one, name) == rows_of(other, name)
     assert {batch.name for batch in other.batches} == {*other.relations}
+
+
+def test_only_tables_that_a_sink_takes_are_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are checked against the keys of others, which rows have from their birth on."""
+    checked = MemoryTarget()
+    add_batch = MasterDataStore.add_batch
+
+    def noted(store: MasterDataStore, batch: Batch) -> Batch:
+        checked.batches.append(batch)
+        return add_batch(store, batch)
+
+    monkeypatch.setattr(MasterDataStore, "add_batch", noted)
+    target = MemoryTarget(relations=("credit_cards", *streams()[:2]))
+    assert load(target, fast=True).ok
+    whole = MemoryTarget([*PLAN.batches("credit_cards"), *PLAN.batches("accounts")])
+    assert rows_of(target, "credit_cards") == rows_of(whole, "credit_cards")
+    at_birth = MemoryTarget([*PLAN.births("accounts")])
+    assert rows_of(checked, "accounts") == rows_of(at_birth, "accounts")
+    assert rows_of(at_birth, "accounts") != rows_of(whole, "accounts")
+    assert {batch.name for batch in checked.batches}.isdisjoint(["loans", "properties", "stocks"])
 
 
 def test_two_sinks_of_one_kind_are_refused() -> None:

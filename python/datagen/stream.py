@@ -312,7 +312,7 @@ class _Sending:
         self._keep()
         with ExitStack() as stack:
             for stage in {sink.stage for sink in (*self._senders, *self._running.holders)}:
-                stack.enter_context(self._running.timed(stage))
+                stack.enter_context(self._running.log.timed(stage))
             while self._goes_on():
                 self._step()
             self._complete_slices()
@@ -520,7 +520,7 @@ class _Sending:
             self._position.write(self._asked.file)
         asked, before = self._asked, self._asked.from_position
         since = before.time if before else None if asked.backfill else asked.start
-        self._running.notes["stream"] = {
+        self._running.record.notes["stream"] = {
             "since": instant_text(since) if since else None,
             "until": instant_text(self._position.time),
             "start": instant_text(asked.start),
@@ -529,7 +529,7 @@ class _Sending:
         }
         # A process that is killed leaves a receipt that says how far it had come.
         if (now := self._clock.now()) >= self._recorded_at + _RECORDED_EVERY:
-            self._running.record("unfinished")
+            self._running.record.write("unfinished")
             self._recorded_at = now
 
     def _place(self) -> Position:
@@ -578,16 +578,16 @@ class _Sending:
         self._keep()
         status = self._status()
         if self._clock.ended:
-            return Outcome(None, status, self._position, True, self._running.settlement())
+            return Outcome(None, status, self._position, True, self._running.record.settlement())
         seconds = self._clock.now() - self._sending_since
         if self._following is not None:
             for sink in self._running.holders:
                 changed = Part("changed rows", self._following.rows, seconds)
-                self._running.finish(sink.stage, changed)
+                self._running.log.finish(sink.stage, changed)
         for sink in self._senders:
             self._running.commit(sink)
             for name in streams():
-                self._running.finish(sink.stage, Part(name, self._sent[name], seconds))
+                self._running.log.finish(sink.stage, Part(name, self._sent[name], seconds))
         report = self._running.report()
         return Outcome(report, status, self._position, True, report.settlement)
 

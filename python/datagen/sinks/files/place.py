@@ -109,7 +109,6 @@ class Place:
     """
 
     def __init__(self, location: str) -> None:
-        self._location = location
         self.name = shown(location).rstrip("/") or "/"
         self._unfinished = f"{_UNFINISHED}{secrets.token_hex(8)}"
         self._begun = self._unsettled = self._is_new = False

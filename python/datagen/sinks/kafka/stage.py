@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Mapping
@@ -10,19 +9,21 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from ..._core import Batch
 from ..._secrets import without_user
 from ...errors import ConfigurationError, DatagenError, OptionError
 from ...presets import ProducerConfig
 from ...settlement import Delivered, TopicSettlement
 from ...types import catalogue
 from ..base import Check, Contents, Sink, Stage, streams, tables
+from .changed_rows import ChangedRows
+from .earlier_attempt import EarlierAttempt
+from .topic_ends import TopicEnds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ..._core import Batch
     from ..base import Transfer, Window
-    from .behind import There
     from .delivery import TopicDelivery
     from .event_producer import Sending
 
@@ -133,10 +134,11 @@ class _KafkaStage(Sink):
 
     def __init__(self, target: KafkaTarget, window: Window) -> None:
         from .sink import KafkaSink
+        from .transactional import identity_of
 
         producer = target.producer
-        said = (window.before or {}).get(KAFKA.name, {}).get("format")
-        if said is not None:
+        receipt = (window.before or {}).get(KAFKA.name, {})
+        if (said := receipt.get("format")) is not None:
             # What an attempt has begun with is gone on with, whether a registry answers by now or not.
             producer = replace(producer, avro=said == "avro")
         self._target = target
@@ -145,81 +147,30 @@ class _KafkaStage(Sink):
             raise OptionError("exactly_once", True, "it for a load; a stream goes on with --resume")
         self._sink = KafkaSink(
             producer,
-            transactional_id=_identity(target, window) if target.exactly_once else None,
+            transactional_id=identity_of(target.producer, window) if target.exactly_once else None,
         )
         # Rows of tables are no events.
         self.stage = replace(KAFKA, unit="records") if target.master_topics else KAFKA
         self.relations = target.relations
         self._topics = {name: self._sink.topic(name) for name in self.relations}
-        #: By topic and partition, where there is one.
-        self._ends_before: dict[str, dict[int, int]] = {}
-        #: The same after it, once that was counted, and where an earlier process has begun what this one goes on with.
-        self._ends_after: dict[str, dict[int, int]] = {}
-        self._begun_before: dict[str, dict[int, int]] = {}
+        self._ends = TopicEnds(self._sink, self._topics)
+        self._earlier = EarlierAttempt(
+            self._sink, window, receipt, self._topics, exactly_once=target.exactly_once
+        )
+        self._changed = ChangedRows(
+            {name: topic for name, topic in self._topics.items() if name in tables()}
+        )
         self._written = dict.fromkeys(self.relations, 0)
-        #: Of an earlier process: by topic, the keys of rows behind its mark, and when each last changed.
-        self._rows_there: dict[str, dict[bytes, int]] = {}
-        #: Where each table's topic was as the slice began whose rows were written last.
-        self._slice_from: dict[str, Any] = {}
-        #: With an attempt before: what it has left, and how many rows of each topic have been left out for it.
-        self._there: There | None = None
-        self._left_out = dict.fromkeys(self.relations, 0)
-        self._passed = dict.fromkeys(self.relations, 0)
-        self._looked = False
         self._sending: Sending | None = None
-        if window.before:
-            self._take_over(window.before.get(KAFKA.name, {}))
         #: None before they were made; empty where they could not be.
         self._checks: tuple[Check, ...] | None = None
 
-    def _take_over(self, receipt: Mapping[str, Any]) -> None:
-        """Takes note of where an attempt before began; refuses one that has sent to other topics, or otherwise."""
-        for name, one in receipt.get("topics", {}).items():
-            if name not in self._topics or one["topic"] != self._topics[name]:
-                raise ConfigurationError(
-                    f"The earlier attempt has sent {name} to topic {one['topic']}, and this one would not; check "
-                    "--topic-prefix and --master-topics"
-                )
-            begun = {int(number): int(part["first"]) for number, part in one["partitions"].items()}
-            if begun:
-                self._begun_before[one["topic"]] = begun
-        for made in ("avro_enums", "cloudevents", "content_type", "record_timestamp"):
-            now = getattr(self._target.producer, made)
-            if receipt.get(made, now) != now:
-                raise ConfigurationError(
-                    f"The earlier attempt has sent records with {made}={receipt[made]}, and this one would with {now}"
-                )
-
     def open(self) -> None:
         self._sink.connect()
-        receipt = (self._window.before or {}).get(KAFKA.name, {})
-        before, now = receipt.get("cluster"), self._sink.cluster_id
-        if before and now and before != now:
-            raise ConfigurationError(
-                f"Kafka at {self._target.producer.bootstrap} is the cluster {now}, and the earlier attempt has sent to "
-                f"{before} ({receipt.get('bootstrap')}); check --kafka-bootstrap"
-            )
+        self._earlier.check_cluster()
 
     def nothing_sent(self) -> None:
-        # Where a receipt says that it began, the topics are looked at all the same.
-        self._looked = not self._begun_before
-
-    def _look(self) -> None:
-        """Finds out, once, what an attempt before has left."""
-        if self._looked or self._window.before is None or self._target.exactly_once:
-            # The position of transactions says what is there.
-            return
-        self._looked = True
-        # A receipt that does not say where it began may be older than what another process has sent since.
-        names = {topic: name for name, topic in self._topics.items()}
-        there = self._sink.there(self._window, names, self._begun_before or None)
-        self._there = there
-        if not self._begun_before:
-            ends = self._sink.end_offsets(names)
-            self._begun_before = {
-                topic: ends[topic] | there.first.get(topic, {}) for topic in names
-            }
-        _log.info("Kafka: %d records are there, and stay", len(there.ids))
+        self._earlier.nothing_sent()
 
     def prepare(self) -> None:
         """Makes or requires the topics, and registers the schemas."""
@@ -250,63 +201,32 @@ class _KafkaStage(Sink):
         window = self._window
         if not window.fast or self._sink.engine != "native":
             return None
-        self._look()
+        self._earlier.look()
         self._sending = self._sink.begin_plan(
             window.plan,
             window.parents,
             window.workers,
             window.first_customer,
             order=window.order,
-            there=self._there.ids if self._there else None,
+            there=self._earlier.ids,
         )
         return self._sending
 
     def begin(self) -> None:
-        self._look()
-        ends = self._sink.end_offsets(self._topics.values())
-        if self._target.exactly_once:
-            begun = self._sink.begin_at(ends)
-            self._sink.check_log_start(
-                {topic: of for topic, of in begun.items() if self._sink.committed_before(topic)},
-                "the run began at",
-            )
-            self._begun_before = {topic: dict(offsets) for topic, offsets in begun.items()}
+        self._earlier.look()
+        ends = self._ends.read()
+        self._earlier.begin_at(ends)
         # Counted is what all attempts have sent.
-        self._ends_before = ends | self._begun_before if self._goes_on else ends
+        self._ends.before = ends | self._earlier.begun if self._earlier.is_there else ends
 
     def when_waiting(self, call: Callable[[], None]) -> None:
         self._sink.when_waiting(call)
 
     def write(self, batch: Batch) -> None:
         timestamp = round(_BEGINNING.timestamp() * 1000) if batch.name in tables() else None
-        rest = batch if self._there is None else self._there.ids.missing(batch)
-        self._passed[batch.name] += len(batch)
-        self._left_out[batch.name] += len(batch) - len(rest)
+        rest = self._earlier.missing(batch)
         if len(rest):
             self._written[batch.name] += self._sink.write(rest, timestamp=timestamp)
-
-    @property
-    def _goes_on(self) -> bool:
-        """Whether an attempt before has left something."""
-        return self._there is not None or any(
-            map(self._sink.committed_before, self._topics.values())
-        )
-
-    def _found(self, name: str) -> int:
-        """Rows of a table or stream that an attempt before has left, as far as is known."""
-        if self._target.exactly_once:
-            return self._sink.committed_before(self._topics[name])
-        if self._there is None:
-            return 0
-        passed, left_out = self._passed[name], self._left_out[name]
-        if self._sending is not None and name in streams():
-            sent, left_out = self._sending.made[name]
-            passed = sent + left_out
-        if passed == self._window.rows(name):
-            return left_out
-        return min(
-            sum(self._there.counts.get(self._topics[name], {}).values()), self._planned(name)
-        )
 
     def commit(self) -> None:
         self._sink.flush()
@@ -323,53 +243,27 @@ class _KafkaStage(Sink):
         return self._sink.last_error
 
     def mark(self) -> dict[str, Any]:
-        """The ends before the run, and what was acknowledged since.
+        """The ends that were reached, and of tables that follow where the last slice began.
 
-        Records of other producers are not counted, so that the end may be further: to read from here finds
-        all that is written from now on. Of tables that follow, it is where the slice begins whose rows
-        were written last: events of it may be on their way, and its rows come again after a crash.
+        Events of that slice may be on their way, and its rows come again after a crash.
         """
-        return {"topics": self._reached() | self._slice_from}
-
-    def _reached(self) -> dict[str, dict[str, int]]:
-        acknowledged = self._sink.report().topics
-        ends: dict[str, dict[str, int]] = {}
-        for topic, partitions in self._ends_before.items():
-            sent = acknowledged[topic].partitions if topic in acknowledged else {}
-            ends[topic] = {
-                str(number): end + (sent[number].acknowledged if number in sent else 0)
-                for number, end in partitions.items()
-            }
-        return ends
+        return {"topics": self._ends.reached() | self._changed.slice_from}
 
     def written_since(self, mark: Mapping[str, Any]) -> set[bytes]:
         of_tables = {self._topics[name] for name in self.relations if name in tables()}
-        found: tuple[dict[str, dict[int, int]], ...] = ({}, {})
-        for topic, offsets in _marked(mark).items():
-            self._begun_before[topic] = offsets
-            found[topic in of_tables][topic] = offsets
-            if topic in of_tables:
-                self._slice_from[topic] = {str(number): at for number, at in offsets.items()}
-        of_events, of_rows = found
-        self._rows_there = self._sink.rows_behind(of_rows) if of_rows else {}
-        return self._sink.ids_behind(of_events)
+        begun = _marked(mark)
+        self._earlier.begun |= begun
+        self._changed.resume(self._sink, {one: begun[one] for one in begun if one in of_tables})
+        return self._sink.ids_behind({one: begun[one] for one in begun if one not in of_tables})
 
     def begin_following(self, at: datetime) -> datetime:
-        first = round(at.timestamp() * 1000)
-        for topic, rows in self._rows_there.items():
-            # What has changed before does not come again.
-            self._rows_there[topic] = {key: time for key, time in rows.items() if time >= first}
+        self._changed.begin(at)
         return at
 
     def follow(self, changes: Sequence[Batch], until: datetime) -> None:  # noqa: ARG002
-        reached = self._reached()
-        for name, topic in self._topics.items():
-            # As long as a row of an earlier process may come again, it is looked for from where that was.
-            if name in tables() and topic in reached and not self._rows_there.get(topic):
-                self._slice_from[topic] = reached[topic]
+        self._changed.enter(self._ends.reached())
         for batch in changes:
-            there = self._rows_there.get(self._topics[batch.name])
-            rest = _later(batch, there) if there else batch
+            rest = self._changed.missing(batch)
             if rest is not None:
                 self._written[batch.name] += self._sink.write(rest)
 
@@ -389,12 +283,12 @@ class _KafkaStage(Sink):
             name: self._found(name) + (one.acknowledged if (one := self._delivery(topic)) else 0)
             for name, topic in self._topics.items()
         }
-        moved = self._moved()
+        moved = self._ends.moved()
         # With acks=0 the last events may arrive after the load, for as long as topics grow.
         end = time.monotonic() + SETTLE
         while time.monotonic() < end and any(moved[one] < acknowledged[one] for one in moved):
             time.sleep(0.1)
-            last, moved = moved, self._moved()
+            last, moved = moved, self._ends.moved()
             if moved != last:
                 end = time.monotonic() + SETTLE
         for name, count in acknowledged.items():
@@ -431,7 +325,6 @@ class _KafkaStage(Sink):
         )
 
     def receipt(self) -> dict[str, Any]:
-        """The last offsets are those at the end of the run, of other producers' records too."""
         producer = self._target.producer
         return {
             "bootstrap": producer.bootstrap_servers,
@@ -451,24 +344,17 @@ class _KafkaStage(Sink):
 
     def _topic_receipt(self, name: str, topic: str) -> dict[str, Any]:
         delivery = self._delivery(topic)
-        before, ends = self._ends_before.get(topic, {}), self._ends_after.get(topic, {})
-        sent = delivery.partitions if delivery else {}
-        first = {**before, **self._begun_before.get(topic, {})}
-        there = self._there.counts.get(topic, {}) if self._there else {}
+        begun, there = self._earlier.begun.get(topic, {}), self._earlier.partitions(topic)
         return {
             "topic": topic,
             "schema_id": self._sink.schema_ids.get(topic),
             "acknowledged": self._found(name) + (delivery.acknowledged if delivery else 0),
-            "partitions": {
-                str(number): {
-                    "first": first[number],
-                    "last": ends[number] - 1 if ends.get(number, 0) > first[number] else None,
-                    "acknowledged": there.get(number, 0)
-                    + (sent[number].acknowledged if number in sent else 0),
-                }
-                for number in sorted(first)
-            },
+            "partitions": self._ends.receipt(topic, begun, there, delivery),
         }
+
+    def _found(self, name: str) -> int:
+        """Rows of a table or stream that an attempt before has left, as far as is known."""
+        return self._earlier.rows(name, self._sending)
 
     def close(self, error: BaseException | None) -> None:
         self._sink.__exit__(None if error is None else type(error), error, None)
@@ -510,21 +396,6 @@ class _KafkaStage(Sink):
             return _BEGINNING
         return plan.as_of - timedelta(days=relation.history_days or plan.days)
 
-    def _ends(self) -> dict[str, int]:
-        """The ends of all partitions of each topic, together, where there is one."""
-        self._ends_after = ends = self._sink.end_offsets(self._topics.values())
-        return {
-            name: sum(ends[topic].values()) for name, topic in self._topics.items() if topic in ends
-        }
-
-    def _moved(self) -> dict[str, int]:
-        """By how much the end of each topic has moved."""
-        before = self._ends_before
-        return {
-            name: end - sum(before.get(self._topics[name], {}).values())
-            for name, end in self._ends().items()
-        }
-
 
 def _marked(mark: Mapping[str, Any]) -> dict[str, dict[int, int]]:
     """The offsets of a mark, by topic and partition; raises ``ConfigurationError`` where it has none."""
@@ -543,19 +414,6 @@ def _marked(mark: Mapping[str, Any]) -> dict[str, dict[int, int]]:
     return found
 
 
-def _later(batch: Batch, there: dict[bytes, int]) -> Batch | None:
-    """The rows that have changed since they were written last; what is there of the others is forgotten."""
-    relation = catalogue()[batch.name]
-    times = memoryview(batch.column(relation.time))
-    rows = []
-    for row, key in enumerate(batch.text(relation.key)):
-        if times[row] >= (last := there.get(key, -1)):
-            there.pop(key, None)
-        if times[row] > last:
-            rows.append(batch.row(row))
-    return Batch.from_rows(batch.name, rows) if rows else None
-
-
 def settled(
     topic: str, planned: int, delivery: TopicDelivery | None, there: int = 0
 ) -> TopicSettlement:
@@ -570,28 +428,3 @@ def settled(
         delivery.unknown,
         delivery.perhaps_twice,
     )
-
-
-def _identity(target: KafkaTarget, window: Window) -> str:
-    """The transactional id of a load, under which it goes on: the same for the same events in the same order."""
-    plan = window.plan
-    producer = target.producer
-    said = [
-        *(producer.avro, producer.avro_enums, producer.cloudevents, producer.content_type),
-        producer.record_timestamp,
-        *(
-            producer.topic_prefix,
-            plan.seed,
-            plan.customers,
-            window.first_customer,
-            plan.days,
-        ),
-        *(
-            plan.as_of.isoformat(),
-            sorted((plan.labels or {}).items()),
-            window.order,
-            catalogue().version,
-        ),
-    ]
-    digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
-    return f"{producer.topic_prefix}datagen-{digest}"

@@ -8,6 +8,7 @@ and brokers shut out the one before it. So every event is there once, and nothin
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from contextlib import closing, suppress
@@ -15,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import DatagenError, RejectedError, UnreachableError
+from ...types import catalogue
 from .cluster import TIMEOUT
 from .confluent import ConfluentEngine
 from .delivery import PartitionDelivery
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
 
     from ..._core import Batch
     from ...presets import ProducerConfig
+    from ..base import Window
     from .cluster import Cluster
     from .delivery import Outcome
 
-__all__ = ["TransactionalEngine"]
+__all__ = ["TransactionalEngine", "identity_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -299,3 +302,27 @@ def _text(offsets: Mapping[int, int]) -> str:
 
 def _offsets(text: str | None) -> dict[int, int]:
     return {number: int(offset) for number, offset in enumerate((text or "").split(",")) if offset}
+
+
+def identity_of(producer: ProducerConfig, window: Window) -> str:
+    """The transactional id of a load, under which it goes on: the same for the same events in the same order."""
+    plan = window.plan
+    said = [
+        *(producer.avro, producer.avro_enums, producer.cloudevents, producer.content_type),
+        producer.record_timestamp,
+        *(
+            producer.topic_prefix,
+            plan.seed,
+            plan.customers,
+            window.first_customer,
+            plan.days,
+        ),
+        *(
+            plan.as_of.isoformat(),
+            sorted((plan.labels or {}).items()),
+            window.order,
+            catalogue().version,
+        ),
+    ]
+    digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+    return f"{producer.topic_prefix}datagen-{digest}"

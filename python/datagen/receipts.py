@@ -205,6 +205,16 @@ class Receipt:
             return None
         return str(self.stream.get("until"))
 
+    def tables_at(self, sink: str) -> datetime | None:
+        """The instant that the tables of a sink are to be as of; None where that is the plan's end."""
+        kept = self.sinks.get(sink, {})
+        if kept.get("as_of") is not None:
+            return datetime.fromisoformat(kept["as_of"])
+        if not kept.get("follows") or self.stream is None:
+            return None
+        # Up to the start nothing of the tables changes.
+        return max(datetime.fromisoformat(self.stream[name]) for name in ("start", "until"))
+
     def as_plan(self) -> Plan:
         """The plan of the run; raises ``ConfigurationError`` where this datagen makes other values."""
         if self.catalogue != catalogue().version:

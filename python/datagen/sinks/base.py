@@ -359,6 +359,10 @@ class Contents(ABC):
         """The instant that tables which follow a stream are as of, where the service itself says it."""
         return None
 
+    def has_versions(self, name: str) -> bool:  # noqa: ARG002
+        """Whether a table may have a row several times, once after each of some of its changes."""
+        return False
+
     @abstractmethod
     def shape(self, name: str, order: str) -> dict[str, Any]:
         """What rows are there, as arguments of ``Reconciliation``."""

@@ -20,7 +20,7 @@ from ._prefetch import Prefetch
 from ._words import spoken
 from .check import FinancialDataStore, MasterDataStore, memory_in_time, memory_needed
 from .errors import ConfigurationError, DatagenError, OptionError, UnreachableError
-from .receipts import Recorder, as_text
+from .receipts import Receipt, Recorder, as_text
 from .settlement import Settlement, attach
 from .sinks.base import (
     Order,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ._core import Batch, Plan
-    from .receipts import Ending, Receipt
+    from .receipts import Ending
     from .sinks.base import Check, Progress, Sink, Target, Transfer
 
 __all__ = [
@@ -121,7 +121,7 @@ class Load:
                 "from_customer", self.from_customer, f"0 to {self.plan.customers - 1}"
             )
         if self.resume is not None:
-            self._check_resumed(self.resume)
+            self.check_resumed(self.resume)
             object.__setattr__(self, "recorder", Recorder.again(self.resume))
 
     @property
@@ -137,8 +137,8 @@ class Load:
             isinstance(one, ResumingTarget) and one.goes_on for one in targets
         )
 
-    def _check_resumed(self, receipt: Receipt) -> None:
-        """Refuses the receipt of another load."""
+    def check_resumed(self, receipt: Receipt) -> None:
+        """Refuses the receipt of another load by ``ConfigurationError``."""
         if receipt.command == "stream" or receipt.stream is not None:
             raise ConfigurationError(
                 f"{receipt.path} is of a stream, which goes on from its position "
@@ -259,12 +259,36 @@ def carry_out(
     prefetch: bool = True,
     tables_at: datetime | None = None,
     tables_there: bool = False,
+    events_from: datetime | None = None,
 ) -> Result:
     """Opens the sinks of a run, has the work done, and closes them; raises as ``load`` does.
 
     With ``tables_at`` tables have the balances of that instant, not of the plan's end, and what is sent to
-    streams is only known once it is. With ``tables_there`` an earlier process has loaded them.
+    streams, from ``events_from`` on, is only known once it is. With ``tables_there`` an earlier process has loaded them.
     """
+    with ExitStack() as stack:
+        before = _claimed(run, stack, wait=tables_at is None)
+        return _carry_out(
+            *(run, progress, work, before),
+            prefetch=prefetch,
+            tables_at=tables_at,
+            tables_there=tables_there,
+            events_from=events_from,
+        )
+
+
+def _carry_out(
+    run: Load,
+    progress: Progress,
+    work: Callable[[Running], Result],
+    before: Receipt | None,
+    *,
+    prefetch: bool,
+    tables_at: datetime | None,
+    tables_there: bool,
+    events_from: datetime | None,
+) -> Result:
+    """The same as ``carry_out``, once no other process is at it."""
     began = time.perf_counter()
     _log.debug(
         "plan: seed %d, customers %d to %d, %d days up to %s; %s mode, %d workers, order of %s; into %s",
@@ -295,10 +319,11 @@ def carry_out(
                 store.parents,
                 store.check_batch,
                 open_ended=tables_at is not None,
+                events_from=events_from,
                 # Where nothing follows, the keys of all rows are known from the beginning.
                 tables_at=tables_at if taken else None,
                 tables_there=tables_there,
-                before=run.resume.sinks if run.resume else ({} if run.stays else None),
+                before=before.sinks if before else ({} if run.stays and not tables_at else None),
                 shared=run.shared,
             )
             master = None
@@ -334,6 +359,23 @@ def carry_out(
         raise
     running.record_end()
     return done[0]
+
+
+def _claimed(run: Load, stack: ExitStack, *, wait: bool) -> Receipt | None:
+    """Keeps other processes from the run's receipt until the stack is left; that of the attempt before, if there is one.
+
+    A stream has no end that could be waited for.
+    """
+    if run.recorder is None:
+        return run.resume
+    waited = stack.enter_context(run.recorder.claimed(wait=wait))
+    if not waited or run.resume is None:
+        return run.resume
+    # The process that was waited for has written it anew.
+    receipt = Receipt.read(run.resume.path)
+    run.check_resumed(receipt)
+    run.recorder.go_on(receipt)
+    return receipt
 
 
 def _ending(error: BaseException) -> tuple[Ending, str]:
@@ -635,7 +677,7 @@ class Running:
         return Settlement(
             tuple(sink.settlement() for sink in self._sinks),
             receipt=str(recorder.path) if recorder and resumable else "",
-            stays=self._run.stays,
+            stays=self._run.stays and not self._window.open_ended,
         )
 
     def _taking(self, names: Iterable[str]) -> list[Sink]:

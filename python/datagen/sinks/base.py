@@ -149,6 +149,8 @@ class Window:
     check: Callable[[Batch], Batch]
     #: Only a part of the streams is sent, as much as is written.
     open_ended: bool = False
+    #: Where a part is sent, the instant of its first events: None for all up to where it ends.
+    events_from: datetime | None = None
     #: Rows of tables are those of this instant, not of the plan's end.
     tables_at: datetime | None = None
     #: An earlier process has loaded the tables.

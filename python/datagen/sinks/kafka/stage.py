@@ -72,7 +72,8 @@ class KafkaTarget:
     """A cluster to send all streams to, and with ``master_topics`` all tables: each to a compacted topic.
 
     With ``exactly_once`` events are sent in Kafka transactions by the engine ``confluent``, and a load that is begun
-    again goes on behind the last one that was committed: readers of committed records find each event once.
+    again, or a stream that is resumed, goes on behind the last one that was committed: readers of committed records find
+    each event once.
     ``partitions`` (by topic, without the prefix), ``retention_hours`` (-1: no limit, None: the broker's default),
     ``replication_factor`` (None: the broker's default) and ``topic_config`` are those of topics that
     the run creates.
@@ -141,8 +142,9 @@ class _KafkaStage(Sink):
             producer = replace(producer, avro=said == "avro")
         self._target = target
         self._window = window
-        if target.exactly_once and window.open_ended:
-            raise OptionError("exactly_once", True, "it for a load; a stream goes on with --resume")
+        if target.exactly_once and window.open_ended and target.master_topics:
+            # Which changes of a row are sent depends on the moments of a process.
+            raise OptionError("exactly_once", True, "it without --master-topics for a stream")
         self._sink = KafkaSink(
             producer,
             transactional_id=_identity(target, window) if target.exactly_once else None,
@@ -266,10 +268,16 @@ class _KafkaStage(Sink):
         ends = self._sink.end_offsets(self._topics.values())
         if self._target.exactly_once:
             begun = self._sink.begin_at(ends)
-            self._sink.check_log_start(
-                {topic: of for topic, of in begun.items() if self._sink.committed_before(topic)},
-                "the run began at",
-            )
+            if not self._window.open_ended:
+                # A stream goes on for longer than topics keep what was sent.
+                self._sink.check_log_start(
+                    {
+                        topic: of
+                        for topic, of in begun.items()
+                        if self._sink.committed_before(topic)
+                    },
+                    "the run began at",
+                )
             self._begun_before = {topic: dict(offsets) for topic, offsets in begun.items()}
         # Counted is what all attempts have sent.
         self._ends_before = ends | self._begun_before if self._goes_on else ends
@@ -287,13 +295,17 @@ class _KafkaStage(Sink):
 
     @property
     def _goes_on(self) -> bool:
-        """Whether an attempt before has left something."""
+        """Whether an attempt before has left something that is counted with what this one sends."""
+        if self._window.open_ended:
+            return False
         return self._there is not None or any(
             map(self._sink.committed_before, self._topics.values())
         )
 
     def _found(self, name: str) -> int:
-        """Rows of a table or stream that an attempt before has left, as far as is known."""
+        """Rows of a table or stream that an attempt before has left, as far as is known; a stream counts its own."""
+        if self._window.open_ended:
+            return 0
         if self._target.exactly_once:
             return self._sink.committed_before(self._topics[name])
         if self._there is None:
@@ -329,7 +341,10 @@ class _KafkaStage(Sink):
         all that is written from now on. Of tables that follow, it is where the slice begins whose rows
         were written last: events of it may be on their way, and its rows come again after a crash.
         """
-        return {"topics": self._reached() | self._slice_from}
+        mark: dict[str, Any] = {"topics": self._reached() | self._slice_from}
+        if self._target.exactly_once:
+            mark["handed"] = {topic: self._sink.handed(topic) for topic in self._topics.values()}
+        return mark
 
     def _reached(self) -> dict[str, dict[str, int]]:
         acknowledged = self._sink.report().topics
@@ -350,6 +365,10 @@ class _KafkaStage(Sink):
             found[topic in of_tables][topic] = offsets
             if topic in of_tables:
                 self._slice_from[topic] = {str(number): at for number, at in offsets.items()}
+        if self._target.exactly_once:
+            # Of what was sent since then the transactions tell how much there is.
+            self._sink.go_on_from(_handed(mark))
+            return set()
         of_events, of_rows = found
         self._rows_there = self._sink.rows_behind(of_rows) if of_rows else {}
         return self._sink.ids_behind(of_events)
@@ -493,7 +512,10 @@ class _KafkaStage(Sink):
 
     def _planned(self, name: str) -> int:
         window = self._window
-        return self._written[name] if window.open_ended else window.rows(name)
+        if not window.open_ended:
+            return window.rows(name)
+        there = self._sink.left_out(self._topics[name]) if self._target.exactly_once else 0
+        return self._written[name] - there
 
     def _doubled(self) -> int:
         """Events that may be there twice, in topics that have more than was acknowledged."""
@@ -543,6 +565,16 @@ def _marked(mark: Mapping[str, Any]) -> dict[str, dict[int, int]]:
     return found
 
 
+def _handed(mark: Mapping[str, Any]) -> dict[str, int]:
+    """The events of each topic before a mark; raises ``ConfigurationError`` where it does not say."""
+    try:
+        return {topic: int(count) for topic, count in mark["handed"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ConfigurationError(
+            "Kafka: the position does not say how many events transactions had committed; begin a new stream"
+        ) from None
+
+
 def _later(batch: Batch, there: dict[bytes, int]) -> Batch | None:
     """The rows that have changed since they were written last; what is there of the others is forgotten."""
     relation = catalogue()[batch.name]
@@ -573,7 +605,7 @@ def settled(
 
 
 def _identity(target: KafkaTarget, window: Window) -> str:
-    """The transactional id of a load, under which it goes on: the same for the same events in the same order."""
+    """The transactional id of a run, under which it goes on: the same for the same events in the same order."""
     plan = window.plan
     producer = target.producer
     said = [
@@ -592,6 +624,7 @@ def _identity(target: KafkaTarget, window: Window) -> str:
             window.order,
             catalogue().version,
         ),
+        *((window.events_from,) if window.open_ended else ()),
     ]
     digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
     return f"{producer.topic_prefix}datagen-{digest}"

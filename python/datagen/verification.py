@@ -243,11 +243,18 @@ class _Comparing:
             unseen.append(
                 f"{held.unexamined:,} rows differ, or are beside rows that do, and have no names"
             )
-        behind = self._asked.receipt is not None and self._asked.receipt.killed_at is not None
+        receipt = self._asked.receipt
+        behind = receipt is not None and receipt.killed_at is not None
+        is_shard = receipt is not None and receipt.options.get("shard") is not None
         notes = [
             f"{counts[kind]:,} {what}"
             for kind, what in (
-                ("elsewhere", "of other customers of this seed"),
+                (
+                    "elsewhere",
+                    "of other shards or customers of this seed"
+                    if is_shard
+                    else "of other customers of this seed",
+                ),
                 (
                     "outside",
                     "sent after the last position, not judged" if behind else "of other instants",
@@ -256,6 +263,10 @@ class _Comparing:
             )
             if counts[kind]
         ]
+        if receipt is None and {kind for kind in WRONG if counts[kind]} == {"late"}:
+            notes.append(
+                "shards of a load are in order each by itself: --order entity asks for none, and so do their merged receipts"
+            )
         notes += self._contents.notes(self._name)
         (planned, sum_planned), (rows, checksum) = held.expected, held.found
         named = [

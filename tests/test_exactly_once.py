@@ -1,7 +1,8 @@
-"""Loads in Kafka transactions: each event once for readers of committed records, whatever ends the process."""
+"""Loads and streams in Kafka transactions: each event once for readers of committed records, whatever ends the process."""
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from datagen.sinks.kafka import KafkaSink
 from datagen.types import catalogue
 from records import TOPICS
 from sending import TRANSACTIONS
+from test_following import assert_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +70,7 @@ def test_the_next_process_goes_on_behind_the_last_transaction(topics: OwnTopics)
     assert before == sum(map(len, BATCHES[:5]))
     assert second.report().acknowledged == len(IDS) - before
     assert sorted(topics.committed_ids(TRANSACTIONS)) == sorted(IDS)
-    with pytest.raises(RejectedError, match="another process has begun the same load"):
+    with pytest.raises(RejectedError, match="another process has begun the same run"):
         first.flush()
     first.__exit__(RuntimeError, RuntimeError(), None)
     assert sorted(topics.committed_ids(TRANSACTIONS)) == sorted(IDS)
@@ -177,6 +179,89 @@ def test_what_transactions_cannot_do_is_refused(options: tuple[str, ...], word: 
     assert_failed(outcome, 2, "--exactly-once", word)
 
 
-def test_a_stream_goes_on_by_its_position() -> None:
-    command = (*DATAGEN, "stream", "--exactly-once", "--kafka-bootstrap", "127.0.0.1:1")
-    assert_failed(run(*command), 2, "--exactly-once", "--resume")
+STREAMED = Plan(seed=11, customers=120, as_of="2026-07-01T00:00:00Z", days=30)
+STREAM = (
+    *(*DATAGEN, "stream", "--customers", 120, "--seed", 11, "--days", 30, "--no-avro"),
+    *("--as-of", "2026-07-01T00:00:00Z", "--exactly-once", "--create-topics"),
+    *("--start", "2026-06-12T00:00:00Z", "--speed", 100_000),
+)
+
+
+def assert_committed(topics: OwnTopics, since: str | None = None) -> None:
+    """Readers of committed records find each event of the plan once."""
+    for name in TOPICS:
+        planned = sorted(
+            bytes(ident)
+            for batch in STREAMED.batches(name, since=since)
+            for ident in batch.text(catalogue()[name].primary_key)
+        )
+        assert sorted(topics.committed_ids(name)) == planned
+
+
+@pytest.mark.parametrize("with_database", [False, True])
+def test_a_stream_that_is_killed_again_and_again_is_exact(
+    clean_kafka: OwnTopics, pg_dsn: str, tmp_path: Path, *, with_database: bool
+) -> None:
+    """The tables too, which follow it: each side says for itself how far it has come."""
+    position, receipt = tmp_path / "position.json", tmp_path / "receipt.json"
+    database = ("--postgres-url", pg_dsn) if with_database else ("--skip-postgres",)
+    common = (*clean_kafka.options, "--position", position, *database)
+    moments = random.Random(str(with_database))
+    for number in range(4):
+        before = position.read_bytes() if number else b""
+        command = (*DATAGEN, "stream", "--resume") if number else STREAM
+        with started(*command, *common) as process:
+
+            def goes_on(before: bytes = before) -> bool:
+                return position.exists() and position.read_bytes() != before
+
+            assert wait_until(lambda: process.poll() is not None or goes_on(), 60)
+            assert process.poll() is None, process.communicate()
+            time.sleep(moments.uniform(0.0, 2.5))
+            process.kill()
+            process.wait()
+    said = (*DATAGEN, "stream", "--resume", *common, "--receipt", receipt, "--speed", 10_000_000)
+    outcome = run(*said)
+    assert outcome.code == 0, str(outcome)
+    assert "Validation: ALL OK" in outcome.out
+    assert_committed(clean_kafka)
+    if with_database:
+        assert_tables(pg_dsn, STREAMED)
+    verified = run(*DATAGEN, "verify", receipt, *(database if with_database else ()))
+    assert verified.code == 0, str(verified)
+    # Nothing is left to send.
+    ends = clean_kafka.ends()
+    assert run(*said).code == 0
+    assert clean_kafka.ends() == ends
+
+
+def test_what_was_committed_behind_the_position_stays(
+    clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    """An earlier position of a stream that has gone on, as of a process that was killed before it wrote the next."""
+    position = tmp_path / "position.json"
+    common = (*clean_kafka.options, "--position", position, "--skip-postgres")
+    first = run(*STREAM, "--no-backfill", *common, "--until", "2026-06-14T00:00:00Z")
+    assert first.code == 0, str(first)
+    kept = position.read_bytes()
+    again = (*DATAGEN, "stream", "--resume", *common, "--speed", 10_000_000)
+    assert run(*again, "--until", "2026-06-20T00:00:00Z").code == 0
+    between = sum(map(len, map(clean_kafka.committed_ids, TOPICS)))
+    position.write_bytes(kept)
+    outcome = run(*again, "--until", "2026-07-01T00:00:00Z")
+    assert outcome.code == 0, str(outcome)
+    assert_committed(clean_kafka, since="2026-06-12T00:00:00Z")
+    assert between < sum(map(len, map(clean_kafka.committed_ids, TOPICS)))
+    # A cluster that knows of fewer events is not the one of the position.
+    says = json.loads(kept)
+    says["marks"]["kafka"]["handed"][clean_kafka.name(TRANSACTIONS)] = 10**9
+    position.write_text(json.dumps(says))
+    assert_refused(run(*again), "1,000,000,000 events", "Begin a new stream")
+    del says["marks"]["kafka"]["handed"]
+    position.write_text(json.dumps(says))
+    assert_refused(run(*again), "does not say how many events")
+
+
+def test_a_stream_of_tables_in_topics_has_no_transactions() -> None:
+    command = (*STREAM, "--kafka-bootstrap", "127.0.0.1:1", "--master-topics", "--skip-postgres")
+    assert_failed(run(*command), 2, "--exactly-once", "--master-topics")

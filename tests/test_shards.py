@@ -176,3 +176,34 @@ def test_a_load_that_is_no_shard_keeps_shards_waiting(pg_dsn: str) -> None:
         assert outcome.code == 0, str(outcome)
         [(rows,)] = other.execute("SELECT count(*) FROM customers").fetchall()
     assert rows == 20
+
+
+def test_one_shard_of_several_is_verified_by_itself(clean_kafka: OwnTopics, tmp_path: Path) -> None:
+    where = (*clean_kafka.options, "--skip-postgres", "--no-avro", "--create-topics")
+    said = (*DATAGEN, "load", "--customers", 90, "--seed", SEED, *where)
+    receipts = [tmp_path / f"{number}.json" for number in (1, 2, 3)]
+    for number, receipt in enumerate(receipts, 1):
+        outcome = run(*said, "--shard", f"{number}/3", "--receipt", receipt)
+        assert outcome.code == 0, str(outcome)
+    plan = Plan(seed=SEED, customers=90)
+    sent = dict.fromkeys(TOPICS, 0)
+    for number, receipt in enumerate(receipts, 1):
+        outcome = run(*DATAGEN, "verify", receipt, "--json")
+        assert outcome.code == 0, str(outcome)
+        part = shard(range(90), number, 3)
+        own = Plan(seed=SEED, customers=part.stop)
+        for one in json.loads(outcome.out)["compared"]:
+            name = one["name"]
+            assert one["found"] == one["planned"] == own.rows(name, part.start)
+            others = plan.rows(name) - sent[name] - one["found"]
+            sent[name] += one["found"]
+            assert one["elsewhere"] == others
+            said = [f"{others:,} of other shards or customers of this seed"] if others else []
+            assert one["notes"] == said
+    # By its options the whole is one load, and shards lie side by side.
+    whole = (*DATAGEN, "verify", "--customers", 90, "--seed", SEED, *where[:-1])
+    outcome = run(*whole)
+    assert outcome.code == 6, str(outcome)
+    assert " late (shards of a load are in order each by itself: --order entity asks" in outcome.out
+    outcome = run(*whole, "--order", "entity")
+    assert outcome.code == 0, str(outcome)

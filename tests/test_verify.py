@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from command import DATAGEN, Outcome, load, run, started, wait_until
+from command import DATAGEN, Outcome, load, outcome_of, run, started, wait_until
 from datagen import Plan, verification
 from datagen._core import Reconciliation
 from datagen.errors import ConfigurationError
@@ -491,6 +492,29 @@ def test_what_a_receipt_says_is_not_said_again(loaded: Loaded) -> None:
     outcome = run(*DATAGEN, "verify", loaded.receipt)
     assert outcome.code == 2, str(outcome)
     assert "--postgres-url" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_signal_ends_it_in_one_line(
+    topics: OwnTopics, engine: str, number: signal.Signals, code: int, said: str
+) -> None:
+    options = ("--customers", 2_000_000, "--skip-postgres", "--no-avro", "--engine", engine)
+    with started(*DATAGEN, "verify", *options, *topics.options) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Verifying 2,000,000 customers")
+        time.sleep(1)
+        process.send_signal(number)
+        began = time.monotonic()
+        outcome = outcome_of(process)
+    # The first, empty one ends that in which a terminal shows ^C.
+    assert (outcome.code, outcome.err) == (code, f"\nError: {said}\n"), str(outcome)
+    assert "Verification" not in outcome.out
+    # Rows that are being made are not waited for much longer.
+    assert time.monotonic() - began < 20
 
 
 def test_services_that_are_away_are_not_passed(loaded: Loaded) -> None:

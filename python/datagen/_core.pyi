@@ -149,6 +149,19 @@ class Plan:
 
         Takes half of the time, since nothing happens to them. Raises ``OptionError`` for a stream.
         """
+    def versions(
+        self,
+        name: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        since: datetime | str | None = None,
+        batch_rows: int = 16384,
+    ) -> Batches:
+        """The rows of a table in all their versions, up to the plan's end; those of a row one after the other.
+
+        With ``since`` the first of a row is the one that it has at that instant. Raises ``OptionError`` for a stream.
+        """
     def window(
         self,
         streams: Sequence[str] | None = None,
@@ -648,6 +661,10 @@ class Reconciliation:
     ``partitions`` None are tuples of a table; else records of a topic of so many, whose values are ``value``, and
     in order of time with ``in_time``. It takes 2 MB, and while it names rows about 64 bytes for each of those that
     ``next_exact`` was allowed. May be used by any thread.
+
+    ``versions`` are those of a table that follows a stream, whose topic has a row several times. Then ``next_exact`` chooses a
+    share of the rows from the first time on; behind it comes all that is there, then all versions of the plan's rows
+    (``expect_versions``) with those that each is to have (``expect_last``: changed from ``since`` on and before ``until``), then ``finish``.
     """
 
     def __new__(
@@ -667,9 +684,14 @@ class Reconciliation:
         content_type: bool = False,
         event_time: bool = False,
         in_time: bool = True,
+        versions: bool = False,
     ) -> Reconciliation: ...
     def expect(self, batch: Batch) -> None:
         """Adds rows that the plan has."""
+    def expect_versions(self, batch: Batch) -> None:
+        """Adds versions of rows."""
+    def expect_last(self, batch: Batch) -> None:
+        """Adds the last versions of rows; those of other instants are passed over."""
     def find(
         self, messages: list[Any], ends: Mapping[int, int], accepts: Callable[[int], bool]
     ) -> tuple[int, dict[int, int], list[Any]]:
@@ -690,7 +712,7 @@ class Reconciliation:
         """The customer whose row an id is; None of reference rows, and of ids of others."""
     @property
     def counts(self) -> dict[str, int]:
-        """Rows by kind: missing, double, altered, misplaced, late, foreign; elsewhere and outside are no mistake."""
+        """Rows by kind: missing, double, altered, misplaced, late, foreign; elsewhere, outside and earlier are no mistake."""
     @property
     def expected(self) -> tuple[int, str]:
         """Rows that the plan has, and the sum of their hashes, 32 hexadecimal digits."""

@@ -10,12 +10,13 @@ import json
 import logging
 import os
 import secrets
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ._claims import claimed
 from ._core import Plan, __version__
 from ._files import named, read_whole, reason, write_whole
 from ._secrets import Secrets
@@ -93,14 +94,31 @@ class Recorder:
         That cannot do without: an attempt that is killed in its turn is resumed by what the receipt says.
         """
         recorder = cls(receipt.path, command=receipt.command, options=receipt.options)
-        recorder.run = receipt.run
-        recorder._head |= {  # of the same class
+        recorder.go_on(receipt)
+        return recorder
+
+    def go_on(self, receipt: Receipt) -> None:
+        """Takes note of how often the run was attempted."""
+        self.run = receipt.run
+        self._head |= {
             "run": receipt.run,
             "began": receipt.began,
             "attempts": receipt.attempts + 1,
         }
-        recorder._needed = True
-        return recorder
+        self._needed = True
+
+    @contextmanager
+    def claimed(self, *, wait: bool) -> Iterator[bool]:
+        """Has the receipt to this process for as long as the block lasts; whether another had it before.
+
+        With ``wait`` that one's end is waited for; else raises ``ConfigurationError``.
+        """
+        if self._own:
+            # Where that fails, it fails again as the receipt is written, and is said then.
+            with suppress(OSError):
+                self._make_folder()
+        with claimed(self.path, wait=wait) as waited:
+            yield waited
 
     def write(self, outcome: Ending, content: Mapping[str, Any], error: str = "") -> None:
         """Replaces the file; ``content`` is what plan, sinks and stream say.
@@ -117,7 +135,7 @@ class Recorder:
         }
         try:
             if self._own:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._make_folder()
             text = json.dumps(whole, ensure_ascii=False, indent=1)
             write_whole(self.path, text.encode() + b"\n", 0o600)
         except OSError as failure:
@@ -134,6 +152,9 @@ class Recorder:
             _log.warning("%s: the receipt cannot be written (%s)", self.path, reason(failure))
         else:
             self.written = True
+
+    def _make_folder(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +225,16 @@ class Receipt:
         if self.outcome != "unfinished" or self.stream is None:
             return None
         return str(self.stream.get("until"))
+
+    def tables_at(self, sink: str) -> datetime | None:
+        """The instant that the tables of a sink are to be as of; None where that is the plan's end."""
+        kept = self.sinks.get(sink, {})
+        if kept.get("as_of") is not None:
+            return datetime.fromisoformat(kept["as_of"])
+        if not kept.get("follows") or self.stream is None:
+            return None
+        # Up to the start nothing of the tables changes.
+        return max(datetime.fromisoformat(self.stream[name]) for name in ("start", "until"))
 
     def as_plan(self) -> Plan:
         """The plan of the run; raises ``ConfigurationError`` where this datagen makes other values."""

@@ -9,12 +9,13 @@ Tables are loaded as they are at the start of live, and follow from there on.
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import loader
+from ._claims import claimed
 from ._core import Batch
 from .ahead import Ahead
 from .errors import ConfigurationError, OptionError
@@ -200,13 +201,15 @@ def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
 
     before = asked.from_position
     try:
-        return loader.carry_out(
-            asked.run,
-            progress,
-            work,
-            tables_at=max(asked.start, before.time) if before else asked.start,
-            tables_there=before is not None,
-        )
+        with claimed(asked.file, wait=False) if asked.file else nullcontext():
+            return loader.carry_out(
+                asked.run,
+                progress,
+                work,
+                tables_at=max(asked.start, before.time) if before else asked.start,
+                tables_there=before is not None,
+                events_from=None if asked.backfill else asked.start,
+            )
     except _Unanswered as end:
         settlement = settlement_of(end) or Settlement(())
         return Outcome(None, end.status, end.position, settled=False, settlement=settlement)

@@ -11,20 +11,22 @@ import hashlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ._core import Reconciliation
 from .errors import ConfigurationError
-from .sinks.base import Part, ReadableTarget, Stage, streams, tables
+from .sinks.base import Part, ReadableTarget, Stage, streams
 from .types import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping
+    from concurrent.futures import Future
     from uuid import UUID
 
-    from ._core import Plan
+    from ._core import Batches, Plan
     from .receipts import Receipt
     from .sinks.base import Contents, Progress, Target
 
@@ -32,6 +34,9 @@ __all__ = ["WRONG", "Compared", "Named", "Verdict", "Verification", "verify"]
 
 #: What is wrong with rows, in the order in which it is said.
 WRONG: Final = ("missing", "double", "altered", "misplaced", "late", "foreign")
+
+#: What is beside it.
+_NO_MISTAKE: Final = ("elsewhere", "outside", "earlier")
 
 #: Customers whose rows are made at a time.
 _CUSTOMERS: Final = 1_000
@@ -47,9 +52,8 @@ _STAGE: Final = Stage("verify", title="Verifying", unit="rows")
 class Verification:
     """What to verify: the customers of a plan from one on, in the targets that took them.
 
-    Streams are compared in the events from ``since`` on and before ``until``, None being all, and tables as of
-    ``tables_at``, None being the plan's end. ``receipt`` says where the run began in each partition and where
-    it ended. ``show`` is how many rows of each kind are named.
+    Streams are compared in the events from ``since`` on and before ``until``, None being all. ``receipt`` says where the
+    run began in each partition, where it ended, and as of when tables are: else as of the plan's end. ``show`` is how many rows of each kind are named.
     """
 
     plan: Plan
@@ -58,7 +62,6 @@ class Verification:
     order: str = "time"
     since: datetime | None = None
     until: datetime | None = None
-    tables_at: datetime | None = None
     receipt: Receipt | None = None
     show: int = 10
     workers: int = 0
@@ -137,7 +140,7 @@ class Verdict:
                     "ok": one.ok,
                     "planned": one.planned,
                     "found": one.found,
-                    **{kind: one.counts[kind] for kind in (*WRONG, "elsewhere", "outside")},
+                    **{kind: one.counts[kind] for kind in (*WRONG, *_NO_MISTAKE)},
                     "checksum": one.checksum,
                     "unseen": [*one.unseen],
                     "notes": [*one.notes],
@@ -168,16 +171,17 @@ def verify(asked: Verification, progress: Progress) -> Verdict:
     for name, target in asked.targets.items():
         if not isinstance(target, ReadableTarget):
             raise ConfigurationError(f"what {name} was given cannot be read again")
-        kept = asked.receipt.sinks.get(name, {}) if asked.receipt else {}
+        receipt = asked.receipt
+        kept = receipt.sinks.get(name, {}) if receipt else {}
         with target.contents(kept) as contents:
-            if asked.receipt and asked.receipt.killed_at and asked.tables_at is not None:
+            at = receipt.tables_at(name) if receipt else None
+            if receipt and receipt.killed_at and at is not None:
                 # Tables may have gone on since the receipt was written.
-                at = contents.tables_at(asked.plan, asked.from_customer)
-                asked = replace(asked, tables_at=at or asked.tables_at)
-            compared += [
-                _Comparing(asked, name, relation, contents, progress).compared()
-                for relation in target.relations
-            ]
+                at = contents.tables_at(asked.plan, asked.from_customer) or at
+            for relation in target.relations:
+                follows = receipt and receipt.stream and contents.has_versions(relation)
+                of_one = _OfVersions if follows else _Comparing
+                compared.append(of_one(asked, name, relation, contents, progress, at).compared())
     return Verdict(tuple(compared), time.perf_counter() - began)
 
 
@@ -185,34 +189,48 @@ class _Comparing:
     """One table or topic."""
 
     def __init__(
-        self, asked: Verification, sink: str, name: str, contents: Contents, progress: Progress
+        self,
+        asked: Verification,
+        sink: str,
+        name: str,
+        contents: Contents,
+        progress: Progress,
+        tables_at: datetime | None,
     ) -> None:
         self._asked = asked
         self._sink = sink
         self._name = name
         self._contents = contents
         self._progress = progress
+        self._tables_at = tables_at
         self._first = 0 if catalogue()[name].is_reference else asked.from_customer
         self._held = Reconciliation(
             asked.plan,
             name,
             self._first,
-            since=asked.since,
-            until=asked.until,
+            **self._span(),
             show=asked.show,
             **contents.shape(name, asked.order),
         )
         for partition, end in contents.ends(name).items():
             self._held.in_time_below(partition, end)
 
-    def compared(self) -> Compared:
-        held = self._held
+    def _span(self) -> dict[str, Any]:
+        """What is compared, as arguments of ``Reconciliation``."""
+        return {"since": self._asked.since, "until": self._asked.until}
+
+    def _read_all(self) -> None:
+        """Reads all that is there, and what differs once more."""
         self._pass(again=False)
         times = 0
-        while times < _TIMES and held.next_exact(_ROWS):
+        while times < _TIMES and self._held.next_exact(_ROWS):
             self._pass(again=True)
-            held.finish()
+            self._held.finish()
             times += 1
+
+    def compared(self) -> Compared:
+        held = self._held
+        self._read_all()
         unseen = [*self._contents.unseen(self._name)]
         counts, found = dict(held.counts), held.findings
         # What lies where nothing was seen may be there.
@@ -225,18 +243,30 @@ class _Comparing:
             unseen.append(
                 f"{held.unexamined:,} rows differ, or are beside rows that do, and have no names"
             )
-        behind = self._asked.receipt is not None and self._asked.receipt.killed_at is not None
+        receipt = self._asked.receipt
+        behind = receipt is not None and receipt.killed_at is not None
+        is_shard = receipt is not None and receipt.options.get("shard") is not None
         notes = [
             f"{counts[kind]:,} {what}"
             for kind, what in (
-                ("elsewhere", "of other customers of this seed"),
+                (
+                    "elsewhere",
+                    "of other shards or customers of this seed"
+                    if is_shard
+                    else "of other customers of this seed",
+                ),
                 (
                     "outside",
                     "sent after the last position, not judged" if behind else "of other instants",
                 ),
+                ("earlier", "earlier values of these rows"),
             )
             if counts[kind]
         ]
+        if receipt is None and {kind for kind in WRONG if counts[kind]} == {"late"}:
+            notes.append(
+                "shards of a load are in order each by itself: --order entity asks for none, and so do their merged receipts"
+            )
         notes += self._contents.notes(self._name)
         (planned, sum_planned), (rows, checksum) = held.expected, held.found
         named = [
@@ -263,39 +293,46 @@ class _Comparing:
 
         A row that is looked at by itself is right or wrong against the plan's, which so has to be there.
         """
+        with self._timed(), self._making() as made:
+            if again:
+                _wait_for(made)
+            self._contents.read(self._name, self._held, self._progress.advance, again=again)
+            _wait_for(made)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
         began = time.perf_counter()
         self._progress.start(_STAGE, self._name, 0)
-        plan, stop = self._asked.plan, self._asked.plan.customers
-        if catalogue()[self._name].is_reference:
-            stop = self._first + 1
-        workers = self._asked.workers or os.cpu_count() or 1
-        with ThreadPoolExecutor(workers) as threads:
-            made = [
-                threads.submit(self._expect, first, min(first + _CUSTOMERS, stop), plan)
-                for first in range(self._first, stop, _CUSTOMERS)
-            ]
-            try:
-                if again:
-                    for one in made:
-                        one.result()
-                self._contents.read(self._name, self._held, self._progress.advance, again=again)
-                for one in made:
-                    one.result()
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
+        yield
         rows = self._held.found[0]
         self._progress.finish(_STAGE, Part(self._name, rows, time.perf_counter() - began))
 
-    def _expect(self, first: int, stop: int, plan: Plan) -> None:
-        asked, is_stream = self._asked, self._name in streams()
-        span: dict[str, Any] = {}
-        if is_stream:
-            span = {"since": asked.since, "until": asked.until}
-        elif asked.tables_at is not None:
-            span = {"until": asked.tables_at}
-        for batch in plan.batches(self._name, first, stop, **span):
+    @contextmanager
+    def _making(self) -> Iterator[list[Future[None]]]:
+        """Makes what is expected on several threads, which end with the block."""
+        stop = self._asked.plan.customers
+        if catalogue()[self._name].is_reference:
+            stop = self._first + 1
+        with ThreadPoolExecutor(self._asked.workers or os.cpu_count() or 1) as threads:
+            try:
+                yield [
+                    threads.submit(self._expect, first, min(first + _CUSTOMERS, stop))
+                    for first in range(self._first, stop, _CUSTOMERS)
+                ]
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _expect(self, first: int, stop: int) -> None:
+        for batch in self._batches(first, stop):
             self._held.expect(batch)
+
+    def _batches(self, first: int, stop: int) -> Batches:
+        """The plan's rows of some customers as they are to be there."""
+        asked = self._asked
+        if self._name in streams():
+            return asked.plan.batches(self._name, first, stop, since=asked.since, until=asked.until)
+        return asked.plan.batches(self._name, first, stop, until=self._tables_at)
 
     def _named(
         self,
@@ -307,11 +344,11 @@ class _Comparing:
         found: bytes,
     ) -> Named:
         place = self._contents.place(self._name, partition, offset)
-        if kind == "altered" and ident is not None:
+        if kind == "altered" and ident is not None and found:
             why = self._difference(ident, found) or why
         elif kind == "misplaced":
             why = "its key belongs to another partition"
-        elif kind == "late":
+        elif kind == "late" and not why:
             why = "an event of its partition before it happened after it"
         return Named(kind, ident, place, why)
 
@@ -333,13 +370,56 @@ class _Comparing:
     def _planned(self, ident: UUID) -> dict[str, Any] | None:
         customer = self._held.customer_of(ident)
         first, stop = (0, 1) if customer is None else (customer, customer + 1)
-        asked, relation = self._asked, catalogue()[self._name]
-        until = asked.tables_at if self._name in tables() else None
-        for batch in asked.plan.batches(self._name, first, stop, until=until):
-            for row in batch:
-                if row[relation.primary_key] == ident:
-                    return row
-        return None
+        key = catalogue()[self._name].primary_key
+        rows = (row for batch in self._batches(first, stop) for row in batch)
+        return next((row for row in rows if row[key] == ident), None)
+
+
+class _OfVersions(_Comparing):
+    """A table that follows a stream in a topic, which has a row once after each of some of its changes.
+
+    Which ones these are depends on when it was streamed, and compaction leaves the last alone. So all that is there has to be a row at
+    one of its changes, in their order, and the last change has to be there.
+    """
+
+    def _span(self) -> dict[str, Any]:
+        since = None
+        if self._stream["resumed"]:
+            # The rows of before are where an earlier process has sent them.
+            since = max(self._start, self._asked.since or self._start)
+        return {"since": since, "until": self._tables_at, "versions": True}
+
+    @property
+    def _stream(self) -> Mapping[str, Any]:
+        receipt = self._asked.receipt
+        return (receipt and receipt.stream) or {}
+
+    @property
+    def _start(self) -> datetime:
+        """As of when tables were loaded."""
+        return datetime.fromisoformat(self._stream["start"])
+
+    def _read_all(self) -> None:
+        again = False
+        while self._held.next_exact(_ROWS):
+            with self._timed():
+                self._contents.read(self._name, self._held, self._progress.advance, again=again)
+                with self._making() as made:
+                    _wait_for(made)
+                self._held.finish()
+            again = True
+
+    def _expect(self, first: int, stop: int) -> None:
+        plan = self._asked.plan
+        for batch in plan.versions(self._name, first, stop, since=self._start):
+            self._held.expect_versions(batch)
+        for batch in self._batches(first, stop):
+            self._held.expect_last(batch)
+
+
+def _wait_for(made: list[Future[None]]) -> None:
+    for one in made:
+        one.result()
 
 
 def _same(found: Any, planned: Any) -> bool:

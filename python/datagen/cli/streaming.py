@@ -55,7 +55,7 @@ _AHEAD: Final = 365
 _FIXED: Final = (
     *("customers", "seed", "from_customer", "as_of", "days", "start", "no_backfill"),
     *("labels", "label_rate"),
-    *("topic_prefix", "stdout", "master_topics"),
+    *("topic_prefix", "stdout", "master_topics", "exactly_once"),
 )
 #: What else a position keeps, so that it need not be given again; none is a secret.
 _KEPT: Final = (

@@ -138,7 +138,6 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Verification:
         raise click.UsageError(f"{skipped} together leave nothing to verify.")
     run = run_from(context, options, fast=options["fast"])
     stream = receipt.stream if receipt and receipt.stream else {}
-    postgres = receipt.sinks.get("postgres", {}) if receipt else {}
     return Verification(
         plan=run.plan,
         from_customer=run.from_customer,
@@ -146,7 +145,6 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Verification:
         order=run.order,
         since=_instant(stream.get("since")),
         until=_instant(stream.get("until")),
-        tables_at=_instant(postgres.get("as_of")),
         receipt=receipt,
         show=options["show"],
         workers=options["workers"],

@@ -71,7 +71,7 @@ class Load:
                 "from_customer", self.from_customer, f"0 to {self.plan.customers - 1}"
             )
         if self.resume is not None:
-            self._check_resumed(self.resume)
+            self.check_resumed(self.resume)
             object.__setattr__(self, "recorder", Recorder.again(self.resume))
 
     @property
@@ -92,8 +92,8 @@ class Load:
         """How many threads make the events of a fast load."""
         return self.workers or _cores()
 
-    def _check_resumed(self, receipt: Receipt) -> None:
-        """Refuses the receipt of another load."""
+    def check_resumed(self, receipt: Receipt) -> None:
+        """Refuses the receipt of another load by ``ConfigurationError``."""
         if receipt.command == "stream" or receipt.stream is not None:
             raise ConfigurationError(
                 f"{receipt.path} is of a stream, which goes on from its position "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..check import FinancialDataStore, MasterDataStore
 from ..errors import DatagenError, OptionError, UnreachableError
+from ..receipts import Receipt
 from ..settlement import attach
 from ..sinks.base import Window
 from .memory import check_memory
@@ -56,12 +57,36 @@ def carry_out(
     prefetch: bool = True,
     tables_at: datetime | None = None,
     tables_there: bool = False,
+    events_from: datetime | None = None,
 ) -> Result:
     """Opens the sinks of a run, has the work done, and closes them; raises as ``load`` does.
 
     With ``tables_at`` tables have the balances of that instant, not of the plan's end, and what is sent to
-    streams is only known once it is. With ``tables_there`` an earlier process has loaded them.
+    streams, from ``events_from`` on, is only known once it is. With ``tables_there`` an earlier process has loaded them.
     """
+    with ExitStack() as stack:
+        before = _claimed(run, stack, wait=tables_at is None)
+        return _carry_out(
+            *(run, progress, work, before),
+            prefetch=prefetch,
+            tables_at=tables_at,
+            tables_there=tables_there,
+            events_from=events_from,
+        )
+
+
+def _carry_out(
+    run: Load,
+    progress: Progress,
+    work: Callable[[Running], Result],
+    before: Receipt | None,
+    *,
+    prefetch: bool,
+    tables_at: datetime | None,
+    tables_there: bool,
+    events_from: datetime | None,
+) -> Result:
+    """The same as ``carry_out``, once no other process is at it."""
     began = time.perf_counter()
     _log.debug(
         "plan: seed %d, customers %d to %d, %d days up to %s; %s mode, %d workers, order of %s; into %s",
@@ -90,10 +115,11 @@ def carry_out(
                 store.parents,
                 store.check_batch,
                 open_ended=tables_at is not None,
+                events_from=events_from,
                 # Where nothing follows, the keys of all rows are known from the beginning.
                 tables_at=tables_at if any(map(run.takes, before_events())) else None,
                 tables_there=tables_there,
-                before=run.resume.sinks if run.resume else ({} if run.stays else None),
+                before=before.sinks if before else ({} if run.stays and not tables_at else None),
                 shared=run.shared,
             )
             rows: Rows
@@ -130,6 +156,23 @@ def carry_out(
         raise
     running.record.end(running.reported)
     return done[0]
+
+
+def _claimed(run: Load, stack: ExitStack, *, wait: bool) -> Receipt | None:
+    """Keeps other processes from the run's receipt until the stack is left; that of the attempt before, if there is one.
+
+    A stream has no end that could be waited for.
+    """
+    if run.recorder is None:
+        return run.resume
+    waited = stack.enter_context(run.recorder.claimed(wait=wait))
+    if not waited or run.resume is None:
+        return run.resume
+    # The process that was waited for has written it anew.
+    receipt = Receipt.read(run.resume.path)
+    run.check_resumed(receipt)
+    run.recorder.go_on(receipt)
+    return receipt
 
 
 def _ending(error: BaseException) -> tuple[Ending, str]:

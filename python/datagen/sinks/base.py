@@ -149,6 +149,8 @@ class Window:
     check: Callable[[Batch], Batch]
     #: Only a part of the streams is sent, as much as is written.
     open_ended: bool = False
+    #: Where a part is sent, the instant of its first events: None for all up to where it ends.
+    events_from: datetime | None = None
     #: Rows of tables are those of this instant, not of the plan's end.
     tables_at: datetime | None = None
     #: An earlier process has loaded the tables.
@@ -358,6 +360,10 @@ class Contents(ABC):
     def tables_at(self, plan: Plan, from_customer: int) -> datetime | None:  # noqa: ARG002
         """The instant that tables which follow a stream are as of, where the service itself says it."""
         return None
+
+    def has_versions(self, name: str) -> bool:  # noqa: ARG002
+        """Whether a table may have a row several times, once after each of some of its changes."""
+        return False
 
     @abstractmethod
     def shape(self, name: str, order: str) -> dict[str, Any]:

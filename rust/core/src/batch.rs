@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use client::Client;
-use makers::{Count, Living, Maker, Rows};
+use makers::{Count, Living, Maker, Rows, push_versions};
 
 use crate::catalog::Relation;
 use crate::column::Batch;
@@ -169,6 +169,23 @@ impl Bank {
         let span = EVER.start..self.plan().start();
         Ok(Batches { next, span, ..self.batches(table, customers, batch_rows)? })
     }
+
+    /// The same rows of a table in all their versions: as each is at an instant, if it is born by then, and after each
+    /// change from there on. All versions of a row are in one batch.
+    ///
+    /// # Errors
+    /// As `batches`.
+    pub fn versions(
+        self: &Arc<Self>,
+        table: &'static Relation,
+        customers: Range<u64>,
+        since: i64,
+        batch_rows: usize,
+    ) -> Result<Batches, Error> {
+        let next = Maker::find(table).next_versions;
+        let span = since..EVER.end;
+        Ok(Batches { next, span, ..self.batches(table, customers, batch_rows)? })
+    }
 }
 
 fn check_batch_rows(batch_rows: usize) -> Result<(), Error> {
@@ -209,6 +226,10 @@ impl Batches {
                 cursor.next(client.history, rows);
             }
         })
+    }
+
+    fn fill_versions<R: Rows + Living>(&mut self) -> Option<Batch> {
+        self.fill_by::<R>(push_versions)
     }
 
     fn fill_by<R: Rows>(&mut self, push: impl Fn(&mut R, &Client<'_>)) -> Option<Batch> {

@@ -9,6 +9,7 @@ mod copied;
 mod judge;
 mod planned;
 mod reading;
+mod versions;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use copied::Copy;
 use judge::Seen;
 pub use judge::{Judge, Judged, Valued, id_of};
 pub use planned::rows_of;
+use versions::{Said, Versions};
 
 use crate::batch::Bank;
 use crate::catalog::Relation;
@@ -85,11 +87,13 @@ pub enum Kind {
     Elsewhere,
     /// It is of an instant that was not asked about. This is no mistake.
     Outside,
+    /// It is a row as it was before its last change. This is no mistake.
+    Earlier,
 }
 
 impl Kind {
     /// All kinds, with their names.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("missing", Self::Missing),
         ("double", Self::Double),
         ("altered", Self::Altered),
@@ -98,6 +102,7 @@ impl Kind {
         ("foreign", Self::Foreign),
         ("elsewhere", Self::Elsewhere),
         ("outside", Self::Outside),
+        ("earlier", Self::Earlier),
     ];
 }
 
@@ -188,6 +193,8 @@ pub struct Reconciliation {
     buckets: Vec<Bucket>,
     done: Vec<bool>,
     exact: Option<Exact>,
+    /// Of a table that follows a stream.
+    versions: Option<Versions>,
     expected: Side,
     found: Side,
     counts: [u64; Kind::ALL.len()],
@@ -224,6 +231,7 @@ impl Reconciliation {
             buckets: vec![Bucket::default(); BUCKETS],
             done: vec![false; BUCKETS],
             exact: None,
+            versions: None,
             expected: Side::default(),
             found: Side::default(),
             counts: [0; Kind::ALL.len()],
@@ -233,6 +241,14 @@ impl Reconciliation {
             in_time_until: vec![i64::MAX; partitions],
             copy: Copy::default(),
         })
+    }
+
+    /// Of a table that follows a stream, whose rows have a record for each of some changes: the span is that of the last
+    /// changes which are asked about. All that is there comes first after each [`Self::next_exact`], then all versions
+    /// and the last ones, and then [`Self::finish`].
+    #[must_use]
+    pub fn of_versions(self) -> Self {
+        Self { versions: Some(Versions::default()), ..self }
     }
 
     /// What judges records and tuples by themselves, without the state that is here.
@@ -272,6 +288,23 @@ impl Reconciliation {
         }
     }
 
+    /// Adds versions of rows; `times` says since when each row is so.
+    pub fn expect_versions(&mut self, rows: &[Row], times: &[i64]) {
+        if let Some(versions) = &mut self.versions {
+            versions.expect(rows, times);
+        }
+    }
+
+    /// Adds the last versions of rows that were asked about.
+    pub fn expect_last(&mut self, rows: &[Row], times: &[i64]) {
+        let Some(versions) = &mut self.versions else { return };
+        for (row, since) in rows.iter().zip(times) {
+            if self.judge.is_asked_at(*since) && versions.expect_last(*row, *since) {
+                self.expected.add(row.content);
+            }
+        }
+    }
+
     /// Takes a record that is there, whose value is `found`, or a tuple; those of a partition in their order.
     pub fn find(&mut self, judged: &Judged, found: &[u8]) {
         let Judged { seen, id, place, .. } = *judged;
@@ -305,6 +338,9 @@ impl Reconciliation {
     /// False where there are none any more. All that is expected has to come once more, then all that is there, and then
     /// [`Self::finish`].
     pub fn next_exact(&mut self, rows: u64) -> bool {
+        if let Some(versions) = &mut self.versions {
+            return versions.next_share(rows);
+        }
         let mut exact = Exact { chosen: vec![false; BUCKETS], rows: KeyMap::default() };
         let mut left = rows;
         let mut any = false;
@@ -326,6 +362,9 @@ impl Reconciliation {
 
     /// Counts what was expected in the chosen buckets and has not come.
     pub fn finish(&mut self) {
+        if let Some(versions) = self.versions.take() {
+            self.versions = Some(self.finished(versions));
+        }
         let Some(exact) = self.exact.take() else { return };
         let mut missing: Vec<_> = exact
             .rows
@@ -340,6 +379,21 @@ impl Reconciliation {
             let place = (is_topic.then_some(partition), None);
             self.note(Kind::Missing, Some(id), place, "", &[]);
         }
+    }
+
+    /// Judges a share of versions.
+    fn finished(&mut self, mut versions: Versions) -> Versions {
+        let (end, mut there) = (self.judge.span().end, Side::default());
+        let say = |Said { kind, id, partition, offset, why }| {
+            if kind == Kind::Missing {
+                self.missing[partition as usize] += 1;
+            }
+            self.note(kind, Some(id), (Some(partition), offset), why, &[]);
+        };
+        versions.judge(end, say, |content| there.add(content));
+        self.found.rows += there.rows;
+        self.found.sum = self.found.sum.wrapping_add(there.sum);
+        versions
     }
 
     /// Rows that the plan has, and rows of the run that are there.
@@ -383,6 +437,10 @@ impl Reconciliation {
             return self.note_once(Kind::Outside, Some(id), place, "", found);
         }
         let row = Row { id, content, partition };
+        if let Some(versions) = &mut self.versions {
+            versions.find(row, place.1.unwrap_or_default());
+            return;
+        }
         let Some(exact) = &mut self.exact else {
             self.found.add(content);
             let bucket = &mut self.buckets[row.bucket()];
@@ -420,7 +478,8 @@ impl Reconciliation {
         why: &'static str,
         found: &[u8],
     ) {
-        if self.exact.is_none() {
+        let is_first = self.versions.as_ref().is_none_or(Versions::is_first);
+        if is_first && self.exact.is_none() {
             self.note(kind, id, place, why, found);
         }
     }

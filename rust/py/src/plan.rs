@@ -205,14 +205,37 @@ since=None, until=None, uuids='binary', enums='dictionary')"
         stop: Option<Number>,
         batch_rows: Number,
     ) -> PyResult<PyBatches> {
-        let relation = self.relation(py, name)?;
-        if !TABLES.iter().any(|table| table.name == name) {
-            return Err(option_error(py, "name", name, &choice(TABLES.iter().map(|one| one.name))));
-        }
+        let relation = self.table(py, name)?;
         let customers = self.range(py, &start, stop.as_ref())?;
         let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
         let births = detached(py, || self.bank.births(relation, customers, batch_rows))?;
         Ok(PyBatches::new(relation, Layout::new(py, "binary", "dictionary")?, births.into()))
+    }
+
+    /// The rows of a table in all their versions.
+    #[pyo3(
+        signature = (
+            name, start = Number::new(0), stop = None, *, since = None,
+            batch_rows = Number::new(16384),
+        ),
+        text_signature = "($self, name, start=0, stop=None, *, since=None, batch_rows=16384)"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
+    fn versions(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        start: Number,
+        stop: Option<Number>,
+        since: Option<&Bound<'_, PyAny>>,
+        batch_rows: Number,
+    ) -> PyResult<PyBatches> {
+        let table = self.table(py, name)?;
+        let customers = self.range(py, &start, stop.as_ref())?;
+        let since = span(since, None)?.start;
+        let batch_rows = batch_rows.within(py, "batch_rows", &(1..=MAX_BATCH_ROWS))?;
+        let versions = detached(py, || self.bank.versions(table, customers, since, batch_rows))?;
+        Ok(PyBatches::new(table, Layout::new(py, "binary", "dictionary")?, versions.into()))
     }
 
     /// The events of streams, by default of all, that belong to customers ``start`` to ``stop``.
@@ -339,6 +362,13 @@ impl PyPlan {
             return Err(option_error(py, "name", name, allowed));
         }
         relation(py, name)
+    }
+
+    fn table(&self, py: Python<'_>, name: &str) -> PyResult<&'static Relation> {
+        if TABLES.iter().any(|table| table.name == name) {
+            return self.relation(py, name);
+        }
+        Err(option_error(py, "name", name, &choice(TABLES.iter().map(|one| one.name))))
     }
 
     fn open(

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use datagen_core::batch::{Bank, EVER};
 use datagen_core::encode::Format;
-use datagen_core::reconcile::{Judge, Kind, Reconciliation, Record, Shape, Side, rows_of};
+use datagen_core::reconcile::{Judge, Kind, Reconciliation, Record, Row, Shape, Side, rows_of};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -35,11 +35,11 @@ impl PyReconciliation {
         signature = (
             plan, name, start = Number::new(0), stop = None, *, since = None, until = None,
             show = 10, partitions = None, value = "avro", avro_enums = "enum", cloudevents = true,
-            content_type = false, event_time = false, in_time = true,
+            content_type = false, event_time = false, in_time = true, versions = false,
         ),
         text_signature = "(plan, name, start=0, stop=None, *, since=None, until=None, show=10, \
 partitions=None, value='avro', avro_enums='enum', cloudevents=True, content_type=False, event_time=False, \
-in_time=True)"
+in_time=True, versions=False)"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     #[allow(clippy::too_many_arguments, reason = "most are given by keyword")]
@@ -60,11 +60,13 @@ in_time=True)"
         content_type: bool,
         event_time: bool,
         in_time: bool,
+        versions: bool,
     ) -> PyResult<Self> {
         let plan = plan.get();
         let relation = relation(py, name)?;
         let customers = plan.range(py, &start, stop.as_ref())?;
-        let span = if relation.topic().is_some() { span(since, until)? } else { EVER };
+        let has_span = relation.topic().is_some() || versions;
+        let span = if has_span { span(since, until)? } else { EVER };
         let avro = one_of(
             py,
             "avro_enums",
@@ -89,23 +91,24 @@ in_time=True)"
         let bank = plan.bank();
         let inner =
             detached(py, || Reconciliation::new(&bank, relation, shape, customers, span, show))?;
+        let inner = if versions { inner.of_versions() } else { inner };
         let judge = Arc::clone(inner.judge());
         Ok(Self { bank, judge, inner: Mutex::new(inner), schemas: Mutex::default() })
     }
 
     /// Adds rows that the plan has.
     fn expect(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<()> {
-        let batch = batch.get().get();
-        let name = self.judge.relation().name;
-        if batch.relation().name != name {
-            let given = batch.relation().name;
-            return Err(option_error(py, "batch", given, &format!("a batch of {name}")));
-        }
-        detached(py, || {
-            let rows = rows_of(batch, self.judge.shape());
-            self.inner().expect(&rows);
-            Ok(())
-        })
+        self.expected_by(py, batch, |inner, rows, _| inner.expect(rows))
+    }
+
+    /// Adds versions of rows.
+    fn expect_versions(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<()> {
+        self.expected_by(py, batch, Reconciliation::expect_versions)
+    }
+
+    /// Adds the last versions of rows.
+    fn expect_last(&self, py: Python<'_>, batch: &Bound<'_, PyBatch>) -> PyResult<()> {
+        self.expected_by(py, batch, Reconciliation::expect_last)
     }
 
     /// Takes messages of confluent-kafka's consumer, all of this topic, below the `ends` of their partitions. `accepts` says
@@ -257,6 +260,27 @@ in_time=True)"
 }
 
 impl PyReconciliation {
+    /// Hands over the rows of a batch, hashed, and their times.
+    fn expected_by(
+        &self,
+        py: Python<'_>,
+        batch: &Bound<'_, PyBatch>,
+        take: fn(&mut Reconciliation, &[Row], &[i64]),
+    ) -> PyResult<()> {
+        let batch = batch.get().get();
+        let relation = self.judge.relation();
+        if batch.relation().name != relation.name {
+            let (given, name) = (batch.relation().name, relation.name);
+            return Err(option_error(py, "batch", given, &format!("a batch of {name}")));
+        }
+        detached(py, || {
+            let rows = rows_of(batch, self.judge.shape());
+            let times = batch.column(relation.time()).expect("a field of the catalogue");
+            take(&mut self.inner(), &rows, times.values.stored());
+            Ok(())
+        })
+    }
+
     pub fn inner(&self) -> MutexGuard<'_, Reconciliation> {
         self.inner.lock().expect("no row has failed before")
     }

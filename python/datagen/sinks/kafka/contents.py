@@ -202,6 +202,9 @@ class KafkaContents(Contents):
     ) -> None:
         self._topics.__exit__(kind, error, trace)
 
+    def has_versions(self, name: str) -> bool:
+        return self._follows and name in tables()
+
     def shape(self, name: str, order: str) -> dict[str, Any]:
         is_stream, config = name in streams(), self._config
         topic = self._names[name]
@@ -247,13 +250,10 @@ class KafkaContents(Contents):
 
     def unseen(self, name: str) -> Sequence[str]:
         topic = self._names[name]
-        found = [
+        return [
             f"{count:,} offsets {why} ({topic}-{number})" if count else f"{topic}-{number}: {why}"
             for number, count, why in self._topics.unseen[topic]
         ]
-        if name in tables() and self._follows:
-            found.append("records of a table that has followed a stream are several of a row")
-        return found
 
     def hidden(self, name: str) -> Mapping[int, int]:
         hidden: dict[int, int] = {}

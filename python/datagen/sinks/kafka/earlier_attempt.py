@@ -107,15 +107,19 @@ class EarlierAttempt:
         if not self._exactly_once:
             return
         begun = self._sink.begin_at(ends)
-        self._sink.check_log_start(
-            {topic: of for topic, of in begun.items() if self._sink.committed_before(topic)},
-            "the run began at",
-        )
+        if not self._window.open_ended:
+            # A stream goes on for longer than topics keep what was sent.
+            self._sink.check_log_start(
+                {topic: of for topic, of in begun.items() if self._sink.committed_before(topic)},
+                "the run began at",
+            )
         self.begun = {topic: dict(offsets) for topic, offsets in begun.items()}
 
     @property
     def is_there(self) -> bool:
-        """Whether an attempt before has left something."""
+        """Whether an attempt before has left something that is counted with what this one sends."""
+        if self._window.open_ended:
+            return False
         return self._there is not None or any(
             map(self._sink.committed_before, self._topics.values())
         )
@@ -133,7 +137,12 @@ class EarlierAttempt:
         return rest
 
     def rows(self, name: str, sending: Sending | None) -> int:
-        """How many rows of a relation are there, as far as is known; events that ``sending`` makes do not come by."""
+        """How many rows of a relation are there, as far as is known; events that ``sending`` makes do not come by.
+
+        A stream counts its own.
+        """
+        if self._window.open_ended:
+            return 0
         if self._exactly_once:
             return self._sink.committed_before(self._topics[name])
         if self._there is None:

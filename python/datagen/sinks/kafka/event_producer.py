@@ -154,6 +154,13 @@ class EventProducer:
         engine = self.engine
         return engine.committed_before(topic) if isinstance(engine, TransactionalEngine) else 0
 
+    @property
+    def transactional(self) -> TransactionalEngine:
+        """The engine, if it is one of transactions; raises ``TypeError`` for others."""
+        if not isinstance(self.engine, TransactionalEngine):
+            raise TypeError("there are no transactions without a transactional id")
+        return self.engine
+
     def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
         """Says where topics end before the first event; where they did for the first process of the run."""
         engine = self.engine

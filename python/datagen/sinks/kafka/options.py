@@ -165,7 +165,8 @@ class _KafkaOptions(SinkOptions):
                     "--exactly-once",
                     is_flag=True,
                     help="Send in Kafka transactions: readers of committed records find each event once, and "
-                    "the same command, run again after any end, goes on where the last transaction ended.",
+                    "the same load, run again after any end, or a stream with --resume, goes on where the last "
+                    "transaction ended.",
                 ),
                 Option(
                     "--kafka-config",

@@ -332,6 +332,21 @@ class KafkaSink:
         """Events of a topic that an earlier process has committed under the same transactional id."""
         return self._producer.committed_before(topic)
 
+    def handed(self, topic: str) -> int:
+        """Events of a topic that were handed over under the transactional id, by whichever process."""
+        return self._producer.transactional.handed(topic)
+
+    def left_out(self, topic: str) -> int:
+        """Events of a topic that this sink was given, and that were committed before."""
+        return self._producer.transactional.left_out(topic)
+
+    def go_on_from(self, handed: Mapping[str, int]) -> None:
+        """Has the next event of each topic be the one behind so many of the transactional id.
+
+        Raises ``ConfigurationError`` where fewer are committed.
+        """
+        self._producer.transactional.go_on_from(handed)
+
     def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
         """Says where topics end before the first event; where they did for the first process of the transactional id."""
         return self._producer.begin_at(ends)

@@ -73,7 +73,8 @@ class KafkaTarget:
     """A cluster to send all streams to, and with ``master_topics`` all tables: each to a compacted topic.
 
     With ``exactly_once`` events are sent in Kafka transactions by the engine ``confluent``, and a load that is begun
-    again goes on behind the last one that was committed: readers of committed records find each event once.
+    again, or a stream that is resumed, goes on behind the last one that was committed: readers of committed records find
+    each event once.
     ``partitions`` (by topic, without the prefix), ``retention_hours`` (-1: no limit, None: the broker's default),
     ``replication_factor`` (None: the broker's default) and ``topic_config`` are those of topics that
     the run creates.
@@ -143,8 +144,9 @@ class _KafkaStage(Sink):
             producer = replace(producer, avro=said == "avro")
         self._target = target
         self._window = window
-        if target.exactly_once and window.open_ended:
-            raise OptionError("exactly_once", True, "it for a load; a stream goes on with --resume")
+        if target.exactly_once and window.open_ended and target.master_topics:
+            # Which changes of a row are sent depends on the moments of a process.
+            raise OptionError("exactly_once", True, "it without --master-topics for a stream")
         self._sink = KafkaSink(
             producer,
             transactional_id=identity_of(target.producer, window) if target.exactly_once else None,
@@ -247,12 +249,19 @@ class _KafkaStage(Sink):
 
         Events of that slice may be on their way, and its rows come again after a crash.
         """
-        return {"topics": self._ends.reached() | self._changed.slice_from}
+        mark: dict[str, Any] = {"topics": self._ends.reached() | self._changed.slice_from}
+        if self._target.exactly_once:
+            mark["handed"] = {topic: self._sink.handed(topic) for topic in self._topics.values()}
+        return mark
 
     def written_since(self, mark: Mapping[str, Any]) -> set[bytes]:
         of_tables = {self._topics[name] for name in self.relations if name in tables()}
         begun = _marked(mark)
         self._earlier.begun |= begun
+        if self._target.exactly_once:
+            # Of what was sent since then the transactions tell how much there is.
+            self._sink.go_on_from(_handed(mark))
+            return set()
         self._changed.resume(self._sink, {one: begun[one] for one in begun if one in of_tables})
         return self._sink.ids_behind({one: begun[one] for one in begun if one not in of_tables})
 
@@ -379,7 +388,10 @@ class _KafkaStage(Sink):
 
     def _planned(self, name: str) -> int:
         window = self._window
-        return self._written[name] if window.open_ended else window.rows(name)
+        if not window.open_ended:
+            return window.rows(name)
+        there = self._sink.left_out(self._topics[name]) if self._target.exactly_once else 0
+        return self._written[name] - there
 
     def _doubled(self) -> int:
         """Events that may be there twice, in topics that have more than was acknowledged."""
@@ -412,6 +424,16 @@ def _marked(mark: Mapping[str, Any]) -> dict[str, dict[int, int]]:
             "Kafka: the position does not say how far the topics had come; begin a new stream"
         ) from None
     return found
+
+
+def _handed(mark: Mapping[str, Any]) -> dict[str, int]:
+    """The events of each topic before a mark; raises ``ConfigurationError`` where it does not say."""
+    try:
+        return {topic: int(count) for topic, count in mark["handed"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ConfigurationError(
+            "Kafka: the position does not say how many events transactions had committed; begin a new stream"
+        ) from None
 
 
 def settled(

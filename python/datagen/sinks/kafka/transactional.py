@@ -4,6 +4,9 @@ A consumer that reads committed records sees whole transactions only. The positi
 events have been sent, in the order of the run) is committed as an offset of a consumer group, in the transaction
 that has the events, so that both are there or neither is. A process that begins the same run again goes on from there,
 and brokers shut out the one before it. So every event is there once, and nothing needs to be read again.
+
+A stream is such a run too: its events of a topic have one order, however they are cut into slices. It goes on from a
+position of its own, which says how many events of each topic were committed by then, and leaves out those that were since.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import DatagenError, RejectedError, UnreachableError
+from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 from ...types import catalogue
 from .cluster import TIMEOUT
 from .confluent import ConfluentEngine
@@ -79,6 +82,8 @@ class TransactionalEngine(ConfluentEngine):
         self._before: dict[str, int] = {}
         #: By topic, how many events were handed over, with those that are there.
         self._handed: dict[str, int] = {}
+        #: By topic, how many of these were there.
+        self._left_out: dict[str, int] = {}
         #: By topic and partition, the events of committed transactions of this process.
         self._committed: dict[str, dict[int, int]] = {}
         self._open_since: float | None = None
@@ -102,6 +107,29 @@ class TransactionalEngine(ConfluentEngine):
     def committed_before(self, topic: str) -> int:
         """Events of a topic that an earlier process has committed."""
         return self._before.get(topic, 0)
+
+    def handed(self, topic: str) -> int:
+        """Events of a topic that were handed over since the run began, by whichever process."""
+        return self._handed.get(topic, 0)
+
+    def left_out(self, topic: str) -> int:
+        """Events of a topic that this process was given and an earlier one has committed."""
+        return self._left_out.get(topic, 0)
+
+    def go_on_from(self, handed: Mapping[str, int]) -> None:
+        """Has the next event of each topic be the one behind so many.
+
+        Raises ``ConfigurationError`` where fewer are known to be committed.
+        """
+        for topic, count in handed.items():
+            committed = self.committed_before(topic)
+            if committed < count:
+                raise ConfigurationError(
+                    f"Kafka at {self._cluster.address}: the position says that {count:,} events of topic {topic} were "
+                    f"committed, and the group {self._identity} says {committed:,}. Has the cluster forgotten its offsets "
+                    "(offsets.retention.minutes), or is it another one? Begin a new stream"
+                )
+        self._handed.update(handed)
 
     def find(self, topics: Iterable[str]) -> None:
         """Takes over from an earlier process, and learns how far it came."""
@@ -129,6 +157,7 @@ class TransactionalEngine(ConfluentEngine):
         handed = self._handed.get(topic, 0)
         first = min(max(self._before.get(topic, 0) - handed, 0), len(batch))
         self._handed[topic] = handed + len(batch)
+        self._left_out[topic] = self._left_out.get(topic, 0) + first
         if first == len(batch):
             return
         self._begin()
@@ -236,7 +265,9 @@ class TransactionalEngine(ConfluentEngine):
             ]
             left = max(end - time.monotonic(), _STEP)
             with HeldInterrupt():
-                producer.send_offsets_to_transaction(positions, self._group, left)
+                # A coordinator that is slow to answer is asked for its answer, and for nothing else.
+                if not self._asked:
+                    producer.send_offsets_to_transaction(positions, self._group, left)
                 self._asked = True
                 producer.commit_transaction(left)
         except KafkaException as error:
@@ -284,8 +315,8 @@ class TransactionalEngine(ConfluentEngine):
         name = error.args[0].name()
         if name in _FENCED:
             return RejectedError(
-                f"Kafka at {self._cluster.address}: another process has begun the same load with --exactly-once, "
-                "and sends in place of this one"
+                f"Kafka at {self._cluster.address}: another process has begun the same run with --exactly-once, "
+                "and sends in place of this one; or a transaction was open for longer than transaction.timeout.ms"
             )
         if kind_of(name) is RejectedError and error.args[0].txn_requires_abort():
             return UnreachableError(
@@ -305,7 +336,7 @@ def _offsets(text: str | None) -> dict[int, int]:
 
 
 def identity_of(producer: ProducerConfig, window: Window) -> str:
-    """The transactional id of a load, under which it goes on: the same for the same events in the same order."""
+    """The transactional id of a run, under which it goes on: the same for the same events in the same order."""
     plan = window.plan
     said = [
         *(producer.avro, producer.avro_enums, producer.cloudevents, producer.content_type),
@@ -323,6 +354,7 @@ def identity_of(producer: ProducerConfig, window: Window) -> str:
             window.order,
             catalogue().version,
         ),
+        *((window.events_from,) if window.open_ended else ()),
     ]
     digest = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
     return f"{producer.topic_prefix}datagen-{digest}"

@@ -29,6 +29,8 @@ pub(super) struct Maker {
     pub(super) next_batch: fn(&mut Batches) -> Option<Batch>,
     /// The next rows as they are when they are born.
     pub(super) next_births: fn(&mut Batches) -> Option<Batch>,
+    /// The next rows in all their versions from the beginning of the span on.
+    pub(super) next_versions: fn(&mut Batches) -> Option<Batch>,
     /// The rows of one customer, none or more.
     pub(super) rows_of: fn(&Client<'_>) -> Batch,
     /// The versions of these rows, each with all that follow it; of a stream its events.
@@ -68,6 +70,7 @@ impl Maker {
             count: R::COUNT,
             next_batch: Batches::fill::<R>,
             next_births: Batches::fill::<R>,
+            next_versions: Batches::fill::<R>,
             rows_of: rows_of::<R>,
             versions_of: rows_of::<R>,
             lane: None,
@@ -78,6 +81,7 @@ impl Maker {
         Self {
             lane: Some(LaneMaker::of::<R>()),
             next_births: Batches::fill_births::<R>,
+            next_versions: Batches::fill_versions::<R>,
             versions_of: versions_of::<R>,
             ..Self::of_rows::<R>()
         }
@@ -137,14 +141,22 @@ fn rows_of<R: Rows>(client: &Client<'_>) -> Batch {
 }
 
 fn versions_of<R: Living>(client: &Client<'_>) -> Batch {
-    let (history, until) = (client.history, client.until());
     let mut rows = R::with_capacity(0);
+    push_versions(&mut rows, client);
+    rows.finish()
+}
+
+/// Adds the versions of a customer's rows in the span, and before these the one that each row has as it begins.
+pub(super) fn push_versions<R: Living>(rows: &mut R, client: &Client<'_>) {
+    let (history, since, until) = (client.history, client.span.start, client.until());
     for mut cursor in R::cursors(client) {
+        if cursor.peek().is_some_and(|born| born < since) {
+            cursor.next_before(history, since, rows);
+        }
         while cursor.peek().is_some_and(|since| since < until) {
-            cursor.next(history, &mut rows);
+            cursor.next(history, rows);
         }
     }
-    rows.finish()
 }
 
 /// Adds the rows of a customer that are born before the end of the span, each in its last version before it.

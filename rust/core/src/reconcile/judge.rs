@@ -48,7 +48,7 @@ pub struct Judge {
     domain: Domain,
     /// Rows of the table, or entities of the stream, that were asked about.
     asked: Range<u64>,
-    /// Instants of the events that were asked about.
+    /// Instants of the events that were asked about, or of the last changes.
     span: Range<i64>,
 }
 
@@ -79,6 +79,11 @@ impl Judge {
     /// What is expected of rows: see [`super::rows_of`].
     pub const fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// The instants that were asked about.
+    pub(super) const fn span(&self) -> &Range<i64> {
+        &self.span
     }
 
     /// Whether an instant is one of those that were asked about.

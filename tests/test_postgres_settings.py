@@ -155,11 +155,58 @@ def test_settings_that_cannot_be(pg_dsn: str) -> None:
     for more, words in {
         "sslrootcert=system": "SSL|sslmode=verify-full",
         "sslrootcert=system&sslmode=require": "sslmode=verify-full with sslrootcert=system",
+        "sslnegotiation=direct": r'use "require".*Correct the connection string$',
+        "gssencmode=require": "GSSAPI.*Correct the connection string$",
+        "require_auth=md5": "requirement.*Correct the connection string$",
+        "channel_binding=require": "channel binding.*Correct the connection string$",
         "options=-cno_such_setting%3D1": "Correct `options`",
         "target_session_attrs=standby": "target_session_attrs asks for",
     }.items():
         with pytest.raises(ConfigurationError, match=words):
             PostgresSink(f"{pg_dsn}?{more}").connect()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PGSSLMODE", "bogus"),
+        ("PGREQUIREAUTH", "md5"),
+        ("PGCHANNELBINDING", "require"),
+        ("PGCONNECT_TIMEOUT", "soon"),
+    ],
+)
+def test_a_setting_of_the_environment_is_named(
+    pg_dsn: str, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=rf"or the environment \(.*\b{variable}\b"):
+        PostgresSink(pg_dsn).connect()
+
+
+def test_letters_that_an_encoding_lacks(pg_dsn: str) -> None:
+    with psycopg.connect(pg_dsn, autocommit=True) as session:
+        name = f"{session.info.dbname}_latin2"
+        session.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN2' LOCALE 'C'".encode()
+        )
+        try:
+            with pytest.raises(RejectedError, match=r"\bLATIN2\b.*nothing was loaded.*UTF8"):
+                load(urlsplit(pg_dsn)._replace(path=f"/{name}").geturl(), 30)
+        finally:
+            session.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def test_a_function_that_relies_on_a_search_path_is_named(pg_dsn: str) -> None:
+    load(pg_dsn, 5)
+    execute(pg_dsn, "CREATE TABLE audit (what text)")
+    body = "BEGIN INSERT INTO audit VALUES (TG_OP); RETURN NULL; END"
+    execute(pg_dsn, f"CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+    execute(pg_dsn, "CREATE TRIGGER note AFTER TRUNCATE ON customers EXECUTE FUNCTION note()")
+    with pytest.raises(RejectedError, match=r"\"audit\".*public\.note\(\) looks for it by the sea"):
+        load(pg_dsn, 5, truncate=True)
+    execute(pg_dsn, "ALTER FUNCTION note() SET search_path = public")
+    load(pg_dsn, 5, truncate=True)
+    assert query(pg_dsn, "SELECT what FROM audit") == [("TRUNCATE",)]
 
 
 @pytest.mark.parametrize(

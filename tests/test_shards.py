@@ -201,9 +201,9 @@ def test_one_shard_of_several_is_verified_by_itself(clean_kafka: OwnTopics, tmp_
             said = [f"{others:,} of other shards or customers of this seed"] if others else []
             assert one["notes"] == said
     # By its options the whole is one load, and shards lie side by side.
-    whole = (*DATAGEN, "verify", "--customers", 90, "--seed", SEED, *where[:-1])
-    outcome = run(*whole)
+    whole_load = (*DATAGEN, "verify", "--customers", 90, "--seed", SEED, *where[:-1])
+    outcome = run(*whole_load)
     assert outcome.code == 6, str(outcome)
     assert " late (shards of a load are in order each by itself: --order entity asks" in outcome.out
-    outcome = run(*whole, "--order", "entity")
+    outcome = run(*whole_load, "--order", "entity")
     assert outcome.code == 0, str(outcome)

@@ -17,7 +17,16 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from command import DATAGEN, Outcome, load, outcome_of, run, started, wait_until
+from command import (
+    DATAGEN,
+    Outcome,
+    assert_failed,
+    load,
+    outcome_of,
+    run,
+    started,
+    wait_until,
+)
 from datagen import Plan, verification
 from datagen._core import Reconciliation
 from datagen.errors import ConfigurationError
@@ -221,6 +230,30 @@ def test_a_table_that_is_not_there_has_no_row(loaded: Loaded) -> None:
     found = loaded.judged("--skip-kafka")
     assert kinds(found["stocks"]) == {"missing": 42}
     assert found["stocks"]["notes"] == ["there is no table stocks"]
+
+
+def test_a_table_of_another_shape_cannot_be_compared(loaded: Loaded) -> None:
+    loaded.execute("ALTER TABLE customers RENAME COLUMN name TO full_name")
+    found = loaded.verify("--skip-kafka")
+    assert_failed(found, 6, "table customers", "column name is missing", "cannot be compared")
+    loaded.execute("ALTER TABLE customers RENAME COLUMN full_name TO name")
+    # What is the user's own is not read.
+    loaded.execute("ALTER TABLE customers ADD COLUMN note text DEFAULT 'x'")
+    assert loaded.verify("--skip-kafka").code == 0
+    loaded.execute("ALTER TABLE accounts ALTER COLUMN balance TYPE double precision")
+    assert_failed(loaded.verify("--skip-kafka"), 6, "balance is double precision, not numeric(")
+
+
+def test_a_table_that_was_put_into_partitions_is_read_whole(loaded: Loaded) -> None:
+    loaded.execute("ALTER TABLE stocks RENAME TO before")
+    loaded.execute("CREATE TABLE stocks (LIKE before) PARTITION BY HASH (stock_id)")
+    for part in (0, 1):
+        bounds = f"FOR VALUES WITH (MODULUS 2, REMAINDER {part})"
+        loaded.execute(f"CREATE TABLE stocks_{part} PARTITION OF stocks {bounds}")
+    loaded.execute("INSERT INTO stocks SELECT * FROM before")
+    found = loaded.verify("--skip-kafka")
+    assert found.code == 0, str(found)
+    assert "  [OK] stocks: 42 rows" in found.lines
 
 
 @pytest.mark.parametrize("engine", ENGINES)

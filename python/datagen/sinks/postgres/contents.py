@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from ...errors import VerificationError
+from .ddl import shape
 from .follower import STREAMS
 from .inspection import check_schema, checked_name, found_schema
 from .load_session import LoadSession, in_query
+from .queries import query
 from .server import Server
 from .session import WORK, waiting
 
@@ -30,7 +33,8 @@ _BLOCK = 1 << 20
 class TableContents:
     """Reads tables whole as a context manager, each in a transaction that only reads.
 
-    Raises ``ConfigurationError`` where the schema is missing or may not be used.
+    Raises ``ConfigurationError`` where the schema is missing or may not be used, and ``VerificationError`` where a
+    table lacks a column, or has one of another type: its values could not be compared.
     """
 
     def __init__(self, url: str, schema: str | None = None) -> None:
@@ -62,7 +66,7 @@ class TableContents:
             if name is not None:
                 columns = ", ".join(field.name for field in table.fields)
                 # The names are the catalogue's own.
-                statement = f"COPY (SELECT {columns} FROM ONLY {name}) TO STDOUT (FORMAT binary)"
+                statement = f"COPY (SELECT {columns} FROM {name}) TO STDOUT (FORMAT binary)"
                 block = bytearray()
                 with (
                     waiting(f"rows of {table.name}", WORK),
@@ -86,7 +90,7 @@ class TableContents:
             found: list[tuple[Any, ...]] = []
             if name is not None:
                 found = load.rows(
-                    f"SELECT {', '.join(columns)} FROM ONLY {in_query(name)} WHERE {table.primary_key} = ANY(%s)",
+                    f"SELECT {', '.join(columns)} FROM {in_query(name)} WHERE {table.primary_key} = ANY(%s)",
                     list(keys),
                 )
             load.execute("ROLLBACK")
@@ -99,7 +103,7 @@ class TableContents:
             name = self._named(STREAMS)
             if name is not None:
                 found = load.rows(
-                    f"SELECT tables_at FROM ONLY {in_query(name)} WHERE seed = %s AND from_customer = %s "
+                    f"SELECT tables_at FROM {in_query(name)} WHERE seed = %s AND from_customer = %s "
                     "AND customers = %s AND as_of = %s AND days = %s",
                     *(plan.seed, from_customer, plan.customers, plan.as_of, plan.days),
                 )
@@ -107,18 +111,50 @@ class TableContents:
         return found[0][0] if found else None
 
     def _begin(self, table: Relation) -> str | None:
-        """Begins a transaction; the table as SQL writes it, None where there is none."""
-        return self._named(table.name)
+        """Begins a transaction; the table as FROM has it, None where there is none."""
+        name = self._named(table.name)
+        if name is not None:
+            self._check_columns(table)
+        return name
+
+    def _check_columns(self, table: Relation) -> None:
+        """Refuses other columns than those that are read; more of them are the user's own affair."""
+        load = self._load
+        found = {
+            name: kind
+            for _, name, kind, _ in load.rows(
+                query("columns"), schema=load.schema, tables=[table.name]
+            )
+        }
+        differs = [
+            f"column {one.name} is missing"
+            if one.name not in found
+            else f"column {one.name} is {found[one.name]}, not {one.type}"
+            for one in shape(table).columns
+            if found.get(one.name) != one.type
+        ]
+        if differs:
+            more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
+            raise VerificationError(
+                f"table {table.name} at {self.where} has another shape: "
+                f"{'; '.join(differs[:3])}{more}: its rows cannot be compared"
+            )
 
     def _named(self, table: str) -> str | None:
-        """The same of a table of any name."""
+        """The same of a table of any name; without the rows of those that inherit, but with those of partitions."""
         load = self._load
         target = load.begin(read_only=True)
         if self._schema is not None:
             check_schema(load, self._schema)
         schema = self._schema or found_schema(load, target)
-        [(quoted, there)] = load.rows(
-            "SELECT quote_ident(%s), to_regclass(quote_ident(%s) || '.' || quote_ident(%s))",
-            *(schema, schema, table),
+        [(load.schema,)] = load.rows("SELECT quote_ident(%s)", schema)
+        found = load.rows(
+            "SELECT relkind::text FROM pg_class "
+            "WHERE relnamespace = %s::regnamespace AND relname = %s",
+            load.schema,
+            table,
         )
-        return None if there is None else f"{quoted}.{table}"
+        if not found:
+            return None
+        only = "" if found == [("p",)] else "ONLY "
+        return f"{only}{load.schema}.{table}"

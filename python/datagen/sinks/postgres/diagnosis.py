@@ -35,10 +35,14 @@ _LOST_STATES = frozenset({"53300", "57P01", "57P02", "57P03", "57P05", "57014", 
     *("40P01", "40001", "25P03", "25P04")
 }
 
+#: undefined table, function, object (a type), schema
+_NOT_FOUND = frozenset({"42P01", "42883", "42704", "3F000"})
+
 #: What to do about an error, by its code or class.
 _ADVICE = {
     "42501": "Grant the role what it needs, or use another",
     "25006": "It takes no rows, as a hot standby does: name the primary",
+    "22P05": "Load into a database of the encoding UTF8, or another that has the letters of Portuguese",
     **dict.fromkeys(
         ("42P07", "42710"),
         "Rename or drop it, or load into another schema with --postgres-schema",
@@ -65,7 +69,8 @@ _BUSY = re.compile(
 )
 #: Failures of libpq's own that no retry will mend.
 _SETTING = re.compile(
-    r"no password supplied|SSL(?! SYSCALL)|certificate|: invalid |requirepeer",
+    r"no password supplied|SSL(?! SYSCALL)|certificate|private key|: invalid |requirepeer"
+    r"|GSSAPI encryption required|authentication method requirement|protocol_version",
     re.IGNORECASE,
 )
 _UNTRUSTED = "(?i:certificate verify failed|unable to get local issuer)"
@@ -82,7 +87,7 @@ _CAUSES = {
     "definition of service|service file": (
         "Check service (PGSERVICE) and the file of services (PGSERVICEFILE, ~/.pg_service.conf)"
     ),
-    "weak sslmode": "Write sslmode=verify-full with sslrootcert=system",
+    "weak sslmode .* sslrootcert=system": "Write sslmode=verify-full with sslrootcert=system",
     _UNTRUSTED: "Name the file of its certificate authority with sslrootcert=FILE",
     r"no pg_hba\.conf entry|pg_hba\.conf rejects": (
         "The server's pg_hba.conf does not let this role in from here"
@@ -117,6 +122,13 @@ def statement_failure(
     advice = _ADVICE.get(state) or _ADVICE.get(state[:2]) or ""
     if "cannot set transaction read-write mode during recovery" in str(error):
         state, advice = "25006", _ADVICE["25006"]
+    if state in _NOT_FOUND and error.diag.context:
+        # It works in the user's own sessions, whose search_path has the schema.
+        function = re.search(r'PL/\w+ (?:function )?([\w".]+\(.*?\))', error.diag.context)
+        advice = (
+            f"{function[1] if function else 'A function of the database'} looks for it by the search_path, which is "
+            f"pg_catalog in a load: qualify the name, or set search_path with ALTER FUNCTION"
+        )
     if "query_wait_timeout" in text:
         advice = "The connection pooler had no connection to give: free one, or enlarge its pool"
     advice = f". {advice}" if advice else ""
@@ -143,8 +155,9 @@ def connection_failure(conninfo: ConnectionString, error: psycopg.Error) -> Data
         return UnreachableError(
             f"{where} did not answer in time; check host and port, and that it is running"
         )
+    correct = f"Correct the connection string{_environment(conninfo)}"
     if not isinstance(error, psycopg.OperationalError):
-        return ConfigurationError(f"{where}: a parameter of the connection is not valid")
+        return ConfigurationError(f"{where}: a parameter of the connection is not valid. {correct}")
     full = str(error)
     text = conninfo.text(error)
     if len(tried) > 1:
@@ -159,7 +172,7 @@ def connection_failure(conninfo: ConnectionString, error: psycopg.Error) -> Data
             f"{where} refused {user}: {text}. Check user, password and database name"
         )
     if not answered and _SETTING.search(full):
-        return ConfigurationError(f"{where}: {text}. Correct the connection string")
+        return ConfigurationError(f"{where}: {text}. {correct}")
     if answered:
         return UnreachableError(f"{where} takes no connection now: {text}")
     return UnreachableError(
@@ -205,6 +218,19 @@ def _advice(conninfo: ConnectionString, text: str) -> str:
             "SSL_CERT_FILE, or name a file with sslrootcert=FILE"
         )
     return next((advice for cause, advice in _CAUSES.items() if re.search(cause, text)), "")
+
+
+def _environment(conninfo: ConnectionString) -> str:
+    """The variables of the environment that set something which the connection string does not."""
+    from psycopg.pq import Conninfo
+
+    names = [
+        one.envvar.decode()
+        for one in Conninfo.get_defaults()
+        if one.envvar and os.environ.get(one.envvar.decode())
+        if one.keyword.decode() not in conninfo.params
+    ]
+    return f", or the environment ({', '.join(names)})" if names else ""
 
 
 def _failures(error: psycopg.Error) -> dict[str, str]:

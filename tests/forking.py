@@ -44,6 +44,8 @@ class Forking:
         atexit.register(self._close)
 
     def _close(self) -> None:
+        # Also where a process that a test has forked has it open.
+        self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
         self._process.wait()
 
@@ -88,22 +90,26 @@ def _text(data: bytes) -> str:
 
 
 def _read(files: Sequence[int], arguments: Sequence[str], timeout: float) -> list[bytes]:
-    """All that comes of these until each is at its end; the first says which process is to be ended, if need be."""
+    """All that comes of these until each is at its end; the first says which process it is, to be ended if need be."""
     end = time.monotonic() + timeout
     parts: dict[int, list[bytes]] = {file: [] for file in files}
-    with selectors.DefaultSelector() as selector:
-        for file in files:
-            selector.register(file, selectors.EVENT_READ)
-        while selector.get_map():
-            ready = selector.select(max(end - time.monotonic(), 0.0))
-            if not ready and time.monotonic() >= end:
-                os.kill(int(b"".join(parts[files[0]]).split()[0]), signal.SIGKILL)
-                raise subprocess.TimeoutExpired([*arguments], timeout)
-            for key, _ in ready:
-                data = os.read(key.fd, 1 << 16)
-                parts[key.fd].append(data)
-                if not data:
-                    selector.unregister(key.fd)
+    try:
+        with selectors.DefaultSelector() as selector:
+            for file in files:
+                selector.register(file, selectors.EVENT_READ)
+            while selector.get_map():
+                ready = selector.select(max(end - time.monotonic(), 0.0))
+                if not ready and time.monotonic() >= end:
+                    raise subprocess.TimeoutExpired([*arguments], timeout)
+                for key, _ in ready:
+                    data = os.read(key.fd, 1 << 16)
+                    parts[key.fd].append(data)
+                    if not data:
+                        selector.unregister(key.fd)
+    except BaseException:
+        if number := b"".join(parts[files[0]]):
+            os.kill(int(number.split()[0]), signal.SIGKILL)
+        raise
     return [b"".join(parts[file]) for file in files]
 
 

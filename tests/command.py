@@ -9,8 +9,11 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from forking import Forking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,16 +44,26 @@ class Outcome:
 
 def run(*command: object, timeout: float = 120.0, **environment: str) -> Outcome:
     """Run a command to its end; nothing of it is a terminal."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-        env=environment_of(environment),
-    )
+    words, variables = [str(part) for part in command], environment_of(environment)
+    if words[: len(DATAGEN)] == [*DATAGEN] and _forking().can_start(variables):
+        done = _forking().run(words[len(DATAGEN) :], variables, timeout)
+    else:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            env=variables,
+        )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@cache
+def _forking() -> Forking:
+    """The one of this process of tests."""
+    return Forking(environment_of({}))
 
 
 def load(*options: object, timeout: float = 120.0, **environment: str) -> Outcome:

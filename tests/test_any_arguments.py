@@ -255,6 +255,7 @@ def settled(number: int) -> settings:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_any_arguments(reached: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     ended: Counter[tuple[str, int]] = Counter()

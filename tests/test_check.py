@@ -326,8 +326,8 @@ print(resident() - before)
     ("customers", "days", "start", "stop"),
     [
         (2_000, 90, 0, 2_000),
-        (9_999, 90, 0, 9_999),
-        (4_000, 400, 0, 4_000),
+        pytest.param(9_999, 90, 0, 9_999, marks=pytest.mark.slow),
+        pytest.param(4_000, 400, 0, 4_000, marks=pytest.mark.slow),
         (50_000, 30, 9_000, 16_000),
     ],
 )
@@ -344,6 +344,7 @@ def test_memory_is_told_before(customers: int, days: int, start: int, stop: int)
     assert 0.75 < told / int(run.stdout) < 1.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("customers", "days"), [(100_000, 90), (20_000, 2_000)])
 def test_memory_in_time_is_told_before(customers: int, days: int) -> None:
     script = """

@@ -62,6 +62,7 @@ def tables(text: str) -> Iterator[list[list[str]]]:
         yield [[cell.strip(" `") for cell in row] for row in rows]
 
 
+@pytest.mark.slow
 @every_language
 def test_the_document_is_what_the_script_writes(language: str) -> None:
     written = str(script.Document(language, TEXTS, catalogue()))
@@ -141,6 +142,7 @@ def test_measured_numbers_are_those_of_the_rows(frame: Callable[[str], pd.DataFr
             assert float(text.replace(" ", "")) == pytest.approx(float(value), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("relation", "field"),
     [
@@ -162,6 +164,7 @@ def test_measured_shares_are_those_of_the_rows(
     assert found == pytest.approx({name: 100 * shares[name] for name in shares.index}, abs=0.051)
 
 
+@pytest.mark.slow
 def test_measured_times_are_those_of_the_rows(frame: Callable[[str], pd.DataFrame]) -> None:
     text = DOCUMENTS["en"].read_text(encoding="utf-8")
     weekdays, hours = (rows for rows in tables(text) if rows[0][0] in {"Mon", "00–01 h"})

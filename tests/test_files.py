@@ -866,7 +866,7 @@ def test_a_reader_that_goes_ends_the_command_quietly(more: tuple[str, ...]) -> N
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_nothing(tmp_path: Path, sent: signal.Signals) -> None:
-    with started(*FILES, "csv", "--customers", "60000", "-o", tmp_path / "bank") as process:
+    with started(*FILES, "csv", "--customers", "20000", "-o", tmp_path / "bank") as process:
         deadline = time.monotonic() + 60
         while not list((tmp_path / "bank").glob(".datagen-*/banking.*")):
             assert time.monotonic() < deadline

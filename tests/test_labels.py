@@ -308,6 +308,7 @@ def _auc(features: pd.DataFrame, frauds: np.ndarray, groups: np.ndarray) -> floa
     return float(roc_auc_score(frauds[test], model.predict_proba(table[test])[:, 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stream", "entity", "party", "place"),
     [

@@ -17,7 +17,6 @@ from ._net import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
 _PRODUCE = 0  # ApiKeys.PRODUCE
 
@@ -86,12 +85,7 @@ class Proxy:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.refuse()
         self._end()
 

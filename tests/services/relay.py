@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from ._net import LOOPBACK
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    pass
 
 _PIECE = 1 << 14
 
@@ -39,12 +39,7 @@ class Relay:
         self._run(self._accept)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.refuse()
         with suppress(OSError):  # accept() wakes up
             self._listener.shutdown(socket.SHUT_RDWR)

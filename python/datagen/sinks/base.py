@@ -349,12 +349,7 @@ class Contents(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def tables_at(self, plan: Plan, from_customer: int) -> datetime | None:  # noqa: ARG002

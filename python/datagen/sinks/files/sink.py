@@ -20,7 +20,6 @@ from .target import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
     from ..._core import Batch
     from ...types import Relation
@@ -248,12 +247,7 @@ class _Streams:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._cancelled.set()
 
     def finish(self, progress: Callable[[int], None]) -> Mapping[str, tuple[int, float]]:

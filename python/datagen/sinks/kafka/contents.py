@@ -18,7 +18,6 @@ from .schemas import SchemaReader, avro_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
     from uuid import UUID
 
     from ..._core import Reconciliation
@@ -75,12 +74,7 @@ class TopicContents:
                 self._spans[topic][number] = first, end
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._decoder.close()
         if self._schemas is not None:
             self._schemas.close()
@@ -194,13 +188,8 @@ class KafkaContents(Contents):
         self._topics.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._topics.__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> None:
+        self._topics.__exit__(*raised)
 
     def has_versions(self, name: str) -> bool:
         return self._follows and name in tables()

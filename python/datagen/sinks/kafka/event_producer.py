@@ -19,7 +19,6 @@ from .transactional import TransactionalEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import TracebackType
 
     from ..._core import Batch, KeySet, Plan
     from ...presets import ProducerConfig
@@ -357,12 +356,7 @@ class Sending:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._sending.cancel()
         if not self._opened:
             self._engine.discard()

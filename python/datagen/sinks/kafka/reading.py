@@ -16,7 +16,6 @@ from .librdkafka import consumer_properties, is_authorization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
     from ...presets import ProducerConfig
 
@@ -90,12 +89,7 @@ class TopicReader:
             raise self._failure(error) from None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._decoder.close()
         if self._consumer is not None:
             self._consumer.close()

@@ -16,7 +16,6 @@ from .session import WORK, waiting
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
-    from types import TracebackType
     from uuid import UUID
 
     from ..._core import Plan
@@ -45,12 +44,7 @@ class TableContents:
         self._load.connect()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._load.close()
 
     @property

@@ -14,7 +14,6 @@ from .session import WORK, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from ...types import Relation
 
@@ -53,12 +52,7 @@ class TableReader:
         self._load.connect()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._load.close()
 
     def last(self, number: int) -> list[Row]:

@@ -16,7 +16,6 @@ from .presence import ends_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
-    from types import TracebackType
     from uuid import UUID
 
     from ..._core import Batch, Plan, Reconciliation
@@ -77,13 +76,8 @@ class _PostgresContents(Contents):
         self._tables.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._tables.__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> None:
+        self._tables.__exit__(*raised)
 
     def tables_at(self, plan: Plan, from_customer: int) -> datetime | None:
         return self._tables.followed_to(plan, from_customer)

@@ -98,7 +98,8 @@ class Load:
     that have arrived are not written again, whatever ended it. The receipt is written anew.
 
     A load that is ``shared`` is one shard of several, each of its own customers (``shard``) and at work whenever it likes, at
-    the same time as others too. What is there of it stays, with a receipt or without, so that it may be begun again.
+    the same time as others too. What is there of it stays, with a receipt or without, so that it may be begun again. A
+    stream goes on from its position.
     """
 
     plan: Plan
@@ -298,7 +299,10 @@ def carry_out(
                 # Where nothing follows, the keys of all rows are known from the beginning.
                 tables_at=tables_at if taken else None,
                 tables_there=tables_there,
-                before=run.resume.sinks if run.resume else ({} if run.stays else None),
+                # What has arrived of a stream says its position.
+                before=run.resume.sinks
+                if run.resume
+                else ({} if run.stays and tables_at is None else None),
                 shared=run.shared,
             )
             master = None
@@ -635,7 +639,7 @@ class Running:
         return Settlement(
             tuple(sink.settlement() for sink in self._sinks),
             receipt=str(recorder.path) if recorder and resumable else "",
-            stays=self._run.stays,
+            stays=self._run.stays and not self._window.open_ended,
         )
 
     def _taking(self, names: Iterable[str]) -> list[Sink]:

@@ -351,8 +351,9 @@ class _KafkaStage(Sink):
             if topic in of_tables:
                 self._slice_from[topic] = {str(number): at for number, at in offsets.items()}
         of_events, of_rows = found
-        self._rows_there = self._sink.rows_behind(of_rows) if of_rows else {}
-        return self._sink.ids_behind(of_events)
+        own = self._window.plan, self._window.first_customer
+        self._rows_there = self._sink.rows_behind(of_rows, *own) if of_rows else {}
+        return self._sink.ids_behind(of_events, *own)
 
     def begin_following(self, at: datetime) -> datetime:
         first = round(at.timestamp() * 1000)

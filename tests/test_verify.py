@@ -367,16 +367,25 @@ def test_ids_and_keys_are_read_by_either_engine(loaded: Loaded, engine: str) -> 
     relations = dict.fromkeys(ends, TRADES)
     starts = {topic: dict.fromkeys(parts, 0) for topic, parts in ends.items()}
     rows = [row for batch in PLAN.batches(TRADES) for row in batch]
-    found = ids_behind(cluster, starts, ends, relations)
+    found = ids_behind(cluster, starts, ends, relations, PLAN)
     assert found == {str(row["trade_id"]).encode() for row in rows}
-    (keys,) = rows_behind(cluster, starts, ends).values()
     key = catalogue()[TRADES].key
+    of_keys = dict.fromkeys(ends, "accounts")
+    (keys,) = rows_behind(cluster, starts, ends, of_keys, PLAN).values()
     assert {*keys} == {str(row[key]).encode() for row in rows}
+    # Those of some customers alone, where others' are there too.
+    half = PLAN.customers // 2
+    own = [row for batch in PLAN.batches(TRADES, half) for row in batch]
+    assert 0 < len(own) < len(rows)
+    found = ids_behind(cluster, starts, ends, relations, PLAN, half)
+    assert found == {str(row["trade_id"]).encode() for row in own}
+    (keys,) = rows_behind(cluster, starts, ends, of_keys, PLAN, half).values()
+    assert {*keys} == {str(row[key]).encode() for row in own}
     # Behind the end there is nothing, and what a topic does not have is no position.
-    assert ids_behind(cluster, ends, ends, relations) == set()
+    assert ids_behind(cluster, ends, ends, relations, PLAN) == set()
     further = {topic: {0: parts[0] + 1} for topic, parts in ends.items()}
     with pytest.raises(ConfigurationError, match="and the position is at"):
-        ids_behind(cluster, further, ends, relations)
+        ids_behind(cluster, further, ends, relations, PLAN)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ __all__ = [
     "receipt_option",
     "recorded",
     "run_from",
+    "shard_option",
     "workers_option",
 ]
 
@@ -184,14 +185,14 @@ class _Shard(click.ParamType[Any]):
         return int(found[1]), int(found[2])
 
 
-def shard_option() -> Option:
+def shard_option(what: str) -> Option:
+    """The option of a command that makes a part; ``what`` says of it what else there is to know."""
     return Option(
         "--shard",
         type=_Shard(),
         envvar="DATAGEN_SHARD",
         show_envvar=True,
-        help="Load only this one of N blocks of the customers. Shards may be loaded at once, in any order, by any "
-        "machines, and again: what is there of a shard stays. See merge-receipts.",
+        help=what,
     )
 
 
@@ -226,7 +227,12 @@ def load_options(*, customers: int, parallel: bool) -> list[click.Parameter]:
         f"(by itself from {loader.FAST_CUSTOMERS} customers on).",
     )
     as_json = json_option()
-    groups["What"].append(shard_option())
+    groups["What"].append(
+        shard_option(
+            "Load only this one of N blocks of the customers. Shards may be loaded at once, in any order, by any "
+            "machines, and again: what is there of a shard stays. See merge-receipts."
+        )
+    )
     order = Option(
         "--order",
         type=click.Choice(get_args(Order)),

@@ -38,6 +38,7 @@ from .load_options import (
     receipt_option,
     recorded,
     run_from,
+    shard_option,
 )
 from .loading import judge
 from .outputs import check_takes_data
@@ -55,7 +56,7 @@ _AHEAD: Final = 365
 _FIXED: Final = (
     *("customers", "seed", "from_customer", "as_of", "days", "start", "no_backfill"),
     *("labels", "label_rate"),
-    *("topic_prefix", "stdout", "master_topics", "exactly_once"),
+    *("topic_prefix", "stdout", "master_topics", "exactly_once", "shard"),
 )
 #: What else a position keeps, so that it need not be given again; none is a secret.
 _KEPT: Final = (
@@ -124,6 +125,12 @@ def _options() -> list[click.Parameter]:
         ),
     ]
     groups = option_groups(customers=100, parallel=False, history=history)
+    groups["What"].append(
+        shard_option(
+            "Stream only this one of N blocks of the customers, beside the others or after them. Each has its own "
+            "--position, and the same command, begun again, goes on from it."
+        )
+    )
     groups["Where to"].append(
         Option(
             "--stdout",
@@ -274,7 +281,8 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
     """The stream that options, and with ``--resume`` a position, ask for."""
     file: Path | None = options["position"]
     before = None
-    if options["resume"]:
+    again = options["shard"] is not None and file is not None and is_there(file)
+    if options["resume"] or again:
         if file is None:
             raise click.UsageError("--resume needs the --position to go on from.")
         before = Position.read(file)
@@ -292,6 +300,8 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
     if before is None:
         _choose_plan(options, start)
     run = run_from(context, options, fast=False)
+    if before is not None and (run.plan, run.from_customer) != (before.plan, before.from_customer):
+        raise ConfigurationError(f"{file} is of other customers than its shard has")
     targets = dict(run.targets)
     if options["stdout"]:
         targets["stdout"] = LinesTarget()
@@ -378,6 +388,10 @@ def _kept(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
         kept[name] = instant_text(value) if isinstance(value, datetime) else value
         if isinstance(value, Path):
             kept[name] = str(value.resolve())
+    if options["shard"] is not None:
+        # The plan ends with the customers of the shard.
+        kept |= {name: options[name] for name in ("customers", "from_customer")}
+        kept["shard"] = "{}/{}".format(*options["shard"])
     return kept
 
 
@@ -394,6 +408,10 @@ def _take_over(context: click.Context, options: dict[str, Any], before: Position
         "label_rate": tuple((plan.labels or {}).items()),
     }
     params = {param.name: param for param in context.command.params}
+    if "shard" in before.options:
+        # Its plan ends with its own customers; the command has those of all shards.
+        for name in ("customers", "from_customer"):
+            own[name] = params[name].type_cast_value(context, before.options.get(name, own[name]))
     for name in (*_FIXED, *_KEPT):
         kept = own.get(name, before.options.get(name))
         if kept is not None and name not in own:

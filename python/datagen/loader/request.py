@@ -48,7 +48,8 @@ class Load:
     that have arrived are not written again, whatever ended it. The receipt is written anew.
 
     A load that is ``shared`` is one shard of several, each of its own customers (``shard``) and at work whenever it likes, at
-    the same time as others too. What is there of it stays, with a receipt or without, so that it may be begun again.
+    the same time as others too. What is there of it stays, with a receipt or without, so that it may be begun again. A
+    stream goes on from its position.
     """
 
     plan: Plan

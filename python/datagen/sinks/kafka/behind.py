@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from ..._core import KeySet
 from ...errors import ConfigurationError
@@ -19,6 +20,7 @@ from .reader import read
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..._core import Plan
     from ..base import Window
     from .cluster import Cluster
 
@@ -130,36 +132,72 @@ def read_ids(
         read(cluster.config, cluster, lambda reader: reader.ids(spans, relations, take))
 
 
-def ids_behind(
-    cluster: Cluster, offsets: Offsets, ends: Offsets, relations: Mapping[str, str]
-) -> set[bytes]:
-    """The ids of ``read_ids``, as text."""
-    found: set[bytes] = set()
+@dataclass
+class _Own:
+    """Which ids are of the events and rows of a plan's customers from one on; topics may have other customers' too."""
 
-    def take(_topic: str, _number: int, ids: bytes, _offsets: bytes) -> None:
-        digits = ids.hex()
-        for at in range(0, len(digits), 2 * _ID):
-            one = digits[at : at + 2 * _ID]
-            text = f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}"
-            found.add(text.encode())
+    plan: Plan
+    first: int
+    seen: KeySet = field(default_factory=KeySet)
+
+    def takes(self, ident: bytes, name: str) -> bool:
+        """Whether an id of 16 bytes is one, the first time that it is asked about."""
+        return bool(self.seen.add_owned(ident, self.plan, name, self.first)[0])
+
+
+def ids_behind(
+    cluster: Cluster,
+    offsets: Offsets,
+    ends: Offsets,
+    relations: Mapping[str, str],
+    plan: Plan,
+    first: int = 0,
+) -> set[bytes]:
+    """The ids of ``read_ids`` that are of a plan's customers from ``first`` on, as text."""
+    found, own = set[bytes](), _Own(plan, first)
+
+    def take(topic: str, _number: int, ids: bytes, _offsets: bytes) -> None:
+        for at in range(0, len(ids), _ID):
+            if own.takes(ids[at : at + _ID], relations[topic]):
+                found.add(str(UUID(bytes=ids[at : at + _ID])).encode())
 
     read_ids(cluster, offsets, ends, relations, take)
     _log.info("Kafka: %d events lie behind the position", len(found))
     return found
 
 
-def rows_behind(cluster: Cluster, offsets: Offsets, ends: Offsets) -> dict[str, dict[bytes, int]]:
-    """The last timestamp of each key from ``offsets`` to ``ends``, by topic; raises as ``read_ids``."""
+def rows_behind(
+    cluster: Cluster,
+    offsets: Offsets,
+    ends: Offsets,
+    relations: Mapping[str, str],
+    plan: Plan,
+    first: int = 0,
+) -> dict[str, dict[bytes, int]]:
+    """The last timestamp of each key of these customers from ``offsets`` to ``ends``, by topic.
+
+    Raises as ``read_ids``.
+    """
     found: dict[str, dict[bytes, int]] = {topic: {} for topic in offsets}
+    own = _Own(plan, first)
 
     def take(topic: str, key: bytes, time: int) -> None:
         rows = found[topic]
-        rows[key] = max(time, rows.get(key, time))
+        if key in rows or own.takes(_ident(key), relations[topic]):
+            rows[key] = max(time, rows.get(key, time))
 
     if spans := _spans(offsets, ends, _POSITION):
         read(cluster.config, cluster, lambda reader: reader.keys(spans, take))
     _log.info("Kafka: %d rows lie behind the position", sum(map(len, found.values())))
     return found
+
+
+def _ident(key: bytes) -> bytes:
+    """An id that is a key of a record; nothing for one that is none, as of reference rows, which do not change."""
+    try:
+        return UUID(key.decode()).bytes
+    except ValueError:
+        return b""
 
 
 def _spans(offsets: Offsets, ends: Offsets, what: str) -> list[tuple[str, int, int, int]]:

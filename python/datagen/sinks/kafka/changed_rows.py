@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._core import Batch
+from ..._core import Batch, Plan
 from ...types import catalogue
 
 if TYPE_CHECKING:
@@ -29,11 +29,17 @@ class ChangedRows:
         #: Of an earlier process: by topic, the keys of rows behind its mark, and when each last changed.
         self._there: dict[str, dict[bytes, int]] = {}
 
-    def resume(self, sink: KafkaSink, offsets: Mapping[str, Mapping[int, int]]) -> None:
-        """Looks for what an earlier process has sent, from where its last slice began."""
+    def resume(
+        self,
+        sink: KafkaSink,
+        offsets: Mapping[str, Mapping[int, int]],
+        plan: Plan,
+        first_customer: int,
+    ) -> None:
+        """Looks for what an earlier process has sent of these customers, from where its last slice began."""
         for topic, of in offsets.items():
             self.slice_from[topic] = {str(number): at for number, at in of.items()}
-        self._there = sink.rows_behind(offsets) if offsets else {}
+        self._there = sink.rows_behind(offsets, plan, first_customer) if offsets else {}
 
     def begin(self, at: datetime) -> None:
         """Says that what has changed before an instant does not come again."""

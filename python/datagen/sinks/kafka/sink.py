@@ -356,14 +356,16 @@ class KafkaSink:
         """The last error of a broker, or an empty text."""
         return self._producer.engine.last_error
 
-    def ids_behind(self, offsets: Mapping[str, Mapping[int, int]]) -> set[bytes]:
-        """The ids, as text, of the events at and behind these offsets, by topic and partition.
+    def ids_behind(
+        self, offsets: Mapping[str, Mapping[int, int]], plan: Plan, first: int = 0
+    ) -> set[bytes]:
+        """The ids, as text, of events at and behind these offsets that are of a plan's customers from ``first`` on.
 
         Raises ``ConfigurationError`` where a partition has fewer records than that.
         """
         streams = {self.topic(one.name): one.name for one in catalogue().streams}
         relations = {topic: streams[topic] for topic in offsets}
-        return ids_behind(self._cluster, offsets, self.end_offsets(offsets), relations)
+        return ids_behind(self._cluster, offsets, self.end_offsets(offsets), relations, plan, first)
 
     def there(
         self,
@@ -409,12 +411,15 @@ class KafkaSink:
         """How the cluster calls itself, once it has answered; None where it does not."""
         return self._cluster.ident
 
-    def rows_behind(self, offsets: Mapping[str, Mapping[int, int]]) -> dict[str, dict[bytes, int]]:
-        """The keys of rows at and behind these offsets of tables' topics, and when each last changed.
+    def rows_behind(
+        self, offsets: Mapping[str, Mapping[int, int]], plan: Plan, first: int = 0
+    ) -> dict[str, dict[bytes, int]]:
+        """The keys of these customers' rows at and behind these offsets of tables' topics, and when each last changed.
 
         Times are in milliseconds. Raises as ``ids_behind`` does.
         """
-        return rows_behind(self._cluster, offsets, self.end_offsets(offsets))
+        tables = {self.topic(one.name): one.name for one in catalogue().tables}
+        return rows_behind(self._cluster, offsets, self.end_offsets(offsets), tables, plan, first)
 
     def close(self) -> DeliveryReport:
         """Flushes and disconnects; does nothing the second time."""

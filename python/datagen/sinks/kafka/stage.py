@@ -262,8 +262,12 @@ class _KafkaStage(Sink):
             # Of what was sent since then the transactions tell how much there is.
             self._sink.go_on_from(_handed(mark))
             return set()
-        self._changed.resume(self._sink, {one: begun[one] for one in begun if one in of_tables})
-        return self._sink.ids_behind({one: begun[one] for one in begun if one not in of_tables})
+        own = self._window.plan, self._window.first_customer
+        of_rows = {one: begun[one] for one in begun if one in of_tables}
+        self._changed.resume(self._sink, of_rows, *own)
+        return self._sink.ids_behind(
+            {one: begun[one] for one in begun if one not in of_tables}, *own
+        )
 
     def begin_following(self, at: datetime) -> datetime:
         self._changed.begin(at)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .ddl import TableShape
     from .server import Server
 
-__all__ = ["STREAMS", "Follower", "forget_streams"]
+__all__ = ["STREAMS", "Follower", "forget_streams", "lacks_streams", "make_streams"]
 
 _log = logging.getLogger(__name__)
 
@@ -85,8 +85,8 @@ class Follower:
         self._load.connect()
         with self._load.errors(STREAMS, outcome=""):
             self._load.begin()
-            if not self._found():
-                self._load.execute(_CREATE.format(schema=self._load.schema))
+            if lacks_streams(self._load):
+                make_streams(self._load)
             self._execute(f"DELETE FROM {self._table} WHERE {_KEY}")
             columns = ", ".join(self._stream)
             values = ", ".join(f"%({name})s" for name in self._stream)
@@ -105,7 +105,7 @@ class Follower:
         self._load.connect()
         with self._load.errors(STREAMS, outcome=""):
             self._load.begin()
-            found = self._where() if self._found() else None
+            found = None if lacks_streams(self._load) else self._where()
             inspection.check_code(self._load, inspection.check_shapes(self._load))
             self._load.execute("ROLLBACK")
         if found is None:
@@ -237,18 +237,24 @@ class Follower:
         rows = self._load.rows(f"SELECT tables_at FROM {self._table} WHERE {_SAME}", **self._stream)
         return rows[0][0] if rows else None
 
-    def _found(self) -> bool:
-        """Whether the table of the instants is there; refuses one that another role has made."""
-        owner = _owner(self._load)
-        if owner is None:
-            return False
-        [(role,)] = self._load.rows("SELECT current_user")
-        if owner != role:
-            raise ConfigurationError(
-                f"PostgreSQL at {self._load.server.where}: table {STREAMS} is of the role {owner}, and what "
-                f"it has attached would run with the rights of {role}. Stream as {owner}, or drop it"
-            )
+
+def lacks_streams(load: LoadSession) -> bool:
+    """Whether the table of the instants is not there; refuses one that another role has made."""
+    owner = _owner(load)
+    if owner is None:
         return True
+    [(role,)] = load.rows("SELECT current_user")
+    if owner != role:
+        raise ConfigurationError(
+            f"PostgreSQL at {load.server.where}: table {STREAMS} is of the role {owner}, and what "
+            f"it has attached would run with the rights of {role}. Stream as {owner}, or drop it"
+        )
+    return False
+
+
+def make_streams(load: LoadSession) -> None:
+    """Makes the table of the instants, in the session's transaction."""
+    load.execute(_CREATE.format(schema=load.schema))
 
 
 def forget_streams(load: LoadSession) -> None:

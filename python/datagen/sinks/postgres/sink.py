@@ -12,7 +12,7 @@ from ...types import catalogue
 from . import counting, inspection, locks, presence
 from .commit import Commit
 from .ddl import shape_of, shapes
-from .follower import Follower, forget_streams
+from .follower import Follower, forget_streams, lacks_streams, make_streams
 from .load_session import LoadSession
 from .server import Server
 from .staged import Staged
@@ -192,16 +192,17 @@ class PostgresSink:
         finally:
             self._load.close()
 
-    def make_tables(self, reference: Iterable[Batch]) -> None:
+    def make_tables(self, reference: Iterable[Batch], *, streams: bool = False) -> None:
         """Makes what is missing of the tables, with their keys and these rows, in a transaction of its own.
 
-        So loads that are ``shared`` find tables that all of them only add to.
+        So loads that are ``shared`` find tables that all of them only add to; with ``streams`` also that of the instants
+        of streams.
         """
         load = self._load
         with self._errors():
             load.reconnect_if_ended()
             self._begin_transaction()
-            ready = self._has_tables()
+            ready = self._has_tables() and not (streams and lacks_streams(load))
             load.execute("ROLLBACK")
             if ready:
                 return
@@ -216,6 +217,8 @@ class PostgresSink:
                     strategy.finish(shape_of(batch.name))
                 strategy.complete()
                 self._set_replica_identity()
+            if streams and lacks_streams(load):
+                make_streams(load)
             load.execute("COMMIT")
 
     def _has_tables(self) -> bool:
@@ -243,13 +246,14 @@ class PostgresSink:
         ends: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
         *,
         shared: bool = False,
+        fresh: bool = False,
     ) -> None:
         """Starts the load; creates, checks and (with ``truncate``) empties or locks the tables.
 
         ``ends`` are rows, by table, that are there only if an earlier attempt at this load has committed: then
         nothing is done, the load counts as committed and ``was_there`` is true. Where some are there and some are not,
         the tables are replaced with ``truncate``, and refused without. Others may load other rows at the same time where
-        all are ``shared``.
+        all are ``shared``. With ``fresh`` none of the ``ends`` may be there.
 
         Raises ``RejectedError`` for a table of another shape, or one that cannot be emptied since
         a table of the user's own refers to it.
@@ -267,7 +271,7 @@ class PostgresSink:
         self._phase = _Phase.LOADING
         with self._errors():
             (locks.share_load_lock if shared else locks.take_load_lock)(load)
-            if ends is not None and self._find(ends):
+            if ends is not None and self._find(ends, fresh=fresh):
                 return
             ordinary = [
                 name for name, found in inspection.find_tables(load).items() if found.kind == "r"
@@ -283,11 +287,18 @@ class PostgresSink:
             self._rows_before = self._strategy.rows_before
             self._rows_loaded = self._strategy.rows_loaded
 
-    def _find(self, ends: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    def _find(self, ends: Mapping[str, Sequence[Mapping[str, Any]]], *, fresh: bool) -> bool:
         """Whether an earlier attempt has committed, which then is what became of this one."""
         load = self._load
         found = presence.look(load, inspection.check_shapes(load), ends)
         self.nothing_before = found.none
+        if fresh:
+            if not found.none:
+                raise RejectedError(
+                    f"PostgreSQL at {load.server.where} has rows of this stream's customers already; go on from its "
+                    "position, or delete these rows and begin anew"
+                )
+            return False
         if found.all:
             self.was_there = True
             load.execute("ROLLBACK")

@@ -141,7 +141,7 @@ class _PostgresStage(Sink):
 
     def prepare(self) -> None:
         window, plan = self._window, self._window.plan
-        if window.before is None:
+        if window.before is None and not window.shared:
             return
         self._lock = self._sink.run_lock()
         whose = (plan.seed, window.first_customer, plan.customers, self._sink.schema)
@@ -152,10 +152,11 @@ class _PostgresStage(Sink):
         if window.shared:
             reference = (one.name for one in catalogue().tables if one.is_reference)
             self._sink.make_tables(
-                batch for name in reference for batch in window.plan.batches(name)
+                (batch for name in reference for batch in window.plan.batches(name)),
+                streams=window.tables_at is not None,
             )
-        ends = None if window.before is None else ends_of(window)
-        self._sink.begin(ends, shared=window.shared)
+        ends = ends_of(window) if window.before is not None or window.shared else None
+        self._sink.begin(ends, shared=window.shared, fresh=window.tables_at is not None)
         if self._sink.was_there:
             _log.info("PostgreSQL: the rows are there, and stay")
 
@@ -227,8 +228,8 @@ class _PostgresStage(Sink):
             name = table.name
             if self._sink.was_there or self._window.shared:
                 # Others add to the tables, too: which rows are the run's own only `verify` tells.
-                mine = self._window.rows(name)
-                if not table.is_reference:
+                mine = self._planned(name)
+                if not table.is_reference and self._follower is None:
                     mine = self._rows_loaded()[name]
                 self._others[name] = max(counts[name] - mine, 0)
             elif not self._window.tables_there:

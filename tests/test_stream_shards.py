@@ -1,0 +1,168 @@
+"""`stream --shard I/N`: parts of a bank that live side by side, are killed and begun again; and what they leave together."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from command import DATAGEN, assert_failed, run, started
+from datagen import Plan
+from datagen.loader import shard
+from planned import planned
+from records import read_topics
+from test_following import assert_tables
+from test_stream_command import lines_of, wait_until_written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from own_topics import OwnTopics
+
+pytest_plugins = ["postgres_fixtures"]
+
+CUSTOMERS, SHARDS = 90, 3
+PLAN = Plan(11, CUSTOMERS, days=20)
+SAID = ("--seed", 11, "--customers", CUSTOMERS, "--days", 20, "--as-of", "2026-07-01", "--no-avro")
+TIMES = ("--start", "2026-06-20T00:00:00Z")
+
+
+def part(number: int) -> tuple[Plan, int]:
+    """The plan of a shard, and its first customer."""
+    customers = shard(range(CUSTOMERS), number, SHARDS)
+    return Plan(11, customers.stop, days=20), customers.start
+
+
+def own(number: int) -> dict[str, int]:
+    """The times of the events of a shard, by their ids."""
+    plan, first = part(number)
+    return planned(plan, start=first)
+
+
+@pytest.mark.timeout(300)
+def test_shards_at_once_and_one_after_the_others_each_killed_and_begun_again(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--create-topics")
+
+    def command(number: int, *more: object) -> list[str]:
+        files = (
+            "--position",
+            tmp_path / f"{number}.position",
+            "--receipt",
+            tmp_path / f"{number}.json",
+        )
+        said = (*DATAGEN, "stream", "--shard", f"{number}/{SHARDS}", *SAID, *TIMES, *where, *files)
+        return [str(word) for word in (*said, *more)]
+
+    def kill(process: Any, number: int) -> None:
+        wait_until_written(tmp_path / f"{number}.position", process)
+        time.sleep(2.0)
+        process.kill()
+        process.wait(timeout=10)
+
+    # Two begin at the same time, with tables that are not there yet, and are killed in the midst of live.
+    with (
+        started(*command(1, "--speed", "50000")) as one,
+        started(*command(3, "--speed", "50000")) as three,
+    ):
+        kill(one, 1)
+        kill(three, 3)
+    # What others have sent meanwhile is nothing that a shard waits to find again.
+    with started(*command(1, "--speed", "50000")) as one:
+        kill(one, 1)
+    done = run(*command(3, "--speed", "1e7"), timeout=120)
+    assert done.code == 0, done
+    done = run(*command(2, "--speed", "1e7"), timeout=120)
+    assert done.code == 0, done
+    done = run(*command(1, "--speed", "1e7"), timeout=120)
+    assert done.code == 0, done
+    assert "Validation: ALL OK" in done.out
+    assert_whole(clean_kafka)
+    assert_tables(pg_dsn, PLAN)
+    for number in range(1, SHARDS + 1):
+        marks = json.loads((tmp_path / f"{number}.position").read_bytes())["marks"]["kafka"][
+            "topics"
+        ]
+        assert {*marks} == {*clean_kafka.names}
+    # Each is right by itself, and the same command finds that its shard is at its end.
+    done = run(*DATAGEN, "verify", tmp_path / "2.json", "--postgres-url", pg_dsn, timeout=120)
+    assert done.code == 0, done
+    done = run(*command(2), timeout=60)
+    assert done.code == 0, done
+    assert_whole(clean_kafka)
+    # Without its position it cannot be begun again.
+    (tmp_path / "2.position").unlink()
+    done = run(*command(2), timeout=60)
+    assert_failed(done, 4, "has rows of this stream's customers already")
+    assert_whole(clean_kafka)
+
+
+def assert_whole(topics: OwnTopics) -> None:
+    """The topics have each event of the plan once, those of each shard in order of time."""
+    times: dict[str, int] = {}
+    of_shard: dict[str, int] = {}
+    for number in range(1, SHARDS + 1):
+        times |= (events := own(number))
+        of_shard |= dict.fromkeys(events, number)
+    assert times == planned(PLAN)
+    found = read_topics(topics.bootstrap, topics.names)
+    everything = []
+    for records in found.values():
+        last: dict[tuple[int, int], int] = {}
+        for record in records:
+            ident = record.header("ce_id").decode()
+            everything.append(ident)
+            place = of_shard[ident], record.partition
+            assert times[ident] >= last.get(place, 0)
+            last[place] = times[ident]
+    assert len(everything) == len(times)
+    assert {*everything} == {*times}
+
+
+def test_shards_have_the_events_of_the_bank_between_them_and_go_on_by_the_same_command(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "position"
+    begin = (*DATAGEN, "stream", "--stdout", *SAID, *TIMES, "--speed", "1e7")
+    command = (*begin, "--shard", "2/3", "--position", file)
+    first = run(*command, "--until", "2026-06-22T00:00:00Z", timeout=60)
+    assert first.code == 0, first
+    # Its options are those of all shards, its events those of its own customers.
+    later = run(*command, "--until", "2026-06-24T00:00:00Z", timeout=60)
+    assert later.code == 0, later
+    last = run(
+        *(*DATAGEN, "stream", "--resume", "--position", file, "--until", "2026-07-01T00:00:00Z"),
+        timeout=60,
+    )
+    assert last.code == 0, last
+    found = [
+        next(str(value) for key, value in row.items() if key.endswith("_id"))
+        for row in itertools.chain(*(lines_of(one.out) for one in (first, later, last)))
+    ]
+    assert sorted(found) == sorted(own(2))
+    assert_failed(
+        run(*command[:-4], "--shard", "1/3", "--position", file), 2, "--shard is not what"
+    )
+    more = ("--position", file, "--resume", "--shard", "2/3")
+    assert_failed(run(*begin, *more, "--customers", 30), 2, "--customers is not what the position")
+
+
+def test_what_no_shard_can_do_is_refused(tmp_path: Path) -> None:
+    one = (*DATAGEN, "stream", "--stdout", "--customers", 10, *TIMES)
+    assert_failed(run(*one, "--shard", "1/11"), 2, "--shard", "at most 10")
+    assert_failed(run(*one, "--shard", "0/2"), 2, "--shard", "1/2 to 2/2")
+    assert_failed(run(*one, "--shard", "1/2", "--truncate"), 2, "--truncate", "other shards")
+    file = tmp_path / "position"
+    done = run(*one, "--shard", "1/2", "--until", "2026-06-20T00:00:00Z", "--position", file)
+    assert done.code == 0, done
+    content = json.loads(file.read_bytes())
+    for options in ({"customers": 20}, {"shard": "1/5"}, {"shard": "x"}, {"customers": None}):
+        changed = content | {"options": content["options"] | options}
+        file.write_text(json.dumps(changed))
+        done = run(*DATAGEN, "stream", "--resume", "--position", file)
+        assert done.code in {2, 3}, done
+        assert "unexpected" not in done.err

@@ -198,8 +198,8 @@ def test_one_shard_of_several_is_verified_by_itself(clean_kafka: OwnTopics, tmp_
             others = plan.rows(name) - sent[name] - one["found"]
             sent[name] += one["found"]
             assert one["elsewhere"] == others
-            said = [f"{others:,} of other shards or customers of this seed"] if others else []
-            assert one["notes"] == said
+            notes = [f"{others:,} of other shards or customers of this seed"] if others else []
+            assert one["notes"] == notes
     # By its options the whole is one load, and shards lie side by side.
     whole = (*DATAGEN, "verify", "--customers", 90, "--seed", SEED, *where[:-1])
     outcome = run(*whole)

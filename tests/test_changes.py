@@ -135,3 +135,41 @@ def test_bad_arguments_are_named() -> None:
         plan.changes(since="2026-06-01T00:00:00Z", until="2026-05-01T00:00:00Z")
     with pytest.raises(OptionError, match="until"):
         plan.rows("banking.trades", until="2026-06-01T00:00:00Z")
+
+
+@given(
+    seed=st.integers(0, 2**64 - 1),
+    customers=st.integers(1, 60),
+    days=st.sampled_from([1, 7, 40]),
+    places=st.lists(st.floats(-0.5, 1), min_size=2, max_size=2),
+    first=st.floats(0, 1),
+    batch_rows=st.sampled_from([1, 7, 8192]),
+)
+def test_versions_are_the_rows_of_every_instant(
+    seed: int, customers: int, days: int, places: list[float], first: float, batch_rows: int
+) -> None:
+    """Of each row the last one before an instant is what the table has then."""
+    plan = Plan(seed, customers, as_of=ENDS[2], days=days)
+    start, row = plan.as_of - timedelta(days=days), int(first * customers)
+    span = days * 86_400_000
+    since, until = sorted(start + timedelta(milliseconds=int(span * place)) for place in places)
+    for table in catalogue().tables:
+        key, name = table.primary_key, table.name
+        last: dict[Any, dict[str, Any]] = {}
+        begins = keyed(plan, name, row, until=since)
+        count = 0
+        for batch in plan.versions(name, row, since=since, batch_rows=batch_rows):
+            for version in batch:
+                count += 1
+                before = last.get(version[key])
+                if before is None:
+                    assert begins.get(version[key], version) == version
+                else:
+                    assert before["updated_at"] < version["updated_at"]
+                if before is None or version["updated_at"] < until:
+                    last[version[key]] = version
+        there = keyed(plan, name, row, until=until)
+        assert {ident: last[ident] for ident in there} == there
+        assert count >= len(keyed(plan, name, row))
+    with pytest.raises(OptionError, match="name"):
+        plan.versions("banking.trades")

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(1_500)]
 
 PLAN = Plan(customers=60)
 #: How long it may take, in seconds.
-PATIENCE = 240
+PATIENCE = 900
 STREAMS = [one.name for one in catalogue().streams]
 TABLES = [one.name for one in catalogue().tables]
 

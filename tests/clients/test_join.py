@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(1_500)]
 
 #: How long it may take, in seconds.
-PATIENCE = 240
+PATIENCE = 900
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ BANK = Plan(customers=1_000)
 PLAN = Plan(customers=60)
 TRADES = "banking.trades"
 #: How long a client may take, in seconds.
-PATIENCE = 240
+PATIENCE = 900
 
 
 def python(name: str, folder: Path, *arguments: object) -> list[str]:

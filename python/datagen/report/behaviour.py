@@ -188,7 +188,6 @@ BEHAVIOUR: tuple[Figure, ...] = (
         PROMISE,
         _pair("score", "used"),
         between(-1, -0.3),
-        slack=0.02,
         unit="",
         resolves=0.3,
     ),

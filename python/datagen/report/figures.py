@@ -528,10 +528,10 @@ FIGURES: tuple[Figure, ...] = (
         "B3, weights in the index, among these 42",
         Shares(each_row("banking.trades", STOCK, entity="account_id")),
         _among(STOCKS),
-        slack=0.55,
+        slack=0.40,
         relative_slack=0.2,
         why="an investor has several stocks, each once, so that the heaviest are less than their "
-        "weight and the lightest more, the most where a lot costs little",
+        "weight and the lightest more",
     ),
     Figure(
         "Loans by type",

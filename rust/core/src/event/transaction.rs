@@ -27,6 +27,7 @@ use output::OtherSide;
 use routine::Habits;
 
 use super::{Cursor, History, prefetch};
+use crate::brazil::data::Payer;
 use crate::catalog::Channel;
 use crate::catalog::Direction;
 use crate::catalog::TransactionStatus;
@@ -66,8 +67,9 @@ const OWN_ISPB: [u8; 8] = *b"99860010";
 /// People and firms whom an account pays, and is paid by, again and again.
 const CONTACTS: u64 = 6;
 
-/// What the rest of a month leaves on average of what an account has by its incomes and bills, in percent.
-const LEFT: i64 = 79;
+/// What the rest of a month leaves on average of what an account has by its incomes and bills, in percent: where the income
+/// comes on its paydays, and elsewhere.
+const LEFT: [i64; 2] = [79, 73];
 
 /// A payment that can be given back.
 #[derive(Debug, Clone, Copy)]
@@ -220,7 +222,8 @@ impl Ledger {
             level += self.level(history, &before, first.month.instants().start).1;
         }
         // Less what else is spent ≈.
-        level.max(0) * LEFT / 100
+        let is_paid = self.habits.is_main && self.account.life.payer() != Payer::Nobody;
+        level.max(0) * LEFT[usize::from(!is_paid)] / 100
     }
 
     /// Whether a month is squared before an instant, and what there is then; or else what has come since its beginning.

@@ -19,8 +19,10 @@ use crate::rng::{Domain, Half, exp2_q16, normal_q16};
 const USUAL_RATE: i64 = 1_505_700;
 /// Percent of the income that go through the card, in the middle.
 const USUAL_SHARE: i64 = 33;
-/// Percent of the limit that somebody means to spend in a month, at the most.
+/// Percent of the limit that somebody means to spend in a month, at the most: at a score of 600, and one more for so many
+/// points less. At one share for all, those whose limit is small beside what they spend would all use the same of it.
 const SHARE_OF_LIMIT: i64 = 21;
+const POINTS_FOR_A_PERCENT: i64 = 30;
 /// Months that a product must have been there for when the income stops, to be left unpaid.
 const SEASONED: i32 = 3;
 /// Days after the first bill without a payment on which a card is blocked, and from there those until it is
@@ -161,14 +163,15 @@ impl Facts {
         let score = i64::from(card.score);
         let against = (600 - score).clamp(-400, 400);
         let exponent =
-            i64::from(normal_q16(noise)) * 40 / 100 + busier / 3 + against * 65_536 / 750;
+            i64::from(normal_q16(noise)) * 40 / 100 + busier / 3 + against * 65_536 / 650;
         let usual = skeleton.income * USUAL_SHARE / 100;
         let budget = exp2_q16(usual as u64, (exponent * 94_548 / 65_536) as i32);
         // Three in five at a score of 300, one in seven at 800.
         let revolves = i64::from(habit.below(1_000)) < (885 - score * 93 / 100).clamp(60, 800);
         // Who owes something already spends less.
         let budget = budget as i64 * if revolves { 75 } else { 100 } / 100;
-        let budget = budget.min(card.limit * SHARE_OF_LIMIT / 100);
+        let share = SHARE_OF_LIMIT + against / POINTS_FOR_A_PERCENT;
+        let budget = budget.min(card.limit * share / 100);
         let asleep = skeleton.dormant;
         let subscriptions = history.shopping.subscriptions(recurring);
         let mut facts = Self {

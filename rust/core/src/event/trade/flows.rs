@@ -55,7 +55,7 @@ fn withdrawal(history: &History, row: u64, skeleton: &Skeleton, month: &Month) -
     let (day, time) = when.halves();
     let day = history.days.business_day_until(month.first_day + 19 + day.below(9) as i32);
     let want = skeleton.distress(number) > 0;
-    let percent = if want { 97 } else { 1 + part.below(4) as i64 };
+    let percent = if want { 97 } else { 1 + part.below(3) as i64 };
     (instant(day, time_between(10..18, time)), percent)
 }
 

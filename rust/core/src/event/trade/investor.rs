@@ -7,7 +7,8 @@
 //! contribution adds to all of them. So the balance is not negative after any flow.
 //!
 //! **A steady state.** An investor keeps most of what the account began with: purchases of the usual kind leave that, and
-//! when there is no more, something is sold.
+//! when there is no more, something is sold. What is bought hardly depends on what a share costs: who has little cash buys
+//! one share of it.
 //!
 //! **An order is always possible.** The cash S + N1 + N2 begins with [`RESERVE`] · 5 / 2 or more, a purchase of any
 //! kind leaves [`RESERVE`], and a withdrawal leaves more. While there is a share, it can be sold. When there is
@@ -33,7 +34,9 @@ const FEES: i64 = 30;
 /// Centavos that purchases leave at the least.
 const RESERVE: i64 = 20_000;
 /// What purchases of the usual kind leave, in percent of what the account began with.
-const KEPT: i64 = 97;
+const KEPT: i64 = 99;
+/// What purchases leave of what is put by, in percent.
+const SAVED: i64 = 60;
 /// Centavos that withdrawals leave.
 const LEFT: i64 = 30_000;
 /// Lots of one order at the most.
@@ -278,8 +281,10 @@ impl Investor {
         };
         self.settled += amount;
         match flow {
-            Flow::Contribution(_) => {}
-            Flow::Withdrawal(_) => self.kept = self.kept.min(self.cash()),
+            Flow::Contribution(amount) => self.kept += amount * SAVED / 100,
+            // What is used up in want is not kept any more; what else is taken comes back by what is sold.
+            Flow::Withdrawal(_) if self.sittings.want => self.kept = self.kept.min(self.cash()),
+            Flow::Withdrawal(_) => {}
             Flow::Funding(amount) => self.kept = amount * KEPT / 100,
         }
         self.flows.pass(history, self.row, skeleton);
@@ -364,21 +369,22 @@ impl Investor {
             sells = true;
         }
         let for_sale = if fixed && !want { held & !bought } else { held };
-        if !sells || for_sale == 0 {
-            let allowed = (u8::MAX >> (8 - self.stocks)) & if fixed { !sold } else { u8::MAX };
-            // Who has nothing to sell goes below what is kept.
-            let floors = [self.kept.max(RESERVE), RESERVE];
-            for floor in floors.into_iter().take(1 + usize::from(for_sale == 0)) {
-                let mut rest = allowed;
-                while rest != 0 {
-                    place = from_on(rest, place);
-                    let price = self.price(history, place, time);
-                    let quantity = self.affordable(price, floor, size, taste);
-                    if quantity > 0 && self.shares[place] < MOST_SHARES {
-                        return Order { place, selling: false, quantity, price };
-                    }
-                    rest &= !(1 << place);
+        // Who has nothing to sell goes below what is kept.
+        if for_sale == 0 || !sells && self.room() > 0 {
+            let all = u8::MAX >> (8 - self.stocks);
+            // Who has sold all on one day buys some of it back.
+            let mut rest = if fixed { all & !sold } else { all };
+            if rest == 0 && held == 0 {
+                rest = all;
+            }
+            while rest != 0 {
+                place = from_on(rest, place);
+                let price = self.price(history, place, time);
+                let quantity = self.affordable(price, size, taste);
+                if quantity > 0 && self.shares[place] < MOST_SHARES {
+                    return Order { place, selling: false, quantity, price };
                 }
+                rest &= !(1 << place);
             }
             if held == 0 {
                 return self.last_resort(history, time, place);
@@ -389,28 +395,30 @@ impl Investor {
         self.sale(place, price, size, taste)
     }
 
-    /// How many shares a purchase is that takes 4 to 25% of the cash and leaves so many centavos, or up to 10% for one lot,
-    /// which need not leave them, or 60% for one share; 0 if there is no cash for one.
-    fn affordable(&self, price: i64, floor: i64, size: Half, taste: Half) -> i32 {
-        let cash = self.cash();
-        let room = cash - floor;
-        let most = room.min(cash * 3 / 5);
+    /// Centavos above what purchases of the usual kind leave.
+    fn room(&self) -> i64 {
+        self.cash() - self.kept.max(RESERVE)
+    }
+
+    /// How many shares a purchase is. It takes 4 to 25% of the cash, as far as that leaves what is kept but for a 64th of the
+    /// cash, or up to 10% for one lot, which need not leave it. One share may cost up to 60%, so that what a share costs
+    /// hardly says which stock is bought; 0 if there is no cash for one.
+    fn affordable(&self, price: i64, size: Half, taste: Half) -> i32 {
+        let (cash, room) = (self.cash(), self.room());
         let percent = 4 + i64::from(size.below(22));
         // Fees are less than a 2 048th.
-        let budget = (cash * percent / 100).min(room - room / 2_048 - 1);
+        let room_or_little = (room - room / 2_048 - 1).max((cash - RESERVE) / 64);
+        let budget = (cash * percent / 100).min(room_or_little);
         let lot = price * i64::from(ROUND_LOT);
         let shares = if budget >= lot {
             (budget as u64 / price as u64) as i64
-        } else if room > 0
-            && lot + fees_of(lot) <= (cash - RESERVE).min(cash / 10)
-            && !taste.chance(700)
-        {
+        } else if lot + fees_of(lot) <= (cash - RESERVE).min(cash / 10) && !taste.chance(700) {
             // Most rather buy a whole lot.
             ROUND_LOT.into()
         } else if budget >= price {
             (budget as u64 / price as u64) as i64
         } else {
-            i64::from(price + fees_of(price) <= most)
+            i64::from(price + fees_of(price) <= (cash - RESERVE).min(cash * 3 / 5))
         };
         said(shares.min(MOST_LOTS * i64::from(ROUND_LOT)), taste)
     }

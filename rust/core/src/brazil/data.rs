@@ -38,6 +38,13 @@ impl<T> Choice<T> {
     }
 }
 
+impl Choice<Purpose> {
+    /// What anyone can pay the party of another purpose for, as long as there is a real.
+    pub fn plain<'a>(&'a self, other: &'a Purpose) -> &'a Purpose {
+        self.items.iter().find(|purpose| purpose.party == other.party).unwrap_or(other)
+    }
+}
+
 impl Company {
     /// The first eight digits of its CNPJ.
     #[inline]
@@ -344,6 +351,8 @@ pub struct Purpose {
     pub median: u64,
     /// Sigma of the log-normal amount, times 100.
     pub sigma_pct: u32,
+    /// Least, in centavos.
+    pub least: i64,
     /// Most, in centavos.
     pub most: i64,
     /// How the sum is chosen.

@@ -36,7 +36,7 @@ use crate::catalog::{Currency, PixKeyType};
 use crate::column::{Nullable, Texts, columns};
 use crate::entity::account::Account;
 use crate::entity::skeleton::Standing;
-use crate::rng::{Domain, Word};
+use crate::rng::{Domain, Half, Word, log_normal};
 
 columns! {
     /// Columns of `banking.transactions`.
@@ -208,10 +208,10 @@ impl Ledger {
     /// of the last income.
     fn opening_balance(&mut self, history: &History, first: &Prospect<'_>) -> i64 {
         if self.account.life.dormant {
-            return self.habits.usual.min(9_000);
+            return self.hardly(6_300);
         }
         if first.standing.distress > 1 || first.standing.shunned {
-            return self.habits.usual.min(3_000);
+            return self.hardly(2_200);
         }
         // As it was made when the month was squared, and what has come and gone since, as far as that follows from no
         // balance.
@@ -224,6 +224,12 @@ impl Ledger {
         // Less what else is spent ≈.
         let is_paid = self.habits.is_main && self.account.life.payer() != Payer::Nobody;
         level.max(0) * LEFT[usize::from(!is_paid)] / 100
+    }
+
+    /// What there is where hardly anything is left, around so many centavos.
+    fn hardly(&self, median: u64) -> i64 {
+        let left = log_normal(Half(self.habits.contacts as u32), median, 75) as i64;
+        left.min(self.habits.usual)
     }
 
     /// Whether a month is squared before an instant, and what there is then; or else what has come since its beginning.

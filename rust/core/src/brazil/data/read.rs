@@ -324,6 +324,7 @@ struct Line {
     weight: u64,
     median: u64,
     sigma_pct: u32,
+    least: i64,
     most: i64,
     sums: Sums,
 }
@@ -337,6 +338,7 @@ impl Line {
                 [party.expect("a party of the catalogue")],
             median: self.median,
             sigma_pct: self.sigma_pct,
+            least: self.least,
             most: self.most,
             sums: self.sums,
             weight: self.weight,

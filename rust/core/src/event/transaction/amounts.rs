@@ -17,23 +17,25 @@ const fn another(draw: Half, n: u32) -> Half {
 }
 
 /// An amount for a purpose, in centavos, of someone whose sums are `scale` times the usual ones, times 2^16. One above
-/// the most that is paid is drawn again.
+/// the most that is paid, or below the least, is drawn again.
 #[inline]
 pub(super) fn amount(purpose: &Purpose, scale: u64, most: i64, draw: Half) -> i64 {
     let most = purpose.most.min(most);
+    let least = purpose.least.min(most);
     let median = times(purpose.median as i64, scale) as u64;
     let mut drawn = draw;
     for n in 1..=TRIES {
         let exact = log_normal(drawn, median, purpose.sigma_pct) as i64;
         let sum = round(purpose.sums, exact, another(draw, 97));
-        if (100..=most).contains(&sum) {
+        if (least..=most).contains(&sum) {
             return sum;
         }
         drawn = another(draw, n);
     }
-    // What would be too much all of the time.
-    round(purpose.sums, (most / 100 * i64::from(20 + drawn.below(75))).max(100), drawn)
-        .clamp(100, most.max(100))
+    // What would be too little all of the time, or too much.
+    let part = i64::from(20 + drawn.below(75));
+    let sum = if (median as i64) < least { least + least / 100 * part } else { most / 100 * part };
+    round(purpose.sums, sum.max(100), drawn).clamp(least, most.max(100))
 }
 
 /// A sum as it is chosen that way, up to an exact one or near it.

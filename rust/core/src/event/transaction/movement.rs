@@ -267,25 +267,31 @@ impl Ledger {
         let choice = Word(
             (u64::from(side.0) << 32 | u64::from(portion.0)).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         );
-        let purpose = reference().purposes[kind as usize][direction as usize].pick(choice);
+        let purposes = &reference().purposes[kind as usize][direction as usize];
+        let mut purpose = purposes.pick(choice);
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
         let most = match direction {
             _ if kind == Pix && night => NIGHT_CAP,
             Credit if self.standing.is_needy() => GIVEN,
             _ => i64::MAX,
         };
+        let within = if direction == Debit && !declined { available } else { i64::MAX };
+        if most.min(within) < purpose.least {
+            purpose = purposes.plain(purpose);
+        }
         let mut amount = amount(purpose, self.habits.scale.into(), most, size);
         // Most people look at their balance first and pay what they can.
-        if direction == Debit && !declined && amount > available {
+        if amount > within {
             let sums = if kind == Withdrawal { Sums::Notes } else { Sums::Mixed };
             let least = if self.standing.is_needy() { 50 } else { 10 };
-            let part = available * i64::from(least + portion.below(80 - least)) / 100;
+            let percent = i64::from(least + portion.below(80 - least));
+            let part = purpose.least + (available - purpose.least) * percent / 100;
             amount = round(sums, part, draw);
             if amount > available {
                 amount = if kind == Withdrawal {
                     available / 1_000 * 1_000
                 } else {
-                    available.min(part.max(100))
+                    available.min(part)
                 };
             }
         }

@@ -50,12 +50,13 @@ const fn disguise(kind: TransactionType, direction: Direction, draw: Half) -> Wh
     }
 }
 
-/// What a movement like others is for, of so many centavos at the least.
+/// What a movement like others is for, of so many centavos, if they are known.
 fn purpose(kind: TransactionType, direction: Direction, sum: i64, draw: Word) -> &'static Purpose {
     let purposes = &reference().purposes[kind as usize][direction as usize];
     let fits = |purpose: &Purpose| {
         let party = purpose.party != Party::Own;
-        purpose.most >= sum && party && (kind != Deposit || purpose.sums == Sums::Notes)
+        let within = sum == 0 || (purpose.least..=purpose.most).contains(&sum);
+        within && party && (kind != Deposit || purpose.sums == Sums::Notes)
     };
     let mut draws = (0..32).map(|n| Word(mix(draw.0, n)));
     let found = draws.find(|&draw| fits(purposes.pick(draw)));
@@ -130,6 +131,8 @@ impl Ledger {
             let chosen = round(sums, part, draw);
             if chosen <= within.min(purpose.most) { chosen } else { part / 1_000 * 1_000 }
         };
+        let purposes = &reference().purposes[kind as usize][direction as usize];
+        let purpose = if amount < purpose.least { purposes.plain(purpose) } else { purpose };
         let disguise = disguise(kind, direction, looks.halves().0);
         let signed = if direction == Debit { -amount } else { amount };
         Some(Movement {

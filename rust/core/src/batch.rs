@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use client::Client;
-use makers::{Count, Living, Maker, Rows, push_versions};
+use makers::{Count, Living, Maker, Rows, push_versions, take_stages};
 
 use crate::catalog::Relation;
 use crate::column::Batch;
@@ -199,6 +199,9 @@ fn check_batch_rows(batch_rows: usize) -> Result<(), Error> {
     })
 }
 
+/// Rows of a customer, about as many as there are of the streams that have most.
+const USUAL_ROWS: usize = 32;
+
 /// Iterates the batches of one relation.
 #[derive(Debug)]
 pub struct Batches {
@@ -217,7 +220,23 @@ impl Batches {
     }
 
     fn fill<R: Rows>(&mut self) -> Option<Batch> {
-        self.fill_by::<R>(R::push_client)
+        // The last customer may take the batch over its size.
+        let mut rows = R::with_capacity(self.batch_rows + self.batch_rows / 16);
+        let history = &self.bank.history;
+        let mut block = Block::of(&history.context, self.owners.start);
+        while rows.rows() < self.batch_rows && !self.owners.is_empty() {
+            let first = self.owners.start;
+            if !block.customers().contains(&first) {
+                block = Block::of(&history.context, first);
+            }
+            // As few as will surely find place: of the others nothing would be kept.
+            let some = ((self.batch_rows - rows.rows()) / USUAL_ROWS).max(1) as u64;
+            let end = self.owners.end.min(block.customers().end).min(first + some);
+            let clients = Client::some(history, &block, first..end, &self.span);
+            take_stages(R::STAGES, &clients);
+            self.owners.start += rows.push_clients(&clients, self.batch_rows) as u64;
+        }
+        (rows.rows() > 0).then(|| rows.finish())
     }
 
     fn fill_births<R: Rows + Living>(&mut self) -> Option<Batch> {
@@ -233,7 +252,6 @@ impl Batches {
     }
 
     fn fill_by<R: Rows>(&mut self, push: impl Fn(&mut R, &Client<'_>)) -> Option<Batch> {
-        // The last customer may take the batch over its size.
         let mut rows = R::with_capacity(self.batch_rows + self.batch_rows / 16);
         let history = &self.bank.history;
         let mut block = Block::of(&history.context, self.owners.start);

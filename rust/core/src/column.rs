@@ -50,19 +50,30 @@ impl Texts {
         parts: [(&[u8; N], usize); PARTS],
     ) {
         for (padded, len) in parts {
-            let end = self.bytes.len() + len;
-            self.bytes.extend_from_slice(padded);
-            self.bytes.truncate(end);
+            self.append(padded, len);
         }
         self.end_row();
     }
 
     /// Adds a row of ASCII.
     #[inline]
-    pub fn push_ascii(&mut self, text: &[u8]) {
+    pub fn push_ascii<const N: usize>(&mut self, text: &[u8; N]) {
         debug_assert!(text.is_ascii());
-        self.bytes.extend_from_slice(text);
+        self.append(text, N);
         self.end_row();
+    }
+
+    /// Adds the first so many bytes.
+    #[expect(clippy::inline_always, reason = "a call takes longer than the copy")]
+    #[inline(always)]
+    fn append<const N: usize>(&mut self, padded: &[u8; N], len: usize) {
+        self.bytes.reserve(N);
+        let end = self.bytes.len();
+        // SAFETY: there is room for all of the bytes, and those that the vector then has were written.
+        unsafe {
+            self.bytes.as_mut_ptr().add(end).cast::<[u8; N]>().write(*padded);
+            self.bytes.set_len(end + len.min(N));
+        }
     }
 
     /// Closes the row whose bytes were just added to `bytes`.
@@ -484,7 +495,7 @@ impl Nullable<Texts> {
 
     /// Adds a row of ASCII.
     #[inline]
-    pub fn push_ascii(&mut self, text: &[u8]) {
+    pub fn push_ascii<const N: usize>(&mut self, text: &[u8; N]) {
         self.values.push_ascii(text);
         self.validity.push(true);
     }

@@ -30,6 +30,8 @@ use transaction::Masks;
 pub trait Cursor: Send {
     /// What the events are added to.
     type Columns: Columns;
+    /// What an event is, beside what stays the same of its entity.
+    type Event;
 
     /// The id of the entity, which is the key of its events.
     fn id(&self) -> [u8; 16];
@@ -41,25 +43,35 @@ pub trait Cursor: Send {
     /// Passes the next event: only what the events after it depend on is made.
     ///
     /// # Panics
-    /// Or a wrong state, if there is no next event; so too `next`.
+    /// Or a wrong state, if there is no next event; so too `take` and `next`.
     fn skip(&mut self, history: &History);
 
-    /// Adds the next event to `columns`, and passes it.
-    fn next(&mut self, history: &History, columns: &mut Self::Columns);
+    /// Passes the next event, and says what it is.
+    fn take(&mut self, history: &History) -> Self::Event;
 
-    /// Adds all events before an instant, and passes them.
-    fn next_until(&mut self, history: &History, until: i64, columns: &mut Self::Columns) {
+    /// Adds an event that was taken. It may be long ago, as its columns follow from it and from what stays the same: what
+    /// takes events and what writes them are much code each, and one that goes on for a while stays in the cache.
+    fn write(&self, history: &History, event: &Self::Event, columns: &mut Self::Columns);
+
+    /// Adds the next event to `columns`, and passes it.
+    fn next(&mut self, history: &History, columns: &mut Self::Columns) {
+        let event = self.take(history);
+        self.write(history, &event, columns);
+    }
+
+    /// Takes all events before an instant.
+    fn take_until(&mut self, history: &History, until: i64, events: &mut Vec<Self::Event>) {
         while self.peek().is_some_and(|time| time < until) {
-            self.next(history, columns);
+            events.push(self.take(history));
         }
     }
 
     /// Asks for the memory that the next event needs beside the cursor's own.
     fn prefetch(&self) {}
 
-    /// Adds what happens next before an instant: of events the first, of a row's versions the last.
-    fn next_before(&mut self, history: &History, _until: i64, columns: &mut Self::Columns) {
-        self.next(history, columns);
+    /// Takes what happens next before an instant: of events the first, of a row's versions the last.
+    fn take_before(&mut self, history: &History, _until: i64) -> Self::Event {
+        self.take(history)
     }
 
     /// Passes all events before an instant.

@@ -14,7 +14,7 @@ use crate::entity::loan::Loan;
 use crate::entity::property::Property;
 use crate::entity::skeleton::{Pot, Skeleton};
 use crate::event::History;
-use crate::event::card_transaction::{self, Purchases};
+use crate::event::card_transaction::{self, Payment, Purchases};
 use crate::event::trade::{Investor, funded_at};
 use crate::event::transaction::{Claims, Feeds, Ledger};
 
@@ -28,6 +28,7 @@ pub(super) struct Client<'a> {
     /// Who they are and how they live, found when it is asked for.
     customer: OnceCell<Customer>,
     life: OnceCell<Skeleton>,
+    bills: OnceCell<Vec<Payment>>,
 }
 
 impl<'a> Client<'a> {
@@ -41,7 +42,22 @@ impl<'a> Client<'a> {
         if !block.customers().contains(&row) {
             *block = Block::of(&history.context, row);
         }
-        Self { history, block, row, span, customer: OnceCell::new(), life: OnceCell::new() }
+        Self::of(history, block, row, span)
+    }
+
+    /// Some customers of one block.
+    pub(super) fn some(
+        history: &'a History,
+        block: &'a Block,
+        rows: Range<u64>,
+        span: &Range<i64>,
+    ) -> Vec<Self> {
+        rows.map(|row| Self::of(history, block, row, span.clone())).collect()
+    }
+
+    fn of(history: &'a History, block: &'a Block, row: u64, span: Range<i64>) -> Self {
+        let (customer, life, bills) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { history, block, row, span, customer, life, bills }
     }
 
     /// The end of the span, or that of the plan.
@@ -127,12 +143,24 @@ impl<'a> Client<'a> {
                 let ledger = Ledger::new(self.history, account, balance, Feeds::default());
                 claims.add_savings(ledger);
             }
-            if let Some((card, _)) = self.card() {
-                claims.add_bills(Purchases::new(self.history, &card, self.life()));
-            }
+            claims.add_bills(self.bills());
             self.claim_of_others(&mut claims);
         }
         claims.into_feeds()
+    }
+
+    /// The payments of the card's bills, as far as the CORRENTE account's movements in the span depend on them.
+    pub(super) fn bills(&self) -> &[Payment] {
+        self.bills.get_or_init(|| {
+            if self.life().dormant {
+                return Vec::new();
+            }
+            let Some((card, _)) = self.card() else { return Vec::new() };
+            let mut purchases = Purchases::new(self.history, &card, self.life());
+            let until = Claims::end(self.history, self.until());
+            let next = || purchases.next_payment(self.history, until);
+            std::iter::from_fn(next).collect()
+        })
     }
 
     /// The same of the whole history, if no amounts are asked for.

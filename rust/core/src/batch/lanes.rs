@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::vec;
 
 use super::client::Client;
-use super::makers::{Living, Maker};
+use super::makers::{Living, Maker, take_stages};
 use super::{Bank, MAX_BATCH_ROWS};
 use crate::catalog::Relation;
 use crate::column::Batch;
@@ -108,14 +108,17 @@ impl Lanes {
     /// first.
     pub fn entities(&self, customers: Range<u64>) -> Vec<Entities> {
         let history = &self.bank.history;
-        let mut block = Block::of(&history.context, customers.start);
         let mut streams: Vec<Box<dyn Sorted>> =
             self.streams.iter().map(|(maker, count)| (maker.sorted)(*count)).collect();
-        for row in customers {
-            let client = Client::new(history, &mut block, row, self.span.clone());
+        let mut left = customers;
+        while !left.is_empty() {
+            let block = Block::of(&history.context, left.start);
+            let end = left.end.min(block.customers().end);
+            let clients = Client::some(history, &block, left.start..end, &self.span);
             for stream in &mut streams {
-                stream.add(&client);
+                stream.add(&clients);
             }
+            left.start = end;
         }
         streams.into_iter().flat_map(Sorted::lanes).collect()
     }
@@ -131,20 +134,23 @@ pub struct Entities(Box<dyn Any + Send>);
 
 /// The cursors of a stream's entities, by partition.
 pub(super) trait Sorted {
-    fn add(&mut self, client: &Client<'_>);
+    fn add(&mut self, clients: &[Client<'_>]);
     fn lanes(self: Box<Self>) -> Vec<Entities>;
 }
 
 struct ByPartition<R: Living>(Vec<Vec<R::Cursor>>);
 
 impl<R: Living> Sorted for ByPartition<R> {
-    fn add(&mut self, client: &Client<'_>) {
+    fn add(&mut self, clients: &[Client<'_>]) {
         let count = self.0.len() as u32;
-        for mut cursor in R::cursors(client) {
-            cursor.skip_until(client.history, client.span.start);
-            if cursor.peek().is_some_and(|time| time < client.span.end) {
-                let partition = if count == 1 { 0 } else { partition_of(&cursor.id(), count) };
-                self.0[partition as usize].push(cursor);
+        take_stages(R::STAGES, clients);
+        for client in clients {
+            for mut cursor in R::cursors(client) {
+                cursor.skip_until(client.history, client.span.start);
+                if cursor.peek().is_some_and(|time| time < client.span.end) {
+                    let partition = if count == 1 { 0 } else { partition_of(&cursor.id(), count) };
+                    self.0[partition as usize].push(cursor);
+                }
             }
         }
     }
@@ -462,6 +468,18 @@ impl<R: Living> Calendar<R> {
     }
 }
 
+/// An entity, and an event that was taken of it.
+type Taken<R> = (usize, <<R as Living>::Cursor as Cursor>::Event);
+
+impl<R: Living> Calendar<R> {
+    /// Adds events that were taken.
+    fn write(&self, history: &History, taken: &mut Vec<Taken<R>>, rows: &mut R) {
+        for (entity, event) in taken.drain(..) {
+            self.cursors[entity].write(history, &event, rows);
+        }
+    }
+}
+
 impl<R: Living> AnyLane for Calendar<R> {
     fn add(&mut self, entities: Entities) {
         let cursors = entities.0.downcast::<Vec<R::Cursor>>().expect("entities of this stream");
@@ -498,7 +516,11 @@ impl<R: Living> AnyLane for Calendar<R> {
             self.noted.as_slice().partition_point(|note| *note < limit)
         } + self.again.len();
         let mut rows = R::with_capacity((left + left / 4).min(batch_rows));
-        while rows.rows() < batch_rows {
+        let mut taken = Vec::with_capacity(AT_ONCE);
+        while rows.rows() + taken.len() < batch_rows {
+            if taken.len() == AT_ONCE {
+                self.write(history, &mut taken, &mut rows);
+            }
             if let Some(note) = self.noted.as_slice().get(AHEAD) {
                 prefetch(&self.cursors[note.entity()]);
             }
@@ -513,7 +535,7 @@ impl<R: Living> AnyLane for Calendar<R> {
                 break;
             };
             let cursor = &mut self.cursors[entity];
-            cursor.next_before(history, until, &mut rows);
+            taken.push((entity, cursor.take_before(history, until)));
             let Some(time) = cursor.peek().filter(|time| *time < self.end) else { continue };
             let (note, step) = (self.note(time, entity), self.slices.step(time));
             if step < self.next_step {
@@ -522,10 +544,13 @@ impl<R: Living> AnyLane for Calendar<R> {
                 self.notes[step].push(note);
             }
         }
+        self.write(history, &mut taken, &mut rows);
         Some(rows.finish())
     }
 }
 
+/// Events that are taken one after the other before they are written.
+const AT_ONCE: usize = 64;
 /// How many events before its own a cursor is asked for: about as long as memory takes, twice.
 const AHEAD: usize = 24;
 

@@ -15,11 +15,11 @@ use crate::entity::layout::{Block, Product};
 use crate::entity::loan::LoanColumns;
 use crate::entity::property::PropertyColumns;
 use crate::entity::stock::StockColumns;
-use crate::event::Cursor;
 use crate::event::card_transaction::{self, CardTransactionColumns, Purchases};
 use crate::event::installment::{self, InstallmentColumns, Repayment};
 use crate::event::trade::{self, TradeColumns, Trades};
 use crate::event::transaction::{Ledger, TransactionColumns};
+use crate::event::{Cursor, History};
 
 /// What makes and counts the rows of a relation.
 #[derive(Debug)]
@@ -104,13 +104,53 @@ impl Maker {
 /// Columns that take the rows of one customer after the other.
 pub(super) trait Rows: Columns {
     const COUNT: Count;
+    const STAGES: Stages = &[];
 
     fn push_client(&mut self, client: &Client<'_>);
+
+    /// Adds the rows of some customers until there are so many rows, and says of how many customers.
+    fn push_clients(&mut self, clients: &[Client<'_>], most: usize) -> usize {
+        let mut pushed = 0;
+        for client in clients {
+            if self.rows() >= most {
+                break;
+            }
+            self.push_client(client);
+            pushed += 1;
+        }
+        pushed
+    }
 }
+
+/// What is found of customers before their rows are made. Each stage is taken by some customers, one after the other: all
+/// that makes their rows is more code than stays in the cache until the next customer.
+pub(super) type Stages = &'static [fn(&Client<'_>)];
+
+/// Takes some customers through stages.
+pub(super) fn take_stages(stages: Stages, clients: &[Client<'_>]) {
+    for stage in stages {
+        clients.iter().for_each(stage);
+    }
+}
+
+/// Who customers are and how they live.
+const LIFE: fn(&Client<'_>) = |client| {
+    client.life();
+};
+/// What they pay for their cards.
+const BILLS: fn(&Client<'_>) = |client| {
+    client.bills();
+};
+const PEOPLE: Stages = &[LIFE];
+const PAYERS: Stages = &[LIFE, BILLS];
+/// Events that are taken before they are written.
+const AT_ONCE: usize = 256;
 
 /// Columns to which the cursors of a customer's entities add rows: of a stream its events, of a table the
 /// versions of its rows.
 pub(crate) trait Living: Columns + Send + 'static {
+    const STAGES: Stages = PEOPLE;
+
     type Cursor: Cursor<Columns = Self>;
 
     /// The cursors of a customer's entities, in the order of their rows.
@@ -124,12 +164,57 @@ pub(crate) trait Events: Living {
 
 impl<E: Events> Rows for E {
     const COUNT: Count = Count::Each(E::COUNT);
+    const STAGES: Stages = <E as Living>::STAGES;
 
     fn push_client(&mut self, client: &Client<'_>) {
-        let (history, span) = (client.history, &client.span);
-        for mut cursor in E::cursors(client) {
-            cursor.skip_until(history, span.start);
-            cursor.next_until(history, span.end, self);
+        self.push_clients(std::slice::from_ref(client), usize::MAX);
+    }
+
+    fn push_clients(&mut self, clients: &[Client<'_>], most: usize) -> usize {
+        let Some(&Client { history, ref span, .. }) = clients.first() else { return 0 };
+        let (mut cursors, mut of_client) = (Vec::new(), Vec::with_capacity(clients.len()));
+        for client in clients {
+            let before = cursors.len();
+            cursors.extend(E::cursors(client));
+            of_client.push(cursors.len() - before);
+        }
+        // What was taken of the first of those cursors that are left.
+        let (mut left, mut taken, mut events) = (&mut cursors[..], Vec::new(), Vec::new());
+        for (pushed, count) in of_client.into_iter().enumerate() {
+            if self.rows() + events.len() >= most {
+                write(history, left, &mut taken, &mut events, self);
+                return pushed;
+            }
+            let first = taken.len();
+            for cursor in &mut left[first..first + count] {
+                let before = events.len();
+                cursor.skip_until(history, span.start);
+                cursor.take_until(history, span.end, &mut events);
+                taken.push(events.len() - before);
+            }
+            if events.len() >= AT_ONCE {
+                let passed = taken.len();
+                write(history, left, &mut taken, &mut events, self);
+                left = &mut left[passed..];
+            }
+        }
+        write(history, left, &mut taken, &mut events, self);
+        clients.len()
+    }
+}
+
+/// Adds events of cursors: of each of the first so many as `taken` says.
+fn write<C: Cursor>(
+    history: &History,
+    cursors: &[C],
+    taken: &mut Vec<usize>,
+    events: &mut Vec<C::Event>,
+    columns: &mut C::Columns,
+) {
+    let mut events = events.drain(..);
+    for (cursor, count) in cursors.iter().zip(taken.drain(..)) {
+        for event in events.by_ref().take(count) {
+            cursor.write(history, &event, columns);
         }
     }
 }
@@ -151,7 +236,8 @@ pub(super) fn push_versions<R: Living>(rows: &mut R, client: &Client<'_>) {
     let (history, since, until) = (client.history, client.span.start, client.until());
     for mut cursor in R::cursors(client) {
         if cursor.peek().is_some_and(|born| born < since) {
-            cursor.next_before(history, since, rows);
+            let first = cursor.take_before(history, since);
+            cursor.write(history, &first, rows);
         }
         while cursor.peek().is_some_and(|since| since < until) {
             cursor.next(history, rows);
@@ -164,7 +250,8 @@ fn push_last<R: Living>(rows: &mut R, client: &Client<'_>) {
     let until = client.until();
     for mut cursor in R::cursors(client) {
         if cursor.peek().is_some_and(|born| born < until) {
-            cursor.next_before(client.history, until, rows);
+            let last = cursor.take_before(client.history, until);
+            cursor.write(client.history, &last, rows);
         }
     }
 }
@@ -211,6 +298,7 @@ impl Rows for StockColumns {
 
 impl Rows for AccountColumns {
     const COUNT: Count = Count::Before(Block::first_account);
+    const STAGES: Stages = PAYERS;
 
     fn push_client(&mut self, client: &Client<'_>) {
         push_last(self, client);
@@ -218,6 +306,8 @@ impl Rows for AccountColumns {
 }
 
 impl Living for AccountColumns {
+    const STAGES: Stages = PAYERS;
+
     type Cursor = Row<Held>;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Self::Cursor> {
@@ -227,6 +317,7 @@ impl Living for AccountColumns {
 
 impl Rows for CreditCardColumns {
     const COUNT: Count = Count::Before(|block, customer| block.row(Product::Card, customer));
+    const STAGES: Stages = PEOPLE;
 
     fn push_client(&mut self, client: &Client<'_>) {
         push_last(self, client);
@@ -258,6 +349,8 @@ impl Living for LoanColumns {
 }
 
 impl Living for TransactionColumns {
+    const STAGES: Stages = PAYERS;
+
     type Cursor = Ledger;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Ledger> {

@@ -47,6 +47,8 @@ impl<L: Life> Row<L> {
 
 impl<L: Life> Cursor for Row<L> {
     type Columns = L::Columns;
+    /// A version, and since when it is.
+    type Event = (i64, L::State);
 
     fn id(&self) -> [u8; 16] {
         self.life.id()
@@ -66,12 +68,17 @@ impl<L: Life> Cursor for Row<L> {
         };
     }
 
-    fn next(&mut self, history: &History, columns: &mut L::Columns) {
-        self.life.push(history, self.next.expect("a version"), columns);
+    fn take(&mut self, history: &History) -> Self::Event {
+        let version = self.next.expect("a version");
         self.skip(history);
+        version
     }
 
-    fn next_before(&mut self, history: &History, until: i64, columns: &mut L::Columns) {
+    fn write(&self, history: &History, version: &Self::Event, columns: &mut L::Columns) {
+        self.life.push(history, *version, columns);
+    }
+
+    fn take_before(&mut self, history: &History, until: i64) -> Self::Event {
         let mut last = self.next.expect("a version");
         self.next = loop {
             match self.life.advance(history) {
@@ -80,7 +87,7 @@ impl<L: Life> Cursor for Row<L> {
                 next => break next,
             }
         };
-        self.life.push(history, last, columns);
+        last
     }
 }
 

@@ -105,16 +105,17 @@ impl Row<'_> {
 
     /// Writes a part of `bytes`. A short one takes what follows it along, to be overwritten: a
     /// copy of known size is an instruction or two, and one of unknown size a call.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call takes longer than the copy")]
+    #[inline(always)]
     pub(super) fn copy(&mut self, bytes: &[u8], part: Range<usize>) {
         // Its length by `Range::len` is an instruction or two more, for every text.
         let len = part.end - part.start;
         match bytes.get(part.start..).and_then(|b| b.first_chunk::<CHUNK>()) {
             // As numbers: two copies of bytes would be made one, of unknown size.
             Some(chunk) if len <= CHUNK => {
-                let [low, high] = [0, HALF].map(|at| {
-                    u128::from_ne_bytes(*chunk[at..].first_chunk().expect("half a chunk"))
-                });
+                let (low, high) = chunk.split_first_chunk::<HALF>().expect("half a chunk");
+                let high = high.first_chunk::<HALF>().expect("the other half");
+                let (low, high) = (u128::from_ne_bytes(*low), u128::from_ne_bytes(*high));
                 let room = self.ahead::<CHUNK>();
                 room[..HALF].copy_from_slice(&low.to_ne_bytes());
                 room[HALF..].copy_from_slice(&high.to_ne_bytes());

@@ -283,8 +283,8 @@ impl CreditCardColumns {
         self.card_id.push(card.id);
         self.customer_id.push(context.id(Domain::Customer, holder.row));
         self.brand.push(issue.brand);
-        self.card_number.push_ascii(&issue.number(context, card.row)[..issue.digits()]);
-        self.holder_name.push_ascii(&embossed(holder));
+        self.card_number.push_padded([(&issue.number(context, card.row), issue.digits())]);
+        self.holder_name.push(str::from_utf8(&embossed(holder)).expect("ASCII"));
         self.expiry_month.push((expiry.rem_euclid(12) + 1) as i16);
         self.expiry_year.push(expiry.div_euclid(12) as i16);
         self.credit_limit.push(standing.limit);

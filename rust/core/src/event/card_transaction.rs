@@ -116,6 +116,17 @@ struct Purchase {
     rank: Half,
 }
 
+/// A purchase as an event.
+pub struct Bought {
+    k: u32,
+    /// It comes back every month.
+    recurs: bool,
+    time: i64,
+    purchase: Purchase,
+    /// The draw of the authorization code, or of the reason why there is none.
+    code: Word,
+}
+
 /// A purchase that comes back every month, at one merchant, for one amount.
 struct Subscription {
     category: &'static Category,
@@ -259,21 +270,21 @@ impl Purchases {
         }
     }
 
-    /// Adds the next purchase to columns, and passes it.
+    /// The same, with all that its columns follow from.
     #[inline]
-    fn add(&mut self, history: &History, ahead: &mut Ahead, columns: &mut CardTransactionColumns) {
-        let event = (self.agenda.k, self.agenda.peek().expect("a purchase"));
+    fn take_with(&mut self, history: &History, ahead: &mut Ahead) -> Bought {
+        let (k, time) = (self.agenda.k, self.agenda.peek().expect("a purchase"));
         match self.agenda.what() {
             Next::Bought(j) => {
                 let this = number(self.agenda.month(), j);
                 let (draws, when, code) = ahead.pass_with_code(history, &self.facts, this);
                 let purchase = self.buy(history, draws, when);
-                self.push(history, event, &purchase, (false, code), columns);
+                Bought { k, recurs: false, time, purchase, code }
             }
             Next::Recurring(place) => {
                 let purchase = self.renew(history, place);
-                let code = Word(self.facts.hash(history, event.1 as u64 + 1));
-                self.push(history, event, &purchase, (place < WOVEN, code), columns);
+                let code = Word(self.facts.hash(history, time as u64 + 1));
+                Bought { k, recurs: place < WOVEN, time, purchase, code }
             }
         }
     }
@@ -386,16 +397,45 @@ impl Purchases {
         };
         (mode, merchant)
     }
+}
+
+impl Cursor for Purchases {
+    type Columns = CardTransactionColumns;
+    type Event = Bought;
+
+    fn id(&self) -> [u8; 16] {
+        self.id
+    }
 
     #[inline]
-    fn push(
-        &self,
-        history: &History,
-        (k, time): (u32, i64),
-        purchase: &Purchase,
-        (recurs, code): (bool, Word),
-        columns: &mut CardTransactionColumns,
-    ) {
+    fn peek(&self) -> Option<i64> {
+        self.agenda.peek()
+    }
+
+    fn skip(&mut self, history: &History) {
+        self.pass(history, &mut Ahead::default());
+    }
+
+    fn skip_until(&mut self, history: &History, until: i64) {
+        let mut ahead = Ahead::default();
+        while self.peek().is_some_and(|time| time < until) {
+            self.pass(history, &mut ahead);
+        }
+    }
+
+    fn take(&mut self, history: &History) -> Bought {
+        self.take_with(history, &mut Ahead::default())
+    }
+
+    fn take_until(&mut self, history: &History, until: i64, events: &mut Vec<Bought>) {
+        let mut ahead = Ahead::default();
+        while self.peek().is_some_and(|time| time < until) {
+            events.push(self.take_with(history, &mut ahead));
+        }
+    }
+
+    fn write(&self, history: &History, event: &Bought, columns: &mut CardTransactionColumns) {
+        let &Bought { k, recurs, time, ref purchase, code } = event;
         let (mode, merchant) = self.merchant(history, purchase, recurs);
         let category = purchase.category;
         let row = u64::from(self.facts.row);
@@ -437,41 +477,5 @@ impl Purchases {
         columns.status.push(CardTransactionStatus::Declined);
         columns.decline_reason.push(Some(reason));
         columns.authorization_code.push(None);
-    }
-}
-
-impl Cursor for Purchases {
-    type Columns = CardTransactionColumns;
-
-    fn id(&self) -> [u8; 16] {
-        self.id
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<i64> {
-        self.agenda.peek()
-    }
-
-    fn skip(&mut self, history: &History) {
-        self.pass(history, &mut Ahead::default());
-    }
-
-    fn skip_until(&mut self, history: &History, until: i64) {
-        let mut ahead = Ahead::default();
-        while self.peek().is_some_and(|time| time < until) {
-            self.pass(history, &mut ahead);
-        }
-    }
-
-    #[inline]
-    fn next(&mut self, history: &History, columns: &mut CardTransactionColumns) {
-        self.add(history, &mut Ahead::default(), columns);
-    }
-
-    fn next_until(&mut self, history: &History, until: i64, columns: &mut CardTransactionColumns) {
-        let mut ahead = Ahead::default();
-        while self.peek().is_some_and(|time| time < until) {
-            self.add(history, &mut ahead, columns);
-        }
     }
 }

@@ -103,7 +103,10 @@ pub struct Payment {
 }
 
 /// One event, without its ids.
-struct Event {
+pub struct Event {
+    k: u32,
+    /// The day on which it falls due.
+    due: i32,
     installment: Installment,
     late_fee: i64,
     paid: i64,
@@ -218,7 +221,7 @@ impl Repayment {
     }
 
     fn step(&mut self, history: &History) -> Event {
-        let (occurred_at, is_paid) = (self.time, self.is_paid);
+        let (occurred_at, is_paid, k, due) = (self.time, self.is_paid, self.k, self.due.day);
         let installment = self.schedule.next().expect("an installment to tell of");
         let today = local_day(occurred_at);
         let is_late = today > self.due.payable;
@@ -235,6 +238,8 @@ impl Repayment {
         self.k += 1;
         self.find_time(history);
         Event {
+            k,
+            due,
             installment,
             late_fee,
             paid: if is_paid { owed + late_fee } else { 0 },
@@ -253,6 +258,7 @@ impl Repayment {
 
 impl Cursor for Repayment {
     type Columns = InstallmentColumns;
+    type Event = Event;
 
     fn id(&self) -> [u8; 16] {
         self.loan().id
@@ -281,14 +287,17 @@ impl Cursor for Repayment {
         }
     }
 
-    fn next(&mut self, history: &History, columns: &mut InstallmentColumns) {
-        let (k, due) = (self.k, self.due.day);
-        let event = self.step(history);
-        let id = history.context.event_id(Domain::Installment, self.loan().row, k);
+    #[inline]
+    fn take(&mut self, history: &History) -> Event {
+        self.step(history)
+    }
+
+    fn write(&self, history: &History, event: &Event, columns: &mut InstallmentColumns) {
+        let id = history.context.event_id(Domain::Installment, self.loan().row, event.k);
         columns.installment_event_id.push(id);
         columns.loan_id.push(self.loan().id);
-        columns.installment_number.push(k as i16 + 1);
-        columns.due_date.push(due);
+        columns.installment_number.push(event.k as i16 + 1);
+        columns.due_date.push(event.due);
         columns.principal_amount.push(event.installment.principal);
         columns.interest_amount.push(event.installment.interest);
         columns.late_fee.push(event.late_fee);

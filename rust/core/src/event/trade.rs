@@ -82,6 +82,8 @@ impl Trades {
 
 impl Cursor for Trades {
     type Columns = TradeColumns;
+    /// With its number.
+    type Event = (u32, Trade);
 
     fn id(&self) -> [u8; 16] {
         self.id
@@ -98,10 +100,13 @@ impl Cursor for Trades {
     }
 
     #[inline]
-    fn next(&mut self, history: &History, columns: &mut TradeColumns) {
-        let (k, row) = (self.investor.sittings.k, self.investor.row);
-        let Trade { time, stock, selling, quantity, price, fees, how } =
-            self.investor.trade(history, &self.skeleton);
+    fn take(&mut self, history: &History) -> (u32, Trade) {
+        (self.investor.sittings.k, self.investor.trade(history, &self.skeleton))
+    }
+
+    fn write(&self, history: &History, &(k, trade): &(u32, Trade), columns: &mut TradeColumns) {
+        let row = self.investor.row;
+        let Trade { time, stock, selling, quantity, price, fees, how } = trade;
         columns.trade_id.push(history.context.event_id(Domain::Trade, row, k));
         columns.account_id.push(self.id);
         columns.stock_id.push(history.stock_ids[stock]);

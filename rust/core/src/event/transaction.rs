@@ -442,8 +442,17 @@ impl Ledger {
     }
 }
 
+/// A movement as an event.
+pub struct Moved {
+    k: u32,
+    month: u16,
+    movement: Movement,
+    side: OtherSide,
+}
+
 impl Cursor for Ledger {
     type Columns = TransactionColumns;
+    type Event = Moved;
 
     fn id(&self) -> [u8; 16] {
         self.account.id
@@ -468,7 +477,7 @@ impl Cursor for Ledger {
     }
 
     #[inline]
-    fn next(&mut self, history: &History, columns: &mut TransactionColumns) {
+    fn take(&mut self, history: &History) -> Moved {
         let (k, row, rng) = (self.k, self.account.row, &history.context.rng);
         let due = self.next_due();
         let (place, after) = self.places(history, due);
@@ -477,10 +486,11 @@ impl Cursor for Ledger {
         let [draws, [when, ..], who] =
             rng.fours_at(Domain::Transaction, row, [(place, 0), (after, 0), (other, 0)]);
         let movement = self.step(history, due, draws, when, other);
-        columns.transaction_id.push(history.context.event_id(Domain::Transaction, row, k));
-        columns.account_id.push(self.account.id);
-        let side = OtherSide { place: other, draws: who, id: draws[0] };
-        self.write(history, columns, &movement, month, &side);
+        Moved { k, month, movement, side: OtherSide { place: other, draws: who, id: draws[0] } }
+    }
+
+    fn write(&self, history: &History, event: &Moved, columns: &mut TransactionColumns) {
+        self.write_movement(history, event, columns);
     }
 }
 

@@ -101,7 +101,7 @@ pub struct Investor {
 
 /// An order that was executed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Trade {
+pub struct Trade {
     pub time: i64,
     /// Position of the stock in the reference data.
     pub stock: usize,

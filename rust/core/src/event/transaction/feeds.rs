@@ -10,7 +10,7 @@ use super::month::{Due, Found, What};
 use crate::entity::account::Account;
 use crate::entity::loan::Loan;
 use crate::entity::skeleton::Pot;
-use crate::event::card_transaction::Purchases;
+use crate::event::card_transaction::Payment;
 use crate::event::installment::Repayment;
 use crate::event::trade::Investor;
 use crate::event::{Cursor, History};
@@ -116,10 +116,14 @@ pub struct Claims<'a> {
 impl<'a> Claims<'a> {
     /// None yet. They are found as far as the movements before an instant of the history depend on them.
     pub fn new(history: &'a History, until: i64) -> Self {
-        let plan = &history.context.plan;
+        let span = history.context.plan.start()..Self::end(history, until);
+        Self { history, span, all: Vec::new() }
+    }
+
+    /// The instant before which they are found: months are planned as a whole.
+    pub fn end(history: &History, until: i64) -> i64 {
         let mut ends = history.months.iter().map(|month| month.instants().end);
-        let end = ends.find(|end| *end >= until).unwrap_or(i64::MAX).min(plan.as_of());
-        Self { history, span: plan.start()..end, all: Vec::new() }
+        ends.find(|end| *end >= until).unwrap_or(i64::MAX).min(history.context.plan.as_of())
     }
 
     fn add(&mut self, what: What, time: i64, amount: i64) {
@@ -164,9 +168,9 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Adds the bills of a card, as at the start of the history.
-    pub fn add_bills(&mut self, mut purchases: Purchases) {
-        while let Some(payment) = purchases.next_payment(self.history, self.span.end) {
+    /// Adds the bills of a card.
+    pub fn add_bills(&mut self, payments: &[Payment]) {
+        for payment in payments {
             self.add(What::CardBill, payment.paid_at, -payment.amount);
         }
     }

@@ -91,8 +91,24 @@ impl Side {
 pub fn partner_at(history: &History, life: &Skeleton, joined_at: i64, time: i64) -> Option<u64> {
     let day = local_day(time);
     let month = history.months.iter().rev().find(|month| month.first_day <= day)?;
-    let mut legs = legs(history, life, joined_at, month).into_iter().flatten();
-    legs.find(|leg| leg.time == time).map(|leg| leg.partner)
+    leg_at(history, life, joined_at, month, time).map(|leg| leg.partner)
+}
+
+/// The customer's side of the payment at an instant of a month, if there is one: only its week is looked at.
+pub(super) fn leg_at(
+    history: &History,
+    life: &Skeleton,
+    joined_at: i64,
+    month: &Month,
+    time: i64,
+) -> Option<Leg> {
+    let week = (local_day(time) - month.first_day) as usize / 7;
+    let partner = life.row ^ history.masks.of(month.number).get(week)?;
+    let place = (life.row.min(partner), (month.number as u64) << 8 | week as u64);
+    let [draws] = history.context.rng.fours_of(Domain::Inside, [place], 1);
+    let own = Side { row: life.row, life: *life, joined_at };
+    let found = leg(&history.context, &own, partner, (month, week), draws);
+    found.filter(|leg| leg.time == time)
 }
 
 /// How probable a customer's part in a payment is, of 65 536.

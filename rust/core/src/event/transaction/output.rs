@@ -1,10 +1,10 @@
 //! The columns of a movement.
 
 use super::counterparty::{Counterparty, Other, counterparty, masked};
-use super::inside::legs;
+use super::inside::leg_at;
 use super::month::What;
 use super::movement::Movement;
-use super::{Ledger, OWN_ISPB, TransactionColumns};
+use super::{Ledger, Moved, OWN_ISPB, TransactionColumns};
 use crate::brazil::calendar::{HOUR, local_day, local_time};
 use crate::brazil::data::Label;
 use crate::brazil::documents::write_digits;
@@ -79,16 +79,18 @@ pub(super) struct OtherSide {
 }
 
 impl Ledger {
-    /// Adds all of an event of a month but its ids.
+    /// Adds an event.
     #[inline]
-    pub(super) fn write(
+    pub(super) fn write_movement(
         &self,
         history: &History,
+        &Moved { k, month, ref movement, ref side }: &Moved,
         columns: &mut TransactionColumns,
-        movement: &Movement,
-        month: u16,
-        &OtherSide { place, draws: who, id }: &OtherSide,
     ) {
+        let &OtherSide { place, draws: who, id } = side;
+        let (row, context) = (self.account().row, &history.context);
+        columns.transaction_id.push(context.event_id(Domain::Transaction, row, k));
+        columns.account_id.push(self.account().id);
         columns.transaction_type.push(movement.kind);
         columns.direction.push(movement.direction);
         columns.amount.push(movement.amount);
@@ -98,7 +100,6 @@ impl Ledger {
         columns.status.push(movement.status);
         columns.occurred_at.push(movement.time);
         let original = movement.original;
-        let (row, context) = (self.account().row, &history.context);
         columns
             .original_transaction_id
             .push(original.map(|k| context.event_id(Domain::Transaction, row, k)));
@@ -150,11 +151,7 @@ impl Ledger {
     ) {
         let (context, account) = (&history.context, self.account());
         let month = &history.months[month as usize];
-        let legs = legs(history, &account.life, account.opened_at, month);
-        let leg = legs
-            .into_iter()
-            .flatten()
-            .find(|leg| leg.time == movement.time && leg.pays == (movement.what == What::InsideOut))
+        let leg = leg_at(history, &account.life, account.opened_at, month, movement.time)
             .expect("the leg that was found when the month was planned");
         Holder::with(context, leg.partner, |other| {
             columns.counterparty_name.push_parts(other.name());

@@ -11,20 +11,33 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from command import DATAGEN, LOAD, Outcome, assert_failed, load, run, started, wait_until
+from command import (
+    DATAGEN,
+    LOAD,
+    Outcome,
+    assert_failed,
+    load,
+    outcome_of,
+    run,
+    started,
+    wait_until,
+)
 from datagen import Plan
 from datagen.errors import RejectedError
 from datagen.presets import RELIABLE
 from datagen.sinks.kafka import KafkaSink
 from datagen.types import catalogue
+from own_topics import OwnTopics
 from records import TOPICS
 from sending import TRANSACTIONS
+from services.kafka import KafkaBroker
 from test_following import assert_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from own_topics import OwnTopics
+    from running import Running
 
 PLAN = Plan(seed=11, customers=60)
 BATCHES = [*PLAN.batches(TRANSACTIONS, batch_rows=100)]
@@ -260,6 +273,40 @@ def test_what_was_committed_behind_the_position_stays(
     del says["marks"]["kafka"]["handed"]
     position.write_text(json.dumps(says))
     assert_refused(run(*again), "does not say how many events")
+
+
+@pytest.fixture
+def hanging(own_kafka: Running) -> Iterator[KafkaBroker]:
+    """A broker to be paused, which soon gives up transactions that are open for too long."""
+    properties = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "200"}
+    with own_kafka(KafkaBroker(properties=properties)) as broker:
+        yield broker
+
+
+@pytest.mark.parametrize(("seconds", "limit"), [(3, 60_000), (12, 4_000)])
+def test_a_stream_and_a_broker_that_hangs(
+    hanging: KafkaBroker, tmp_path: Path, seconds: float, limit: int
+) -> None:
+    """For longer than a transaction may be open, it has to be resumed, and is exact."""
+    topics, position = OwnTopics(hanging.bootstrap), tmp_path / "position.json"
+    common = (*topics.options, "--position", position, "--skip-postgres")
+    option = ("--kafka-option", f"transaction.timeout.ms={limit}")
+    with started(*STREAM, *option, *common) as process:
+        assert wait_until(position.exists, 60)
+        time.sleep(1)
+        hanging.pause()
+        time.sleep(seconds)
+        hanging.resume()
+        outcome = outcome_of(process)
+    if seconds * 1000 < limit:
+        assert outcome.code == 0, str(outcome)
+    else:
+        assert outcome.code == 4, str(outcome)
+        assert "open for longer than transaction.timeout.ms" in outcome.err
+        assert f"The position is in {position}: --resume goes on there." in outcome.out
+        again = run(*DATAGEN, "stream", "--resume", *common, "--speed", 10_000_000)
+        assert again.code == 0, str(again)
+    assert_committed(topics)
 
 
 def test_a_stream_of_tables_in_topics_has_no_transactions() -> None:

@@ -17,9 +17,10 @@ from .librdkafka import kind_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from confluent_kafka import KafkaError, Message, Producer
+    from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
     from ..._core import Batch
+    from ...errors import DatagenError
     from ...presets import ProducerConfig
     from .cluster import Cluster
     from .delivery import Outcome
@@ -121,7 +122,7 @@ class ConfluentEngine:
                         f"Kafka took {row} events of this batch of {topic} and refused the next, of "
                         f"key {key.decode()} with a value of {len(value)} bytes"
                     )
-                    raise self._cluster.failure(what, error) from None
+                    raise self._failure(what, error) from None
                 finally:
                     counts.attempted += row - began
                     self._until_poll -= row - began
@@ -148,7 +149,10 @@ class ConfluentEngine:
             with HeldInterrupt():
                 return self._producer.flush(seconds) == 0
         except KafkaException as error:
-            raise self._cluster.failure("Kafka's client gave up", error) from None
+            raise self._failure("Kafka's client gave up", error) from None
+
+    def _failure(self, what: str, error: KafkaException) -> DatagenError:
+        return self._cluster.failure(what, error)
 
     def purge(self, *, in_flight: bool) -> None:
         if self._producer is not None:

@@ -316,13 +316,14 @@ class TransactionalEngine(ConfluentEngine):
         if name in _FENCED:
             return RejectedError(
                 f"Kafka at {self._cluster.address}: another process has begun the same run with --exactly-once, "
-                "and sends in place of this one; or a transaction was open for longer than transaction.timeout.ms"
+                "and sends in place of this one; or a transaction was open for longer than transaction.timeout.ms. What is "
+                "committed stays: if no other is at work, go on from it"
             )
         if kind_of(name) is RejectedError and error.args[0].txn_requires_abort():
             return UnreachableError(
                 f"Kafka at {self._cluster.address}: {what} was given up ({error.args[0].str()})"
             )
-        return self._cluster.failure(what, error)
+        return super()._failure(what, error)
 
 
 def _text(offsets: Mapping[int, int]) -> str:

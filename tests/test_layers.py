@@ -31,7 +31,7 @@ CORE: dict[str, frozenset[str] | None] = {
     "error": frozenset(),
     "rng": frozenset(),
     "id": frozenset({"rng"}),
-    "plan": frozenset({"error"}),
+    "plan": frozenset({"civil", "error"}),
     "column": frozenset({"catalog"}),
     "keys": frozenset({"column"}),
     "order": frozenset({"catalog", "column"}),

@@ -57,16 +57,24 @@ AS_OF = "an aware datetime or ISO-8601 text with an offset, in whole millisecond
         ("customers", 99_999_991, CUSTOMERS),
         ("customers", 2**64, CUSTOMERS),
         ("customers", 2**200, CUSTOMERS),
-        ("days", 0, "1 to 3660"),
-        ("days", -1, "1 to 3660"),
-        ("days", 3661, "1 to 3660"),
-        ("days", 2**32 + 1, "1 to 3660"),
+        ("days", 0, "1 to 2007"),
+        ("days", -1, "1 to 2007"),
+        ("days", 3661, "1 to 2007"),
+        ("days", 2**32 + 1, "1 to 2007"),
         ("as_of", datetime(2026, 7, 1), AS_OF),  # noqa: DTZ001
         ("as_of", "2026-07-01", AS_OF),
         ("as_of", "soon", AS_OF),
         ("as_of", "2026-07-01T00:00:00.0001Z", AS_OF),
-        ("as_of", "2020-12-31T23:59:59Z", "an instant of the years 2021 to 2099"),
-        ("as_of", datetime(2100, 1, 2, tzinfo=UTC), "an instant of the years 2021 to 2099"),
+        (
+            "as_of",
+            "2020-12-31T23:59:59Z",
+            "2021-04-01 to 2099-12-31, with 90 days of history from 2021 on",
+        ),
+        (
+            "as_of",
+            datetime(2100, 1, 2, tzinfo=UTC),
+            "2021-04-01 to 2099-12-31, with 90 days of history from 2021 on",
+        ),
     ],
 )
 def test_a_plan_refuses_by_name_value_and_range(option: str, value: Any, allowed: str) -> None:

@@ -243,14 +243,14 @@ def test_a_link_that_comes_while_the_page_is_written_is_replaced(
     [
         (["--customers", "0"], ["--customers", "0 ", "1 to 99999990"]),
         (["--seed", "-1"], ["--seed", "-1 ", "0 to 18446744073709551615"]),
-        (["--days", "0"], ["--days", "0 ", "1 to 3660"]),
+        (["--days", "0"], ["--days", "0 ", "1 to 2007"]),
         (["--as-of", "yesterday"], ["--as-of", "'yesterday'"]),
         (["--out", "-"], ["--out", "is no file here"]),
         (["--out", "nowhere/page.html"], ["--out", "nowhere is no folder"]),
         (["--out", "/"], ["--out", "directory"]),
         (["--customers", str(2**70)], ["--customers", str(2**70), "1 to 99999990"]),
         (["--seed", str(10**30)], ["--seed", str(10**30), "0 to 18446744073709551615"]),
-        (["--days", str(-(10**30))], ["--days", str(-(10**30)), "1 to 3660"]),
+        (["--days", str(-(10**30))], ["--days", str(-(10**30)), "1 to 2007"]),
         (["--out", os.devnull], ["--out", os.devnull, "no file"]),
     ],
 )

@@ -77,7 +77,7 @@ def ids(request: Request, found: list[Part]) -> list[tuple[int, str]]:
             {"asOf": "tomorrow"},
             "asOf: 'tomorrow' is not allowed; use an aware datetime or ISO-8601",
         ),
-        ({"days": 0}, "days: 0 is not allowed; use 1 to 3660"),
+        ({"days": 0}, "days: 0 is not allowed; use 1 to 2007"),
         ({"order": "key"}, "order: 'key' is not allowed; use entity or time"),
         ({"partitions": 0}, "partitions: 0 is not allowed; use 1 to 100000"),
         ({"partitions": 100_001}, "partitions: 100001 is not allowed; use 1 to 100000"),

@@ -57,6 +57,11 @@ NOWHERE = ("--kafka-bootstrap", "127.0.0.1:1", "--skip-postgres", "--start", "20
         (["--until", "2026-06-20T14:59:59Z"], "--until"),
         (["--until", "2026-06-20T12:00"], "write 2026-07-01T00:00:00Z"),
         (["--as-of", "2026-06-01T00:00:00Z"], "--start"),
+        (
+            ["--start", "2020-01-01"],
+            "--start: '2020-01-01T00:00:00.000Z' is not allowed; use 2021-04-01",
+        ),
+        (["--start", "2021-02-01"], "--days: 90 is not allowed; use 1 to 31, or a later --start"),
         (["--resume"], "--position"),
         (["--position", "/no/such/folder/file"], "--position"),
         (["--position", "-"], "is no file here"),
@@ -125,7 +130,7 @@ def test_a_reader_of_stdout_may_go() -> None:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["stream"]
         process.stdout.close()
-        assert process.wait(timeout=20) in {0, 1}
+        assert process.wait(timeout=20) == 141
 
 
 @pytest.fixture

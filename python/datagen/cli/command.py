@@ -1,8 +1,8 @@
 """The ``datagen`` command: options in, calls out.
 
-Exit codes: 0 done, 1 `local status` where something is down, and data whose reader has gone (``| head``),
-2 wrong usage, 3 configuration or authentication, 4 a sink rejected data, 5 unreachable or timed out,
-6 verification failed or could not be done, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.
+Exit codes: 0 done, 1 `local status` where something is down, 2 wrong usage, 3 configuration or authentication,
+4 a sink rejected data, 5 unreachable or timed out, 6 verification failed or could not be done, 130 interrupted,
+143 and 129 ended by SIGTERM and SIGHUP, 141 data whose reader has gone (``| head``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import atexit
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -19,6 +19,7 @@ from .._words import of_the_command
 from ..errors import OptionError
 from . import signals
 from .benchmarking import benchmark
+from .endings import Unread
 from .endings import explain as say_why
 from .explaining import explain
 from .filing import files
@@ -100,8 +101,17 @@ def _set_up_logging() -> str:
     return level
 
 
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as gone:
+            raise Unread from gone
+
+
 @click.group(
     name="datagen",
+    cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="datagen", prog_name="datagen")

@@ -15,10 +15,16 @@ from ..errors import DatagenError
 from ..settlement import settlement_of
 from . import signals
 
-__all__ = ["exit_code", "explain", "text_of"]
+__all__ = ["Unread", "exit_code", "explain", "text_of"]
 
 _EXIT_USAGE: Final = 2
 _EXIT_INTERRUPTED: Final = 130
+#: As shells have it of other tools, which SIGPIPE ends there.
+_EXIT_UNREAD: Final = 141
+
+
+class Unread(Exception):  # noqa: N818  # it is no error
+    """The reader of a command's data has gone; click would end the process by itself if it saw the system's error."""
 
 
 def explain(error: BaseException, *, debug: bool) -> int:
@@ -42,10 +48,10 @@ def explain(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, DatagenError):
         _fail(str(error), debug=debug)
         return error.exit_code
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | Unread):
         # The reader of our output has gone, so that no line can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _EXIT_UNREAD
     # A mistake of ours. Its text is not shown, since it may hold a password.
     _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)
     return 1
@@ -56,6 +62,8 @@ def exit_code(error: BaseException) -> int:
         return _EXIT_USAGE
     if isinstance(error, click.Abort):
         return _EXIT_INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return _EXIT_UNREAD
     usual = _EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
     return int(getattr(error, "exit_code", usual))
 

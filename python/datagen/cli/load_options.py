@@ -256,7 +256,9 @@ def options_named(names: Mapping[str, str] | None = None) -> Iterator[None]:
     except OptionError as error:
         known = {key: text for sink in SINKS for key, text in options_of(sink).names.items()}
         known.update(names or {})
-        allowed = f"{error.value!r} is not allowed; use {error.allowed}"
+        # What is allowed may depend on another setting, which the core calls by its name.
+        allowed = error.allowed.replace("a later as_of", "a later --as-of")
+        allowed = f"{error.value!r} is not allowed; use {allowed}"
         setting, _, name = error.option.partition(" ")
         hint = f"{known.get(setting, '--' + setting.replace('_', '-'))} {name}".rstrip()
         raise click.BadParameter(allowed, param_hint=hint) from None

@@ -14,7 +14,7 @@ import cloup
 
 from .._core import Plan
 from .._files import is_there
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, OptionError
 from ..loader import RunReport
 from ..position import Position, instant_text, millis_of, moment
 from ..settlement import attach, settlement_of
@@ -357,9 +357,20 @@ def _choose_plan(options: dict[str, Any], start: datetime) -> None:
     end = usual.as_of
     if not end - timedelta(days=usual.days) <= start < end:
         day = start.replace(hour=0, minute=0, second=0, microsecond=0)
+        _check_history(day, options["days"])
         end = day + timedelta(days=_AHEAD)
         options["days"] += _AHEAD
     options["as_of"] = instant_text(end)
+
+
+def _check_history(start: datetime, days: int) -> None:
+    """Refuses a start that has no room for so many days before it, by the names of what was given."""
+    try:
+        Plan(as_of=start, days=days)
+    except OptionError as error:
+        name = "start" if error.option == "as_of" else error.option
+        allowed = error.allowed.replace("as_of", "--start")
+        raise OptionError(name, instant_text(start) if name == "start" else days, allowed) from None
 
 
 def _leave_out_unnamed(

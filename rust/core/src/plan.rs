@@ -1,5 +1,6 @@
 //! What to generate.
 
+use crate::civil;
 use crate::error::Error;
 
 /// 2026-07-01T00:00:00Z.
@@ -97,18 +98,24 @@ impl Plan {
         }
         if !(FIRST_START..END).contains(&as_of) {
             let given = format!("{as_of} ms after 1970");
-            let allowed = format!("an instant of the years {FIRST_YEAR} to 2099");
+            // The first with which the days would do.
+            let history = days.clamp(1, MAX_DAYS);
+            let first = FIRST_START / DAY + i64::from(history);
+            let (year, month, day) = civil::from_days(first as i32);
+            let allowed = format!(
+                "{year}-{month:02}-{day:02} to 2099-12-31, with {history} days of history from {FIRST_YEAR} on"
+            );
             return out_of_range("as_of", given, &allowed);
         }
-        if !(1..=MAX_DAYS).contains(&days) {
-            return out_of_range("days", days.to_string(), "1 to 3660");
-        }
-        if as_of - i64::from(days) * DAY < FIRST_START {
-            let fewer = match (as_of - FIRST_START) / DAY {
-                0 => String::new(),
-                most => format!("1 to {most}, or "),
+        let most = i64::from(MAX_DAYS).min((as_of - FIRST_START) / DAY);
+        if !(1..=most).contains(&days.into()) {
+            let later = format!("a later as_of, as no history starts before {FIRST_YEAR}");
+            let allowed = match most {
+                0 => later,
+                // No later instant has room for none, or for more than the most.
+                _ if !(1..=MAX_DAYS).contains(&days) => format!("1 to {most}"),
+                _ => format!("1 to {most}, or {later}"),
             };
-            let allowed = format!("{fewer}a later as_of, as no history starts before {FIRST_YEAR}");
             return out_of_range("days", days.to_string(), &allowed);
         }
         Ok(Self { seed, customers, as_of, days, labels: None })

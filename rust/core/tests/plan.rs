@@ -17,10 +17,12 @@ fn refusals_say_the_bounds_in_a_line() {
     for (customers, as_of, days, parts) in [
         (0, default, 90, ["customers", "1 to 99999990"]),
         (99_999_991, default, 90, ["customers", "1 to 99999990"]),
-        (1, days::utc((2020, 12, 31), 23, 59), 1, ["as_of", "the years 2021 to 2099"]),
-        (1, days::utc((2100, 1, 1), 0, 0), 1, ["as_of", "the years 2021 to 2099"]),
-        (1, default, 0, ["days", "1 to 3660"]),
-        (1, default, 10_000, ["days", "1 to 3660"]),
+        (1, days::utc((2020, 12, 31), 23, 59), 1, ["as_of", "2021-01-02 to 2099-12-31"]),
+        (1, days::utc((2100, 1, 1), 0, 0), 90, ["as_of", "2021-04-01 to 2099-12-31"]),
+        (1, default, 0, ["days", "use 1 to 2007"]),
+        (1, default, 10_000, ["days", "use 1 to 2007"]),
+        (1, default, 2_008, ["days", "1 to 2007, or a later as_of"]),
+        (1, days::utc((2099, 1, 1), 0, 0), 10_000, ["days", "use 1 to 3660"]),
         (
             1,
             days::utc((2021, 1, 10), 0, 0),

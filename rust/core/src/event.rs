@@ -9,7 +9,7 @@ pub mod timeline;
 pub mod trade;
 pub mod transaction;
 
-use crate::brazil::calendar::{Days, Month, local_day};
+use crate::brazil::calendar::{Days, Month, instant, local_day};
 use crate::brazil::reference;
 use crate::column::Columns;
 use crate::entity::Context;
@@ -150,8 +150,8 @@ impl History {
 }
 
 impl History {
-    /// No event is before this instant: installments are as old as the contract.
+    /// No event is before this instant: installments are as old as the contract, and customers join in the course of a day.
     pub const fn first_instant(&self) -> i64 {
-        self.context.plan.start() - LONGEST_TENURE
+        instant(local_day(self.context.plan.start() - LONGEST_TENURE), 0)
     }
 }

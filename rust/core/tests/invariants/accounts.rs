@@ -1,6 +1,7 @@
 //! Accounts and their ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::common::{Id, Read, data, days};
 use crate::customers::{cnpj_is_valid, cpf_is_valid, email_is_valid, evp_is_valid, phone_is_valid};
@@ -452,13 +453,14 @@ fn pix_keys_of_payments_have_their_format() {
 #[test]
 fn descriptions_and_sums_are_those_that_are_listed() {
     let mut met = BTreeSet::new();
-    let listed: BTreeMap<[&str; 4], i64> = data(include_str!("../../data/movements.csv"))
-        .iter()
-        .map(|fields| {
-            let most = fields[7].parse().expect("centavos");
-            ([fields[0], fields[1], fields[2], fields[3]], most)
-        })
-        .collect();
+    let listed: BTreeMap<[&str; 4], RangeInclusive<i64>> =
+        data(include_str!("../../data/movements.csv"))
+            .iter()
+            .map(|fields| {
+                let bound = |place: usize| fields[place].parse().expect("centavos");
+                ([fields[0], fields[1], fields[2], fields[3]], bound(7)..=bound(8))
+            })
+            .collect();
     let dues: BTreeSet<&str> =
         data(include_str!("../../data/dues.csv")).iter().map(|fields| fields[0]).collect();
     in_every_world(|world| {
@@ -472,11 +474,17 @@ fn descriptions_and_sums_are_those_that_are_listed() {
                 Some(document) if document.starts_with('*') => ["PERSON", "OWN"],
                 Some(_) => ["FIRM", "FIRM"],
             };
-            let most = parties.iter().find_map(|party| {
+            let bounds = parties.iter().find_map(|party| {
                 listed.get(&[kinds[row], directions[row], party, text.unwrap_or_default()])
             });
-            match most {
-                Some(most) => assert!(amount <= *most || dues.contains(text.unwrap_or_default())),
+            match bounds {
+                Some(bounds) => {
+                    let within = bounds.contains(&amount);
+                    assert!(
+                        within || dues.contains(text.unwrap_or_default()),
+                        "{text:?}: {amount}"
+                    );
+                }
                 None => assert!(dues.contains(text.expect("a text")), "{text:?} at row {row}"),
             }
             met.insert(text.map(str::to_owned));

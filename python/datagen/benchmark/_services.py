@@ -21,7 +21,7 @@ from ..sinks.base import Window
 from ..sinks.kafka import flush_timeout
 from ..sinks.kafka.cluster import TIMEOUT
 from ..sinks.kafka.event_records import EventRecords
-from ..sinks.kafka.interrupt import HeldInterrupt
+from ..sinks.kafka.interrupt import HeldInterrupt, held
 from ..sinks.kafka.librdkafka import ClientEvents, failure, kind_of
 from ..sinks.postgres.copy_session import COPY_HEADER, COPY_TRAILER
 from ..sinks.postgres.ddl import shape
@@ -218,7 +218,7 @@ class ReadyRecords:
 
         events = ClientEvents(self._config)
         options = {"logger": events, "error_cb": events.on_error}
-        producer = Producer({**self._config.librdkafka(), **options})
+        producer = held(Producer, {**self._config.librdkafka(), **options})
         acknowledged = 0
         errors: list[str] = []
 
@@ -235,7 +235,7 @@ class ReadyRecords:
                 producer.list_topics(timeout=TIMEOUT)
             cpu, began = cpu_seconds(), time.perf_counter()
             while some := list(islice(records, _POLL_EVERY)):
-                with HeldInterrupt() as held:
+                with HeldInterrupt() as signals:
                     for topic, value, key, stamp, headers in some:
                         while True:
                             try:
@@ -245,7 +245,7 @@ class ReadyRecords:
                                 break
                             except BufferError:
                                 producer.poll(0.1)
-                                held.release()
+                                signals.release()
                     producer.poll(0)
             end = time.monotonic() + flush_timeout(len(self._records))
             left = 1

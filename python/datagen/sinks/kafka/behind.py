@@ -13,7 +13,7 @@ from ..._core import KeySet
 from ...errors import ConfigurationError
 from ...types import catalogue
 from .cluster import TIMEOUT
-from .interrupt import HeldInterrupt
+from .interrupt import HeldInterrupt, held
 from .librdkafka import consumer_properties
 from .reader import read
 
@@ -100,7 +100,9 @@ def begins(cluster: Cluster, offsets: Offsets) -> dict[str, dict[int, int]]:
 
     found: dict[str, dict[int, int]] = {topic: {} for topic in offsets}
     try:
-        with closing(Consumer(consumer_properties(cluster.config, cluster.events))) as consumer:
+        with closing(
+            held(Consumer, consumer_properties(cluster.config, cluster.events))
+        ) as consumer:
             for topic, partitions in offsets.items():
                 for number in partitions:
                     with HeldInterrupt():

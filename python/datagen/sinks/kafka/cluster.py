@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..._client_settings import addresses
 from ...errors import ConfigurationError, DatagenError, UnreachableError
-from .interrupt import HeldInterrupt
+from .interrupt import HeldInterrupt, held
 from .librdkafka import ClientEvents, failure, is_authorization, kind_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Cluster:
         """Another client, which knows nothing yet."""
         from confluent_kafka.admin import AdminClient
 
-        return AdminClient({**self.options, "enable.idempotence": "false"})
+        return held(AdminClient, {**self.options, "enable.idempotence": "false"})
 
     def renew(self) -> None:
         """Forgets what the client remembers of the cluster, such as a leader's former epoch."""
@@ -271,7 +271,7 @@ class Cluster:
         nowhere = {"bootstrap.servers": "", "metadata.broker.list": ""}
         try:
             # Without brokers the client checks everything and opens no connection.
-            Producer({**self.options, **nowhere})
+            held(Producer, {**self.options, **nowhere})
         except (KafkaException, TypeError, ValueError) as error:
             said = error.args[0].str() if isinstance(error, KafkaException) else str(error)
             said = said.removeprefix("Failed to create producer: ")

@@ -11,7 +11,7 @@ from ...errors import UnreachableError
 from ...types import catalogue
 from .delivery import PartitionDelivery
 from .event_records import EventRecords
-from .interrupt import HeldInterrupt
+from .interrupt import HeldInterrupt, held
 from .librdkafka import kind_of
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class ConfluentEngine:
         if least < size:
             options["batch.size"] = str(max(least, 1))
             _log.info("Kafka: batches of %d bytes at most, which every topic takes", least)
-        return Producer(options)
+        return held(Producer, options)
 
     def _topic(self, stream: str, topic: str, schema_id: int | None) -> _Topic:
         found = self._topics.get(topic)

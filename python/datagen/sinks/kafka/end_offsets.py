@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import ConfigurationError, DatagenError, UnreachableError
 from .cluster import TIMEOUT
-from .interrupt import HeldInterrupt
+from .interrupt import HeldInterrupt, held
 from .librdkafka import consumer_properties, is_authorization, kind_of
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class EndOffsets:
         met: dict[Partition, int] = {}
         end = time.monotonic() + TIMEOUT
         try:
-            with closing(Consumer(options)) as consumer:
+            with closing(held(Consumer, options)) as consumer:
                 consumer.assign(
                     [TopicPartition(*where, offset) for where, offset in listed.items()]
                 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ...errors import ConfigurationError, UnreachableError
 from .cluster import TIMEOUT
-from .interrupt import HeldInterrupt
+from .interrupt import HeldInterrupt, held
 from .librdkafka import consumer_properties, failure
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def formats_of(
     found: dict[str, set[Format]] = {}
     last: dict[tuple[str, int], Format | None] = {}
     try:
-        with closing(Consumer(options)) as consumer:
+        with closing(held(Consumer, options)) as consumer:
             # The whole cluster's: asking for a topic by name could create it.
             with HeldInterrupt():
                 existing = consumer.list_topics(timeout=timeout).topics

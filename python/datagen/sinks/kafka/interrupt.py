@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-__all__ = ["HeldInterrupt"]
+__all__ = ["HeldInterrupt", "held"]
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 _SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -49,3 +52,9 @@ class HeldInterrupt:
 
     def _hold(self, number: int, _frame: FrameType | None) -> None:
         self._came = number
+
+
+def held(call: Callable[Given, Made], *args: Given.args, **kwargs: Given.kwargs) -> Made:
+    """What a call of confluent-kafka gives, such as of a client's class: that, too, makes a TypeError of a signal."""
+    with HeldInterrupt():
+        return call(*args, **kwargs)

@@ -16,7 +16,7 @@ from ...errors import ConfigurationError, UnreachableError
 from ...types import catalogue
 from .cluster import TIMEOUT
 from .engine import UnsupportedError, chosen
-from .interrupt import HeldInterrupt
+from .interrupt import HeldInterrupt, held
 from .librdkafka import consumer_properties, is_authorization, name_of
 from .native import LACKS, client_arguments
 
@@ -251,7 +251,7 @@ class _ConfluentReader:
         unread: list[Unread] = []
         left: dict[tuple[str, int], int] = {}
         try:
-            with closing(Consumer(options)) as consumer:
+            with closing(held(Consumer, options)) as consumer:
                 begin = []
                 for topic, number, first, end in spans:
                     where = TopicPartition(topic, number)

@@ -11,7 +11,7 @@ from ...errors import ConfigurationError, UnreachableError
 from .cluster import TIMEOUT, Cluster
 from .decoding import Decoded, Decoder
 from .end_offsets import EndOffsets
-from .interrupt import HeldInterrupt
+from .interrupt import HeldInterrupt, held
 from .librdkafka import consumer_properties, is_authorization
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class TopicReader:
             "isolation.level": "read_committed",
         }
         try:
-            self._consumer = Consumer(options)
+            self._consumer = held(Consumer, options)
             for number, end in ends.items():
                 with HeldInterrupt():
                     low, _ = self._consumer.get_watermark_offsets(

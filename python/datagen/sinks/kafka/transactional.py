@@ -23,7 +23,7 @@ from ...types import catalogue
 from .cluster import TIMEOUT
 from .confluent import ConfluentEngine
 from .delivery import PartitionDelivery
-from .interrupt import HeldInterrupt
+from .interrupt import HeldInterrupt, held
 from .librdkafka import kind_of
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class TransactionalEngine(ConfluentEngine):
         from .librdkafka import consumer_properties
 
         options = consumer_properties(self._cluster.config, self._cluster.events)
-        return Consumer({**options, "group.id": self._identity})
+        return held(Consumer, {**options, "group.id": self._identity})
 
     def _positions(self, topics: list[str]) -> list[TopicPartition]:
         from confluent_kafka import TopicPartition

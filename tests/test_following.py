@@ -313,7 +313,8 @@ def test_tables_topics_and_position_agree_whatever_ends_the_stream(
         # Whatever was committed is a state that the tables have at one instant.
         assert_tables(pg_dsn, PLAN, tables_at(pg_dsn))
     with started(*common, "--resume") as process:
-        time.sleep(2.5)
+        wait_until_written(file, process)
+        time.sleep(1)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
         assert process.returncode == 143, out + err

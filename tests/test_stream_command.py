@@ -336,7 +336,8 @@ def test_kafka_has_every_event_once_whatever_ends_the_stream(
             process.kill()
             process.wait(timeout=10)
     with started(*common, "--resume") as process:
-        time.sleep(3)
+        wait_until_written(file, process)
+        time.sleep(1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 143
     done = run(*common, "--resume", "--rate", "1000000", timeout=120)

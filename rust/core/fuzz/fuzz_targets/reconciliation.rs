@@ -76,6 +76,7 @@ fn find_copied(u: &mut Unstructured, held: &Held, found: &mut Reconciliation) ->
 }
 
 fn find_records(u: &mut Unstructured, held: &Held, found: &mut Reconciliation) -> Result<()> {
+    let (judge, mut scratch) = (Arc::clone(found.judge()), Vec::new());
     for offset in 0..u.int_in_range(0..=4)? {
         let value: Option<Vec<u8>> =
             if u.ratio(1, 9)? { None } else { Some(row(u, &held.encoded)?) };
@@ -85,14 +86,15 @@ fn find_records(u: &mut Unstructured, held: &Held, found: &mut Reconciliation) -
             let names: [&[u8]; 4] = [b"ce_id", b"ce_source", b"ce_time", b""];
             headers.push((*u.choose(&names)?, u.arbitrary::<Option<&[u8]>>()?));
         }
-        found.find(&Record {
+        let record = Record {
             partition: u.int_in_range(0..=3)?,
             offset,
             timestamp: u.arbitrary()?,
             key,
             value: value.as_deref(),
             headers: &headers,
-        });
+        };
+        found.find(&judge.record(&record, &mut scratch), value.as_deref().unwrap_or_default());
     }
     Ok(())
 }

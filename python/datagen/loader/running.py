@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DatagenError
 from ..sinks.base import Part, StageReport, streams
+from ..types import catalogue
 from .record import RunRecord
 from .report import GENERATE, RunReport, StageLog
 from .rows import before_events
@@ -155,9 +156,10 @@ class Running:
         names = [name for name in streams() if name in sink.relations]
         if transfer is not None:
             with self.log.timed(sink.stage):
-                self.log.start(sink.stage, "events", sum(map(self._window.rows, names)))
+                self.log.start(sink.stage, "events", sum(map(self._window.about, names)))
                 for name, (count, seconds) in transfer.finish(self.log.advance).items():
                     self._rows.store.count(name, count)
+                    self._window.made(name, count)
                     self.log.finish(sink.stage, Part(name, count, seconds))
         elif self._in_time:
             with self.log.timed(sink.stage):
@@ -171,13 +173,14 @@ class Running:
         """Sends all topics side by side, in order of time: each one's seconds are to its end."""
         began = time.perf_counter()
         rows, seconds = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
-        self.log.start(sink.stage, "events", sum(map(self._window.rows, names)))
+        self.log.start(sink.stage, "events", sum(map(self._window.about, names)))
         for batch in self._rows.in_time(names):
             sink.write(batch)
             rows[batch.name] += len(batch)
             seconds[batch.name] = time.perf_counter() - began
             self.log.advance(len(batch))
         for name in names:
+            self._window.made(name, rows[name])
             self.log.finish(sink.stage, Part(name, rows[name], seconds[name]))
 
     def commit(self, sink: Sink) -> None:
@@ -207,7 +210,7 @@ class Running:
         began, rows = time.perf_counter(), 0
         stages = [sink.stage for sink in sinks] or [GENERATE]
         writing = dict.fromkeys(stages, 0.0)
-        self.log.start(stages[0], name, self._window.rows(name))
+        self.log.start(stages[0], name, self._window.about(name))
         for batch in batches:
             for sink in sinks:
                 before = time.perf_counter()
@@ -215,6 +218,8 @@ class Running:
                 writing[sink.stage] += time.perf_counter() - before
             rows += len(batch)
             self.log.advance(len(batch))
+        if catalogue()[name].is_stream:
+            self._window.made(name, rows)
         making = time.perf_counter() - began - sum(writing.values())
         for stage, seconds in writing.items():
             self.log.add_seconds(stage, making + seconds)

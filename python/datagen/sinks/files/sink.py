@@ -255,7 +255,8 @@ class _Streams:
         parts = self._target.customers(self._window)
         tasks = [(name, *part) for name in self._names for part in parts]
         # The longest first, so that threads end at about the same time.
-        tasks.sort(key=lambda task: -self._window.plan.rows(task[0], task[2], task[3]))
+        events = {name: self._window.about(name) for name in self._names}
+        tasks.sort(key=lambda task: -events[task[0]] * (task[3] - task[2]))
         ends: dict[str, float] = {}
         files: dict[tuple[str, int], list[tuple[Whole, int]]] = {}
 

@@ -28,6 +28,7 @@ pub(super) struct Client<'a> {
     /// Who they are and how they live, found when it is asked for.
     customer: OnceCell<Customer>,
     life: OnceCell<Skeleton>,
+    purchases: OnceCell<Option<Purchases>>,
     bills: OnceCell<Vec<Payment>>,
 }
 
@@ -56,8 +57,9 @@ impl<'a> Client<'a> {
     }
 
     fn of(history: &'a History, block: &'a Block, row: u64, span: Range<i64>) -> Self {
-        let (customer, life, bills) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { history, block, row, span, customer, life, bills }
+        let (customer, life) = (OnceCell::new(), OnceCell::new());
+        let (purchases, bills) = (OnceCell::new(), OnceCell::new());
+        Self { history, block, row, span, customer, life, purchases, bills }
     }
 
     /// The end of the span, or that of the plan.
@@ -155,8 +157,7 @@ impl<'a> Client<'a> {
             if self.life().dormant {
                 return Vec::new();
             }
-            let Some((card, _)) = self.card() else { return Vec::new() };
-            let mut purchases = Purchases::new(self.history, &card, self.life());
+            let Some(mut purchases) = self.purchases().cloned() else { return Vec::new() };
             let until = Claims::end(self.history, self.until());
             let next = || purchases.next_payment(self.history, until);
             std::iter::from_fn(next).collect()
@@ -197,6 +198,14 @@ impl<'a> Client<'a> {
     pub(super) fn card(&self) -> Option<(CreditCard, Issue)> {
         let row = self.block.row_of(Product::Card, self.row)?;
         Some(CreditCard::new(self.context(), row, self.customer()))
+    }
+
+    /// The purchases with the card, as at the start of the history.
+    pub(super) fn purchases(&self) -> Option<&Purchases> {
+        let purchases = self.purchases.get_or_init(|| {
+            self.card().map(|(card, _)| Purchases::new(self.history, &card, self.life()))
+        });
+        purchases.as_ref()
     }
 
     pub(super) fn property(&self) -> Option<Property> {

@@ -376,8 +376,7 @@ impl Living for CardTransactionColumns {
     type Cursor = Purchases;
 
     fn cursors(client: &Client<'_>) -> impl Iterator<Item = Purchases> {
-        let card = client.card();
-        card.map(|(card, _)| Purchases::new(client.history, &card, client.life())).into_iter()
+        client.purchases().cloned().into_iter()
     }
 }
 

@@ -231,7 +231,7 @@ impl Life for Held {
 
     fn push(&self, history: &History, since: (i64, Self::State), columns: &mut AccountColumns) {
         let account = self.ledger.account();
-        let holder = Holder::with(&history.context, account.life.row, |one| one.customer);
+        let holder = Holder::with(&history.context, account.life.row(), |one| one.customer);
         columns.push(&history.context, account, self.opening_balance, &holder, since);
     }
 }

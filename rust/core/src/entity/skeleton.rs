@@ -105,8 +105,7 @@ pub enum Pot {
 #[derive(Debug, Clone, Copy)]
 pub struct Skeleton {
     rng: Rng,
-    /// Row of the customer.
-    pub row: u64,
+    row: u32,
     /// Centavos a month before tax: that of the table.
     pub income: i64,
     /// Centavos a month as they come.
@@ -125,6 +124,8 @@ pub struct Skeleton {
     employer: u16,
     /// The first month in which there may be a shock: of who joins in the history some time after that.
     since: u16,
+    /// Eras that are known to have no shock, as of [`Skeleton::era_of`].
+    calm: shocks::Calm,
     /// Nothing happens in the accounts.
     pub dormant: bool,
 }
@@ -145,14 +146,21 @@ pub struct Compact {
     payer: Payer,
     payday: u8,
     dormant: bool,
+    /// No shock is near the history.
+    calm: bool,
 }
 
 impl Compact {
     /// The whole of it.
     pub fn whole(&self, context: &Context) -> Skeleton {
+        let calm = if self.calm {
+            shocks::Calm::near(&context.plan, self.phase)
+        } else {
+            shocks::Calm::default()
+        };
         Skeleton {
             rng: context.rng,
-            row: self.row.into(),
+            row: self.row,
             income: self.income.into(),
             net: self.net.into(),
             activity: self.activity,
@@ -163,6 +171,7 @@ impl Compact {
             payday: self.payday,
             employer: self.employer,
             since: self.since,
+            calm,
             dormant: self.dormant,
         }
     }
@@ -241,15 +250,16 @@ impl Skeleton {
         let employer =
             companies.pick_position(Word(u64::from(employer.0) << 32 | u64::from(digit.0)));
         let is_least = income <= context.minimum_wage as i64;
-        Self {
+        let phase = phase.below(shocks::ERA as u32) as u8;
+        let mut skeleton = Self {
             rng,
-            row: customer.row,
+            row: u32::try_from(customer.row).expect("a row of the largest bank"),
             income,
             net: income * kept / 100,
             activity: activity.min(40 * ONE) as u32,
             odds,
             shares: [3 + saves.below(12) as u8, 4 + invests.below(16) as u8],
-            phase: phase.below(shocks::ERA as u32) as u8,
+            phase,
             payer,
             payday: payday(payer, employer as u64, digit, is_least).code(),
             employer: employer as u16,
@@ -259,15 +269,18 @@ impl Skeleton {
                 let (year, month, _) = from_days(local_day(customer.created_at));
                 (year * 12 + month as i32 - 1 + SPARED) as u16
             },
+            calm: shocks::Calm::default(),
             dormant: is_dormant(sleep),
-        }
+        };
+        skeleton.look_ahead(&context.plan);
+        skeleton
     }
 
     /// The same in fewer bytes.
     pub fn compact(&self) -> Compact {
         let centavos = |amount: i64| amount.clamp(0, u32::MAX.into()) as u32;
         Compact {
-            row: self.row as u32,
+            row: self.row,
             income: centavos(self.income),
             net: centavos(self.net),
             activity: self.activity,
@@ -279,7 +292,14 @@ impl Skeleton {
             payer: self.payer,
             payday: self.payday,
             dormant: self.dormant,
+            calm: self.is_calm(),
         }
+    }
+
+    /// Row of the customer.
+    #[inline]
+    pub const fn row(&self) -> u64 {
+        self.row as u64
     }
 
     /// Who pays the income.
@@ -303,7 +323,7 @@ impl Skeleton {
     }
 
     fn draws(&self, month: i32, block: u64) -> [Word; 4] {
-        self.rng.four(Domain::Skeleton, self.row, month as u64, block)
+        self.rng.four(Domain::Skeleton, self.row(), month as u64, block)
     }
 
     /// What comes in during a month, in centavos.

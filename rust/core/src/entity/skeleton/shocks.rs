@@ -1,8 +1,10 @@
 //! What happens to a customer: shocks that stop an income or block accounts, and how the customer stands in a month.
 
 use super::{Pot, SEASONS, Skeleton, around_one, of_month, place};
-use crate::brazil::calendar::Month;
+use crate::brazil::calendar::{Month, local_day};
 use crate::catalog::AccountStatusReason;
+use crate::civil::from_days;
+use crate::plan::Plan;
 use crate::rng::{Domain, Word};
 
 /// Months in which there is one shock at the most.
@@ -12,6 +14,42 @@ pub(crate) const LONGEST_EPISODE: i32 = 14;
 /// For how many eras a debt that was never paid follows a customer ≈; claims lapse after five years
 /// (Civil Code, article 206, § 5).
 const MEMORY: i32 = 3;
+
+/// Months before a history whose shocks are asked for again and again.
+const BEFORE: i32 = 6;
+
+/// Eras from one on and before another in which there is no shock.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Calm {
+    from: i16,
+    until: i16,
+}
+
+impl Calm {
+    /// Those near the history of a plan: of all that is asked of its months, of [`BEFORE`] months before, and of the one
+    /// after.
+    pub(super) fn near(plan: &Plan, phase: u8) -> Self {
+        let month = |at: i64| {
+            let (year, month, _) = from_days(local_day(at));
+            year * 12 + month as i32 - 1
+        };
+        let era = |month| era_of(month, phase) as i16;
+        Self {
+            from: era(month(plan.start()) - BEFORE) - MEMORY as i16 + 1,
+            until: era(month(plan.as_of()) + 1) + 1,
+        }
+    }
+
+    #[inline]
+    const fn contains(self, era: i32) -> bool {
+        self.from as i32 <= era && era < self.until as i32
+    }
+}
+
+/// The era of a month, by the place of the first month in its era.
+const fn era_of(month: i32, phase: u8) -> i32 {
+    (month + phase as i32).div_euclid(ERA)
+}
 
 /// What happens to an income.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,24 +115,17 @@ pub struct Recalling {
     era: i32,
     /// Of the last eras, up to that of the month.
     found: [Option<Episode>; MEMORY as usize],
-    /// There is no shock in any month that is asked for.
-    calm: bool,
 }
 
 impl Recalling {
     /// Nothing is at hand yet.
     pub const fn new(skeleton: Skeleton) -> Self {
-        Self { skeleton, era: i32::MIN, found: [None; MEMORY as usize], calm: false }
-    }
-
-    /// Of somebody who is known to have no shock in any month that is asked for.
-    pub const fn calm(skeleton: Skeleton) -> Self {
-        Self { calm: true, ..Self::new(skeleton) }
+        Self { skeleton, era: i32::MIN, found: [None; MEMORY as usize] }
     }
 
     fn recall(&mut self, month: i32) {
         let era = self.skeleton.era_of(month);
-        if era != self.era && !self.calm {
+        if era != self.era {
             let of = |era| self.skeleton.episode_of_era(era);
             self.found = if era.wrapping_sub(1) == self.era {
                 let [_, middle, last] = self.found;
@@ -140,12 +171,15 @@ impl Recalling {
 impl Skeleton {
     /// The era of a month: one shock at the most falls into each.
     pub const fn era_of(&self, month: i32) -> i32 {
-        (month + self.phase as i32).div_euclid(ERA)
+        era_of(month, self.phase)
     }
 
     /// The shock of an era.
     pub fn episode_of_era(&self, era: i32) -> Option<Episode> {
-        let draws = self.rng.four(Domain::Skeleton, self.row, place::ERAS + era as u64, 0);
+        if self.calm.contains(era) {
+            return None;
+        }
+        let draws = self.rng.four(Domain::Skeleton, self.row(), place::ERAS + era as u64, 0);
         self.episode_drawn(era, draws)
     }
 
@@ -185,22 +219,33 @@ impl Skeleton {
         Some(Episode { shock, first, months, cures })
     }
 
-    /// Whether there is no shock that begins in the era of a month, or in those before it that are remembered, or later
-    /// until that of another month.
-    pub fn is_calm(&self, since: i32, until: i32) -> bool {
-        const AT_ONCE: usize = 3;
-        let (first, last) = (self.era_of(since) - MEMORY + 1, self.era_of(until));
-        (first..=last).step_by(AT_ONCE).all(|first| {
+    /// Whether no shock is near the history.
+    pub const fn is_calm(&self) -> bool {
+        self.calm.from < self.calm.until
+    }
+
+    /// Notes whether no shock is near the history of a plan.
+    pub(super) fn look_ahead(&mut self, plan: &Plan) {
+        const AT_ONCE: usize = 4;
+        let calm = Calm::near(plan, self.phase);
+        let mut eras = (i32::from(calm.from)..i32::from(calm.until)).step_by(AT_ONCE);
+        let is_calm = eras.all(|first| {
             let found = self.episodes_from::<AT_ONCE>(first);
-            (first..=last).zip(found).all(|(_, episode)| episode.is_none())
-        })
+            (first..i32::from(calm.until)).zip(found).all(|(_, episode)| episode.is_none())
+        });
+        if is_calm {
+            self.calm = calm;
+        }
     }
 
     /// The shocks of successive eras, in less time than one after the other.
     fn episodes_from<const N: usize>(&self, first: i32) -> [Option<Episode>; N] {
+        if self.calm.contains(first) && self.calm.contains(first + N as i32 - 1) {
+            return [None; N];
+        }
         let eras: [i32; N] = std::array::from_fn(|place| first + place as i32);
         let places = eras.map(|era| (place::ERAS + era as u64, 0));
-        let draws = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let draws = self.rng.fours_at(Domain::Skeleton, self.row(), places);
         std::array::from_fn(|place| self.episode_drawn(eras[place], draws[place]))
     }
 
@@ -274,9 +319,12 @@ impl Skeleton {
     fn standing_and_draws(&self, month: i32, block: u64) -> (Standing, [Word; 4]) {
         const { assert!(MEMORY == 3) };
         let era = self.era_of(month);
+        if self.calm.contains(era - 2) && self.calm.contains(self.era_of(month + 1)) {
+            return (Standing::default(), self.draws(month, block));
+        }
         let [first, last, now] = [era - 2, era - 1, era].map(|era| (place::ERAS + era as u64, 0));
         let places = [first, last, now, (month as u64, block)];
-        let [first, last, this, draws] = self.rng.fours_at(Domain::Skeleton, self.row, places);
+        let [first, last, this, draws] = self.rng.fours_at(Domain::Skeleton, self.row(), places);
         let first = self.episode_drawn(era - 2, first);
         let (last, this) = (self.episode_drawn(era - 1, last), self.episode_drawn(era, this));
         let lost = |episode: Option<Episode>| episode.is_some_and(|e| !e.cures && e.end() <= month);

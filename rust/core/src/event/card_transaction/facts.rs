@@ -140,8 +140,6 @@ pub(super) struct Facts {
     /// A bit for each of the purchases that come back.
     pub subscriptions: u8,
     reason: Option<CardStatusReason>,
-    /// No shock is near the history.
-    calm: bool,
     /// No shock leaves bills of the card unpaid.
     spared: bool,
     /// Seldom pays all of a bill.
@@ -197,7 +195,6 @@ impl Facts {
             },
             subscriptions: if asleep { 0 } else { subscriptions },
             reason: None,
-            calm: false,
             spared: false,
             revolves,
             automatic: automatic.chance(1_000),
@@ -213,8 +210,7 @@ impl Facts {
         }
         let last = month_of(local_day(history.context.plan.as_of())) + 1;
         let first = month_of(local_day(history.context.plan.start())) - BEFORE;
-        self.calm = skeleton.is_calm(first, last);
-        self.spared = self.calm && self.seasoned >= first;
+        self.spared = skeleton.is_calm() && self.seasoned >= first;
         if self.spared {
             return;
         }
@@ -279,8 +275,7 @@ impl Facts {
 
     /// The skeleton of the holder.
     pub(super) fn holder(&self, history: &History) -> Recalling {
-        let skeleton = self.holder.whole(&history.context);
-        if self.calm { Recalling::calm(skeleton) } else { Recalling::new(skeleton) }
+        Recalling::new(self.holder.whole(&history.context))
     }
 
     pub(super) fn home(&self) -> &'static City {

@@ -103,10 +103,10 @@ pub(super) fn leg_at(
     time: i64,
 ) -> Option<Leg> {
     let week = (local_day(time) - month.first_day) as usize / 7;
-    let partner = life.row ^ history.masks.of(month.number).get(week)?;
-    let place = (life.row.min(partner), (month.number as u64) << 8 | week as u64);
+    let partner = life.row() ^ history.masks.of(month.number).get(week)?;
+    let place = (life.row().min(partner), (month.number as u64) << 8 | week as u64);
     let [draws] = history.context.rng.fours_of(Domain::Inside, [place], 1);
-    let own = Side { row: life.row, life: *life, joined_at };
+    let own = Side { row: life.row(), life: *life, joined_at };
     let found = leg(&history.context, &own, partner, (month, week), draws);
     found.filter(|leg| leg.time == time)
 }
@@ -127,14 +127,14 @@ pub(super) fn legs(
     joined_at: i64,
     month: &Month,
 ) -> [Option<Leg>; WEEKS] {
-    let partners = history.masks.of(month.number).map(|mask| life.row ^ mask);
+    let partners = history.masks.of(month.number).map(|mask| life.row() ^ mask);
     let mut week = 0;
     let places = partners.map(|partner| {
         week += 1;
-        (life.row.min(partner), (month.number as u64) << 8 | (week - 1))
+        (life.row().min(partner), (month.number as u64) << 8 | (week - 1))
     });
     let draws = history.context.rng.fours_of(Domain::Inside, places, 1);
-    let own = Side { row: life.row, life: *life, joined_at };
+    let own = Side { row: life.row(), life: *life, joined_at };
     std::array::from_fn(|week| {
         leg(&history.context, &own, partners[week], (month, week), draws[week])
     })

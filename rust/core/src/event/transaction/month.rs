@@ -323,7 +323,7 @@ impl Ledger {
             self.find_obligations(found, prospect);
         }
         if self.floor() > 0 || distress > 1 && self.account.overdraft_limit > 0 {
-            let own = (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % 10;
+            let own = (life.row().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % 10;
             let days = [month.business_days, month.last_business_days];
             let day = days.as_flattened()[own];
             let (interest, tax) = Word(refunds.0.rotate_left(23)).halves();
@@ -370,8 +370,9 @@ impl Ledger {
     fn squared_at(&self, month: &Month, draw: Word) -> i64 {
         let life = &self.account.life;
         let (day, time) = draw.halves();
-        let own =
-            month.first_day + 1 + (life.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i32 % 26;
+        let own = month.first_day
+            + 1
+            + (life.row().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i32 % 26;
         let payday = life.paydays(month)[0].map(|(day, _)| day).filter(|_| self.habits.is_main);
         let day = match payday {
             None => own,

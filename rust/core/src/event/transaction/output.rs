@@ -128,7 +128,7 @@ impl Ledger {
                 columns.push_key_of(&other, key);
             } else {
                 columns.pix_key_type.push(account.pix_key.map(paid_to));
-                let row = account.life.row;
+                let row = account.life.row();
                 let key = account.pix_key.map(|kind| {
                     Holder::with(context, row, |holder| pix_key(context, kind, &holder.customer))
                 });
@@ -158,7 +158,7 @@ impl Ledger {
             columns.counterparty_document.push_ascii(&masked(other.cpf(context)));
         });
         columns.counterparty_ispb.push_ascii(&OWN_ISPB);
-        let payee = if leg.pays { leg.partner } else { account.life.row };
+        let payee = if leg.pays { leg.partner } else { account.life.row() };
         let kind = pix_key_kind(context, payee);
         columns.pix_key_type.push(kind.map(paid_to));
         let key = kind.map(|kind| {
@@ -185,7 +185,7 @@ impl Ledger {
             }
             Other::Own => {
                 let context = &history.context;
-                Holder::with(context, self.account().life.row, |holder| {
+                Holder::with(context, self.account().life.row(), |holder| {
                     columns.counterparty_name.push_parts(holder.name());
                     columns.counterparty_document.push_ascii(&masked(holder.cpf(context)));
                 });

@@ -70,7 +70,7 @@ impl Ledger {
         if prospect.standing.blocked || life.dormant {
             return;
         }
-        let Some(instance) = scenario::of_account(history, life.row, month) else { return };
+        let Some(instance) = scenario::of_account(history, life.row(), month) else { return };
         let mut emptied = None;
         for step in &instance.steps {
             found.add_numbered(What::Woven, step.number, step.time);
@@ -95,7 +95,7 @@ impl Ledger {
         [_, what, money, looks]: [Word; 4],
     ) -> Option<Movement> {
         let month = &history.months[self.month as usize];
-        let instance = scenario::of_account(history, self.account().life.row, month)?;
+        let instance = scenario::of_account(history, self.account().life.row(), month)?;
         let Act::Move(kind, direction, size) = instance.step(due.number)?.act else { return None };
         let (exact, draw) = money.halves();
         let night = !(6 * HOUR..20 * HOUR).contains(&local_time(time));
@@ -157,7 +157,7 @@ impl Ledger {
         // One that comes to nothing is something else.
         let woven = due.filter(|due| due.what == What::Woven && movement.what != What::Free);
         let woven = woven.and_then(|due| {
-            let row = self.account().life.row;
+            let row = self.account().life.row();
             let instance = scenario::of_account(history, row, &history.months[month])?;
             Some((instance, due.number))
         });

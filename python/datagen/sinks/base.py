@@ -137,7 +137,7 @@ _SAMPLE = 1_000
 
 def _rounded(number: int) -> int:
     """A number of three digits and zeros."""
-    step = 10 ** max(len(str(number)) - 3, 0)
+    step: int = 10 ** max(len(str(number)) - 3, 0)
     return round(number / step) * step
 
 

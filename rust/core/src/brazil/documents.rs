@@ -60,6 +60,12 @@ const fn ascii(digits: u64) -> [u8; 8] {
     (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
+/// The last eight digits of a number.
+#[inline]
+pub const fn digits(number: u32) -> [u8; 8] {
+    ascii(eight_digits(number))
+}
+
 /// The CPF with these nine digits: weights 10 to 2, then 11 to 2.
 pub fn cpf(root: u32) -> [u8; 11] {
     let (eight, ninth) = (eight_digits(root / 10), root % 10);

@@ -7,7 +7,7 @@ use super::movement::Movement;
 use super::{Ledger, Moved, OWN_ISPB, TransactionColumns};
 use crate::brazil::calendar::{HOUR, local_day, local_time};
 use crate::brazil::data::Label;
-use crate::brazil::documents::write_digits;
+use crate::brazil::documents::{digits, write_digits};
 use crate::brazil::reference;
 use crate::catalog::Channel::{self, Atm, Branch, Internet, Mobile};
 use crate::catalog::Direction::Debit;
@@ -33,20 +33,23 @@ const fn paid_to(key: AccountPixKeyType) -> PixKeyType {
 
 /// `E`, ISPB of the payer's bank, minute in UTC, eleven letters or digits (Banco Central, Pix).
 fn end_to_end_id(ispb: [u8; 8], time: i64, draw: Word) -> [u8; 32] {
+    /// Letters of which a word of 32 bits has as many numbers: divisions of halves are faster.
+    const FIRST: usize = 5;
     let mut id = *b"E00000000yyyyMMddHHmm00000000000";
     id[1..9].copy_from_slice(&ispb);
     let minutes = time.div_euclid(60_000);
     let (year, month, day) = from_days(minutes.div_euclid(1_440) as i32);
-    let minute_of_day = minutes.rem_euclid(1_440) as u64;
-    write_digits(&mut id[9..13], year as u64);
-    write_digits(&mut id[13..15], u64::from(month));
-    write_digits(&mut id[15..17], u64::from(day));
-    write_digits(&mut id[17..19], minute_of_day / 60);
-    write_digits(&mut id[19..21], minute_of_day % 60);
-    let mut rest = draw.0;
-    for letter in &mut id[21..] {
-        *letter = BASE_36[(rest % 36) as usize];
-        rest /= 36;
+    let minute = minutes.rem_euclid(1_440) as u32;
+    id[9..17].copy_from_slice(&digits(year as u32 * 10_000 + month * 100 + day));
+    id[17..21].copy_from_slice(&digits(minute / 60 * 100 + minute % 60)[4..]);
+    let (first, rest) = id[21..].split_at_mut(FIRST);
+    let parts = [draw.0 % 36_u64.pow(5), draw.0 / 36_u64.pow(5) % 36_u64.pow(6)];
+    for (letters, part) in [first, rest].into_iter().zip(parts) {
+        let mut part = part as u32;
+        for letter in letters {
+            *letter = BASE_36[(part % 36) as usize];
+            part /= 36;
+        }
     }
     id
 }

@@ -115,7 +115,6 @@ pub(super) struct Outlook {
 
 /// The facts of a card.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "they have nothing to do with one another")]
 pub(super) struct Facts {
     holder: Compact,
     pub row: u32,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
-from command import DATAGEN, assert_failed, run, started
+from command import DATAGEN, assert_failed, run, started, wait_until
 from datagen import Plan
 from datagen.loader import shard
 from planned import planned
-from records import read_topics
+from postgres_tables import query
+from records import TOPICS, read_topics
 from test_following import assert_tables
+from test_master_topics import KEPT, TABLE_TOPICS, assert_in_order, last_of, rows_of
 from test_stream_command import lines_of, wait_until_written
 
 if TYPE_CHECKING:
@@ -166,3 +170,77 @@ def test_what_no_shard_can_do_is_refused(tmp_path: Path) -> None:
         done = run(*DATAGEN, "stream", "--resume", "--position", file)
         assert done.code in {2, 3}, done
         assert "unexpected" not in done.err
+
+
+@pytest.mark.timeout(300)
+def test_a_shard_that_is_killed_between_its_tables_and_its_events_goes_on(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    """Its rows are there, nothing says yet where they are, and the position says that they may be there."""
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--create-topics", "--speed", "1e7")
+
+    def command(number: int) -> list[str]:
+        file = tmp_path / f"{number}.position"
+        said = (*DATAGEN, "stream", "--shard", f"{number}/{SHARDS}", *SAID, *TIMES, *where)
+        return [str(word) for word in (*said, "--position", file)]
+
+    for number in (1, 3):
+        done = run(*command(number), timeout=120)
+        assert done.code == 0, done
+    customers = "SELECT count(*) FROM customers"
+    [(others,)] = query(pg_dsn, customers)
+    with psycopg.connect(pg_dsn) as session:
+        # Where the tables are is what a shard writes next.
+        session.execute("LOCK TABLE datagen_streams IN EXCLUSIVE MODE")
+        with started(*command(2)) as process:
+            assert wait_until(lambda: query(pg_dsn, customers)[0][0] > others, 60)
+            assert process.poll() is None
+            process.kill()
+            process.wait(timeout=10)
+    position = json.loads((tmp_path / "2.position").read_bytes())
+    assert not position["loaded"]
+    assert len(query(pg_dsn, "SELECT FROM datagen_streams")) == SHARDS - 1
+    done = run(*command(2), timeout=120)
+    assert done.code == 0, done
+    assert "Validation: ALL OK" in done.out
+    assert_whole(clean_kafka)
+    assert_tables(pg_dsn, PLAN)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("more", [(), ("--exactly-once",)])
+def test_a_stream_that_is_killed_again_and_again_as_its_tables_are_sent_is_exact(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    file, receipt = tmp_path / "position", tmp_path / "receipt.json"
+    kept = (word for name, value in KEPT.items() for word in ("--topic-config", f"{name}={value}"))
+    said = (*SAID, *TIMES, "--speed", "1e7", "--master-topics", "--create-topics", *kept, *more)
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--position", file)
+    command = (*DATAGEN, "stream", "--shard", "1/1", *said, *where, "--receipt", receipt)
+    moments = random.Random(str(more))
+    begun = 0
+    for number in range(4):
+        before = receipt.stat().st_mtime_ns if number else 0
+        with started(*command) as process:
+            # The receipt is written anew as the sinks are ready, and the first position before the tables are committed.
+            deadline = time.monotonic() + 60
+            while not (file.exists() and receipt.stat().st_mtime_ns != before):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0.0, 0.3) if number else 0.0)
+            process.kill()
+            process.wait(timeout=10)
+        begun += not json.loads(file.read_bytes())["loaded"]
+    assert begun
+    done = run(*command, timeout=120)
+    assert done.code == 0, done
+    assert "Validation: ALL OK" in done.out
+    assert_tables(pg_dsn, PLAN)
+    for table, topic in TABLE_TOPICS.items():
+        records = clean_kafka.committed(topic)
+        assert_in_order(records)
+        assert last_of(records) == rows_of(PLAN, table)
+    ids = [ident.decode() for name in TOPICS for ident in clean_kafka.committed_ids(name)]
+    assert sorted(ids) == sorted(planned(PLAN))
+    done = run(*DATAGEN, "verify", receipt, "--postgres-url", pg_dsn, timeout=120)
+    assert done.code == 0, done

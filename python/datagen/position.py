@@ -56,6 +56,7 @@ class Position:
     events: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     follows: tuple[str, ...] = ()
+    loaded: bool = True
 
     def write(self, path: Path) -> None:
         """Replaces the file; raises ``ConfigurationError`` where it cannot be written."""
@@ -77,6 +78,7 @@ class Position:
             "marks": self.marks,
             "options": self.options,
             "follows": [*self.follows],
+            "loaded": self.loaded,
         }
         text = json.dumps(content, ensure_ascii=False, indent=1)
         try:
@@ -129,6 +131,7 @@ class Position:
                 events={name: int(content["events"].get(name, 0)) for name in content["events"]},
                 options=dict(content["options"]),
                 follows=tuple(map(str, content.get("follows", ()))),
+                loaded=bool(content.get("loaded", True)),
             )
         except (
             *(ValueError, KeyError, TypeError, OverflowError, AttributeError, DatagenError),

@@ -155,6 +155,8 @@ class Window:
     tables_at: datetime | None = None
     #: An earlier process has loaded the tables.
     tables_there: bool = False
+    #: An earlier process may have loaded them: by sink, the mark that it made before. None where none has begun to.
+    begun: Mapping[str, Mapping[str, Any]] | None = None
     #: What an earlier attempt at the same run has left stays: by sink, what its receipt says. None without one.
     before: Mapping[str, Mapping[str, Any]] | None = None
     #: Others load other customers of the bank into the same tables and topics at once.

@@ -223,6 +223,18 @@ class _KafkaStage(Sink):
         if self._target.exactly_once and self._window.open_ended:
             # Rows of another start are others, in whatever order they come.
             self._sink.go_on_behind(self._of_tables.values())
+        if mark := (self._window.begun or {}).get(KAFKA.name):
+            self._go_on_loading(mark)
+
+    def _go_on_loading(self, mark: Mapping[str, Any]) -> None:
+        """Leaves out rows of tables that an earlier process has sent, which began at a mark and has sent no event."""
+        begun = {one: of for one, of in _marked(mark).items() if one in self._of_tables.values()}
+        self._earlier.begun |= begun
+        if self._target.exactly_once:
+            handed = _handed(mark)
+            self._sink.go_on_from({one: handed[one] for one in begun if one in handed})
+        elif begun:
+            self._earlier.look_for_rows(begun)
 
     def when_waiting(self, call: Callable[[], None]) -> None:
         self._sink.when_waiting(call)

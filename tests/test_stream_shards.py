@@ -92,6 +92,22 @@ def test_shards_at_once_and_one_after_the_others_each_killed_and_begun_again(
             "topics"
         ]
         assert {*marks} == {*clean_kafka.names}
+    # Together they are the bank, in the events since the last position from which one of them went on.
+    merged, receipts = tmp_path / "all.json", [tmp_path / f"{one}.json" for one in (3, 1, 2)]
+    done = run(*DATAGEN, "merge-receipts", merged, *receipts)
+    assert (done.code, done.out.split(":")[-1].strip()) == (0, "ok"), done
+    says = json.loads(merged.read_bytes())
+    since = [json.loads(one.read_bytes())["stream"]["since"] for one in receipts]
+    assert says["stream"]["since"] == max(one for one in since if one)
+    assert says["plan"]["customers"] == CUSTOMERS
+    done = run(*DATAGEN, "verify", merged, "--postgres-url", pg_dsn, timeout=120)
+    assert done.code == 0, done
+    # One that is not as far is not merged.
+    content = json.loads(receipts[2].read_bytes())
+    content["stream"]["until"] = "2026-06-30T00:00:00.000Z"
+    (tmp_path / "early.json").write_text(json.dumps(content))
+    done = run(*(*DATAGEN, "merge-receipts", merged, *receipts[:2], tmp_path / "early.json"))
+    assert_failed(done, 3, "early.json", "another instant up to which events were sent")
     # Each is right by itself, and the same command finds that its shard is at its end.
     done = run(*DATAGEN, "verify", tmp_path / "2.json", "--postgres-url", pg_dsn, timeout=120)
     assert done.code == 0, done

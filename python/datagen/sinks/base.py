@@ -380,6 +380,10 @@ class Contents(ABC):
     def decoded(self, name: str, ident: UUID, found: bytes) -> Mapping[str, Any] | None:
         """A row that is there as its fields; None for what is none."""
 
+    def value_at(self, name: str, partition: int, offset: int) -> bytes:  # noqa: ARG002
+        """The value of the record at an offset, for ``decoded``; nothing where it cannot be had any more."""
+        return b""
+
     def ends(self, name: str) -> Mapping[int, int]:  # noqa: ARG002
         """The offsets, by partition, at which the run ended."""
         return {}

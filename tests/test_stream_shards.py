@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from confluent_kafka import Producer
 
 from command import DATAGEN, assert_failed, run, started, wait_until
 from datagen import Plan
@@ -260,3 +261,32 @@ def test_a_stream_that_is_killed_again_and_again_as_its_tables_are_sent_is_exact
     assert sorted(ids) == sorted(planned(PLAN))
     done = run(*DATAGEN, "verify", receipt, "--postgres-url", pg_dsn, timeout=120)
     assert done.code == 0, done
+
+
+@pytest.mark.parametrize("kind", ["load", "stream"])
+def test_reference_rows_are_in_their_topic_for_each_shard(
+    clean_kafka: OwnTopics, tmp_path: Path, kind: str
+) -> None:
+    """Each sends them before its own events, and none waits for another: that is no mistake."""
+    where = (*clean_kafka.options, "--skip-postgres", "--create-topics", "--master-topics")
+    more = (*TIMES, "--speed", "1e7", "--position") if kind == "stream" else ()
+    receipts = [tmp_path / f"{number}.json" for number in (1, 2)]
+    for number, receipt in enumerate(receipts, 1):
+        own = (*more, tmp_path / f"{number}.position") if more else ()
+        said = (*SAID, *where, *own, "--shard", f"{number}/2", "--receipt", receipt)
+        done = run(*DATAGEN, kind, *said, timeout=60)
+        assert done.code == 0, done
+    if kind == "load":
+        # Two that began at the same moment have not seen one another.
+        topic = clean_kafka.name("banking.stocks")
+        producer = Producer({"bootstrap.servers": clean_kafka.bootstrap})
+        for one in clean_kafka.committed("banking.stocks"):
+            producer.produce(topic, one.value, one.key, one.partition, timestamp=one.timestamp)
+        assert producer.flush(20) == 0
+    merged = tmp_path / "all.json"
+    assert run(*DATAGEN, "merge-receipts", merged, *receipts).code == 0
+    for receipt in (receipts[0], merged):
+        done = run(*DATAGEN, "verify", receipt, timeout=60)
+        assert done.code == 0, done
+        stocks = PLAN.rows("stocks")
+        assert f"banking.stocks: {stocks} records ({stocks} copies by other shards" in done.out

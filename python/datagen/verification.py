@@ -247,6 +247,10 @@ class _Comparing:
         receipt = self._asked.receipt
         behind = receipt is not None and receipt.killed_at is not None
         is_shard = receipt is not None and receipt.options.get("shard") is not None
+        copies = 0
+        if catalogue()[self._name].is_reference and receipt and (is_shard or receipt.shards > 1):
+            # They belong to every shard, and each has them there before its own events.
+            copies, counts["double"] = counts["double"], 0
         notes = [
             f"{counts[kind]:,} {what}"
             for kind, what in (
@@ -268,12 +272,18 @@ class _Comparing:
             notes.append(
                 "shards of a load are in order each by itself: --order entity asks for none, and so do their merged receipts"
             )
+        if copies:
+            notes.append(f"{copies:,} copies by other shards")
         notes += self._contents.notes(self._name)
         (planned, sum_planned), (rows, checksum) = held.expected, held.found
+        if copies == rows - planned and not any(counts[kind] for kind in WRONG):
+            rows, checksum = planned, sum_planned
         named = [
             self._named(*one)
             for one in found
-            if one[0] in WRONG and not (one[0] == "missing" and one[2] in hidden)
+            if one[0] in WRONG
+            and not (one[0] == "missing" and one[2] in hidden)
+            and not (one[0] == "double" and copies)
         ]
         return Compared(
             sink=self._sink,

@@ -45,7 +45,8 @@ class Position:
     Where a process ends at once, what it had sent since then is behind the ``marks`` of its sinks, by name.
     ``options`` are those of the command that the stream was begun with, as JSON has them; none is a
     secret. ``events`` counts what has been sent of each stream, and ``follows`` names the sinks whose tables
-    follow: these have all changes before ``time``, and know themselves how many more.
+    follow: these have all changes before ``time``, and know themselves how many more. One that is not ``loaded`` was written
+    before the tables were, which may be there or not, or in part, as of ``start``; no event was sent.
     """
 
     plan: Plan

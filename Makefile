@@ -22,7 +22,7 @@ EDITABLE := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 WORKERS ?= 4
 
 .PHONY: help load down dev wheel check test test-clients lint format deny bench golden docs pins clean \
-	rust-format rust-lint rust-test python-lint python-types python-stubs python-test
+	rust-format rust-fuzz rust-lint rust-test python-lint python-types python-stubs python-test
 
 help:
 	@echo "make load    build everything, start the local stack, load 100 customers into it"
@@ -91,7 +91,7 @@ down: $(VENV)/.packages
 # Those that take longest come first.
 check: $(EXTENSION)
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target python-test rust-lint rust-test \
-		python-types python-stubs python-lint rust-format
+		python-types python-stubs python-lint rust-fuzz rust-format
 
 test: $(VENV)/.released wheel rust-test
 	cd tests && $(abspath $(BIN))/python -m services
@@ -103,13 +103,21 @@ test-clients: $(VENV)/.released
 	$(BIN)/python -m pip install --quiet --requirement requirements/clients.txt
 	$(BIN)/python -m pytest tests/clients -rP -o faulthandler_timeout=1600
 
-lint: rust-format rust-lint python-lint python-types python-stubs
+lint: rust-format rust-lint rust-fuzz python-lint python-types python-stubs
 
 rust-format:
 	cargo fmt --all --check
 
 rust-lint:
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+
+# Fuzz targets run with nightly, on demand. That they compile is seen without it, and without libFuzzer, which is C++.
+rust-fuzz: export CUSTOM_LIBFUZZER_PATH := /nowhere/libfuzzer.a
+rust-fuzz: export RUSTFLAGS := --cfg fuzzing --deny warnings
+rust-fuzz: export CARGO_TARGET_DIR := $(abspath $(TARGET))/fuzz
+rust-fuzz:
+	cargo check --quiet --manifest-path rust/core/fuzz/Cargo.toml
+	cargo check --quiet --manifest-path rust/producer/fuzz/Cargo.toml
 
 rust-test:
 	cargo test --quiet $(RUST_TESTS)

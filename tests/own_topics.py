@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sending
 from datagen.presets import BULK
-from records import TOPICS, committed_ids, end_offsets, read_topic, read_topics
+from records import TOPICS, committed, end_offsets, read_topic, read_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,4 +81,8 @@ class OwnTopics:
 
     def committed_ids(self, stream: str) -> list[bytes]:
         """The ids of the records of one topic that readers of committed records find."""
-        return committed_ids(self.bootstrap, self.name(stream))
+        return [one.header("ce_id") for one in self.committed(stream)]
+
+    def committed(self, topic: str) -> list[Record]:
+        """The records of one topic that readers of committed records find, by partition and offset."""
+        return committed(self.bootstrap, self.name(topic))

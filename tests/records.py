@@ -94,11 +94,11 @@ def read_topic(bootstrap: str, topic: str) -> list[Record]:
     return read_topics(bootstrap, [topic])[topic]
 
 
-def committed_ids(bootstrap: str, topic: str) -> list[bytes]:
-    """The `ce_id` of each record of a topic, as a reader of committed records finds them."""
+def committed(bootstrap: str, topic: str) -> list[Record]:
+    """The records of a topic, by partition and offset, as a reader of committed records finds them."""
     options = {"isolation.level": "read_committed", "enable.partition.eof": True}
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "records", **options})
-    found: list[bytes] = []
+    found: list[Record] = []
     try:
         parts = list(_partitions(consumer, [topic]))
         consumer.assign(parts)
@@ -110,10 +110,10 @@ def committed_ids(bootstrap: str, topic: str) -> list[bytes]:
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
                     left -= 1
                 else:
-                    found.append(_record(message).header("ce_id"))
+                    found.append(_record(message))
     finally:
         consumer.close()
-    return found
+    return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
 def end_offsets(bootstrap: str, topics: Iterable[str] = TOPICS) -> dict[str, int]:

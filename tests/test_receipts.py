@@ -250,7 +250,10 @@ def test_a_folder_that_cannot_be_made_ends_no_run(pg_dsn: str, tmp_path: Path) -
     options = ("--postgres-url", pg_dsn, "--skip-kafka", "--customers", 5)
     outcome = load(*options, XDG_STATE_HOME=str(tmp_path))
     assert outcome.code == 0, str(outcome)
-    assert "the receipt cannot be written" in outcome.err
+    said = outcome.err
+    assert said.count("the receipt cannot be written") == 1
+    assert "can be neither resumed nor verified" in said
+    assert "Receipt:" not in outcome.out
 
 
 @pytest.mark.parametrize(

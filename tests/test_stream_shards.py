@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
+from confluent_kafka import Producer
 
-from command import DATAGEN, assert_failed, run, started
+from command import DATAGEN, assert_failed, run, started, wait_until
 from datagen import Plan
 from datagen.loader import shard
 from planned import planned
-from records import read_topics
+from postgres_tables import query
+from records import TOPICS, read_topics
 from test_following import assert_tables
+from test_master_topics import KEPT, TABLE_TOPICS, assert_in_order, last_of, rows_of
 from test_stream_command import lines_of, wait_until_written
 
 if TYPE_CHECKING:
@@ -88,6 +93,22 @@ def test_shards_at_once_and_one_after_the_others_each_killed_and_begun_again(
             "topics"
         ]
         assert {*marks} == {*clean_kafka.names}
+    # Together they are the bank, in the events since the last position from which one of them went on.
+    merged, receipts = tmp_path / "all.json", [tmp_path / f"{one}.json" for one in (3, 1, 2)]
+    done = run(*DATAGEN, "merge-receipts", merged, *receipts)
+    assert (done.code, done.out.split(":")[-1].strip()) == (0, "ok"), done
+    says = json.loads(merged.read_bytes())
+    since = [json.loads(one.read_bytes())["stream"]["since"] for one in receipts]
+    assert says["stream"]["since"] == max(one for one in since if one)
+    assert says["plan"]["customers"] == CUSTOMERS
+    done = run(*DATAGEN, "verify", merged, "--postgres-url", pg_dsn, timeout=120)
+    assert done.code == 0, done
+    # One that is not as far is not merged.
+    content = json.loads(receipts[2].read_bytes())
+    content["stream"]["until"] = "2026-06-30T00:00:00.000Z"
+    (tmp_path / "early.json").write_text(json.dumps(content))
+    done = run(*(*DATAGEN, "merge-receipts", merged, *receipts[:2], tmp_path / "early.json"))
+    assert_failed(done, 3, "early.json", "another instant up to which events were sent")
     # Each is right by itself, and the same command finds that its shard is at its end.
     done = run(*DATAGEN, "verify", tmp_path / "2.json", "--postgres-url", pg_dsn, timeout=120)
     assert done.code == 0, done
@@ -166,3 +187,106 @@ def test_what_no_shard_can_do_is_refused(tmp_path: Path) -> None:
         done = run(*DATAGEN, "stream", "--resume", "--position", file)
         assert done.code in {2, 3}, done
         assert "unexpected" not in done.err
+
+
+@pytest.mark.timeout(300)
+def test_a_shard_that_is_killed_between_its_tables_and_its_events_goes_on(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    """Its rows are there, nothing says yet where they are, and the position says that they may be there."""
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--create-topics", "--speed", "1e7")
+
+    def command(number: int) -> list[str]:
+        file = tmp_path / f"{number}.position"
+        said = (*DATAGEN, "stream", "--shard", f"{number}/{SHARDS}", *SAID, *TIMES, *where)
+        return [str(word) for word in (*said, "--position", file)]
+
+    for number in (1, 3):
+        done = run(*command(number), timeout=120)
+        assert done.code == 0, done
+    customers = "SELECT count(*) FROM customers"
+    [(others,)] = query(pg_dsn, customers)
+    with psycopg.connect(pg_dsn) as session:
+        # Where the tables are is what a shard writes next.
+        session.execute("LOCK TABLE datagen_streams IN EXCLUSIVE MODE")
+        with started(*command(2)) as process:
+            assert wait_until(lambda: query(pg_dsn, customers)[0][0] > others, 60)
+            assert process.poll() is None
+            process.kill()
+            process.wait(timeout=10)
+    position = json.loads((tmp_path / "2.position").read_bytes())
+    assert not position["loaded"]
+    assert len(query(pg_dsn, "SELECT FROM datagen_streams")) == SHARDS - 1
+    done = run(*command(2), timeout=120)
+    assert done.code == 0, done
+    assert "Validation: ALL OK" in done.out
+    assert_whole(clean_kafka)
+    assert_tables(pg_dsn, PLAN)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("more", [(), ("--exactly-once",)])
+def test_a_stream_that_is_killed_again_and_again_as_its_tables_are_sent_is_exact(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    file, receipt = tmp_path / "position", tmp_path / "receipt.json"
+    kept = (word for name, value in KEPT.items() for word in ("--topic-config", f"{name}={value}"))
+    said = (*SAID, *TIMES, "--speed", "1e7", "--master-topics", "--create-topics", *kept, *more)
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--position", file)
+    command = (*DATAGEN, "stream", "--shard", "1/1", *said, *where, "--receipt", receipt)
+    moments = random.Random(str(more))
+    begun = 0
+    for number in range(4):
+        before = receipt.stat().st_mtime_ns if number else 0
+        with started(*command) as process:
+            # The receipt is written anew as the sinks are ready, and the first position before the tables are committed.
+            deadline = time.monotonic() + 60
+            while not (file.exists() and receipt.stat().st_mtime_ns != before):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0.0, 0.3) if number else 0.0)
+            process.kill()
+            process.wait(timeout=10)
+        begun += not json.loads(file.read_bytes())["loaded"]
+    assert begun
+    done = run(*command, timeout=120)
+    assert done.code == 0, done
+    assert "Validation: ALL OK" in done.out
+    assert_tables(pg_dsn, PLAN)
+    for table, topic in TABLE_TOPICS.items():
+        records = clean_kafka.committed(topic)
+        assert_in_order(records)
+        assert last_of(records) == rows_of(PLAN, table)
+    ids = [ident.decode() for name in TOPICS for ident in clean_kafka.committed_ids(name)]
+    assert sorted(ids) == sorted(planned(PLAN))
+    done = run(*DATAGEN, "verify", receipt, "--postgres-url", pg_dsn, timeout=120)
+    assert done.code == 0, done
+
+
+@pytest.mark.parametrize("kind", ["load", "stream"])
+def test_reference_rows_are_in_their_topic_for_each_shard(
+    clean_kafka: OwnTopics, tmp_path: Path, kind: str
+) -> None:
+    """Each sends them before its own events, and none waits for another: that is no mistake."""
+    where = (*clean_kafka.options, "--skip-postgres", "--create-topics", "--master-topics")
+    more = (*TIMES, "--speed", "1e7", "--position") if kind == "stream" else ()
+    receipts = [tmp_path / f"{number}.json" for number in (1, 2)]
+    for number, receipt in enumerate(receipts, 1):
+        own = (*more, tmp_path / f"{number}.position") if more else ()
+        said = (*SAID, *where, *own, "--shard", f"{number}/2", "--receipt", receipt)
+        done = run(*DATAGEN, kind, *said, timeout=60)
+        assert done.code == 0, done
+    if kind == "load":
+        # Two that began at the same moment have not seen one another.
+        topic = clean_kafka.name("banking.stocks")
+        producer = Producer({"bootstrap.servers": clean_kafka.bootstrap})
+        for one in clean_kafka.committed("banking.stocks"):
+            producer.produce(topic, one.value, one.key, one.partition, timestamp=one.timestamp)
+        assert producer.flush(20) == 0
+    merged = tmp_path / "all.json"
+    assert run(*DATAGEN, "merge-receipts", merged, *receipts).code == 0
+    for receipt in (receipts[0], merged):
+        done = run(*DATAGEN, "verify", receipt, timeout=60)
+        assert done.code == 0, done
+        stocks = PLAN.rows("stocks")
+        assert f"banking.stocks: {stocks} records ({stocks} copies by other shards" in done.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,16 +26,19 @@ def merge(out: Path, receipts: Sequence[Receipt]) -> Receipt:
     """Writes the receipt of all shards, which says that they are several; returns it.
 
     Rows and acknowledged records are summed, and offsets are the first and the last of all. Raises
-    ``ConfigurationError`` for receipts of streams, of other plans or places than the first one, and for customers that
-    none or several of them have; each is named. Shards that are not whole are in the outcome.
+    ``ConfigurationError`` for receipts of other plans or places than the first one, of streams that have not come as far, and
+    for customers that none or several of them have; each is named. Shards that are not whole are in the outcome. Of
+    streams that were resumed the receipt answers for the events since the last position from which one was.
     """
     if not receipts:
         raise ConfigurationError("there are no receipts to merge")
     ordered = sorted(receipts, key=lambda one: _customers(one).start)
     first = ordered[0]
     for one in ordered:
-        if one.stream is not None or one.command == "stream":
-            raise ConfigurationError(f"{one.path} is of a stream, which is no shard of a load")
+        if one.command == "stream" and one.stream is None:
+            raise ConfigurationError(
+                f"{one.path} does not say how far its stream came: begin that again, or go on from its position"
+            )
         for what, value in _common(first).items():
             if _common(one)[what] != value:
                 raise ConfigurationError(
@@ -73,6 +77,7 @@ def merge(out: Path, receipts: Sequence[Receipt]) -> Receipt:
         "order": first.order,
         "rows": _rows(one.rows for one in ordered),
         "sinks": {name: _sink([one.sinks[name] for one in ordered]) for name in first.sinks},
+        **_stream([one.stream for one in ordered if one.stream is not None]),
     }
     recorder.write(outcome, content, "; ".join(broken))
     if not recorder.written:
@@ -90,7 +95,9 @@ def _common(receipt: Receipt) -> dict[str, Any]:
     kafka, postgres = (receipt.sinks.get(name, {}) for name in ("kafka", "postgres"))
     topics = {one["topic"]: len(one["partitions"]) for one in kafka.get("topics", {}).values()}
     made = ("format", "avro_enums", "cloudevents", "content_type", "record_timestamp")
+    stream = receipt.stream or {}
     return {
+        "kind of run": "load" if receipt.stream is None else "stream",
         "version of the catalogue": receipt.catalogue,
         "plan": plan,
         "order of events": receipt.order,
@@ -99,7 +106,20 @@ def _common(receipt: Receipt) -> dict[str, Any]:
         "set of topics and partitions": topics,
         "form of records": {name: kafka.get(name) for name in made},
         "schema of the tables": postgres.get("schema"),
+        "start of the stream": stream.get("start"),
+        "instant up to which events were sent": stream.get("until"),
+        "instant of the tables": postgres.get("as_of"),
     }
+
+
+def _stream(shards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the receipt says of a stream, if it is one."""
+    if not shards:
+        return {}
+    since = [one["since"] for one in shards if one["since"] is not None]
+    resumed = any(one["resumed"] for one in shards)
+    last = max(since, key=datetime.fromisoformat, default=None)
+    return {"stream": {**shards[0], "since": last, "position": None, "resumed": resumed}}
 
 
 def _rows(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

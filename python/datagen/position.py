@@ -45,7 +45,8 @@ class Position:
     Where a process ends at once, what it had sent since then is behind the ``marks`` of its sinks, by name.
     ``options`` are those of the command that the stream was begun with, as JSON has them; none is a
     secret. ``events`` counts what has been sent of each stream, and ``follows`` names the sinks whose tables
-    follow: these have all changes before ``time``, and know themselves how many more.
+    follow: these have all changes before ``time``, and know themselves how many more. One that is not ``loaded`` was written
+    before the tables were, which may be there or not, or in part, as of ``start``; no event was sent.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class Position:
     events: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     follows: tuple[str, ...] = ()
+    loaded: bool = True
 
     def write(self, path: Path) -> None:
         """Replaces the file; raises ``ConfigurationError`` where it cannot be written."""
@@ -77,6 +79,7 @@ class Position:
             "marks": self.marks,
             "options": self.options,
             "follows": [*self.follows],
+            "loaded": self.loaded,
         }
         text = json.dumps(content, ensure_ascii=False, indent=1)
         try:
@@ -129,6 +132,7 @@ class Position:
                 events={name: int(content["events"].get(name, 0)) for name in content["events"]},
                 options=dict(content["options"]),
                 follows=tuple(map(str, content.get("follows", ()))),
+                loaded=bool(content.get("loaded", True)),
             )
         except (
             *(ValueError, KeyError, TypeError, OverflowError, AttributeError, DatagenError),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
@@ -160,8 +162,7 @@ class ProducerConfig:
         _check_bootstrap(self.bootstrap_servers)
         if "bootstrap.servers" in self.client_options:
             # Clients skip empty items of a list.
-            servers = [one for one in self.bootstrap.split(",") if one.strip()]
-            _check_bootstrap(",".join(servers), "client_options bootstrap.servers")
+            _check_bootstrap(self.bootstrap, "client_options bootstrap.servers")
         for name, given in self.registry_options.items():
             if given == "":
                 raise OptionError(f"registry_options {name}", given, "a value, or leave it out")
@@ -275,8 +276,12 @@ def check_url(url: str, option: str = "schema_registry_url") -> None:
 
 
 def _check_bootstrap(servers: str, option: str = "bootstrap_servers") -> None:
-    if len(addresses(servers) or []) != servers.count(",") + 1:
-        raise OptionError(option, _without_user(servers), "HOST:PORT,HOST:PORT,…")
+    # Empty items are skipped, as Kafka's clients do.
+    if not addresses(servers):
+        allowed = "HOST:PORT,HOST:PORT,…"
+        if any(map(_is_ipv6, servers.split(","))):
+            allowed += ", with brackets around an IPv6 address"
+        raise OptionError(option, _without_user(servers), allowed)
 
 
 def _options(name: str, options: Mapping[Any, Any]) -> dict[str, Value]:
@@ -298,8 +303,24 @@ def _options(name: str, options: Mapping[Any, Any]) -> dict[str, Value]:
 def _without_user(url: str) -> str:
     """``url`` without user and password; of a broken one it hides too much, not too little."""
     url = re.sub(r"^([A-Za-z][\w+.-]*://)?.*@", rf"\1{HIDDEN}@", url, flags=re.DOTALL)
-    # What stands where a port should may be a password whose host was forgotten.
-    return re.sub(r":(?!//)(?!\d+(?:[/?#,]|$))[^/?#,]*", f":{HIDDEN}", url)
+
+    def shown(item: str) -> str:
+        # What stands where a port should may be a password whose host was forgotten.
+        without = re.sub(r":(?!//)(?!\d+(?:[/?#,]|$))[^/?#,]*", f":{HIDDEN}", item)
+        return item if _is_ipv6(item) else without
+
+    return ",".join(map(shown, url.split(",")))
+
+
+def _is_ipv6(address: str) -> bool:
+    """Whether an address is one of IPv6 without brackets, with or without a port."""
+    address = address.strip()
+    ports = address.rpartition(":")
+    for one in (address, ports[0]) if ports[2].isdecimal() else (address,):
+        with suppress(ValueError):
+            ipaddress.IPv6Address(one)
+            return True
+    return False
 
 
 RELIABLE: Final = ProducerConfig(

@@ -86,6 +86,8 @@ class Recorder:
         }
         #: Whether the run must not go on without its receipt.
         self._needed = False
+        #: Whether it was said that the receipt cannot be written.
+        self._warned = False
 
     @classmethod
     def again(cls, receipt: Receipt) -> Recorder:
@@ -149,7 +151,14 @@ class Recorder:
                 with suppress(OSError):
                     self.path.unlink()
                 self.written = False
-            _log.warning("%s: the receipt cannot be written (%s)", self.path, reason(failure))
+            if not self._warned:
+                # A stream tries again every few seconds.
+                self._warned = True
+                _log.warning(
+                    "%s: the receipt cannot be written (%s), and without it a load can be neither resumed nor verified by it",
+                    self.path,
+                    reason(failure),
+                )
         else:
             self.written = True
 

@@ -195,7 +195,7 @@ def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
     def work(running: Running) -> Outcome:
         for sink in running.senders:
             _check(asked, sink)
-        senders = running.load_tables()
+        senders = running.load_tables(before_arrival=lambda: _begin(asked, running))
         clock.begin()
         return _Sending(asked, running, senders, progress, clock, began).outcome()
 
@@ -207,12 +207,41 @@ def stream(asked: Stream, progress: Any, clock: Clock) -> Outcome:
                 progress,
                 work,
                 tables_at=max(asked.start, before.time) if before else asked.start,
-                tables_there=before is not None,
+                tables_there=before is not None and before.loaded,
+                begun=before.marks if before is not None and not before.loaded else None,
                 events_from=None if asked.backfill else asked.start,
             )
     except _Unanswered as end:
         settlement = settlement_of(end) or Settlement(())
         return Outcome(None, end.status, end.position, settled=False, settlement=settlement)
+
+
+def _begin(asked: Stream, running: Running) -> None:
+    """Writes a position before the first row of a table can be seen, so that whatever ends the process, the next goes on."""
+    if asked.file is None or asked.from_position is not None or not running.holders:
+        return
+    both = [sink for sink in running.holders if sink in running.senders]
+    Position(
+        plan=asked.plan,
+        from_customer=asked.run.from_customer,
+        time=moment(_first_instant(asked)),
+        start=asked.start,
+        marks={sink.stage.name: sink.mark() for sink in both},
+        events=dict.fromkeys(streams(), 0),
+        options=asked.options,
+        follows=tuple(sink.stage.name for sink in running.holders),
+        loaded=False,
+    ).write(asked.file)
+
+
+def _first_instant(asked: Stream) -> int:
+    """An instant that no event to be sent is before."""
+    if asked.from_position is not None:
+        return millis_of(asked.from_position.time)
+    start = millis_of(asked.start)
+    days = max(catalogue()[name].history_days or asked.plan.days for name in streams())
+    first = millis_of(asked.plan.as_of) - days * _DAY
+    return min(first, start) if asked.backfill else start
 
 
 def _check(asked: Stream, sink: Sink) -> None:
@@ -250,12 +279,14 @@ class _Sending:
         self._progress: StreamProgress = progress
         self._clock = clock
         self._began = began
-        plan, before = asked.plan, asked.from_position
+        plan = asked.plan
+        #: That of an earlier process which may have sent events.
+        self._before = before = _with_events(asked.from_position)
         self._start, self._end = millis_of(asked.start), millis_of(asked.end)
         #: Where the history of accounts begins; contracts are older.
         self._opening = millis_of(plan.as_of) - plan.days * _DAY
         #: All events before are sent.
-        self._time = self._first()
+        self._time = _first_instant(asked)
         window = plan.window(
             None,
             asked.run.from_customer,
@@ -297,15 +328,6 @@ class _Sending:
         )
         self._sending_since = self._live_since = self._settled_at = clock.now()
         self._told = self._settled_at, self._total(), self._time
-
-    def _first(self) -> int:
-        """An instant that no event to be sent is before."""
-        asked = self._asked
-        if asked.from_position is not None:
-            return millis_of(asked.from_position.time)
-        days = max(catalogue()[name].history_days or asked.plan.days for name in streams())
-        first = millis_of(asked.plan.as_of) - days * _DAY
-        return min(first, self._start) if asked.backfill else self._start
 
     def _at_once(self, most: int) -> int:
         """Events that are sent at once at a rate."""
@@ -521,7 +543,7 @@ class _Sending:
         self._position = self._place()
         if self._asked.file is not None:
             self._position.write(self._asked.file)
-        asked, before = self._asked, self._asked.from_position
+        asked, before = self._asked, self._before
         since = before.time if before else None if asked.backfill else asked.start
         self._running.record.notes["stream"] = {
             "since": instant_text(since) if since else None,
@@ -538,7 +560,7 @@ class _Sending:
     def _place(self) -> Position:
         asked = self._asked
         marks: dict[str, Mapping[str, Any]] = {}
-        before = asked.from_position.marks if asked.from_position else {}
+        before = self._before.marks if self._before else {}
         for sink in self._senders:
             # As long as there may be events of an earlier process, they are looked for from where it was.
             kept = self._there.get(sink.stage)
@@ -593,6 +615,10 @@ class _Sending:
                 self._running.log.finish(sink.stage, Part(name, self._sent[name], seconds))
         report = self._running.report()
         return Outcome(report, status, self._position, True, report.settlement)
+
+
+def _with_events(position: Position | None) -> Position | None:
+    return position if position is not None and position.loaded else None
 
 
 def _without(batch: Batch, there: set[bytes]) -> Batch | None:

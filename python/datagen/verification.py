@@ -11,9 +11,10 @@ import hashlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from ._core import Reconciliation
@@ -246,6 +247,10 @@ class _Comparing:
         receipt = self._asked.receipt
         behind = receipt is not None and receipt.killed_at is not None
         is_shard = receipt is not None and receipt.options.get("shard") is not None
+        copies = 0
+        if catalogue()[self._name].is_reference and receipt and (is_shard or receipt.shards > 1):
+            # They belong to every shard, and each has them there before its own events.
+            copies, counts["double"] = counts["double"], 0
         notes = [
             f"{counts[kind]:,} {what}"
             for kind, what in (
@@ -267,12 +272,18 @@ class _Comparing:
             notes.append(
                 "shards of a load are in order each by itself: --order entity asks for none, and so do their merged receipts"
             )
+        if copies:
+            notes.append(f"{copies:,} copies by other shards")
         notes += self._contents.notes(self._name)
         (planned, sum_planned), (rows, checksum) = held.expected, held.found
+        if copies == rows - planned and not any(counts[kind] for kind in WRONG):
+            rows, checksum = planned, sum_planned
         named = [
             self._named(*one)
             for one in found
-            if one[0] in WRONG and not (one[0] == "missing" and one[2] in hidden)
+            if one[0] in WRONG
+            and not (one[0] == "missing" and one[2] in hidden)
+            and not (one[0] == "double" and copies)
         ]
         return Compared(
             sink=self._sink,
@@ -344,8 +355,9 @@ class _Comparing:
         found: bytes,
     ) -> Named:
         place = self._contents.place(self._name, partition, offset)
-        if kind == "altered" and ident is not None and found:
-            why = self._difference(ident, found) or why
+        if kind == "altered" and ident is not None:
+            found = found or self._again(partition, offset)
+            why = (found and self._difference(ident, found)) or why
         elif kind == "misplaced":
             why = "its key belongs to another partition"
         elif kind == "late" and not why:
@@ -356,23 +368,30 @@ class _Comparing:
         """The fields in which a row differs from the plan's."""
         planned = self._planned(ident)
         there = self._contents.decoded(self._name, ident, found)
-        if planned is None:
+        if not planned:
             return ""
         if there is None:
             return "its value cannot be decoded"
-        differing = [
-            f"{name} {_shown(there.get(name))}, planned {_shown(value)}"
-            for name, value in planned.items()
-            if not _same(there.get(name), value)
-        ]
-        return "; ".join(differing[:3]) or "its key, its headers, its time or how it is encoded"
+        nearest = min((_differing(there, one) for one in planned), key=len)
+        return "; ".join(nearest[:3]) or "its key, its headers, its time or how it is encoded"
 
-    def _planned(self, ident: UUID) -> dict[str, Any] | None:
+    def _planned(self, ident: UUID) -> list[dict[str, Any]]:
+        """What the plan has of an id."""
         customer = self._held.customer_of(ident)
         first, stop = (0, 1) if customer is None else (customer, customer + 1)
         key = catalogue()[self._name].primary_key
-        rows = (row for batch in self._batches(first, stop) for row in batch)
-        return next((row for row in rows if row[key] == ident), None)
+        rows = (row for batch in self._all(first, stop) for row in batch)
+        return [row for row in rows if row[key] == ident]
+
+    def _all(self, first: int, stop: int) -> Batches:
+        """All that may be there of some customers."""
+        return self._batches(first, stop)
+
+    def _again(self, partition: int | None, offset: int | None) -> bytes:
+        """The value of a record that was not kept as it was judged."""
+        if partition is None or offset is None:
+            return b""
+        return self._contents.value_at(self._name, partition, offset)
 
 
 class _OfVersions(_Comparing):
@@ -409,9 +428,11 @@ class _OfVersions(_Comparing):
                 self._held.finish()
             again = True
 
+    def _all(self, first: int, stop: int) -> Batches:
+        return self._asked.plan.versions(self._name, first, stop, since=self._start)
+
     def _expect(self, first: int, stop: int) -> None:
-        plan = self._asked.plan
-        for batch in plan.versions(self._name, first, stop, since=self._start):
+        for batch in self._all(first, stop):
             self._held.expect_versions(batch)
         for batch in self._batches(first, stop):
             self._held.expect_last(batch)
@@ -422,8 +443,24 @@ def _wait_for(made: list[Future[None]]) -> None:
         one.result()
 
 
+def _differing(there: Mapping[str, Any], planned: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} {_shown(there.get(name))}, planned {_shown(value)}"
+        for name, value in planned.items()
+        if not _same(there.get(name), value)
+    ]
+
+
 def _same(found: Any, planned: Any) -> bool:
-    return bool(found == planned) or str(found) == str(planned)
+    """Whether a value is the plan's, of a form that has instants and money as text or as numbers too."""
+    if found == planned or str(found) == str(planned):
+        return True
+    with suppress(ValueError, TypeError, ArithmeticError):
+        if isinstance(planned, datetime):
+            return datetime.fromisoformat(str(found)) == planned
+        if isinstance(planned, Decimal):
+            return Decimal(str(found)) == planned
+    return False
 
 
 def _shown(value: Any) -> str:

@@ -33,7 +33,7 @@ __all__ = ["merge_receipts"]
     ],
 )
 def merge_receipts(out: Path, receipts: tuple[Path, ...]) -> None:
-    """Write to OUT what all shards of a load have left, for `datagen verify OUT`.
+    """Write to OUT what all shards of a load or a stream have left, for `datagen verify OUT`.
 
     The shards have to be of one plan and of the same places, and to have every customer once: what is missing or twice
     is named, and nothing is written (exit code 3).

@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..check import FinancialDataStore, MasterDataStore
 from ..errors import DatagenError, OptionError, UnreachableError
@@ -18,7 +18,7 @@ from .rows import KeptRows, PassingRows, before_events
 from .running import Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from ..receipts import Ending
@@ -57,12 +57,14 @@ def carry_out(
     prefetch: bool = True,
     tables_at: datetime | None = None,
     tables_there: bool = False,
+    begun: Mapping[str, Mapping[str, Any]] | None = None,
     events_from: datetime | None = None,
 ) -> Result:
     """Opens the sinks of a run, has the work done, and closes them; raises as ``load`` does.
 
     With ``tables_at`` tables have the balances of that instant, not of the plan's end, and what is sent to
-    streams, from ``events_from`` on, is only known once it is. With ``tables_there`` an earlier process has loaded them.
+    streams, from ``events_from`` on, is only known once it is. With ``tables_there`` an earlier process has loaded them; it may
+    have where ``begun`` has the marks of sinks that it made before.
     """
     with ExitStack() as stack:
         before = _claimed(run, stack, wait=tables_at is None)
@@ -71,6 +73,7 @@ def carry_out(
             prefetch=prefetch,
             tables_at=tables_at,
             tables_there=tables_there,
+            begun=begun,
             events_from=events_from,
         )
 
@@ -84,6 +87,7 @@ def _carry_out(
     prefetch: bool,
     tables_at: datetime | None,
     tables_there: bool,
+    begun: Mapping[str, Mapping[str, Any]] | None,
     events_from: datetime | None,
 ) -> Result:
     """The same as ``carry_out``, once no other process is at it."""
@@ -119,6 +123,7 @@ def _carry_out(
                 # Where nothing follows, the keys of all rows are known from the beginning.
                 tables_at=tables_at if any(map(run.takes, before_events())) else None,
                 tables_there=tables_there,
+                begun=begun,
                 before=before.sinks if before else ({} if run.stays and not tables_at else None),
                 shared=run.shared,
             )

@@ -69,10 +69,15 @@ class Running:
                 self._load_streams(sink, transfers[sink.stage])
         return self.report()
 
-    def load_tables(self, prepare: Callable[[Sink], None] = lambda _: None) -> list[Sink]:
+    def load_tables(
+        self,
+        prepare: Callable[[Sink], None] = lambda _: None,
+        before_arrival: Callable[[], None] = lambda: None,
+    ) -> list[Sink]:
         """Loads and commits all tables; returns the sinks that take streams, which have begun.
 
-        Each of these is prepared once it has its own tables, and before tables of others are committed. A
+        Each of these is prepared once it has its own tables, and before tables of others are committed. What is to be done
+        ``before_arrival`` is, once, before any row may be seen by others; sinks of tables and events have begun by then. A
         sink that takes both gets its tables after those that take tables alone have committed theirs. Of
         tables that are there only the keys are taken.
         """
@@ -80,7 +85,7 @@ class Running:
         holders = [] if self._window.tables_there else self.holders
         both = [sink for sink in holders if sink in senders]
         first = [sink for sink in holders if sink not in both] or both
-        self._load_tables(first)
+        self._load_tables(first, before_arrival)
         if any(sink.is_first for sink in first):
             for sink in senders:
                 sink.nothing_sent()
@@ -91,6 +96,8 @@ class Running:
         for sink in senders:
             if sink not in first:
                 sink.begin()
+        if not self.record.began_to_arrive:
+            before_arrival()
         self.record.begin()
         for sink in first:
             self.commit(sink)
@@ -136,11 +143,12 @@ class Running:
         wanted = {*names}
         return [sink for sink in self._sinks if wanted & {*sink.relations}]
 
-    def _load_tables(self, sinks: list[Sink]) -> None:
+    def _load_tables(self, sinks: list[Sink], before_arrival: Callable[[], None]) -> None:
         for sink in sinks:
             with self.log.timed(sink.stage):
                 sink.begin()
         if any(sink in self.senders for sink in sinks):
+            before_arrival()
             self.record.begin()
         for name in before_events():
             takers = [sink for sink in sinks if name in sink.relations]

@@ -165,6 +165,8 @@ class Window:
     tables_at: datetime | None = None
     #: An earlier process has loaded the tables.
     tables_there: bool = False
+    #: An earlier process may have loaded them: by sink, the mark that it made before. None where none has begun to.
+    begun: Mapping[str, Mapping[str, Any]] | None = None
     #: What an earlier attempt at the same run has left stays: by sink, what its receipt says. None without one.
     before: Mapping[str, Mapping[str, Any]] | None = None
     #: Others load other customers of the bank into the same tables and topics at once.
@@ -401,6 +403,10 @@ class Contents(ABC):
     @abstractmethod
     def decoded(self, name: str, ident: UUID, found: bytes) -> Mapping[str, Any] | None:
         """A row that is there as its fields; None for what is none."""
+
+    def value_at(self, name: str, partition: int, offset: int) -> bytes:  # noqa: ARG002
+        """The value of the record at an offset, for ``decoded``; nothing where it cannot be had any more."""
+        return b""
 
     def ends(self, name: str) -> Mapping[int, int]:  # noqa: ARG002
         """The offsets, by partition, at which the run ended."""

@@ -14,6 +14,7 @@ from .decoding import Decoder
 from .end_offsets import EndOffsets
 from .formats import formats_of
 from .reader import read
+from .reading import TopicReader
 from .schemas import SchemaReader, avro_schema
 
 if TYPE_CHECKING:
@@ -228,6 +229,10 @@ class KafkaContents(Contents):
 
     def decoded(self, name: str, ident: UUID, found: bytes) -> Mapping[str, Any] | None:  # noqa: ARG002
         return self._topics.decoded(found, catalogue()[name])
+
+    def value_at(self, name: str, partition: int, offset: int) -> bytes:
+        with TopicReader(replace(self._config, topic_prefix=""), self._names[name]) as reader:
+            return reader.value(partition, offset)
 
     def ends(self, name: str) -> Mapping[int, int]:
         parts = self._of_run.get(name, {}).get("partitions", {})

@@ -102,6 +102,12 @@ class EarlierAttempt:
             self.begun = {topic: ends[topic] | there.first.get(topic, {}) for topic in names}
         _log.info("Kafka: %d records are there, and stay", len(there.ids))
 
+    def look_for_rows(self, begun: Mapping[str, Mapping[int, int]]) -> None:
+        """Finds out which rows of tables an earlier process has sent behind these offsets of their topics."""
+        names = {one: name for name, one in self._topics.items() if one in begun}
+        self._there = self._sink.there(self._window, names, begun)
+        _log.info("Kafka: %d rows of tables are there, and stay", len(self._there.ids))
+
     def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> None:
         """Says where the topics end before the first event; transactions know where they did for the earlier attempt."""
         if not self._exactly_once:

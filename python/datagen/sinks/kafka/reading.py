@@ -115,6 +115,11 @@ class TopicReader:
         spans = {one: (self._low[one], end) for one, end in self._next.items()}
         return self._decoded(self._read(spans, number))[:number]
 
+    def value(self, partition: int, offset: int) -> bytes:
+        """The bytes of the value at an offset; nothing where there is no message, or none with a value."""
+        found = self._read({partition: (offset, offset + 1)})[partition]
+        return b"".join(message.value() or b"" for message in found)
+
     def follow(self) -> Iterator[Message]:
         """What comes after the end as it was on entry, without end: at any time in order of time."""
         from confluent_kafka import KafkaException, TopicPartition

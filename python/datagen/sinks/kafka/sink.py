@@ -24,6 +24,7 @@ from .topics import Topic, Topics, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from types import TracebackType
 
@@ -346,6 +347,26 @@ class KafkaSink:
         Raises ``ConfigurationError`` where fewer are committed.
         """
         self._producer.transactional.go_on_from(handed)
+
+    def go_on_behind(self, topics: Iterable[str]) -> None:
+        """Has no row of these topics be one that was committed under the transactional id before."""
+        self._producer.transactional.go_on_behind(topics)
+
+    def changes_before(self, topics: Iterable[str]) -> int | None:
+        """The milliseconds before which all changes of tables in these topics are committed, as they followed a stream."""
+        return self._producer.transactional.changes_before(topics)
+
+    def follow(self, topics: Iterable[str], reached: int) -> None:
+        """Has tables in these topics follow a stream under the transactional id: all changes before ``reached`` are there.
+
+        Returns once the next process would find that.
+        """
+        self._producer.transactional.follow(topics, reached)
+        self.flush()
+
+    def slice(self, until: int) -> AbstractContextManager[None]:
+        """A block whose rows are committed together, with the instant before which all changes are there by then."""
+        return self._producer.transactional.slice(until)
 
     def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
         """Says where topics end before the first event; where they did for the first process of the transactional id."""

@@ -15,7 +15,7 @@ from ...presets import ProducerConfig
 from ...settlement import Delivered, TopicSettlement
 from ...types import catalogue
 from ..base import Check, Contents, Sink, Stage, streams, tables
-from .changed_rows import ChangedRows
+from .changed_rows import ChangedRows, CommittedRows
 from .earlier_attempt import EarlierAttempt
 from .topic_ends import TopicEnds
 
@@ -144,9 +144,6 @@ class _KafkaStage(Sink):
             producer = replace(producer, avro=said == "avro")
         self._target = target
         self._window = window
-        if target.exactly_once and window.open_ended and target.master_topics:
-            # Which changes of a row are sent depends on the moments of a process.
-            raise OptionError("exactly_once", True, "it without --master-topics for a stream")
         self._sink = KafkaSink(
             producer,
             transactional_id=identity_of(target.producer, window) if target.exactly_once else None,
@@ -159,8 +156,11 @@ class _KafkaStage(Sink):
         self._earlier = EarlierAttempt(
             self._sink, window, receipt, self._topics, exactly_once=target.exactly_once
         )
-        self._changed = ChangedRows(
-            {name: topic for name, topic in self._topics.items() if name in tables()}
+        self._of_tables = {name: one for name, one in self._topics.items() if name in tables()}
+        self._changed = (
+            CommittedRows(self._sink, self._of_tables.values())
+            if target.exactly_once
+            else ChangedRows(self._of_tables)
         )
         self._written = dict.fromkeys(self.relations, 0)
         self._sending: Sending | None = None
@@ -220,6 +220,21 @@ class _KafkaStage(Sink):
         self._earlier.begin_at(ends)
         # Counted is what all attempts have sent.
         self._ends.before = ends | self._earlier.begun if self._earlier.is_there else ends
+        if self._target.exactly_once and self._window.open_ended:
+            # Rows of another start are others, in whatever order they come.
+            self._sink.go_on_behind(self._of_tables.values())
+        if mark := (self._window.begun or {}).get(KAFKA.name):
+            self._go_on_loading(mark)
+
+    def _go_on_loading(self, mark: Mapping[str, Any]) -> None:
+        """Leaves out rows of tables that an earlier process has sent, which began at a mark and has sent no event."""
+        begun = {one: of for one, of in _marked(mark).items() if one in self._of_tables.values()}
+        self._earlier.begun |= begun
+        if self._target.exactly_once:
+            handed = _handed(mark)
+            self._sink.go_on_from({one: handed[one] for one in begun if one in handed})
+        elif begun:
+            self._earlier.look_for_rows(begun)
 
     def when_waiting(self, call: Callable[[], None]) -> None:
         self._sink.when_waiting(call)
@@ -251,34 +266,39 @@ class _KafkaStage(Sink):
         """
         mark: dict[str, Any] = {"topics": self._ends.reached() | self._changed.slice_from}
         if self._target.exactly_once:
-            mark["handed"] = {topic: self._sink.handed(topic) for topic in self._topics.values()}
+            handed = {topic: self._sink.handed(topic) for topic in self._topics.values()}
+            # What an earlier process has committed behind its position lies where that one says.
+            behind = (one for one in handed if handed[one] < self._sink.committed_before(one))
+            mark["topics"] |= {one: self._earlier.begun[one] for one in behind}
+            mark["handed"] = handed
         return mark
 
     def written_since(self, mark: Mapping[str, Any]) -> set[bytes]:
-        of_tables = {self._topics[name] for name in self.relations if name in tables()}
+        of_tables = {*self._of_tables.values()}
         begun = _marked(mark)
         self._earlier.begun |= begun
-        if self._target.exactly_once:
+        of_rows = {one: begun[one] for one in begun if one in of_tables}
+        if isinstance(self._changed, CommittedRows):
             # Of what was sent since then the transactions tell how much there is.
             self._sink.go_on_from(_handed(mark))
+            self._sink.go_on_behind(of_tables)
+            self._changed.resume(of_rows)
             return set()
         own = self._window.plan, self._window.first_customer
-        of_rows = {one: begun[one] for one in begun if one in of_tables}
         self._changed.resume(self._sink, of_rows, *own)
         return self._sink.ids_behind(
             {one: begun[one] for one in begun if one not in of_tables}, *own
         )
 
     def begin_following(self, at: datetime) -> datetime:
-        self._changed.begin(at)
-        return at
+        return self._changed.begin(at, resumed=self._window.tables_there)
 
-    def follow(self, changes: Sequence[Batch], until: datetime) -> None:  # noqa: ARG002
-        self._changed.enter(self._ends.reached())
-        for batch in changes:
-            rest = self._changed.missing(batch)
-            if rest is not None:
-                self._written[batch.name] += self._sink.write(rest)
+    def follow(self, changes: Sequence[Batch], until: datetime) -> None:
+        with self._changed.slice(until, self._ends.reached()):
+            for batch in changes:
+                rest = self._changed.missing(batch)
+                if rest is not None:
+                    self._written[batch.name] += self._sink.write(rest)
 
     def followed(self, seconds: float) -> bool:
         return self._sink.settle(seconds)

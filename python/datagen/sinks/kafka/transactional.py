@@ -7,6 +7,8 @@ and brokers shut out the one before it. So every event is there once, and nothin
 
 A stream is such a run too: its events of a topic have one order, however they are cut into slices. It goes on from a
 position of its own, which says how many events of each topic were committed by then, and leaves out those that were since.
+Rows of tables that follow it have no such order, since slices of another process have other ends: the rows of a slice are
+in one transaction, and its position says up to which instant all changes are there.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,6 +98,13 @@ class TransactionalEngine(ConfluentEngine):
         self._group: Any = None
         #: By topic, the offset of each partition at which the first process began.
         self._begun: dict[str, Mapping[int, int]] = {}
+        #: Topics whose rows follow a stream, and the milliseconds before which all changes were found to be committed.
+        self._following: tuple[str, ...] = ()
+        self._changes_before: dict[str, int] = {}
+        #: The same of the transaction that is committed next.
+        self._reached: int | None = None
+        #: The transaction takes all rows of a slice, however many.
+        self._in_slice = False
 
     def begin_at(self, ends: Mapping[str, Mapping[int, int]]) -> Mapping[str, Mapping[int, int]]:
         """Says where topics end as this process begins; returns where the first process has begun."""
@@ -131,6 +140,30 @@ class TransactionalEngine(ConfluentEngine):
                 )
         self._handed.update(handed)
 
+    def go_on_behind(self, topics: Iterable[str]) -> None:
+        """Has no row of these topics be one that an earlier process has committed."""
+        self._handed.update({topic: self.committed_before(topic) for topic in topics})
+
+    def changes_before(self, topics: Iterable[str]) -> int | None:
+        """The milliseconds before which an earlier process has committed all changes of tables that follow."""
+        found = {self._changes_before.get(topic) for topic in topics}
+        return found.pop() if len(found) == 1 else None
+
+    def follow(self, topics: Iterable[str], reached: int) -> None:
+        """Says that the rows of these topics follow a stream; the next position has all changes before ``reached``."""
+        self._following, self._reached = tuple(topics), reached
+        self._begin()
+
+    @contextmanager
+    def slice(self, until: int) -> Iterator[None]:
+        """Has all rows that are sent in the block in one transaction, whose position has all changes before ``until``."""
+        self._in_slice = True
+        try:
+            yield
+        finally:
+            self._in_slice = False
+        self._reached = max(until, self._reached or until)
+
     def find(self, topics: Iterable[str]) -> None:
         """Takes over from an earlier process, and learns how far it came."""
         self._connect()
@@ -143,7 +176,9 @@ class TransactionalEngine(ConfluentEngine):
                     position.topic,
                     position.offset,
                 )
-                self._begun[position.topic] = _offsets(position.metadata)
+                self._begun[position.topic], reached = _read(position.metadata)
+                if reached is not None:
+                    self._changes_before[position.topic] = reached
 
     def send(
         self,
@@ -163,6 +198,8 @@ class TransactionalEngine(ConfluentEngine):
         self._begin()
         self._send(batch, topic, schema_id, wait, timestamp=timestamp, first=first)
         self._in_transaction += len(batch) - first
+        if self._in_slice:
+            return
         since = self._open_since or 0.0
         if self._in_transaction >= _EVENTS or time.monotonic() - since >= _SECONDS:
             self._full = True
@@ -258,10 +295,13 @@ class TransactionalEngine(ConfluentEngine):
                 return False
             if self.has_failures:
                 return False
+            reached = dict.fromkeys(self._following, self._reached)
             positions = [
-                TopicPartition(topic, 0, count, _text(self._begun.get(topic, {})))
-                for topic, count in self._handed.items()
-                if count > self._before.get(topic, 0)
+                TopicPartition(
+                    topic, 0, count, _text(self._begun.get(topic, {}), reached.get(topic))
+                )
+                for topic, count in (dict.fromkeys(self._following, 0) | self._handed).items()
+                if topic in reached or count > self._before.get(topic, 0)
             ]
             left = max(end - time.monotonic(), _STEP)
             with HeldInterrupt():
@@ -326,14 +366,18 @@ class TransactionalEngine(ConfluentEngine):
         return super()._failure(what, error)
 
 
-def _text(offsets: Mapping[int, int]) -> str:
-    """Where a topic's partitions began, for the position's metadata; empty where it would not fit."""
+def _text(offsets: Mapping[int, int], reached: int | None) -> str:
+    """A position's metadata: where a topic's partitions began, if that fits, and before which instant all changes are there."""
     text = ",".join(str(offsets[number]) for number in sorted(offsets))
-    return text if len(text) <= _METADATA else ""
+    instant = "" if reached is None else f"@{reached}"
+    return f"{text if len(text) + len(instant) <= _METADATA else ''}{instant}"
 
 
-def _offsets(text: str | None) -> dict[int, int]:
-    return {number: int(offset) for number, offset in enumerate((text or "").split(",")) if offset}
+def _read(text: str | None) -> tuple[dict[int, int], int | None]:
+    """The offsets and the instant of a position's metadata."""
+    begun, _, reached = (text or "").partition("@")
+    offsets = {number: int(offset) for number, offset in enumerate(begun.split(",")) if offset}
+    return offsets, int(reached) if reached else None
 
 
 def identity_of(producer: ProducerConfig, window: Window) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .ddl import TableShape
     from .server import Server
 
-__all__ = ["STREAMS", "Follower", "forget_streams", "lacks_streams", "make_streams"]
+__all__ = ["STREAMS", "Follower", "followed_to", "forget_streams", "lacks_streams", "make_streams"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,13 +64,7 @@ class Follower:
     ) -> None:
         self._load = LoadSession(server, lock_timeout)
         self._load.schema = schema
-        self._stream: dict[str, Any] = {
-            "seed": plan.seed,
-            "from_customer": from_customer,
-            "customers": plan.customers,
-            "as_of": plan.as_of,
-            "days": plan.days,
-        }
+        self._stream = _of_stream(plan, from_customer)
         self.at: datetime = plan.as_of
         self.last_error = ""
         self._slices: SimpleQueue[tuple[Sequence[Batch], datetime] | None] = SimpleQueue()
@@ -234,8 +228,28 @@ class Follower:
         return self._load.affected(statement, **self._stream, **more)
 
     def _where(self) -> datetime | None:
-        rows = self._load.rows(f"SELECT tables_at FROM {self._table} WHERE {_SAME}", **self._stream)
-        return rows[0][0] if rows else None
+        return _followed_to(self._load, self._stream)
+
+
+def followed_to(load: LoadSession, plan: Plan, from_customer: int) -> datetime | None:
+    """In the session's transaction: the instant before which tables have all changes; None where they follow no such stream."""
+    return None if lacks_streams(load) else _followed_to(load, _of_stream(plan, from_customer))
+
+
+def _of_stream(plan: Plan, from_customer: int) -> dict[str, Any]:
+    return {
+        "seed": plan.seed,
+        "from_customer": from_customer,
+        "customers": plan.customers,
+        "as_of": plan.as_of,
+        "days": plan.days,
+    }
+
+
+def _followed_to(load: LoadSession, stream: dict[str, Any]) -> datetime | None:
+    table = in_query(f"{load.schema}.{STREAMS}")
+    rows = load.rows(f"SELECT tables_at FROM {table} WHERE {_SAME}", **stream)
+    return rows[0][0] if rows else None
 
 
 def lacks_streams(load: LoadSession) -> bool:

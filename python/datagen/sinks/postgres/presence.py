@@ -14,6 +14,7 @@ from .session import WORK, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
     from ..base import Window
     from .load_session import LoadSession
@@ -49,16 +50,16 @@ class Presence:
         return f"of the first and last rows there are: {', '.join(said)}{more}"
 
 
-def ends_of(window: Window) -> dict[str, list[Row]]:
-    """The first and the last row of each table that belong to a window's customers."""
+def ends_of(window: Window, at: datetime | None = None) -> dict[str, list[Row]]:
+    """The first and the last row of each table that belong to a window's customers, as they are at an instant."""
     plan, start = window.plan, window.first_customer
     ends: dict[str, list[Row]] = {}
     for table in catalogue().tables:
         if table.is_reference:
             continue
         name = table.name
-        first = [*plan.batches(name, start, min(start + _BLOCK, plan.customers))]
-        last = [*plan.batches(name, max(start, plan.customers - _BLOCK))]
+        first = [*plan.batches(name, start, min(start + _BLOCK, plan.customers), until=at)]
+        last = [*plan.batches(name, max(start, plan.customers - _BLOCK), until=at)]
         rows = [*(batch.row(0) for batch in first[:1]), *(batch.row(-1) for batch in last[-1:])]
         ends[name] = [row for at, row in enumerate(rows) if row not in rows[:at]]
     return {name: rows for name, rows in ends.items() if rows}

@@ -12,7 +12,7 @@ from ...types import catalogue
 from . import counting, inspection, locks, presence
 from .commit import Commit
 from .ddl import shape_of, shapes
-from .follower import Follower, forget_streams, lacks_streams, make_streams
+from .follower import Follower, followed_to, forget_streams, lacks_streams, make_streams
 from .load_session import LoadSession
 from .server import Server
 from .staged import Staged
@@ -21,6 +21,7 @@ from .strategies import Append, Fresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     from ..._core import Batch, Plan
@@ -364,6 +365,15 @@ class PostgresSink:
     def run_lock(self) -> locks.RunLock:
         """A lock that one process at a time has for its run, over a session of its own."""
         return locks.RunLock(self._load.server, self._load.lock_timeout)
+
+    def followed_to(self, plan: Plan, from_customer: int) -> datetime | None:
+        """The instant that the tables are as of which follow a stream of these customers; None where they follow none."""
+        with self._errors():
+            self._load.reconnect_if_ended()
+            self._begin_transaction()
+            found = followed_to(self._load, plan, from_customer)
+            self._load.execute("ROLLBACK")
+        return found
 
     def follower(self, plan: Plan, from_customer: int) -> Follower:
         """What keeps the tables in step with a stream of these customers, over a session of its own."""

@@ -133,6 +133,8 @@ class _PostgresStage(Sink):
         self._follower: Follower | None = None
         #: That of a run which goes on with an attempt before, so that no two processes do.
         self._lock: RunLock | None = None
+        #: Where an earlier process of the stream, which may have loaded the tables, has had them follow to.
+        self._followed_to: datetime | None = None
         #: Rows that are not of this run, by table.
         self._others: dict[str, int] = {}
 
@@ -141,7 +143,7 @@ class _PostgresStage(Sink):
 
     def prepare(self) -> None:
         window, plan = self._window, self._window.plan
-        if window.before is None and not window.shared:
+        if window.before is None and window.begun is None and not window.shared:
             return
         self._lock = self._sink.run_lock()
         whose = (plan.seed, window.first_customer, plan.customers, self._sink.schema)
@@ -155,8 +157,15 @@ class _PostgresStage(Sink):
                 (batch for name in reference for batch in window.plan.batches(name)),
                 streams=window.tables_at is not None,
             )
-        ends = ends_of(window) if window.before is not None or window.shared else None
-        self._sink.begin(ends, shared=window.shared, fresh=window.tables_at is not None)
+        ends = None
+        if window.begun is not None:
+            # An earlier process of the stream may have committed them, and then had them follow, or not yet.
+            self._followed_to = self._sink.followed_to(window.plan, window.first_customer)
+            ends = ends_of(window, self._followed_to or window.tables_at)
+        elif window.before is not None or window.shared:
+            ends = ends_of(window)
+        is_new_stream = window.tables_at is not None and window.begun is None
+        self._sink.begin(ends, shared=window.shared, fresh=is_new_stream)
         if self._sink.was_there:
             _log.info("PostgreSQL: the rows are there, and stay")
 
@@ -190,7 +199,7 @@ class _PostgresStage(Sink):
     def begin_following(self, at: datetime) -> datetime:
         window = self._window
         self._follower = follower = self._sink.follower(window.plan, window.first_customer)
-        if window.tables_there:
+        if window.tables_there or (self._sink.was_there and self._followed_to is not None):
             follower.resume()
             counts = self._sink.counts()
             self._others = {name: counts[name] - self._planned(name) for name in tables()}

@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../../src/answer.rs"]
-#[allow(dead_code, reason = "the producer uses more of it")]
+#[allow(dead_code, unused_imports, reason = "the producer uses more of it")]
 mod answer;
 
 use answer::{

@@ -12,7 +12,8 @@ pub use shocks::{Episode, Recalling, Shock, Standing};
 
 use super::Context;
 use super::customer::{Customer, MINIMUM_WAGE, log2_q16};
-use crate::brazil::calendar::{Month, instant, local_day};
+use super::layout::{Block, Product};
+use crate::brazil::calendar::{HOUR, Month, instant, local_day};
 use crate::brazil::data::{Business, City, Payer};
 use crate::brazil::hours::{WAKING, time_between};
 use crate::brazil::reference;
@@ -21,6 +22,17 @@ use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 
 /// Months from that of joining on without a shock.
 const SPARED: i32 = 2;
+/// Of those who may leave the bank, half have left after so many days of a history, half of the others after as many more,
+/// and so on: 0.35% of all customers a month at the beginning ≈, by our own choice.
+const HALF_LEAVE: u32 = 1_350;
+/// Days of a history in which nobody leaves, so that what comes before it is in the history.
+const STAY: i32 = 10;
+/// Days before that on which a customer leaves, at the most, of what comes before it.
+pub(super) const NOTICE: i32 = 7;
+/// No month without the whole income, nor a block, is so near to leaving, in months.
+const GOOD_BEFORE: i32 = 3;
+/// No day.
+const NEVER: u16 = u16::MAX;
 /// One, of factors.
 pub const ONE: u64 = 1 << 16;
 
@@ -125,6 +137,8 @@ pub struct Skeleton {
     employer: u16,
     /// The first month in which there may be a shock: of who joins in the history some time after that.
     since: u16,
+    /// The local day on which the customer leaves the bank, or [`NEVER`].
+    leaves: u16,
     /// Nothing happens in the accounts.
     pub dormant: bool,
 }
@@ -140,6 +154,7 @@ pub struct Compact {
     odds: u16,
     employer: u16,
     since: u16,
+    leaves: u16,
     shares: [u8; 2],
     phase: u8,
     payer: Payer,
@@ -163,6 +178,7 @@ impl Compact {
             payday: self.payday,
             employer: self.employer,
             since: self.since,
+            leaves: self.leaves,
             dormant: self.dormant,
         }
     }
@@ -241,7 +257,7 @@ impl Skeleton {
         let employer =
             companies.pick_position(Word(u64::from(employer.0) << 32 | u64::from(digit.0)));
         let is_least = income <= context.minimum_wage as i64;
-        Self {
+        let mut life = Self {
             rng,
             row: customer.row,
             income,
@@ -259,8 +275,13 @@ impl Skeleton {
                 let (year, month, _) = from_days(local_day(customer.created_at));
                 (year * 12 + month as i32 - 1 + SPARED) as u16
             },
+            leaves: NEVER,
             dormant: is_dormant(sleep),
+        };
+        if let Some(day) = life.leaving_day(context, customer, sleep.halves().1) {
+            life.leaves = day as u16;
         }
+        life
     }
 
     /// The same in fewer bytes.
@@ -274,12 +295,55 @@ impl Skeleton {
             odds: self.odds,
             employer: self.employer,
             since: self.since,
+            leaves: self.leaves,
             shares: self.shares,
             phase: self.phase,
             payer: self.payer,
             payday: self.payday,
             dormant: self.dormant,
         }
+    }
+
+    /// The day on which who may leave does so, by a draw of all months.
+    fn leaving_day(&self, context: &Context, customer: &Customer, lot: Half) -> Option<i32> {
+        let plan = &context.plan;
+        let halved = lot.0.leading_zeros();
+        let within = Half(lot.0.checked_shl(halved + 1).unwrap_or(0)).below(HALF_LEAVE);
+        let day = local_day(plan.start()) + STAY + (halved * HALF_LEAVE + within) as i32;
+        let may = day <= local_day(plan.as_of()) + NOTICE
+            && customer.created_at < plan.start()
+            && !self.dormant
+            && self.owes_nothing_until(plan.start(), day);
+        // Who has borrowed here or invests here stays.
+        let stays = || {
+            let block = Block::of(context, self.row);
+            [Product::Loan, Product::Investments]
+                .iter()
+                .any(|&product| block.has(product, self.row))
+        };
+        (may && !stays()).then_some(day)
+    }
+
+    /// Whether all that was left unpaid in the shocks up to a day was paid, months before it.
+    fn owes_nothing_until(&self, start: i64, day: i32) -> bool {
+        let month_of = |day| {
+            let (year, month, _) = from_days(day);
+            year * 12 + month as i32 - 1
+        };
+        let (first, month) = (month_of(local_day(start)), month_of(day));
+        self.episodes(first - shocks::REMEMBERED, month + 1)
+            .all(|shock| shock.cures && shock.end() + GOOD_BEFORE <= month)
+    }
+
+    /// When the customer leaves the bank, if they do about the time of the history: by day.
+    pub fn leaves_at(&self) -> Option<i64> {
+        let time = 11 * HOUR + (self.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64;
+        (self.leaves != NEVER).then(|| instant(self.leaves.into(), time))
+    }
+
+    /// Whether the customer has not left before the end of a local day.
+    pub fn stays_through(&self, day: i32) -> bool {
+        self.leaves == NEVER || day < self.leaves.into()
     }
 
     /// Who pays the income.

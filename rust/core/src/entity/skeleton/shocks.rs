@@ -12,6 +12,8 @@ pub(crate) const LONGEST_EPISODE: i32 = 14;
 /// For how many eras a debt that was never paid follows a customer ≈; claims lapse after five years
 /// (Civil Code, article 206, § 5).
 const MEMORY: i32 = 3;
+/// The same in months, at the most.
+pub(super) const REMEMBERED: i32 = MEMORY * ERA;
 
 /// What happens to an income.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -438,6 +438,7 @@ TAMPERED: dict[str, Tamper] = {
         {"balance_after": pl.col("balance_after") - 1},
         pl.col("status") == "REVERSED",
     ),
+    "A closed account is empty": ("accounts", {"balance": 1}, pl.col("status") == "CLOSED"),
     "Approved purchases of a billing cycle are within credit_limit": (
         PURCHASES,
         {"amount": 10**9},

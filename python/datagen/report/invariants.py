@@ -91,6 +91,11 @@ def _above_overdraft(part: Portion) -> pl.DataFrame:
     return accounts.select(id="account_id", holds=balance >= -pl.col("overdraft_limit"))
 
 
+def _closed_is_empty(part: Portion) -> pl.DataFrame:
+    closed = part["accounts"].filter(pl.col("status") == "CLOSED")
+    return closed.select(id="account_id", holds=pl.col("balance") == 0)
+
+
 def _declined(part: Portion) -> pl.DataFrame:
     """Where nothing moves, the balance is that of the event before; only debits are declined."""
     previous = pl.col("balance_after").shift().over("account_id")
@@ -122,8 +127,10 @@ def _available_limit(part: Portion) -> pl.DataFrame:
     end = local_time(part.plan.as_of)
     cards = part["credit_cards"].with_columns(cycle=cycle(pl.lit(end)))
     joined = cards.join(_spending(part), on=["card_id", "cycle"], how="left")
-    # Installments of later cycles and bills that are not paid may take more of it.
-    left = pl.col("credit_limit") - pl.col("spent").fill_null(0)
+    # Installments of later cycles and bills that are not paid may take more of it. Who leaves has paid all.
+    given_back = pl.col("status_reason").eq_missing("HOLDER_REQUEST")
+    spent = pl.when(given_back).then(0).otherwise(pl.col("spent").fill_null(0))
+    left = pl.col("credit_limit") - spent
     return joined.select(id="card_id", holds=pl.col("available_limit").is_between(0, left))
 
 
@@ -418,6 +425,7 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
     ),
     Rule("balance is balance_after of the last event", CATALOGUE, _balance_at_end),
     Rule("A balance is never below −overdraft_limit", CATALOGUE, _above_overdraft),
+    Rule("A closed account is empty", CATALOGUE, _closed_is_empty),
     Rule("DECLINED and REVERSED movements move no money", CATALOGUE, _declined),
     Rule("Approved purchases of a billing cycle are within credit_limit", CATALOGUE, _within_limit),
     Rule("available_limit is at most what the open cycle leaves", CATALOGUE, _available_limit),

@@ -76,8 +76,6 @@ pub(crate) struct Exit {
     /// Milliseconds, of whole seconds.
     pub at: i64,
     pub reason: CardStatusReason,
-    /// All that is owed is paid then, also what falls due later: the holder is about to leave.
-    pub settles: bool,
 }
 
 /// What a card has besides.
@@ -124,7 +122,7 @@ fn exit(
     if let Some(leaves) = life.leaves_at() {
         let at = leaves - (1 + when.below(NOTICE as u64) as i64) * DAY;
         let reason = CardStatusReason::HolderRequest;
-        return Some(Exit { at: at / 1_000 * 1_000, reason, settles: true });
+        return Some(Exit { at: at / 1_000 * 1_000, reason });
     }
     let reason = match state.below(1000) {
         0..7 => CardStatusReason::Lost,
@@ -137,7 +135,7 @@ fn exit(
     let from = (issued_at + SHORTEST_USE).max(plan.start() - LONGEST_PAST);
     let span = plan.as_of() - from;
     let at = from + when.below(span.max(1) as u64) as i64;
-    (span > 0).then_some(Exit { at: at / 1_000 * 1_000, reason, settles: false })
+    (span > 0).then_some(Exit { at: at / 1_000 * 1_000, reason })
 }
 
 /// When a card was issued: within four years before the history, or in it.

@@ -18,6 +18,7 @@ use crate::brazil::data::{Business, City, Payer};
 use crate::brazil::hours::{WAKING, time_between};
 use crate::brazil::reference;
 use crate::civil::from_days;
+use crate::plan::{FIRST_START, Plan};
 use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 
 /// Months from that of joining on without a shock.
@@ -31,8 +32,6 @@ const STAY: i32 = 10;
 pub(super) const NOTICE: i32 = 7;
 /// No month without the whole income, nor a block, is so near to leaving, in months.
 const GOOD_BEFORE: i32 = 3;
-/// No day.
-const NEVER: u16 = u16::MAX;
 /// One, of factors.
 pub const ONE: u64 = 1 << 16;
 
@@ -93,6 +92,43 @@ impl Payday {
     }
 }
 
+/// What of a customer's time with the bank begins or ends about the history, in two bytes: nobody who joins within a history
+/// leaves in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Membership(u16);
+
+impl Membership {
+    /// It begins before the history, and has no end.
+    const LASTING: Self = Self(0);
+    /// From here on numbers are of days on which it ends, and those below are of months after which it has begun.
+    const ENDS: u16 = 1 << 15;
+    /// Days from 1970 to the first of any history.
+    const FIRST_DAY: i32 = local_day(FIRST_START);
+
+    /// It begins within the history, and there is no shock before a month.
+    const fn spared_until(month: i32) -> Self {
+        Self(month as u16)
+    }
+
+    /// It ends on a local day.
+    const fn until(day: i32) -> Self {
+        Self(Self::ENDS | (day - Self::FIRST_DAY) as u16)
+    }
+
+    /// The first month in which there may be a shock.
+    const fn shocks_since(self) -> i32 {
+        if self.0 < Self::ENDS { self.0 as i32 } else { 0 }
+    }
+
+    /// The local day on which it ends.
+    const fn end(self) -> Option<i32> {
+        match self.0.checked_sub(Self::ENDS) {
+            Some(day) => Some(Self::FIRST_DAY + day as i32),
+            None => None,
+        }
+    }
+}
+
 /// A stay in another city, in local days.
 #[derive(Debug, Clone, Copy)]
 pub struct Trip {
@@ -135,10 +171,7 @@ pub struct Skeleton {
     payday: u8,
     /// Among the companies of their kind.
     employer: u16,
-    /// The first month in which there may be a shock: of who joins in the history some time after that.
-    since: u16,
-    /// The local day on which the customer leaves the bank, or [`NEVER`].
-    leaves: u16,
+    membership: Membership,
     /// Nothing happens in the accounts.
     pub dormant: bool,
 }
@@ -153,8 +186,7 @@ pub struct Compact {
     activity: u32,
     odds: u16,
     employer: u16,
-    since: u16,
-    leaves: u16,
+    membership: Membership,
     shares: [u8; 2],
     phase: u8,
     payer: Payer,
@@ -163,6 +195,11 @@ pub struct Compact {
 }
 
 impl Compact {
+    /// Whether the customer leaves the bank about the time of the history.
+    pub const fn leaves(&self) -> bool {
+        self.membership.end().is_some()
+    }
+
     /// The whole of it.
     pub fn whole(&self, context: &Context) -> Skeleton {
         Skeleton {
@@ -177,8 +214,7 @@ impl Compact {
             payer: self.payer,
             payday: self.payday,
             employer: self.employer,
-            since: self.since,
-            leaves: self.leaves,
+            membership: self.membership,
             dormant: self.dormant,
         }
     }
@@ -207,6 +243,12 @@ const fn is_dormant(sleep: Word) -> bool {
 /// The same of the customers of successive rows, without the rest of their skeletons.
 pub(super) fn dormant<const N: usize>(rng: Rng, first: u64) -> [bool; N] {
     rng.rows::<N>(Domain::Skeleton, first, place::SELF).map(|[.., sleep]| is_dormant(sleep))
+}
+
+/// The calendar month of a local day, as months since the year 0.
+const fn month_of(day: i32) -> i32 {
+    let (year, month, _) = from_days(day);
+    year * 12 + month as i32 - 1
 }
 
 /// Spending by month of the year, in percent.
@@ -269,17 +311,16 @@ impl Skeleton {
             payer,
             payday: payday(payer, employer as u64, digit, is_least).code(),
             employer: employer as u16,
-            since: if customer.created_at < context.plan.start() {
-                0
-            } else {
-                let (year, month, _) = from_days(local_day(customer.created_at));
-                (year * 12 + month as i32 - 1 + SPARED) as u16
-            },
-            leaves: NEVER,
+            membership: Membership::LASTING,
             dormant: is_dormant(sleep),
         };
-        if let Some(day) = life.leaving_day(context, customer, sleep.halves().1) {
-            life.leaves = day as u16;
+        if customer.created_at >= context.plan.start() {
+            let month = month_of(local_day(customer.created_at));
+            life.membership = Membership::spared_until(month + SPARED);
+        } else if let Some(day) = life.leaving_day(&context.plan, sleep.halves().1)
+            && !life.has_ties(context)
+        {
+            life.membership = Membership::until(day);
         }
         life
     }
@@ -294,8 +335,7 @@ impl Skeleton {
             activity: self.activity,
             odds: self.odds,
             employer: self.employer,
-            since: self.since,
-            leaves: self.leaves,
+            membership: self.membership,
             shares: self.shares,
             phase: self.phase,
             payer: self.payer,
@@ -304,46 +344,38 @@ impl Skeleton {
         }
     }
 
-    /// The day on which who may leave does so, by a draw of all months.
-    fn leaving_day(&self, context: &Context, customer: &Customer, lot: Half) -> Option<i32> {
-        let plan = &context.plan;
+    /// The day on which a customer of old leaves the bank about the time of the history, by a draw of all months and unless
+    /// something ties them.
+    fn leaving_day(&self, plan: &Plan, lot: Half) -> Option<i32> {
         let halved = lot.0.leading_zeros();
         let within = Half(lot.0.checked_shl(halved + 1).unwrap_or(0)).below(HALF_LEAVE);
         let day = local_day(plan.start()) + STAY + (halved * HALF_LEAVE + within) as i32;
-        let may = day <= local_day(plan.as_of()) + NOTICE
-            && customer.created_at < plan.start()
-            && !self.dormant
-            && self.owes_nothing_until(plan.start(), day);
-        // Who has borrowed here or invests here stays.
-        let stays = || {
-            let block = Block::of(context, self.row);
-            [Product::Loan, Product::Investments]
-                .iter()
-                .any(|&product| block.has(product, self.row))
-        };
-        (may && !stays()).then_some(day)
+        let is_near = day <= local_day(plan.as_of()) + NOTICE;
+        (is_near && !self.dormant && self.owes_nothing(local_day(plan.start()), day)).then_some(day)
     }
 
     /// Whether all that was left unpaid in the shocks up to a day was paid, months before it.
-    fn owes_nothing_until(&self, start: i64, day: i32) -> bool {
-        let month_of = |day| {
-            let (year, month, _) = from_days(day);
-            year * 12 + month as i32 - 1
-        };
-        let (first, month) = (month_of(local_day(start)), month_of(day));
-        self.episodes(first - shocks::REMEMBERED, month + 1)
+    fn owes_nothing(&self, start: i32, day: i32) -> bool {
+        let month = month_of(day);
+        self.episodes(month_of(start) - shocks::REMEMBERED, month + 1)
             .all(|shock| shock.cures && shock.end() + GOOD_BEFORE <= month)
+    }
+
+    /// Whether the customer has borrowed or invests here.
+    fn has_ties(&self, context: &Context) -> bool {
+        let block = Block::of(context, self.row);
+        [Product::Loan, Product::Investments].iter().any(|&product| block.has(product, self.row))
     }
 
     /// When the customer leaves the bank, if they do about the time of the history: by day.
     pub fn leaves_at(&self) -> Option<i64> {
         let time = 11 * HOUR + (self.row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64;
-        (self.leaves != NEVER).then(|| instant(self.leaves.into(), time))
+        self.membership.end().map(|day| instant(day, time))
     }
 
-    /// Whether the customer has not left before the end of a local day.
+    /// Whether the customer has not left by the end of a local day.
     pub fn stays_through(&self, day: i32) -> bool {
-        self.leaves == NEVER || day < self.leaves.into()
+        self.membership.end().is_none_or(|end| day < end)
     }
 
     /// Who pays the income.
@@ -483,7 +515,7 @@ fn payday(payer: Payer, employer: u64, digit: Half, is_least: bool) -> Payday {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{DEFAULT_AS_OF, Plan};
+    use crate::plan::DEFAULT_AS_OF;
 
     pub(super) const MONTH: i32 = 2_026 * 12 + 4;
 

@@ -173,7 +173,7 @@ impl Skeleton {
         .min(LONGEST_EPISODE);
         let first =
             era * ERA - i32::from(self.phase) + (rest.0 >> 10 & 0xFFFF) as i32 % (ERA - months);
-        if first < i32::from(self.since) {
+        if first < self.membership.shocks_since() {
             return None;
         }
         // Common before 60 days, rare after 90.

@@ -140,8 +140,6 @@ pub(super) struct Facts {
     /// A bit for each of the purchases that come back.
     pub subscriptions: u8,
     reason: Option<CardStatusReason>,
-    /// All that is owed is paid when it ends.
-    settles: bool,
     /// No shock is near the history.
     calm: bool,
     /// No shock leaves bills of the card unpaid.
@@ -199,7 +197,6 @@ impl Facts {
             },
             subscriptions: if asleep { 0 } else { subscriptions },
             reason: None,
-            settles: false,
             calm: false,
             spared: false,
             revolves,
@@ -213,7 +210,6 @@ impl Facts {
     fn find_end(&mut self, history: &History, card: &CreditCard, skeleton: &Skeleton) {
         if let Some(exit) = card.exit {
             (self.ends, self.reason) = (seconds(exit.at), Some(exit.reason));
-            self.settles = exit.settles;
         }
         let last = month_of(local_day(history.context.plan.as_of())) + 1;
         let first = month_of(local_day(history.context.plan.start())) - BEFORE;
@@ -247,7 +243,7 @@ impl Facts {
         let last = month_of(local_day(history.context.plan.as_of()));
         let months = self.month_of_issue()..=last;
         let Some(month) = scenario::bust_out(history, self.row.into(), months) else { return };
-        if self.sleeps() || self.settles || month + 1 >= self.defaults_in {
+        if self.sleeps() || self.settles() || month + 1 >= self.defaults_in {
             return;
         }
         self.defaults_in = month + 1;
@@ -487,7 +483,7 @@ impl Facts {
         let cures = skeleton.episodes(first - REACH, (last + 1).min(self.defaults_in));
         let cures = cures.filter(|shock| shock.cures && self.hits(shock));
         times.extend(cures.map(|shock| self.cured_at(history, skeleton, &shock)));
-        if self.settles {
+        if self.settles() {
             let ends = i64::from(self.ends) * 1_000;
             times.retain(|at| *at < ends);
             times.push(ends);
@@ -496,14 +492,14 @@ impl Facts {
         times
     }
 
-    /// Whether all that was owed is paid, and nothing happens any more after some second.
-    pub(super) const fn is_settled(&self, after: u32) -> bool {
-        self.settles && after >= self.ends
+    /// Whether all that is owed is paid when it ends, also what falls due later: the holder is about to leave.
+    pub(super) const fn settles(&self) -> bool {
+        self.holder.leaves()
     }
 
-    /// Whether the holder is about to leave when it ends.
-    pub(super) const fn settles(&self) -> bool {
-        self.settles
+    /// Whether that is done at some second.
+    pub(super) const fn is_settled(&self, at: u32) -> bool {
+        self.settles() && at >= self.ends
     }
 
     /// Why it ended.

@@ -275,6 +275,16 @@ def test_who_leaves_leaves_nothing_open() -> None:
     assert products._left(bank()).is_empty()
 
 
+def test_a_closed_account_is_empty() -> None:
+    closed = {"status": "CLOSED", "balance": 0}
+    assert products._closed_is_empty(bank(change=("accounts", 3, closed)))["holds"].to_list() == [
+        True
+    ]
+    for balance in (1, -1):
+        wrong = ("accounts", 3, {**closed, "balance": balance})
+        assert products._closed_is_empty(bank(change=wrong))["holds"].to_list() == [False]
+
+
 def legs(*parts: Portion) -> Any:
     rule = _rules.Legs("Legs", "made by hand", products._inside)
     return rule.check([rule.count(part) for part in parts], PLAN)

@@ -91,11 +91,6 @@ def _above_overdraft(part: Portion) -> pl.DataFrame:
     return accounts.select(id="account_id", holds=balance >= -pl.col("overdraft_limit"))
 
 
-def _closed_is_empty(part: Portion) -> pl.DataFrame:
-    closed = part["accounts"].filter(pl.col("status") == "CLOSED")
-    return closed.select(id="account_id", holds=pl.col("balance") == 0)
-
-
 def _declined(part: Portion) -> pl.DataFrame:
     """Where nothing moves, the balance is that of the event before; only debits are declined."""
     previous = pl.col("balance_after").shift().over("account_id")
@@ -425,7 +420,6 @@ INVARIANTS: tuple[Rule | Distinct | OnePrice, ...] = (
     ),
     Rule("balance is balance_after of the last event", CATALOGUE, _balance_at_end),
     Rule("A balance is never below −overdraft_limit", CATALOGUE, _above_overdraft),
-    Rule("A closed account is empty", CATALOGUE, _closed_is_empty),
     Rule("DECLINED and REVERSED movements move no money", CATALOGUE, _declined),
     Rule("Approved purchases of a billing cycle are within credit_limit", CATALOGUE, _within_limit),
     Rule("available_limit is at most what the open cycle leaves", CATALOGUE, _available_limit),

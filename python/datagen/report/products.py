@@ -356,7 +356,12 @@ def _not_after(stream: str, table: str, key: str, done: pl.Expr, over: tuple[str
     return rows
 
 
-# --- leaving
+# --- what ends
+
+
+def _closed_is_empty(part: Portion) -> pl.DataFrame:
+    closed = part["accounts"].filter(pl.col("status") == "CLOSED")
+    return closed.select(id="account_id", holds=pl.col("balance") == 0)
 
 
 def _left(part: Portion) -> pl.DataFrame:
@@ -448,6 +453,10 @@ def _products() -> list[AnyRule]:
                 CATALOGUE,
                 _not_after(TRANSACTIONS, "accounts", "account_id", MOVED, ("BLOCKED", "CLOSED")),
             ),
+        ),
+        (
+            has("accounts", "status", "CLOSED"),
+            Rule("A closed account is empty", CATALOGUE, _closed_is_empty),
         ),
         (
             has("accounts", "status_reason", "HOLDER_REQUEST"),

@@ -58,9 +58,9 @@ def _come_and_go(part: Portion) -> pl.DataFrame:
 
 
 def _coming_and_going(plan: Plan) -> Mapping[str, Range]:
-    """Of histories of a month to a year: nobody leaves in the first ten days."""
+    """Of histories of more than a month, up to a year: nobody leaves in the first ten days."""
     months, later = plan.days / 30, (plan.days - 10) / 30
-    if not 1 < months <= 12:
+    if not 30 < plan.days <= 366:
         return {}
     return {"join": Range(months, months), "leave": Range(0.28 * later, 0.42 * later)}
 
@@ -164,7 +164,7 @@ BEHAVIOUR: tuple[Figure, ...] = (
         PROMISE,
         Shares(_come_and_go),
         _coming_and_going,
-        why="of histories of one month to twelve",
+        why="of histories of more than a month, up to a year",
     ),
     Figure(
         "Accounts without a movement in a month",

@@ -629,6 +629,7 @@ ALIKE = 200_000 + pl.int_range(pl.len()) * 7_919 % 1_000_003
 UNEVEN = pl.col("amount") // 100 * 100 + 13
 TILTED: dict[str, Callable[[Portion], Portion]] = {
     "Rows for each customer": without("loans", pl.int_range(pl.len()) == 0),
+    "Customers who join the bank and who leave it": everywhere("accounts", status=pl.lit("ACTIVE")),
     "Transactions a customer": without(TRANSACTIONS, FEW),
     "Purchases a card": without(PURCHASES, FEW),
     "Trades an INVESTIMENTOS account": without(TRADES, FEW),

@@ -92,6 +92,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "accounts": [
         {
             "status": "ACTIVE",
+            "status_reason": None,
             "opened_at": at("2024-01-02T10:00"),
             "status_changed_at": at("2024-01-02T10:00"),
             **account,
@@ -120,6 +121,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "loans": [
         {"loan_id": "car", "customer_id": "ana", "loan_type": "VEHICLE", "principal": 900_000,
+         "status": "ACTIVE",
          "contracted_at": at("2026-05-10T11:00")},
         {"loan_id": "pay", "customer_id": "rui", "loan_type": "PAYROLL", "principal": 100_000,
          "contracted_at": at("2020-05-10T11:00")},
@@ -242,6 +244,45 @@ def test_a_block_says_nothing_of_what_came_before() -> None:
     found = rows(bank())
     assert found.height == 3
     assert found["holds"].all()
+
+
+def test_who_leaves_leaves_nothing_open() -> None:
+    closed = {
+        "status": "CLOSED",
+        "status_reason": "HOLDER_REQUEST",
+        "status_changed_at": at("2026-06-24T12:00"),
+    }
+    card = {
+        "customer_id": "rui",
+        "status": "CANCELLED",
+        "status_changed_at": at("2026-06-20T12:00"),
+    }
+    right = {f"account {n}": ("accounts", n, dict(closed)) for n in (3, 4, 5)}
+    right |= {"card": ("credit_cards", 0, card), "loan": ("loans", 1, {"customer_id": "ana"})}
+    found = products._left(bank(**right))
+    assert found.height == 4
+    assert found["holds"].all()
+    late = {"status_changed_at": at("2026-06-24T12:01")}
+    for wrong in [
+        ("accounts", 4, {"status": "ACTIVE"}),
+        ("accounts", 5, late),
+        ("credit_cards", 0, {"status": "ACTIVE"}),
+        ("credit_cards", 0, late),
+        ("loans", 1, {"customer_id": "rui"}),
+    ]:
+        found = products._left(bank(**right, wrong=wrong))
+        assert not found["holds"].all(), wrong
+    assert products._left(bank()).is_empty()
+
+
+def test_a_closed_account_is_empty() -> None:
+    closed = {"status": "CLOSED", "balance": 0}
+    assert products._closed_is_empty(bank(change=("accounts", 3, closed)))["holds"].to_list() == [
+        True
+    ]
+    for balance in (1, -1):
+        wrong = ("accounts", 3, {**closed, "balance": balance})
+        assert products._closed_is_empty(bank(change=wrong))["holds"].to_list() == [False]
 
 
 def legs(*parts: Portion) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import polars as pl
+
+from datagen._core import Plan
 
 from . import _people as people
 from ._association import Comovement, Correlation, Separation
@@ -14,6 +17,7 @@ from ._measures import (
     Figure,
     Means,
     Median,
+    Range,
     Shares,
     between,
     each_row,
@@ -39,6 +43,26 @@ def _balances(part: Portion) -> pl.DataFrame:
     start = part.plan.as_of - timedelta(part.plan.days)
     accounts = part["accounts"].filter(_CORRENTE & (pl.col("opened_at") < start))
     return accounts.select(label=pl.lit(ALL), y="balance", n="opening_balance")
+
+
+def _come_and_go(part: Portion) -> pl.DataFrame:
+    """Customers by whether they have joined within the history, or left."""
+    start = part.plan.as_of - timedelta(part.plan.days)
+    left = part["accounts"].filter(
+        _CORRENTE & (pl.col("status") == "CLOSED") & (pl.col("status_reason") == "HOLDER_REQUEST")
+    )
+    gone = pl.col("customer_id").is_in(left["customer_id"].implode())
+    came = pl.col("created_at") >= start
+    label = pl.when(came).then(pl.lit("join")).when(gone).then(pl.lit("leave"))
+    return part["customers"].select(label=label.otherwise(None), entity="customer_id")
+
+
+def _coming_and_going(plan: Plan) -> Mapping[str, Range]:
+    """Of histories of more than a month, up to a year: nobody leaves in the first ten days."""
+    months, later = plan.days / 30, (plan.days - 10) / 30
+    if not 30 < plan.days <= 366:
+        return {}
+    return {"join": Range(months, months), "leave": Range(0.28 * later, 0.42 * later)}
 
 
 def _above_income(part: Portion) -> pl.DataFrame:
@@ -135,6 +159,13 @@ def _ending(kind: pl.Expr, among: tuple[str, ...]) -> Shares:
 
 
 BEHAVIOUR: tuple[Figure, ...] = (
+    Figure(
+        "Customers who join the bank and who leave it",
+        PROMISE,
+        Shares(_come_and_go),
+        _coming_and_going,
+        why="of histories of more than a month, up to a year",
+    ),
     Figure(
         "Accounts without a movement in a month",
         PROMISE,

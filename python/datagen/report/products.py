@@ -356,6 +356,39 @@ def _not_after(stream: str, table: str, key: str, done: pl.Expr, over: tuple[str
     return rows
 
 
+# --- what ends
+
+
+def _closed_is_empty(part: Portion) -> pl.DataFrame:
+    closed = part["accounts"].filter(pl.col("status") == "CLOSED")
+    return closed.select(id="account_id", holds=pl.col("balance") == 0)
+
+
+def _left(part: Portion) -> pl.DataFrame:
+    """What customers have who have left: their CORRENTE account was closed as they asked.
+
+    With it ends all else, and nobody leaves who has a loan.
+    """
+    accounts = part["accounts"]
+    asked = (pl.col("status") == "CLOSED") & (pl.col("status_reason") == "HOLDER_REQUEST")
+    left = accounts.filter((pl.col("account_type") == "CORRENTE") & asked).select(
+        "customer_id", left="status_changed_at"
+    )
+    ended = pl.col("status_changed_at") <= pl.col("left")
+
+    def of(table: str, key: str, state: str, done: pl.Expr) -> pl.DataFrame:
+        own = part[table].join(left, on="customer_id")
+        return own.select(id=key, holds=(pl.col("status") == state) & done)
+
+    return pl.concat(
+        [
+            of("accounts", "account_id", "CLOSED", ended),
+            of("credit_cards", "card_id", "CANCELLED", ended),
+            of("loans", "loan_id", "SETTLED", pl.lit(value=False)),
+        ]
+    )
+
+
 def _has(*kinds: str) -> bool:
     return all(has(TRANSACTIONS, "transaction_type", kind) for kind in kinds)
 
@@ -420,6 +453,14 @@ def _products() -> list[AnyRule]:
                 CATALOGUE,
                 _not_after(TRANSACTIONS, "accounts", "account_id", MOVED, ("BLOCKED", "CLOSED")),
             ),
+        ),
+        (
+            has("accounts", "status", "CLOSED"),
+            Rule("A closed account is empty", CATALOGUE, _closed_is_empty),
+        ),
+        (
+            has("accounts", "status_reason", "HOLDER_REQUEST"),
+            Rule("Who leaves the bank leaves nothing open", CATALOGUE, _left),
         ),
         (
             True,

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use common::figures::{check, mean, median, rank_correlation, share, where_is};
 use common::{Id, Read, all, bank, bank_of, days};
 use datagen_core::column::Batch;
+use datagen_core::entity::Context;
+use datagen_core::entity::customer::Customer;
+use datagen_core::entity::skeleton::Skeleton;
 use datagen_core::plan::{DEFAULT_AS_OF, Plan};
 
 /// Seeds that every figure is tried on.
@@ -344,6 +347,96 @@ fn some_join_within_the_history() {
     };
     let of_new: Vec<usize> = (0..ids.len()).filter(|&row| opened.contains_key(&ids[row])).collect();
     assert!(of_new.len() > 100 && of_new.iter().all(|&row| traded[row] > opened[&ids[row]]));
+}
+
+/// Some leave within the history: their card is settled and given back before, then the POUPANCA account is emptied into
+/// the CORRENTE and that into their account elsewhere, and nothing of them is open or moves after that.
+#[test]
+fn some_leave_within_the_history() {
+    let bank = bank(42, 20_000, 90);
+    let accounts = all(&bank, "accounts");
+    let (owners, kinds) = (accounts.ids("customer_id"), accounts.symbols("account_type"));
+    let (states, reasons) = (accounts.symbols("status"), accounts.some_symbols("status_reason"));
+    let (changed, balances) = (accounts.some_longs("status_changed_at"), accounts.longs("balance"));
+    let closed = |row: usize| (states[row], reasons[row]) == ("CLOSED", Some("HOLDER_REQUEST"));
+    let gone: BTreeMap<Id, i64> = (0..accounts.rows())
+        .filter(|&row| kinds[row] == "CORRENTE" && closed(row))
+        .map(|row| (owners[row], changed[row].expect("a date")))
+        .collect();
+    let start = bank.plan().start() + 9 * days::DAY;
+    assert!(gone.values().all(|at| *at > start));
+    check("leave in 90 days %", 100.0 * gone.len() as f64 / 20_000.0, 0.75..=1.15);
+    let mut ended: BTreeMap<Id, (&str, i64)> = BTreeMap::new();
+    for row in (0..accounts.rows()).filter(|&row| gone.contains_key(&owners[row])) {
+        let at = changed[row].expect("a date");
+        assert!(closed(row) && balances[row] == 0 && kinds[row] != "INVESTIMENTOS");
+        assert!(at <= gone[&owners[row]]);
+        ended.insert(accounts.ids("account_id")[row], (kinds[row], at));
+    }
+    let loans = all(&bank, "loans");
+    assert!(loans.ids("customer_id").iter().all(|owner| !gone.contains_key(owner)));
+    let cards = all(&bank, "credit_cards");
+    let mut given_back: BTreeMap<Id, i64> = BTreeMap::new();
+    for (row, owner) in cards.ids("customer_id").iter().enumerate() {
+        let Some(left) = gone.get(owner) else { continue };
+        assert_eq!(cards.symbols("status")[row], "CANCELLED");
+        assert_eq!(cards.some_symbols("status_reason")[row], Some("HOLDER_REQUEST"));
+        assert_eq!(cards.longs("available_limit")[row], cards.longs("credit_limit")[row]);
+        let at = cards.longs("status_changed_at")[row];
+        assert!((left - 8 * days::DAY..*left).contains(&at));
+        given_back.insert(*owner, at);
+    }
+    let movements = all(&bank, "banking.transactions");
+    let (texts, times) = (movements.texts("description"), movements.longs("occurred_at"));
+    let (kinds, after) = (movements.symbols("transaction_type"), movements.longs("balance_after"));
+    let owner: BTreeMap<Id, Id> =
+        accounts.ids("account_id").iter().copied().zip(owners.iter().copied()).collect();
+    let (mut last, mut emptied, mut settled, mut inside) = (0, 0, 0, 0);
+    for (account, rows) in movements.groups("account_id") {
+        let Some((kind, at)) = ended.get(&account) else { continue };
+        assert!(rows.clone().all(|row| times[row] <= *at));
+        let end = rows.end - 1;
+        assert_eq!(after[end], 0);
+        let closes = texts[end] == "Encerramento da conta" && times[end] == *at;
+        if *kind == "POUPANCA" {
+            emptied += u32::from(closes);
+            continue;
+        }
+        last += u32::from(closes);
+        if let Some(card) = given_back.get(&owner[&account]) {
+            let bill = |row: usize| kinds[row] == "CARD_BILL" && times[row] == *card;
+            settled += u32::from(rows.clone().any(bill));
+            assert!(rows.clone().all(|row| kinds[row] != "CARD_BILL" || times[row] <= *card));
+        }
+        inside += rows.filter(|&row| texts[row] == "Pix recebido").count();
+    }
+    let (all, cards) = (gone.len() as u32, given_back.len() as u32);
+    assert!(last > all * 9 / 10 && emptied > 10, "{last} of {all}, {emptied}");
+    assert!(settled > cards * 3 / 4 && inside > 20, "{settled} of {cards}, {inside}");
+}
+
+/// Who leaves, and when, stays so in a longer history that begins at the same instant.
+#[test]
+fn a_longer_history_adds_leavers() {
+    let lives = |days: u32| {
+        let as_of = DEFAULT_AS_OF + i64::from(days) * days::DAY;
+        let context = Context::new(Plan::try_new(42, 20_000, as_of, days).expect("a plan"));
+        let start = context.plan.start();
+        let found = (0..20_000).map(|row| {
+            let customer = Customer::new(&context, row);
+            let left = Skeleton::new(&context, &customer).leaves_at();
+            (customer.created_at < start).then_some(left.filter(|at| *at < as_of))
+        });
+        (as_of, found.collect::<Vec<_>>())
+    };
+    let ((until, few), (_, more)) = (lives(90), lives(400));
+    let mut kept = 0;
+    for (few, more) in few.iter().zip(&more).filter_map(|(few, more)| few.zip(*more)) {
+        assert_eq!(few, more.filter(|at| *at < until));
+        kept += u32::from(few.is_some());
+    }
+    let count = |all: &[Option<Option<i64>>]| all.iter().flatten().flatten().count();
+    assert!(kept > 100 && count(&more) > 3 * count(&few), "{kept}");
 }
 
 /// Firms that were opened from July 2026 on may have letters in their CNPJ, and no others; its last two characters are

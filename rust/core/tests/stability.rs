@@ -311,8 +311,8 @@ impl Explained {
             "banking.card-transactions" => {
                 let owner = customer_of(context, Product::Card, row);
                 let holder = Customer::new(context, owner);
-                let (card, _) = CreditCard::new(context, row, &holder);
                 let skeleton = Skeleton::new(context, &holder);
+                let (card, _) = CreditCard::new(context, row, &holder, &skeleton);
                 let times: Vec<i64> = card_transaction::times(history, &card, &skeleton).collect();
                 let n = card_transaction::count(history, &card, &skeleton);
                 assert_eq!(times.len(), n as usize);

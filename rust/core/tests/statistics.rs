@@ -284,8 +284,8 @@ fn limits_are_used_less_by_those_with_a_better_score() {
             continue;
         };
         let holder = Customer::new(context, owner);
-        let (card, _) = CreditCard::new(context, row, &holder);
         let skeleton = Skeleton::new(context, &holder);
+        let (card, _) = CreditCard::new(context, row, &holder, &skeleton);
         let mut cursor = Purchases::new(&history, &card, &skeleton);
         if cursor.peek().is_none() {
             continue;

@@ -197,7 +197,7 @@ impl<'a> Client<'a> {
 
     pub(super) fn card(&self) -> Option<(CreditCard, Issue)> {
         let row = self.block.row_of(Product::Card, self.row)?;
-        Some(CreditCard::new(self.context(), row, self.customer()))
+        Some(CreditCard::new(self.context(), row, self.customer(), self.life()))
     }
 
     /// The purchases with the card, as at the start of the history.

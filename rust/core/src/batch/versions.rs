@@ -109,7 +109,9 @@ impl Person {
         let id = client.context().id(crate::rng::Domain::Customer, customer.row);
         let (created_at, moves_at) = (customer.created_at, customer.moves_at(client.context()));
         let moved = moves_at.is_some_and(|at| at <= created_at);
-        let moves_at = moves_at.filter(|_| !moved);
+        // The bank is told of no move after they have left.
+        let is_told = |at: i64| client.life().leaves_at().is_none_or(|leaves| at < leaves);
+        let moves_at = moves_at.filter(|&at| !moved && is_told(at));
         Row::new(Self { row: customer.row, id, created_at, moves_at, moved })
     }
 }

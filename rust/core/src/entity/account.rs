@@ -48,7 +48,7 @@ pub struct Account {
     pub life: Skeleton,
     /// When it is opened, in milliseconds.
     pub opened_at: i64,
-    /// When it is closed, in milliseconds; at the end of time if never.
+    /// When it is closed, in milliseconds: at the latest when its holder leaves; at the end of time if never.
     pub closed_at: i64,
 }
 
@@ -93,6 +93,8 @@ fn pix_key_type(word: Word) -> AccountPixKeyType {
 const CLOSINGS: (i32, u32) = (2_019 * 12, 180);
 /// An account is not closed before this, in days.
 const SHORTEST: i64 = 180;
+/// How long before the CORRENTE account of who leaves the POUPANCA account is closed, in milliseconds.
+const EMPTIED: i64 = HOUR / 4;
 
 impl Account {
     /// The account of a row, and its balance before the history in centavos.
@@ -140,6 +142,7 @@ impl Account {
         let closes = ends.chance(of_10_000)
             && closed_at > opened_at + SHORTEST * DAY
             && life.episode(month).is_none();
+        let leaves = life.leaves_at().map(|at| if checking { at } else { at - EMPTIED });
         let account = Self {
             row,
             id: context.id(Domain::Account, row),
@@ -149,7 +152,7 @@ impl Account {
             pix_key: if checking { pix_key_kind(context, customer.row) } else { None },
             life: *life,
             opened_at,
-            closed_at: if closes { closed_at } else { i64::MAX },
+            closed_at: if closes { closed_at } else { i64::MAX }.min(leaves.unwrap_or(i64::MAX)),
         };
         let usual = |of_income: u64, sigma, at_start: skeleton::Standing| {
             let usual = log_normal(money.halves().0, income * of_income, sigma) as i64;
@@ -198,7 +201,7 @@ impl Account {
         });
         if self.closed_at < until {
             let reason = match self.kind {
-                AccountType::Checking => AccountStatusReason::Inactivity,
+                AccountType::Checking if self.life.dormant => AccountStatusReason::Inactivity,
                 _ => AccountStatusReason::HolderRequest,
             };
             all.push(Standing {

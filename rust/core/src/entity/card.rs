@@ -3,7 +3,7 @@
 use super::Context;
 use super::customer::{Customer, fold};
 use super::layout::{Product, customer_of};
-use super::skeleton::Skeleton;
+use super::skeleton::{NOTICE, Skeleton};
 use crate::brazil::calendar::{DAY, HOUR, instant, local_day};
 use crate::brazil::data::City;
 use crate::brazil::documents::{card_prefix, luhn, write_digits};
@@ -112,7 +112,18 @@ pub(crate) const fn status_for(reason: CardStatusReason) -> CardStatus {
 }
 
 /// The end of a card, drawn so that as many are blocked and cancelled at the end of any history.
-fn exit(context: &Context, issued_at: i64, state: Word, when: Word) -> Option<Exit> {
+fn exit(
+    context: &Context,
+    life: &Skeleton,
+    issued_at: i64,
+    state: Word,
+    when: Word,
+) -> Option<Exit> {
+    if let Some(leaves) = life.leaves_at() {
+        let at = leaves - (1 + when.below(NOTICE as u64) as i64) * DAY;
+        let reason = CardStatusReason::HolderRequest;
+        return Some(Exit { at: at / 1_000 * 1_000, reason });
+    }
     let reason = match state.below(1000) {
         0..7 => CardStatusReason::Lost,
         7..12 => CardStatusReason::Stolen,
@@ -128,14 +139,14 @@ fn exit(context: &Context, issued_at: i64, state: Word, when: Word) -> Option<Ex
 }
 
 /// When a card was issued: within four years before the history, or in it.
-fn issued_at(context: &Context, holder: &Customer, when: Word, lot: Word) -> i64 {
+fn issued_at(context: &Context, holder: &Customer, life: &Skeleton, when: Word, lot: Word) -> i64 {
     let plan = &context.plan;
     let (start, days) = (plan.start(), plan.days());
     let time = (when.0 & 0x1FF_FFFF) as i64;
     // None is issued while the accounts are blocked.
     let is_blocked = |at: i64| {
         let (year, month, _) = from_days(local_day(at));
-        Skeleton::new(context, holder).standing(year * 12 + month as i32 - 1).blocked
+        life.standing(year * 12 + month as i32 - 1).blocked
     };
     if holder.created_at >= start {
         let joined = local_day(holder.created_at);
@@ -145,7 +156,7 @@ fn issued_at(context: &Context, holder: &Customer, when: Word, lot: Word) -> i64
         return if is_blocked(at_last) { at(0) } else { at_last };
     }
     let (chance, place) = lot.halves();
-    if chance.chance((days * ISSUED_A_DAY / 100).min(4_000)) {
+    if life.leaves_at().is_none() && chance.chance((days * ISSUED_A_DAY / 100).min(4_000)) {
         let day = start + i64::from(place.below(days)) * DAY + DAY / 2;
         let at = instant(local_day(day), 9 * HOUR + time).clamp(start, plan.as_of() - 1_000);
         if !is_blocked(at) {
@@ -158,7 +169,7 @@ fn issued_at(context: &Context, holder: &Customer, when: Word, lot: Word) -> i64
 
 impl CreditCard {
     /// The card of a row.
-    pub fn new(context: &Context, row: u64, holder: &Customer) -> (Self, Issue) {
+    pub fn new(context: &Context, row: u64, holder: &Customer, life: &Skeleton) -> (Self, Issue) {
         let [[brand, prefix, money, dates], [issued, state, lot, left]] =
             context.rng.fours(Domain::CreditCard, row, 0);
         let brand = match brand.below(1000) {
@@ -174,7 +185,7 @@ impl CreditCard {
         let percent = 50 + money.below(100) + score * score / 3_300;
         let limit = (holder.income * percent / 100 / 10_000 * 10_000).max(30_000);
         let (closing, years) = dates.halves();
-        let issued_at = issued_at(context, holder, issued, lot);
+        let issued_at = issued_at(context, holder, life, issued, lot);
         let closing_day = 1 + closing.below(28);
         let card = Self {
             row,
@@ -187,7 +198,7 @@ impl CreditCard {
             issued_at,
             score: holder.score,
             age: (local_day(context.plan.start()) - holder.birth) * 4 / 1_461,
-            exit: exit(context, issued_at, state, left),
+            exit: exit(context, life, issued_at, state, left),
         };
         let issue = Issue {
             brand,
@@ -207,7 +218,7 @@ pub fn by_number(context: &Context, digits: &[u8]) -> Option<u64> {
     let row = context.card_numbers.invert(place)?;
     let holder = customer_of(context, Product::Card, row);
     let holder = (holder < MAX_CUSTOMERS).then(|| Customer::new(context, holder))?;
-    let (_, issue) = CreditCard::new(context, row, &holder);
+    let (_, issue) = CreditCard::new(context, row, &holder, &Skeleton::new(context, &holder));
     (&issue.number(context, row)[..issue.digits()] == digits).then_some(row)
 }
 

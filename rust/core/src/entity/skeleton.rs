@@ -12,15 +12,26 @@ pub use shocks::{Episode, Recalling, Shock, Standing};
 
 use super::Context;
 use super::customer::{Customer, MINIMUM_WAGE, log2_q16};
-use crate::brazil::calendar::{Month, instant, local_day};
+use super::layout::{Block, Product};
+use crate::brazil::calendar::{HOUR, Month, instant, local_day};
 use crate::brazil::data::{Business, City, Payer};
 use crate::brazil::hours::{WAKING, time_between};
 use crate::brazil::reference;
 use crate::civil::from_days;
+use crate::plan::{FIRST_START, Plan};
 use crate::rng::{Domain, Half, Rng, Word, exp2_q16, normal_q16};
 
 /// Months from that of joining on without a shock.
 const SPARED: i32 = 2;
+/// Of those who may leave the bank, half have left after so many days of a history, half of the others after as many more,
+/// and so on: 0.35% of all customers a month at the beginning ≈, by our own choice.
+const HALF_LEAVE: u32 = 1_350;
+/// Days of a history in which nobody leaves, so that what comes before it is in the history.
+const STAY: i32 = 10;
+/// Days before that on which a customer leaves, at the most, of what comes before it.
+pub(super) const NOTICE: i32 = 7;
+/// No month without the whole income, nor a block, is so near to leaving, in months.
+const GOOD_BEFORE: i32 = 3;
 /// One, of factors.
 pub const ONE: u64 = 1 << 16;
 
@@ -81,6 +92,43 @@ impl Payday {
     }
 }
 
+/// What of a customer's time with the bank begins or ends about the history, in two bytes: nobody who joins within a history
+/// leaves in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Membership(u16);
+
+impl Membership {
+    /// It begins before the history, and has no end.
+    const LASTING: Self = Self(0);
+    /// From here on numbers are of days on which it ends, and those below are of months after which it has begun.
+    const ENDS: u16 = 1 << 15;
+    /// Days from 1970 to the first of any history.
+    const FIRST_DAY: i32 = local_day(FIRST_START);
+
+    /// It begins within the history, and there is no shock before a month.
+    const fn spared_until(month: i32) -> Self {
+        Self(month as u16)
+    }
+
+    /// It ends on a local day.
+    const fn until(day: i32) -> Self {
+        Self(Self::ENDS | (day - Self::FIRST_DAY) as u16)
+    }
+
+    /// The first month in which there may be a shock.
+    const fn shocks_since(self) -> i32 {
+        if self.0 < Self::ENDS { self.0 as i32 } else { 0 }
+    }
+
+    /// The local day on which it ends.
+    const fn end(self) -> Option<i32> {
+        match self.0.checked_sub(Self::ENDS) {
+            Some(day) => Some(Self::FIRST_DAY + day as i32),
+            None => None,
+        }
+    }
+}
+
 /// A stay in another city, in local days.
 #[derive(Debug, Clone, Copy)]
 pub struct Trip {
@@ -122,8 +170,7 @@ pub struct Skeleton {
     payday: u8,
     /// Among the companies of their kind.
     employer: u16,
-    /// The first month in which there may be a shock: of who joins in the history some time after that.
-    since: u16,
+    membership: Membership,
     /// Eras that are known to have no shock, as of [`Skeleton::era_of`].
     calm: shocks::Calm,
     /// Nothing happens in the accounts.
@@ -140,7 +187,7 @@ pub struct Compact {
     activity: u32,
     odds: u16,
     employer: u16,
-    since: u16,
+    membership: Membership,
     shares: [u8; 2],
     phase: u8,
     payer: Payer,
@@ -151,6 +198,11 @@ pub struct Compact {
 }
 
 impl Compact {
+    /// Whether the customer leaves the bank about the time of the history.
+    pub const fn leaves(&self) -> bool {
+        self.membership.end().is_some()
+    }
+
     /// The whole of it.
     pub fn whole(&self, context: &Context) -> Skeleton {
         let calm = if self.calm {
@@ -170,7 +222,7 @@ impl Compact {
             payer: self.payer,
             payday: self.payday,
             employer: self.employer,
-            since: self.since,
+            membership: self.membership,
             calm,
             dormant: self.dormant,
         }
@@ -200,6 +252,12 @@ const fn is_dormant(sleep: Word) -> bool {
 /// The same of the customers of successive rows, without the rest of their skeletons.
 pub(super) fn dormant<const N: usize>(rng: Rng, first: u64) -> [bool; N] {
     rng.rows::<N>(Domain::Skeleton, first, place::SELF).map(|[.., sleep]| is_dormant(sleep))
+}
+
+/// The calendar month of a local day, as months since the year 0.
+const fn month_of(day: i32) -> i32 {
+    let (year, month, _) = from_days(day);
+    year * 12 + month as i32 - 1
 }
 
 /// Spending by month of the year, in percent.
@@ -251,7 +309,7 @@ impl Skeleton {
             companies.pick_position(Word(u64::from(employer.0) << 32 | u64::from(digit.0)));
         let is_least = income <= context.minimum_wage as i64;
         let phase = phase.below(shocks::ERA as u32) as u8;
-        let mut skeleton = Self {
+        let mut life = Self {
             rng,
             row: u32::try_from(customer.row).expect("a row of the largest bank"),
             income,
@@ -263,17 +321,22 @@ impl Skeleton {
             payer,
             payday: payday(payer, employer as u64, digit, is_least).code(),
             employer: employer as u16,
-            since: if customer.created_at < context.plan.start() {
-                0
-            } else {
-                let (year, month, _) = from_days(local_day(customer.created_at));
-                (year * 12 + month as i32 - 1 + SPARED) as u16
-            },
+            membership: Membership::LASTING,
             calm: shocks::Calm::default(),
             dormant: is_dormant(sleep),
         };
-        skeleton.look_ahead(&context.plan);
-        skeleton
+        if customer.created_at >= context.plan.start() {
+            let month = month_of(local_day(customer.created_at));
+            life.membership = Membership::spared_until(month + SPARED);
+        }
+        life.look_ahead(&context.plan);
+        if customer.created_at < context.plan.start()
+            && let Some(day) = life.leaving_day(&context.plan, sleep.halves().1)
+            && !life.has_ties(context)
+        {
+            life.membership = Membership::until(day);
+        }
+        life
     }
 
     /// The same in fewer bytes.
@@ -286,7 +349,7 @@ impl Skeleton {
             activity: self.activity,
             odds: self.odds,
             employer: self.employer,
-            since: self.since,
+            membership: self.membership,
             shares: self.shares,
             phase: self.phase,
             payer: self.payer,
@@ -300,6 +363,40 @@ impl Skeleton {
     #[inline]
     pub const fn row(&self) -> u64 {
         self.row as u64
+    }
+
+    /// The day on which a customer of old leaves the bank about the time of the history, by a draw of all months and unless
+    /// something ties them.
+    fn leaving_day(&self, plan: &Plan, lot: Half) -> Option<i32> {
+        let halved = lot.0.leading_zeros();
+        let within = Half(lot.0.checked_shl(halved + 1).unwrap_or(0)).below(HALF_LEAVE);
+        let day = local_day(plan.start()) + STAY + (halved * HALF_LEAVE + within) as i32;
+        let is_near = day <= local_day(plan.as_of()) + NOTICE;
+        (is_near && !self.dormant && self.owes_nothing(local_day(plan.start()), day)).then_some(day)
+    }
+
+    /// Whether all that was left unpaid in the shocks up to a day was paid, months before it.
+    fn owes_nothing(&self, start: i32, day: i32) -> bool {
+        let month = month_of(day);
+        self.episodes(month_of(start) - shocks::REMEMBERED, month + 1)
+            .all(|shock| shock.cures && shock.end() + GOOD_BEFORE <= month)
+    }
+
+    /// Whether the customer has borrowed or invests here.
+    fn has_ties(&self, context: &Context) -> bool {
+        let block = Block::of(context, self.row());
+        [Product::Loan, Product::Investments].iter().any(|&product| block.has(product, self.row()))
+    }
+
+    /// When the customer leaves the bank, if they do about the time of the history: by day.
+    pub fn leaves_at(&self) -> Option<i64> {
+        let time = 11 * HOUR + (self.row().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64;
+        self.membership.end().map(|day| instant(day, time))
+    }
+
+    /// Whether the customer has not left by the end of a local day.
+    pub fn stays_through(&self, day: i32) -> bool {
+        self.membership.end().is_none_or(|end| day < end)
     }
 
     /// Who pays the income.
@@ -439,7 +536,7 @@ fn payday(payer: Payer, employer: u64, digit: Half, is_least: bool) -> Payday {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{DEFAULT_AS_OF, Plan};
+    use crate::plan::DEFAULT_AS_OF;
 
     pub(super) const MONTH: i32 = 2_026 * 12 + 4;
 

@@ -21,8 +21,8 @@ fn each_card(world: &World, mut check: impl FnMut(usize, &CreditCard, &Purchases
         let block = Block::of(context, owner);
         let Some(row) = block.row_of(Product::Card, owner) else { continue };
         let holder = Customer::new(context, owner);
-        let (card, _) = CreditCard::new(context, row, &holder);
         let skeleton = Skeleton::new(context, &holder);
+        let (card, _) = CreditCard::new(context, row, &holder, &skeleton);
         let cursor = Purchases::new(&history, &card, &skeleton);
         let mut drained = cursor.clone();
         let payments: Vec<Payment> =

@@ -14,6 +14,8 @@ pub(crate) const LONGEST_EPISODE: i32 = 14;
 /// For how many eras a debt that was never paid follows a customer ≈; claims lapse after five years
 /// (Civil Code, article 206, § 5).
 const MEMORY: i32 = 3;
+/// The same in months, at the most.
+pub(super) const REMEMBERED: i32 = MEMORY * ERA;
 
 /// Months before a history whose shocks are asked for again and again.
 const BEFORE: i32 = 6;
@@ -205,7 +207,7 @@ impl Skeleton {
         .min(LONGEST_EPISODE);
         let first =
             era * ERA - i32::from(self.phase) + (rest.0 >> 10 & 0xFFFF) as i32 % (ERA - months);
-        if first < i32::from(self.since) {
+        if first < self.membership.shocks_since() {
             return None;
         }
         // Common before 60 days, rare after 90.

@@ -144,7 +144,8 @@ fn comes_back(history: &History, facts: &Facts, place: u32) -> u32 {
 
 /// The purchases of a month that are steps of a scenario, in milliseconds of the month, and which they are.
 fn woven(history: &History, facts: &Facts, month: i32) -> impl Iterator<Item = (u32, u8)> {
-    let labelled = history.context.plan.labels().is_some();
+    // Who leaves is befallen by nothing.
+    let labelled = history.context.plan.labels().is_some() && !facts.settles();
     let card = u64::from(facts.row);
     let instance =
         labelled.then(|| scenario::of_card(history, card, facts.home().index as u16, month));

@@ -253,6 +253,9 @@ impl Bills {
         }
         (self.special, self.what) = facts.special(history, &holder.skeleton, at);
         let paid_at = i64::from(at) * 1_000;
+        if facts.is_settled(at) {
+            return Some(self.settle(facts, paid_at));
+        }
         // What was owed before the history has been followed already.
         if what != Special::Cure || paid_at < history.context.plan.start() {
             return None;
@@ -263,6 +266,16 @@ impl Bills {
         let cycle = self.cycle - i32::from(self.phase == Phase::Closing);
         let due_day = facts.due(cycle);
         Some(Payment { paid_at, amount, bill_total: amount, due_day, cycle })
+    }
+
+    /// Pays all that is owed, also what falls due later. No bill comes after that.
+    fn settle(&mut self, facts: &Facts, paid_at: i64) -> Payment {
+        let amount = self.used.into();
+        (self.unpaid, self.charged, self.bill, self.used) = (0, 0, 0, 0);
+        self.future = [0; 12];
+        self.regular = u32::MAX;
+        let due_day = facts.due(self.cycle);
+        Payment { paid_at, amount, bill_total: amount, due_day, cycle: self.cycle }
     }
 
     fn pass_regular(

@@ -238,7 +238,7 @@ impl Facts {
         let last = month_of(local_day(history.context.plan.as_of()));
         let months = self.month_of_issue()..=last;
         let Some(month) = scenario::bust_out(history, self.row.into(), months) else { return };
-        if self.sleeps() || month + 1 >= self.defaults_in {
+        if self.sleeps() || self.settles() || month + 1 >= self.defaults_in {
             return;
         }
         self.defaults_in = month + 1;
@@ -439,7 +439,7 @@ impl Facts {
             let at = i64::from(self.ends) * 1_000 + CANCELLED_AFTER;
             first = earlier(first, seconds(at), Special::Cancel);
         }
-        if self.spared {
+        if self.spared || self.is_settled(after) {
             return first;
         }
         let month = month_of(local_day(i64::from(after) * 1_000));
@@ -477,8 +477,23 @@ impl Facts {
         let cures = skeleton.episodes(first - REACH, (last + 1).min(self.defaults_in));
         let cures = cures.filter(|shock| shock.cures && self.hits(shock));
         times.extend(cures.map(|shock| self.cured_at(history, skeleton, &shock)));
+        if self.settles() {
+            let ends = i64::from(self.ends) * 1_000;
+            times.retain(|at| *at < ends);
+            times.push(ends);
+        }
         times.retain(|at| span.contains(at));
         times
+    }
+
+    /// Whether all that is owed is paid when it ends, also what falls due later: the holder is about to leave.
+    pub(super) const fn settles(&self) -> bool {
+        self.holder.leaves()
+    }
+
+    /// Whether that is done at some second.
+    pub(super) const fn is_settled(&self, at: u32) -> bool {
+        self.settles() && at >= self.ends
     }
 
     /// Why it ended.

@@ -166,7 +166,8 @@ fn leg(
     let payer = if pays { own.life.income } else { other.life.income };
     let scale = ((payer as u64 * ONE / 300_000) * ONE).isqrt().clamp(ONE / 2, 5 * ONE);
     let amount = round(Sums::Mixed, log_normal(size, times(6_500, scale) as u64, 120) as i64, sum);
-    // Who joins later than that, or the day before, does not pay yet.
+    // Who joins later than that, or the day before, does not pay yet; who leaves on that day or has left, no more.
     let known = day > 1 + local_day(own.joined_at.max(other.joined_at));
-    known.then_some(Leg { time, pays, partner, amount: amount.clamp(500, MOST), id })
+    let stay = own.life.stays_through(day) && other.life.stays_through(day);
+    (known && stay).then_some(Leg { time, pays, partner, amount: amount.clamp(500, MOST), id })
 }

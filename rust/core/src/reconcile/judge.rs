@@ -96,13 +96,11 @@ impl Judge {
     /// Judges a record; `scratch` is memory, which is the caller's to keep.
     pub fn record(&self, record: &Record<'_>, scratch: &mut Vec<u8>) -> Judged {
         let said = self.usual.read(record);
-        match said.and_then(|said| self.marks(record, said)) {
-            Some((marks, value)) => self.usual(record, &marks, value, scratch),
-            None => {
-                let id = id_of(self.relation, record);
-                Self::judged(record, id, self.unusual(record, id, scratch))
-            }
+        if let Some((marks, value)) = said.and_then(|said| self.marks(record, said)) {
+            return self.usual(record, &marks, value, scratch);
         }
+        let id = id_of(self.relation, record);
+        Self::judged(record, id, self.unusual(record, id, scratch))
     }
 
     /// Whether headers, as they are stored, are those of the plan's records.
@@ -190,7 +188,7 @@ impl Judge {
         mut is_ours: impl FnMut(u32) -> Result<bool, E>,
         scratch: &mut Vec<u8>,
     ) -> Result<Result<Vec<Valued<'r>>, Flaw>, E> {
-        let mut all = Vec::with_capacity(records.most());
+        let mut all = Vec::with_capacity(records.room());
         // Nearly all records have the schema of the one before.
         let mut last = None;
         let mut is_ours = |schema| match last {
@@ -215,14 +213,14 @@ impl Judge {
             }
             let value = value.map(|value| self.unframed(value, &mut is_ours)).transpose()?;
             let record = Record { partition, offset, timestamp, key, value, headers: &[] };
-            let judged = match said.and_then(|said| self.marks(&record, said)) {
-                Some((marks, value)) => self.usual(&record, &marks, value, scratch),
-                None => {
-                    if let Err(flaw) = records.unfold(folded) {
-                        return Ok(Err(flaw));
-                    }
-                    self.record(&Record { headers: records.headers(), ..record }, scratch)
+            let marks = said.and_then(|said| self.marks(&record, said));
+            let judged = if let Some((marks, value)) = marks {
+                self.usual(&record, &marks, value, scratch)
+            } else {
+                if let Err(flaw) = records.unfold(folded) {
+                    return Ok(Err(flaw));
                 }
+                self.record(&Record { headers: records.headers(), ..record }, scratch)
             };
             all.push((judged, value.unwrap_or_default()));
         }

@@ -86,7 +86,7 @@ pub(super) fn parsed_instant(text: &[u8]) -> Option<i64> {
 /// Days of a month.
 const fn length_of(year: u32, month: u32) -> u32 {
     match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(if year.is_multiple_of(100) { 400 } else { 4 }) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,

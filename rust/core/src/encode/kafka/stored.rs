@@ -203,10 +203,10 @@ impl<'r> StoredRecords<'r> {
         self.unfolded(&mut folded).filter(|()| folded.is_empty()).ok_or(Flaw::Records)
     }
 
-    /// As many records as there may be left, at the most.
-    pub(crate) fn most(&self) -> usize {
-        const SHORTEST: usize = 7;
-        (self.header.records - self.read).min(self.left.len() / SHORTEST)
+    /// For how many records to have room: as many as are said to be left, unless that is more than batches have.
+    pub(crate) fn room(&self) -> usize {
+        const USUAL_MOST: usize = 1 << 14;
+        (self.header.records - self.read).min(USUAL_MOST)
     }
 
     /// Names and values of the headers that were read last.

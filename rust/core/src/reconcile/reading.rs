@@ -171,8 +171,8 @@ mod tests {
     fn what_is_read_is_as_it_is_written() {
         let written = |id: u128| {
             let hex = format!("{id:032x}");
-            let [a, b, c, d, e] = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-            format!("{a}-{b}-{c}-{d}-{e}")
+            let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]);
+            parts.join("-")
         };
         let instant = |millis: i64| {
             let (days, of_day) = (millis.div_euclid(MS_PER_DAY), millis.rem_euclid(MS_PER_DAY));

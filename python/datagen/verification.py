@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +23,7 @@ from .sinks.base import Part, ReadableTarget, Stage, streams
 from .types import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
     from uuid import UUID
 
@@ -41,6 +41,8 @@ _NO_MISTAKE: Final = ("elsewhere", "outside", "earlier")
 
 #: Customers whose rows are made at a time.
 _CUSTOMERS: Final = 1_000
+#: Rows that are made and encoded at a time: as many as stay in a processor's cache.
+_BATCH_ROWS: Final = 2_048
 #: Rows that differ which are gone through at a time: some 130 MB.
 _ROWS: Final = 2_000_000
 #: How often all is read again at the most. What is left then is counted, and has no names.
@@ -169,21 +171,59 @@ def verify(asked: Verification, progress: Progress) -> Verdict:
     if not asked.targets:
         raise ConfigurationError("there is nothing to verify")
     compared: list[Compared] = []
-    for name, target in asked.targets.items():
-        if not isinstance(target, ReadableTarget):
-            raise ConfigurationError(f"what {name} was given cannot be read again")
-        receipt = asked.receipt
-        kept = receipt.sinks.get(name, {}) if receipt else {}
-        with target.contents(kept) as contents:
-            at = receipt.tables_at(name) if receipt else None
-            if receipt and receipt.killed_at and at is not None:
-                # Tables may have gone on since the receipt was written.
-                at = contents.tables_at(asked.plan, asked.from_customer) or at
-            for relation in target.relations:
-                follows = receipt and receipt.stream and contents.has_versions(relation)
-                of_one = _OfVersions if follows else _Comparing
-                compared.append(of_one(asked, name, relation, contents, progress, at).compared())
+    with closing(_Makers(asked.workers)) as makers:
+        for name, target in asked.targets.items():
+            compared += _compared(asked, name, target, progress, makers)
     return Verdict(tuple(compared), time.perf_counter() - began)
+
+
+def _compared(
+    asked: Verification, name: str, target: Target, progress: Progress, makers: _Makers
+) -> Iterator[Compared]:
+    if not isinstance(target, ReadableTarget):
+        raise ConfigurationError(f"what {name} was given cannot be read again")
+    receipt = asked.receipt
+    kept = receipt.sinks.get(name, {}) if receipt else {}
+    with target.contents(kept) as contents:
+        at = receipt.tables_at(name) if receipt else None
+        if receipt and receipt.killed_at and at is not None:
+            # Tables may have gone on since the receipt was written.
+            at = contents.tables_at(asked.plan, asked.from_customer) or at
+
+        def comparing(relation: str) -> _Comparing:
+            follows = receipt and receipt.stream and contents.has_versions(relation)
+            of_one = _OfVersions if follows else _Comparing
+            return of_one(asked, name, relation, contents, progress, at, makers)
+
+        upcoming = map(comparing, target.relations)
+        one = next(upcoming, None)
+        while one is not None:
+            following = next(upcoming, None)
+            one.begin()
+            # Where its rows are made sooner than what is there was read, no processor waits.
+            if following is not None:
+                following.begin()
+            yield one.compared()
+            one = following
+
+
+class _Makers:
+    """Threads on which the plan makes its rows, in the order in which they were asked for."""
+
+    def __init__(self, workers: int) -> None:
+        self._threads = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+
+    def submit(self, make: Callable[[int, int], None], customers: range) -> list[Future[None]]:
+        """Has some customers after the others made."""
+        first, stop = customers.start, customers.stop
+        return [
+            self._threads.submit(make, at, min(at + _CUSTOMERS, stop))
+            for at in range(first, stop, _CUSTOMERS)
+        ]
+
+    def close(self) -> None:
+        """Ends the threads; what is not begun is not made."""
+        self._threads.shutdown(cancel_futures=True)
 
 
 class _Comparing:
@@ -197,6 +237,7 @@ class _Comparing:
         contents: Contents,
         progress: Progress,
         tables_at: datetime | None,
+        makers: _Makers,
     ) -> None:
         self._asked = asked
         self._sink = sink
@@ -204,6 +245,8 @@ class _Comparing:
         self._contents = contents
         self._progress = progress
         self._tables_at = tables_at
+        self._makers = makers
+        self._made: list[Future[None]] = []
         self._first = 0 if catalogue()[name].is_reference else asked.from_customer
         self._held = Reconciliation(
             asked.plan,
@@ -215,6 +258,10 @@ class _Comparing:
         )
         for partition, end in contents.ends(name).items():
             self._held.in_time_below(partition, end)
+
+    def begin(self) -> None:
+        """Has the rows made against which all is read at first, if that was not done."""
+        self._made = self._made or self._make()
 
     def _span(self) -> dict[str, Any]:
         """What is compared, as arguments of ``Reconciliation``."""
@@ -304,7 +351,8 @@ class _Comparing:
 
         A row that is looked at by itself is right or wrong against the plan's, which so has to be there.
         """
-        with self._timed(), self._making() as made:
+        with self._timed():
+            made = self._make() if again else self._made
             if again:
                 _wait_for(made)
             self._contents.read(self._name, self._held, self._progress.advance, again=again)
@@ -318,21 +366,11 @@ class _Comparing:
         rows = self._held.found[0]
         self._progress.finish(_STAGE, Part(self._name, rows, time.perf_counter() - began))
 
-    @contextmanager
-    def _making(self) -> Iterator[list[Future[None]]]:
-        """Makes what is expected on several threads, which end with the block."""
-        stop = self._asked.plan.customers
-        if catalogue()[self._name].is_reference:
-            stop = self._first + 1
-        with ThreadPoolExecutor(self._asked.workers or os.cpu_count() or 1) as threads:
-            try:
-                yield [
-                    threads.submit(self._expect, first, min(first + _CUSTOMERS, stop))
-                    for first in range(self._first, stop, _CUSTOMERS)
-                ]
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
+    def _make(self) -> list[Future[None]]:
+        """Has what is expected made."""
+        is_reference = catalogue()[self._name].is_reference
+        stop = self._first + 1 if is_reference else self._asked.plan.customers
+        return self._makers.submit(self._expect, range(self._first, stop))
 
     def _expect(self, first: int, stop: int) -> None:
         for batch in self._batches(first, stop):
@@ -340,10 +378,14 @@ class _Comparing:
 
     def _batches(self, first: int, stop: int) -> Batches:
         """The plan's rows of some customers as they are to be there."""
-        asked = self._asked
+        asked, rows = self._asked, _BATCH_ROWS
         if self._name in streams():
-            return asked.plan.batches(self._name, first, stop, since=asked.since, until=asked.until)
-        return asked.plan.batches(self._name, first, stop, until=self._tables_at)
+            since, until = asked.since, asked.until
+        else:
+            since, until = None, self._tables_at
+        return asked.plan.batches(
+            self._name, first, stop, batch_rows=rows, since=since, until=until
+        )
 
     def _named(
         self,
@@ -401,6 +443,9 @@ class _OfVersions(_Comparing):
     one of its changes, in their order, and the last change has to be there.
     """
 
+    def begin(self) -> None:
+        """Nothing: versions are held against records, which come first."""
+
     def _span(self) -> dict[str, Any]:
         since = None
         if self._stream["resumed"]:
@@ -423,8 +468,7 @@ class _OfVersions(_Comparing):
         while self._held.next_exact(_ROWS):
             with self._timed():
                 self._contents.read(self._name, self._held, self._progress.advance, again=again)
-                with self._making() as made:
-                    _wait_for(made)
+                _wait_for(self._make())
                 self._held.finish()
             again = True
 

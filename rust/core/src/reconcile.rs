@@ -5,6 +5,7 @@
 //! bucket that is not zero has a row that is missing, double, altered or misplaced. These buckets alone are gone
 //! through once more, row by row. Memory is that of the buckets, and of as many rows as the caller allows.
 
+mod content;
 mod copied;
 mod judge;
 mod planned;
@@ -506,3 +507,6 @@ impl Bucket {
         self.sum != 0 || self.expected != self.found
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use twox_hash::XxHash3_128;
 
-use super::planned::{SOURCE, put};
+use super::content::{Marks, SOURCE, Said, Usual, of_parts};
 use super::reading::{avro_time, first_id, parsed_instant, parsed_uuid};
 use super::{Record, Shape};
 use crate::batch::Bank;
@@ -48,6 +48,7 @@ pub struct Judge {
     domain: Domain,
     /// Rows of the table, or entities of the stream, that were asked about.
     asked: Range<u64>,
+    usual: Usual,
     /// Instants of the events that were asked about, or of the last changes.
     span: Range<i64>,
 }
@@ -68,7 +69,8 @@ impl Judge {
             before(customers.start)?..before(customers.end)?
         };
         let ids = Ids::new(&Rng::new(bank.plan().seed()));
-        Ok(Self { relation, shape, ids, domain: domain_of(relation), asked, span })
+        let (domain, usual) = (domain_of(relation), Usual::new(relation, shape));
+        Ok(Self { relation, shape, ids, domain, asked, usual, span })
     }
 
     /// The table or stream.
@@ -93,10 +95,59 @@ impl Judge {
 
     /// Judges a record; `scratch` is memory, which is the caller's to keep.
     pub fn record(&self, record: &Record<'_>, scratch: &mut Vec<u8>) -> Judged {
+        let said = self.usual.read(record);
+        if let Some((marks, value)) = said.and_then(|said| self.marks(record, said)) {
+            return self.usual(record, &marks, value, scratch);
+        }
         let id = id_of(self.relation, record);
-        let seen = self.seen(record, id, scratch);
+        Self::judged(record, id, self.unusual(record, id, scratch))
+    }
+
+    /// Whether headers, as they are stored, are those of the plan's records.
+    #[cfg(test)]
+    pub(super) fn is_usual(&self, folded: &[u8], key: &[u8]) -> bool {
+        self.usual.read_stored(folded, key).is_some()
+    }
+
+    fn judged(record: &Record<'_>, id: Option<u128>, seen: Seen) -> Judged {
         let place = (Some(record.partition), Some(record.offset));
         Judged { seen, id, partition: record.partition, place }
+    }
+
+    /// What a record says whose headers are the usual ones, and its value; none if these are not what they should be.
+    #[inline]
+    fn marks<'r>(&self, record: &Record<'r>, said: Said<'_>) -> Option<(Marks, &'r [u8])> {
+        let (value, key) = (record.value?, parsed_uuid(record.key?)?);
+        let (id, time) = if self.usual.says() {
+            (parsed_uuid(said.id)?, parsed_instant(said.time)?)
+        } else {
+            let id = first_id(self.relation, value).and_then(parsed_uuid)?;
+            (id, if self.relation.topic().is_some() { self.time_in(value)? } else { 0 })
+        };
+        let timestamp = self.timestamp(record).unwrap_or(0);
+        Some((Marks { id, key, time, timestamp }, value))
+    }
+
+    /// The timestamp of a record, where it counts.
+    fn timestamp(&self, record: &Record<'_>) -> Option<i64> {
+        let counts = matches!(self.shape, Shape::Records { event_time: true, .. });
+        counts.then_some(record.timestamp)
+    }
+
+    /// Judges a record by what it says.
+    #[inline]
+    fn usual(
+        &self,
+        record: &Record<'_>,
+        marks: &Marks,
+        value: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Judged {
+        let time = self.relation.topic().map(|_| marks.time);
+        let seen = self
+            .origin(marks.id)
+            .unwrap_or_else(|| Seen::Ours { content: marks.content(value, scratch), time });
+        Self::judged(record, Some(marks.id), seen)
     }
 
     /// The schema that a value names by Confluent's frame, where values are Avro.
@@ -137,20 +188,41 @@ impl Judge {
         mut is_ours: impl FnMut(u32) -> Result<bool, E>,
         scratch: &mut Vec<u8>,
     ) -> Result<Result<Vec<Valued<'r>>, Flaw>, E> {
-        let mut all = Vec::new();
+        let mut all = Vec::with_capacity(records.room());
+        // Nearly all records have the schema of the one before.
+        let mut last = None;
+        let mut is_ours = |schema| match last {
+            Some((same, ours)) if same == schema => Ok(ours),
+            _ => is_ours(schema).inspect(|ours| last = Some((schema, *ours))),
+        };
         loop {
-            let StoredRecord { offset, timestamp, key, value } = match records.next() {
-                Ok(Some(record)) => record,
-                Ok(None) => return Ok(Ok(all)),
-                Err(flaw) => return Ok(Err(flaw)),
-            };
+            let (StoredRecord { offset, timestamp, key, value }, folded) =
+                match records.next_folded() {
+                    Ok(Some(record)) => record,
+                    Ok(None) => return Ok(Ok(all)),
+                    Err(flaw) => return Ok(Err(flaw)),
+                };
+            let said = key.and_then(|key| self.usual.read_stored(folded, key));
+            if said.is_none()
+                && let Err(flaw) = records.unfold(folded)
+            {
+                return Ok(Err(flaw));
+            }
             if !offsets.contains(&offset) {
                 continue;
             }
             let value = value.map(|value| self.unframed(value, &mut is_ours)).transpose()?;
-            let headers = records.headers();
-            let record = Record { partition, offset, timestamp, key, value, headers };
-            all.push((self.record(&record, scratch), value.unwrap_or_default()));
+            let record = Record { partition, offset, timestamp, key, value, headers: &[] };
+            let marks = said.and_then(|said| self.marks(&record, said));
+            let judged = if let Some((marks, value)) = marks {
+                self.usual(&record, &marks, value, scratch)
+            } else {
+                if let Err(flaw) = records.unfold(folded) {
+                    return Ok(Err(flaw));
+                }
+                self.record(&Record { headers: records.headers(), ..record }, scratch)
+            };
+            all.push((judged, value.unwrap_or_default()));
         }
     }
 
@@ -190,8 +262,8 @@ impl Judge {
         Ok(Some(first))
     }
 
-    /// Whether a record is of this run, and what it holds.
-    fn seen(&self, record: &Record<'_>, id: Option<u128>, content: &mut Vec<u8>) -> Seen {
+    /// Whether a record is of this run, and what it holds, if that is not what the plan's records hold.
+    fn unusual(&self, record: &Record<'_>, id: Option<u128>, scratch: &mut Vec<u8>) -> Seen {
         let source = record.headers.iter().find(|(name, _)| *name == b"ce_source");
         if source.is_some_and(|(_, value)| *value != Some(SOURCE)) {
             return Seen::Foreign("another ce_source");
@@ -206,17 +278,7 @@ impl Judge {
         if let Some(other) = self.origin(id) {
             return other;
         }
-        content.clear();
-        put(content, record.key);
-        put(content, record.value);
-        for (name, value) in record.headers {
-            put(content, Some(name));
-            put(content, *value);
-        }
-        if matches!(self.shape, Shape::Records { event_time: true, .. }) {
-            content.extend_from_slice(&record.timestamp.to_le_bytes());
-        }
-        let content = XxHash3_128::oneshot(content);
+        let content = of_parts(record, self.timestamp(record), scratch);
         Seen::Ours { content, time: self.time_of(record) }
     }
 
@@ -238,18 +300,24 @@ impl Judge {
     fn time_of(&self, record: &Record<'_>) -> Option<i64> {
         self.relation.topic()?;
         let header = record.headers.iter().find(|(name, _)| *name == b"ce_time");
-        match (header, self.shape) {
-            (Some((_, value)), _) => value.and_then(parsed_instant),
-            (None, Shape::Records { value: Format::Json, .. }) => {
+        match header {
+            Some((_, value)) => value.and_then(parsed_instant),
+            None => self.time_in(record.value?),
+        }
+    }
+
+    /// When the event happened whose value this is.
+    fn time_in(&self, value: &[u8]) -> Option<i64> {
+        match self.shape {
+            Shape::Records { value: Format::Json, .. } => {
                 let name = format!("\"{}\":\"", self.relation.time());
-                let value = record.value?;
                 let at = value.windows(name.len()).position(|part| part == name.as_bytes())?;
                 value.get(at + name.len()..).and_then(|rest| parsed_instant(rest.get(..24)?))
             }
-            (None, Shape::Records { value, .. }) => {
-                avro_time(self.relation, record.value?, matches!(value, Format::AvroStrings { .. }))
+            Shape::Records { value: format, .. } => {
+                avro_time(self.relation, value, matches!(format, Format::AvroStrings { .. }))
             }
-            (None, Shape::Tuples) => None,
+            Shape::Tuples => None,
         }
     }
 }

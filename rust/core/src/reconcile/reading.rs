@@ -30,40 +30,67 @@ pub(super) fn first_id<'a>(relation: &Relation, value: &'a [u8]) -> Option<&'a [
     value.strip_prefix(name.as_bytes())?.get(..LEN)
 }
 
+/// An id as it is written: one in capitals is another text.
+#[inline]
 pub(super) fn parsed_uuid(text: &[u8]) -> Option<u128> {
-    if text.len() != 36 {
+    let text: &[u8; 36] = text.try_into().ok()?;
+    if [8, 13, 18, 23].iter().any(|at| text[*at] != b'-') {
         return None;
     }
-    let mut id = 0;
-    for (at, byte) in text.iter().enumerate() {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            if *byte != b'-' {
-                return None;
-            }
-            continue;
-        }
-        // As it is written: an id in capitals is another text.
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        id = id << 4 | u128::from(digit);
+    let mut digits = [0; 32];
+    digits[..8].copy_from_slice(&text[..8]);
+    digits[8..12].copy_from_slice(&text[9..13]);
+    digits[12..16].copy_from_slice(&text[14..18]);
+    digits[16..20].copy_from_slice(&text[19..23]);
+    digits[20..].copy_from_slice(&text[24..]);
+    let mut is_none = 0;
+    for digit in &mut digits {
+        let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+        let is_number = number < 10;
+        is_none |= u8::from(!is_number && letter >= 6);
+        *digit = if is_number { number } else { letter.wrapping_add(10) };
     }
-    Some(id)
+    let mut id = [0; 16];
+    for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
+        *byte = digits[at] << 4 | digits[at + 1] & 15;
+    }
+    (is_none == 0).then_some(u128::from_be_bytes(id))
 }
 
-/// `YYYY-MM-DDTHH:MM:SS.mmmZ` as milliseconds since 1970.
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ`, as it is written, as milliseconds since 1970.
+#[inline]
 pub(super) fn parsed_instant(text: &[u8]) -> Option<i64> {
+    const MOST: &[u8; 24] = b"9999-19-39T29:59:59.999Z";
+    const ZERO: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
     let text: &[u8; 24] = text.try_into().ok()?;
-    let number = |from: usize, to: usize| {
-        text[from..to].iter().try_fold(0_u32, |n, byte| {
-            byte.is_ascii_digit().then(|| n * 10 + u32::from(byte - b'0'))
-        })
-    };
-    let days = civil::to_days(number(0, 4)? as i32, number(5, 7)?, number(8, 10)?);
-    let seconds = number(11, 13)? * 3600 + number(14, 16)? * 60 + number(17, 19)?;
-    Some(i64::from(days) * MS_PER_DAY + i64::from(seconds) * 1000 + i64::from(number(20, 23)?))
+    let (mut digits, mut is_none) = ([0; 24], 0);
+    for at in 0..24 {
+        is_none |= u8::from(text[at] < ZERO[at] || text[at] > MOST[at]);
+        digits[at] = u32::from(text[at].wrapping_sub(ZERO[at]));
+    }
+    let two = |at: usize| digits[at] * 10 + digits[at + 1];
+    let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));
+    let (hour, minute, second) = (two(11), two(14), two(17));
+    if is_none != 0 || !(1..=12).contains(&month) || hour > 23 {
+        return None;
+    }
+    let millis = digits[20] * 100 + two(21);
+    if !(1..=length_of(year, month)).contains(&day) {
+        return None;
+    }
+    let days = civil::to_days(year as i32, month, day);
+    let seconds = hour * 3600 + minute * 60 + second;
+    Some(i64::from(days) * MS_PER_DAY + i64::from(seconds * 1000 + millis))
+}
+
+/// Days of a month.
+const fn length_of(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(if year.is_multiple_of(100) { 400 } else { 4 }) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 /// The field by which events are in order, of a value in Avro.
@@ -137,6 +164,42 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// No two texts are one id, or one instant.
+    #[test]
+    fn what_is_read_is_as_it_is_written() {
+        let written = |id: u128| {
+            let hex = format!("{id:032x}");
+            let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]);
+            parts.join("-")
+        };
+        let instant = |millis: i64| {
+            let (days, of_day) = (millis.div_euclid(MS_PER_DAY), millis.rem_euclid(MS_PER_DAY));
+            let (year, month, day) = civil::from_days(days as i32);
+            let (seconds, millis) = (of_day / 1000, of_day % 1000);
+            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+            format!(
+                "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z"
+            )
+        };
+        let mut read = 0;
+        for text in ["1234abcd-0000-4fff-8901-23456789abcf", "2024-02-29T23:59:59.999Z"] {
+            for at in 0..text.len() {
+                for byte in 0..=255 {
+                    let mut other = text.as_bytes().to_vec();
+                    other[at] = byte;
+                    let again = match text.len() {
+                        36 => parsed_uuid(&other).map(written),
+                        _ => parsed_instant(&other).map(instant),
+                    };
+                    read += usize::from(again.is_some());
+                    assert!(again.is_none_or(|again| again.as_bytes() == other), "{other:?}");
+                }
+            }
+        }
+        // All sixteen digits in each of 32 places, and in an instant more than one in each of 17.
+        assert!(read > 32 * 16 + 17);
     }
 
     #[test]

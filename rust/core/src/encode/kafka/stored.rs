@@ -177,6 +177,16 @@ impl<'r> StoredRecords<'r> {
     /// [`Flaw::Records`], after which there is none.
     #[allow(clippy::should_implement_trait, reason = "an iterator cannot give the headers as well")]
     pub fn next(&mut self) -> Result<Option<StoredRecord<'r>>, Flaw> {
+        let Some((record, headers)) = self.next_folded()? else { return Ok(None) };
+        self.unfold(headers)?;
+        Ok(Some(record))
+    }
+
+    /// The next record, and its headers as they are stored: they may be anything until [`Self::unfold`] has read them.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub(crate) fn next_folded(&mut self) -> Result<Option<(StoredRecord<'r>, &'r [u8])>, Flaw> {
         if self.read == self.header.records {
             return if self.left.is_empty() { Ok(None) } else { Err(Flaw::Records) };
         }
@@ -184,12 +194,35 @@ impl<'r> StoredRecords<'r> {
         self.parsed().map(Some).ok_or(Flaw::Records)
     }
 
-    /// Names and values of the headers of the last record.
+    /// Reads the headers of a record.
+    ///
+    /// # Errors
+    /// [`Flaw::Records`], if they are none.
+    pub(crate) fn unfold(&mut self, mut folded: &'r [u8]) -> Result<(), Flaw> {
+        self.headers.clear();
+        self.unfolded(&mut folded).filter(|()| folded.is_empty()).ok_or(Flaw::Records)
+    }
+
+    /// For how many records to have room: as many as are said to be left, unless that is more than batches have.
+    pub(crate) fn room(&self) -> usize {
+        const USUAL_MOST: usize = 1 << 14;
+        (self.header.records - self.read).min(USUAL_MOST)
+    }
+
+    /// Names and values of the headers that were read last.
     pub fn headers(&self) -> &[(&'r [u8], Option<&'r [u8]>)] {
         &self.headers
     }
 
-    fn parsed(&mut self) -> Option<StoredRecord<'r>> {
+    fn unfolded(&mut self, folded: &mut &'r [u8]) -> Option<()> {
+        for _ in 0..usize::try_from(number(folded)?).ok()? {
+            let name = bytes(folded)??;
+            self.headers.push((name, bytes(folded)?));
+        }
+        Some(())
+    }
+
+    fn parsed(&mut self) -> Option<(StoredRecord<'r>, &'r [u8])> {
         let len = usize::try_from(number(&mut self.left)?).ok()?;
         let (mut record, left) = self.left.split_at_checked(len)?;
         self.left = left;
@@ -197,18 +230,13 @@ impl<'r> StoredRecords<'r> {
         let timestamp_delta = number(&mut record)?;
         let offset_delta = number(&mut record)?;
         let (key, value) = (bytes(&mut record)?, bytes(&mut record)?);
-        self.headers.clear();
-        for _ in 0..usize::try_from(number(&mut record)?).ok()? {
-            let name = bytes(&mut record)??;
-            self.headers.push((name, bytes(&mut record)?));
-        }
         let timestamp = if self.header.attributes & LOG_APPEND_TIME != 0 {
             self.header.max_timestamp
         } else {
             self.header.base_timestamp.wrapping_add(timestamp_delta)
         };
         let offset = self.header.base_offset.wrapping_add(offset_delta);
-        record.is_empty().then_some(StoredRecord { offset, timestamp, key, value })
+        Some((StoredRecord { offset, timestamp, key, value }, record))
     }
 }
 

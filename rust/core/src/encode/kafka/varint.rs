@@ -4,7 +4,7 @@
 ///
 /// Kafka has two widths, of which the shorter is the longer with its high bits cut: one will do.
 #[inline]
-pub(super) const fn zigzag(n: i64) -> u64 {
+pub(crate) const fn zigzag(n: i64) -> u64 {
     ((n << 1) ^ (n >> 63)) as u64
 }
 
@@ -37,7 +37,7 @@ pub(super) const fn len(n: u64) -> usize {
 
 /// Appends `n`.
 #[inline]
-pub(super) fn put(out: &mut Vec<u8>, mut n: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;

@@ -18,6 +18,8 @@ from forking import Forking
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import click
+
 DATAGEN = (sys.executable, "-m", "datagen")
 LOAD = (*DATAGEN, "load")
 SCRIPT = (sys.executable, str(Path(__file__).parents[1] / "scripts" / "load_data.py"))
@@ -64,6 +66,17 @@ def run(*command: object, timeout: float = 120.0, **environment: str) -> Outcome
 def _forking() -> Forking:
     """The one of this process of tests."""
     return Forking(environment_of({}))
+
+
+def commands() -> dict[str, click.Command]:
+    """The commands of ``datagen``, by their names."""
+    from click import Context
+
+    from datagen.cli import group
+
+    context = Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
 
 
 def load(*options: object, timeout: float = 120.0, **environment: str) -> Outcome:

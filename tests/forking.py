@@ -7,6 +7,7 @@ same, with memory, descriptors, signals and an exit code of their own.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import selectors
@@ -116,6 +117,8 @@ def _read(files: Sequence[int], arguments: Sequence[str], timeout: float) -> lis
 def _serve(control: socket.socket) -> None:
     """Forks a keeper for each call, until the tests are over."""
     _import()
+    # No collection looks through what is there already, so that its pages stay shared.
+    gc.freeze()
     # Keepers are waited for by nobody.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -133,10 +136,18 @@ def _import() -> None:
     for name in (
         "confluent_kafka.admin",
         "confluent_kafka.schema_registry",
-        "datagen.cli",
         "psycopg",
+        "pyarrow.csv",
+        "pyarrow.fs",
+        "pyarrow.parquet",
+        "rich.progress",
+        "rich.table",
     ):
         import_module(name)
+    group = import_module("datagen.cli").group
+    context = import_module("click").Context(group)
+    for name in group.list_commands(context):
+        group.get_command(context, name)
 
 
 def _keep(asked: socket.socket) -> NoReturn:

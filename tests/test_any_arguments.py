@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from command import commands
 from datagen import Plan
 from datagen.cli import command
 from datagen.errors import UnreachableError
@@ -37,7 +38,7 @@ LEFT_OUT: Final = {"local", "metrics", "help", "follow", "version", "stdout"}
 #: Those that have options and take no file of another run alone.
 COMMANDS: Final = {
     name: found
-    for name, found in command.group.commands.items()
+    for name, found in commands().items()
     if name not in {"local", "benchmark", "report", "merge-receipts"}
 }
 

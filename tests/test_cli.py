@@ -27,6 +27,7 @@ from command import (
     SCRIPT,
     Outcome,
     assert_failed,
+    commands,
     environment_of,
     load,
     outcome_of,
@@ -124,7 +125,7 @@ def test_help_is_in_groups_that_have_each_option_once(command: str) -> None:
     assert groups == [*GROUPS[command], "Other options"]
     names = re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE)
     assert len(names) == len(set(names))
-    declared = {one.opts[-1] for one in cli.group.commands[command].params}
+    declared = {one.opts[-1] for one in commands()[command].params}
     assert set(names) == declared | {"--help"}
 
 

@@ -44,8 +44,10 @@ def commands(
     """A command and all below it, by the words that call them."""
     yield path, command
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
-            yield from commands(below, (*path, name))
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            if below := command.get_command(context, name):
+                yield from commands(below, (*path, name))
 
 
 def options(command: click.Command) -> dict[str, click.Option]:

@@ -90,8 +90,10 @@ def metadata(wheel: Path) -> Message:
 
 #: Says what an interpreter is, if it can make environments.
 _ASK = """
-import ensurepip, sys, venv
-print(sys.implementation.name + "-" + getattr(sys, "abiflags", ""), *sys.version_info[:2])
+import sys
+from importlib.util import find_spec
+if find_spec("ensurepip") and find_spec("venv"):
+    print(sys.implementation.name + "-" + getattr(sys, "abiflags", ""), *sys.version_info[:2])
 """
 
 
@@ -111,11 +113,16 @@ def interpreters() -> dict[str, Path]:
         *uv.glob("cpython-*/bin/python3"),
         *tools.glob("Python/*/*/bin/python3"),
     ]
-    found: dict[str, Path] = {}
+    # Each is asked once, whatever names it has, and starts without what its users have installed.
+    candidates: dict[Path, Path] = {}
     for path in (Path(sys.executable), *named, *installed):
-        if not os.access(path, os.X_OK):
-            continue
-        told = subprocess.run([path, "-c", _ASK], capture_output=True, text=True, check=False)
+        if os.access(path, os.X_OK):
+            candidates.setdefault(path.resolve(), path)
+    found: dict[str, Path] = {}
+    for path in candidates.values():
+        told = subprocess.run(
+            [path, "-I", "-S", "-c", _ASK], capture_output=True, text=True, check=False
+        )
         name, *version = told.stdout.split() or [""]
         # The stable ABI of those without a GIL is another one.
         if name == "cpython-" and [*map(int, version)] >= [3, 11]:

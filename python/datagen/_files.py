@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -114,7 +113,7 @@ def _objection(path: Path) -> str | None:
 
 def _begun(path: Path, mode: int) -> tuple[int, Path]:
     """A new file in the folder of another, open, and its name."""
-    unfinished = path.with_name(f".datagen-{secrets.token_hex(8)}")
+    unfinished = path.with_name(f".datagen-{os.urandom(8).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     return os.open(unfinished, flags, mode), unfinished
 

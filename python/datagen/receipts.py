@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,7 +68,7 @@ class Recorder:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         began = datetime.now(UTC)
-        self.run = f"{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.run = f"{began:%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
         self.path = path or folder() / f"{self.run}.json"
         #: Whether a receipt of this run is there.
         self.written = False

@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cloup
 
 from ..sinks.command_line import FileName, Option
 from .console import Console
-from .load_options import check_target, grouped, on_local_stack, options_named, run_from
+from .load_options import (
+    GroupedCommand,
+    check_target,
+    grouped,
+    on_local_stack,
+    options_named,
+    run_from,
+)
 from .loading import PARALLEL, as_in_load, load_parallel
 
 __all__ = ["benchmark"]
 
 
 @click.command(
-    cls=cloup.Command,
+    cls=GroupedCommand,
     name="benchmark",
     short_help="Measure each stage beside a peer.",
     epilog="Example: datagen benchmark --scale 10000 --json -",

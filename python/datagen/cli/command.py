@@ -11,29 +11,17 @@ import atexit
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import click
 
 from .._words import of_the_command
 from ..errors import OptionError
 from . import signals
-from .benchmarking import benchmark
 from .endings import Unread
 from .endings import explain as say_why
-from .explaining import explain
-from .filing import files
-from .loading import load, load_parallel
-from .merging import merge_receipts
 from .outputs import open_closed_streams
-from .peeking import peek
-from .recalling import runs
-from .reporting import report
-from .sandbox import local
-from .schemas import schema
-from .showing import show
-from .streaming import stream
-from .verifying import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +89,35 @@ def _set_up_logging() -> str:
     return level
 
 
+#: The modules of the commands: each is imported as its command is called for.
+_COMMANDS: Final = {
+    "load": "loading",
+    "load-parallel": "loading",
+    "stream": "streaming",
+    "files": "filing",
+    "verify": "verifying",
+    "runs": "recalling",
+    "merge-receipts": "merging",
+    "show": "showing",
+    "explain": "explaining",
+    "schema": "schemas",
+    "peek": "peeking",
+    "benchmark": "benchmarking",
+    "report": "reporting",
+    "local": "sandbox",
+}
+
+
 class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f".{_COMMANDS[cmd_name]}", __package__)
+        return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -121,11 +137,3 @@ def group() -> None:
     The same seed and options give the same bytes everywhere, and every foreign key is valid
     across both.
     """
-
-
-_COMMANDS: Final = (
-    *(load, load_parallel, stream, files, verify, runs, merge_receipts, show, explain),
-    *(schema, peek, benchmark, report, local),
-)
-for _command in _COMMANDS:
-    group.add_command(_command)

@@ -7,13 +7,16 @@ import os
 import re
 import sys
 from difflib import get_close_matches
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from ..errors import DatagenError
 from ..settlement import settlement_of
 from . import signals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Unread", "exit_code", "explain", "text_of"]
 
@@ -93,10 +96,9 @@ def _suggestion(error: click.NoSuchOption) -> str:
     if error.ctx is None:
         return ""
     name, root = error.option_name, error.ctx.find_root()
-    commands = root.command.commands if isinstance(root.command, click.Group) else {}
     having = [
         word
-        for word, command in commands.items()
+        for word, command in _commands(root)
         if any(name in option.opts for option in command.params)
     ]
     # The commands of one kind have names that begin alike.
@@ -107,6 +109,13 @@ def _suggestion(error: click.NoSuchOption) -> str:
     own = [text for option in error.ctx.command.params for text in option.opts]
     nearest = get_close_matches(name, [text for text in own if text.startswith("--")], 1, 0.7)
     return f" Did you mean {nearest[0]}?" if nearest else ""
+
+
+def _commands(root: click.Context) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(root.command, click.Group):
+        for word in root.command.list_commands(root):
+            if command := root.command.get_command(root, word):
+                yield word, command
 
 
 def text_of(error: BaseException) -> str:

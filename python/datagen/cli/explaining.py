@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from .load_options import options_named, plan_from
-from .loading import as_in_load
+from .load_options import options_named, plan_from, plan_options
 from .outputs import data_to_stdout
 from .rows import print_record, print_table
 from .values import as_json, as_text
@@ -37,7 +36,7 @@ _TITLES: Final = {
     epilog="Example: datagen explain 123.456.789-09 --customers 1000 --format timeline",
     params=[
         click.Argument(["id"], metavar="ID"),
-        *as_in_load("customers", "seed", "from_customer", "as_of", "days", "labels", "label_rate"),
+        *plan_options(customers=100),
         click.Option(
             ["--format"],
             type=click.Choice(("table", "json", "timeline")),

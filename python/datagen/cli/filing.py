@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
-import cloup
 
 from .. import loader
 from .._core import Plan
@@ -16,6 +15,7 @@ from ..sinks.command_line import Option, is_given
 from ..sinks.files import FORMATS, FilesTarget, part_of
 from .console import Console
 from .load_options import (
+    GroupedCommand,
     grouped,
     json_option,
     options_named,
@@ -112,7 +112,7 @@ def _options() -> list[click.Parameter]:
 
 
 @click.command(
-    cls=cloup.Command,
+    cls=GroupedCommand,
     name="files",
     short_help="Write a bank as Parquet, CSV, JSON lines or Avro.",
     epilog="Example: datagen files parquet --customers 1000 -o bank",

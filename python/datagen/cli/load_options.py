@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
-import cloup
 
 from .. import loader
 from .._core import Plan
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from ..local import Stack
 
 __all__ = [
+    "GroupedCommand",
     "Moment",
     "check_target",
     "grouped",
@@ -53,6 +53,8 @@ __all__ = [
 _SECRET: Final = frozenset({"postgres_url", "registry_user"})
 #: Options of which a receipt has the names of properties, whose values may be secrets.
 _CLIENT_PROPERTIES: Final = frozenset({"kafka_option", "registry_option"})
+#: Names of options that are longer have a line of their own.
+_NAMES_WIDTH: Final = 30
 
 
 class Moment(click.ParamType[Any]):
@@ -206,13 +208,35 @@ def resume_option() -> Option:
     )
 
 
+class GroupedCommand(click.Command):
+    """A command whose ``--help`` has its options by group, all texts in one column."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        options = (one for one in self.get_params(ctx) if isinstance(one, click.Option))
+        for option in options:
+            record = option.get_help_record(ctx)
+            if record is not None:
+                title = getattr(option, "group", None) or "Other options"
+                sections.setdefault(title, []).append(record)
+        widest = max(len(names) for rows in sections.values() for names, _ in rows)
+        width = min(widest, _NAMES_WIDTH)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                padded = [(names.ljust(width), text) for names, text in rows]
+                formatter.write_dl(padded, col_max=_NAMES_WIDTH)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # An example is one line, so that it can be copied.
+        if self.epilog:
+            formatter.write(f"\n{self.epilog}\n")
+
+
 def grouped(groups: Mapping[str, Sequence[Option]]) -> list[click.Parameter]:
     """All options, each of which knows its group."""
     for title, options in groups.items():
-        group = cloup.OptionGroup(title)
-        group.options = options
         for option in options:
-            option.group = group
+            option.group = title
     return [option for options in groups.values() for option in options]
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import cloup
 
 from .. import loader
 from .._files import is_there
@@ -22,6 +21,7 @@ from . import signals
 from .console import Console
 from .endings import exit_code, text_of
 from .load_options import (
+    GroupedCommand,
     how_to_look,
     load_options,
     on_local_stack,
@@ -29,7 +29,6 @@ from .load_options import (
     recorded,
     run_from,
 )
-from .resuming import resumed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,7 +45,7 @@ PARALLEL: Final[dict[str, Any]] = {"fast": True, "workers": 0, "parallel": True}
 
 
 @click.command(
-    cls=cloup.Command,
+    cls=GroupedCommand,
     name="load",
     short_help="Load a bank into PostgreSQL and Kafka.",
     epilog="Example: datagen load --customers 100 --seed 42 --create-topics --truncate",
@@ -59,7 +58,7 @@ def load(context: click.Context, /, **options: Any) -> None:
 
 
 @click.command(
-    cls=cloup.Command,
+    cls=GroupedCommand,
     name="load-parallel",
     short_help="The same by several threads, for 100 000 customers and more.",
     epilog="Example: datagen load-parallel --customers 1000000 --create-topics --truncate",
@@ -128,6 +127,8 @@ def _before(context: click.Context, options: dict[str, Any]) -> Receipt | None:
         raise click.UsageError(
             "--resume writes the receipt anew that it reads; leave out --receipt."
         )
+    from .resuming import resumed
+
     with options_named():
         receipt = resumed(context, options, path.absolute())
     options["shard"] = None
@@ -219,9 +220,6 @@ def asked(run: loader.Load) -> dict[str, Any]:
 
 
 def as_in_load(*names: str) -> list[Option]:
-    """Options of ``load`` for another command, in the order of the names; each in no group yet."""
-    options = {option.name: option for option in load.params}
-    copies = [copy(options[name]) for name in names]
-    for option in copies:
-        option.group = None  # type: ignore[attr-defined]
-    return [option for option in copies if isinstance(option, Option)]
+    """Options of ``load`` for another command, in the order of the names."""
+    options = {option.name: option for option in load.params if isinstance(option, Option)}
+    return [copy(options[name]) for name in names]

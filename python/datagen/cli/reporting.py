@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
-import cloup
 
 from .._core import Plan
 from ..errors import VerificationError
 from ..sinks.base import Stage
 from ..sinks.command_line import FileName, Option
 from .console import Console
-from .load_options import check_target, grouped, options_named
+from .load_options import GroupedCommand, check_target, grouped, options_named
 from .loading import as_in_load
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _COUNTING: Final = Stage("report", title="Counting", unit="customers")
 
 
 @click.command(
-    cls=cloup.Command,
+    cls=GroupedCommand,
     name="report",
     short_help="Draw the data, and check it against published figures.",
     epilog="Example: datagen report --customers 10000 --out report.html",

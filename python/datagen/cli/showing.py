@@ -12,8 +12,7 @@ import click
 
 from ..sinks.base import Order
 from ..types import catalogue
-from .load_options import options_named, plan_from
-from .loading import as_in_load
+from .load_options import options_named, plan_from, plan_options
 from .outputs import data_to_stdout
 from .rows import FORMATS, print_table, unknown_name
 
@@ -43,7 +42,7 @@ _FIRST: Final = (timedelta(hours=1), timedelta(days=1))
             show_default=True,
             help="Rows to print.",
         ),
-        *as_in_load("customers", "seed", "from_customer", "as_of", "days", "labels", "label_rate"),
+        *plan_options(customers=100),
         click.Option(
             ["--order"],
             type=click.Choice(get_args(Order)),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import cloup
 
 from .._core import Plan
 from .._files import is_there
@@ -27,6 +26,7 @@ from ..stream import stream as carry_out
 from . import signals
 from .console import Console, width_of_terminal
 from .load_options import (
+    GroupedCommand,
     Moment,
     check_target,
     grouped,
@@ -191,7 +191,7 @@ def _options() -> list[click.Parameter]:
 
 
 @click.command(
-    cls=cloup.Command,
+    cls=GroupedCommand,
     name="stream",
     short_help="Send events as time passes: a bank that lives.",
     epilog="Example: datagen stream --local --position bank.json, and on another day: "

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import cloup
 
 from .. import loader
 from ..errors import ConfigurationError, VerificationError
@@ -19,7 +18,14 @@ from ..sinks.command_line import FileName, Option, is_given
 from ..verification import WRONG, Compared, Verdict, Verification
 from ..verification import verify as compare
 from .console import Console
-from .load_options import load_options, on_local_stack, options_named, run_from
+from .load_options import (
+    GroupedCommand,
+    grouped,
+    load_options,
+    on_local_stack,
+    options_named,
+    run_from,
+)
 from .resuming import check_database, check_properties
 
 if TYPE_CHECKING:
@@ -62,21 +68,17 @@ def _options() -> list[click.Parameter]:
             help="Threads that make rows; 0 is one a core.",
         ),
     ]
-    group = cloup.OptionGroup("What is said")
-    group.options = own
-    for option in own:
-        option.group = group
     receipt = click.Argument(
         ["receipt"],
         metavar="[RECEIPT]",
         required=False,
         type=FileName(exists=True),
     )
-    return [receipt, *loading, *own]
+    return [receipt, *loading, *grouped({"What is said": own})]
 
 
 @click.command(
-    cls=cloup.Command,
+    cls=GroupedCommand,
     name="verify",
     short_help="Read again what a load left, and compare every row with the plan.",
     epilog="Example: datagen load --create-topics --receipt a.json, and then: datagen verify a.json",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
-import cloup
 
 from .._files import named, reason
 
@@ -69,8 +68,11 @@ class SinkOptions(ABC):
         return ""
 
 
-class Option(cloup.Option):
+class Option(click.Option):
     """An option whose variable of the environment, where it is set, must say something."""
+
+    #: The title in ``--help`` of the options it is among.
+    group: str | None = None
 
     def __init__(self, *names: str, **settings: Any) -> None:
         super().__init__(names, **settings)

@@ -13,6 +13,8 @@ pub mod property;
 pub mod skeleton;
 pub mod stock;
 
+use std::ops::RangeInclusive;
+
 use crate::brazil::calendar::local_day;
 use crate::brazil::data::{HOME_PLACES, SURNAME_PLACES};
 use crate::brazil::rates;
@@ -31,6 +33,8 @@ pub struct Context {
     pub ids: Ids,
     /// At the beginning of the history, in centavos a month.
     pub(crate) minimum_wage: u64,
+    /// The months of which it is asked again and again whether there was a shock.
+    months: RangeInclusive<i32>,
     pub(crate) cpf_roots: Permutation,
     pub(crate) phones: Permutation,
     pub(crate) homes: Permutation,
@@ -49,6 +53,7 @@ impl Context {
             rng,
             ids: Ids::new(&rng),
             minimum_wage: rates::minimum_wage(local_day(plan.start())) as u64,
+            months: skeleton::months_near(&plan),
             cpf_roots: Permutation::new(&rng, 1, customer::CPF_ROOTS),
             phones: Permutation::new(&rng, 2, 40_000_000),
             homes: Permutation::new(&rng, 6, HOME_PLACES),

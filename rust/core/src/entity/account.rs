@@ -74,8 +74,16 @@ fn text(ascii: &[u8]) -> String {
 
 /// A UUID in its usual 36 characters.
 fn uuid_text(id: [u8; 16]) -> String {
-    let hex = format!("{:032x}", u128::from_be_bytes(id));
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    let mut text = String::with_capacity(36);
+    for (place, byte) in id.into_iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        for digit in [byte >> 4, byte & 0xF] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+    text
 }
 
 /// The kind of a registered key, as frequent as among the keys that a person may register (Banco Central:

@@ -6,9 +6,11 @@
 use std::cell::{OnceCell, RefCell};
 
 use super::Context;
+use super::account::pix_key;
 use super::customer::{Customer, Pieces};
 use super::household::Neighbours;
 use super::skeleton::Skeleton;
+use crate::catalog::AccountPixKeyType;
 use crate::plan::Plan;
 
 /// Rows that are kept: as many as pay one another.
@@ -22,6 +24,7 @@ pub struct Holder {
     life: OnceCell<Skeleton>,
     name: OnceCell<Pieces>,
     cpf: OnceCell<[u8; 11]>,
+    pix_key: OnceCell<String>,
 }
 
 /// What a thread found last.
@@ -59,9 +62,10 @@ impl Recent {
 }
 
 impl Holder {
-    const fn new(customer: Customer) -> Self {
-        let (life, name, cpf) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { customer, life, name, cpf }
+    fn new(customer: Customer) -> Self {
+        let (life, name) = (OnceCell::new(), OnceCell::new());
+        let (cpf, pix_key) = (OnceCell::new(), OnceCell::new());
+        Self { customer, life, name, cpf, pix_key }
     }
 
     /// Takes something of the customer of a row. `take` must not ask for another customer.
@@ -82,5 +86,10 @@ impl Holder {
     /// CPF.
     pub fn cpf(&self, context: &Context) -> &[u8; 11] {
         self.cpf.get_or_init(|| self.customer.cpf(context))
+    }
+
+    /// The registered Pix key, which is of the one kind that [`pix_key_kind`](super::account::pix_key_kind) says.
+    pub fn pix_key(&self, context: &Context, kind: AccountPixKeyType) -> &str {
+        self.pix_key.get_or_init(|| pix_key(context, kind, &self.customer))
     }
 }

@@ -7,8 +7,8 @@
 
 mod shocks;
 
-pub(crate) use shocks::LONGEST_EPISODE;
 pub use shocks::{Episode, Recalling, Shock, Standing};
+pub(crate) use shocks::{LONGEST_EPISODE, months_near};
 
 use super::Context;
 use super::customer::{Customer, MINIMUM_WAGE, log2_q16};
@@ -206,7 +206,7 @@ impl Compact {
     /// The whole of it.
     pub fn whole(&self, context: &Context) -> Skeleton {
         let calm = if self.calm {
-            shocks::Calm::near(&context.plan, self.phase)
+            shocks::Calm::of(&context.months, self.phase)
         } else {
             shocks::Calm::default()
         };
@@ -329,7 +329,7 @@ impl Skeleton {
             let month = month_of(local_day(customer.created_at));
             life.membership = Membership::spared_until(month + SPARED);
         }
-        life.look_ahead(&context.plan);
+        life.look_ahead(&context.months);
         if customer.created_at < context.plan.start()
             && let Some(day) = life.leaving_day(&context.plan, sleep.halves().1)
             && !life.has_ties(context)

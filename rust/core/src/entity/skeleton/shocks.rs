@@ -1,9 +1,10 @@
 //! What happens to a customer: shocks that stop an income or block accounts, and how the customer stands in a month.
 
-use super::{Pot, SEASONS, Skeleton, around_one, of_month, place};
+use std::ops::RangeInclusive;
+
+use super::{Pot, SEASONS, Skeleton, around_one, month_of, of_month, place};
 use crate::brazil::calendar::{Month, local_day};
 use crate::catalog::AccountStatusReason;
-use crate::civil::from_days;
 use crate::plan::Plan;
 use crate::rng::{Domain, Word};
 
@@ -20,6 +21,12 @@ pub(super) const REMEMBERED: i32 = MEMORY * ERA;
 /// Months before a history whose shocks are asked for again and again.
 const BEFORE: i32 = 6;
 
+/// The months of a history, some before it and the one after.
+pub(crate) fn months_near(plan: &Plan) -> RangeInclusive<i32> {
+    let month = |at: i64| month_of(local_day(at));
+    month(plan.start()) - BEFORE..=month(plan.as_of()) + 1
+}
+
 /// Eras from one on and before another in which there is no shock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Calm {
@@ -28,18 +35,10 @@ pub(super) struct Calm {
 }
 
 impl Calm {
-    /// Those near the history of a plan: of all that is asked of its months, of [`BEFORE`] months before, and of the one
-    /// after.
-    pub(super) fn near(plan: &Plan, phase: u8) -> Self {
-        let month = |at: i64| {
-            let (year, month, _) = from_days(local_day(at));
-            year * 12 + month as i32 - 1
-        };
-        let era = |month| era_of(month, phase) as i16;
-        Self {
-            from: era(month(plan.start()) - BEFORE) - MEMORY as i16 + 1,
-            until: era(month(plan.as_of()) + 1) + 1,
-        }
+    /// Those of some months, and of the shocks before that are remembered in them.
+    pub(super) fn of(months: &RangeInclusive<i32>, phase: u8) -> Self {
+        let era = |month: &i32| era_of(*month, phase) as i16;
+        Self { from: era(months.start()) - MEMORY as i16 + 1, until: era(months.end()) + 1 }
     }
 
     #[inline]
@@ -226,10 +225,10 @@ impl Skeleton {
         self.calm.from < self.calm.until
     }
 
-    /// Notes whether no shock is near the history of a plan.
-    pub(super) fn look_ahead(&mut self, plan: &Plan) {
+    /// Notes whether no shock is near the history, by the months of which that is asked.
+    pub(super) fn look_ahead(&mut self, months: &RangeInclusive<i32>) {
         const AT_ONCE: usize = 4;
-        let calm = Calm::near(plan, self.phase);
+        let calm = Calm::of(months, self.phase);
         let mut eras = (i32::from(calm.from)..i32::from(calm.until)).step_by(AT_ONCE);
         let is_calm = eras.all(|first| {
             let found = self.episodes_from::<AT_ONCE>(first);

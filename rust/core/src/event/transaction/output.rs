@@ -14,7 +14,8 @@ use crate::catalog::Direction::Debit;
 use crate::catalog::TransactionType::{Deposit, Pix, Ted, Transfer, Withdrawal};
 use crate::catalog::{AccountPixKeyType, Currency, PixKeyType};
 use crate::civil::from_days;
-use crate::entity::account::{pix_key, pix_key_kind};
+use crate::entity::Context;
+use crate::entity::account::pix_key_kind;
 use crate::entity::holder::Holder;
 use crate::event::History;
 use crate::rng::{Domain, Word};
@@ -131,11 +132,7 @@ impl Ledger {
                 columns.push_key_of(&other, key);
             } else {
                 columns.pix_key_type.push(account.pix_key.map(paid_to));
-                let row = account.life.row();
-                let key = account.pix_key.map(|kind| {
-                    Holder::with(context, row, |holder| pix_key(context, kind, &holder.customer))
-                });
-                columns.pix_key.push(key.as_deref());
+                columns.push_registered_key(context, account.pix_key, account.life.row());
             }
             columns.end_to_end_id.push_ascii(&end_to_end_id(payer, movement.time, id));
         } else {
@@ -164,10 +161,7 @@ impl Ledger {
         let payee = if leg.pays { leg.partner } else { account.life.row() };
         let kind = pix_key_kind(context, payee);
         columns.pix_key_type.push(kind.map(paid_to));
-        let key = kind.map(|kind| {
-            Holder::with(context, payee, |holder| pix_key(context, kind, &holder.customer))
-        });
-        columns.pix_key.push(key.as_deref());
+        columns.push_registered_key(context, kind, payee);
         columns.end_to_end_id.push_ascii(&end_to_end_id(OWN_ISPB, movement.time, leg.id));
     }
 
@@ -203,6 +197,21 @@ impl TransactionColumns {
         self.pix_key_type.push(None);
         self.pix_key.push(None);
         self.end_to_end_id.push(None);
+    }
+
+    /// The key of a customer, if they have registered one of a kind.
+    fn push_registered_key(
+        &mut self,
+        context: &Context,
+        kind: Option<AccountPixKeyType>,
+        customer: u64,
+    ) {
+        match kind {
+            Some(kind) => Holder::with(context, customer, |holder| {
+                self.pix_key.push(Some(holder.pix_key(context, kind)));
+            }),
+            None => self.pix_key.push(None),
+        }
     }
 
     fn push_nobody(&mut self) {

@@ -116,8 +116,8 @@ rust-fuzz: export CUSTOM_LIBFUZZER_PATH := /nowhere/libfuzzer.a
 rust-fuzz: export RUSTFLAGS := --cfg fuzzing --deny warnings
 rust-fuzz: export CARGO_TARGET_DIR := $(abspath $(TARGET))/fuzz
 rust-fuzz:
-	cargo check --quiet --manifest-path rust/core/fuzz/Cargo.toml
-	cargo check --quiet --manifest-path rust/producer/fuzz/Cargo.toml
+	cargo check --quiet --locked --manifest-path rust/core/fuzz/Cargo.toml
+	cargo check --quiet --locked --manifest-path rust/producer/fuzz/Cargo.toml
 
 rust-test:
 	cargo test --quiet $(RUST_TESTS)

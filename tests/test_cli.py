@@ -243,6 +243,7 @@ def test_a_password_in_the_wrong_place_is_not_repeated(words: list[str]) -> None
     [
         ("load --workers 2", "No such option '--workers'. `datagen load-parallel` has it."),
         ("load --custmers 2", "No such option '--custmers'. Did you mean --customers?"),
+        ("laod", "No such command 'laod'. Did you mean 'load'?"),
         ("stream --truncat", "No such option '--truncat'. Did you mean --truncate?"),
         (
             "benchmark --bootstrap x:1",

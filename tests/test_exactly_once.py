@@ -342,11 +342,29 @@ def test_what_a_position_lacks_of_tables_is_told_from_the_transactions(
     assert_versions(clean_kafka)
     # A stream that is begun anew has all rows as of its own start once more, and goes on from these.
     position.unlink()
-    outcome = run(*STREAM, *WITH_TABLES, *common, "--speed", 10_000_000)
+    receipt = tmp_path / "receipt.json"
+    outcome = run(*STREAM, *WITH_TABLES, *common, "--speed", 10_000_000, "--receipt", receipt)
+    assert outcome.code == 0, str(outcome)
+    outcome = run(*DATAGEN, "verify", receipt)
     assert outcome.code == 0, str(outcome)
     for table, topic in TABLE_TOPICS.items():
         assert last_of(clean_kafka.committed(topic)) == rows_of(STREAMED, table)
     assert_committed(clean_kafka)
+
+
+def test_a_stream_whose_bank_has_no_row_of_a_table_goes_on(
+    clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    common = (*clean_kafka.options, "--position", tmp_path / "position.json", "--skip-postgres")
+    bank = ("--customers", 1, "--as-of", "2026-07-01", "--days", 30)
+    assert not Plan(customers=1).rows("properties")
+    span = ("--start", "2026-06-20T00:00:00Z", "--until", "2026-06-22T00:00:00Z")
+    how = ("--exactly-once", "--create-topics", "--no-avro", "--speed", 10_000_000)
+    begun = (*DATAGEN, "stream", *bank, *span, *how, *WITH_TABLES)
+    outcome = run(*begun, *common)
+    assert outcome.code == 0, str(outcome)
+    outcome = run(*DATAGEN, "stream", "--resume", *common, "--until", "2026-06-25T00:00:00Z")
+    assert outcome.code == 0, str(outcome)
 
 
 def assert_versions(topics: OwnTopics) -> None:

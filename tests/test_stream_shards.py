@@ -225,6 +225,30 @@ def test_a_shard_that_is_killed_between_its_tables_and_its_events_goes_on(
 
 
 @pytest.mark.timeout(300)
+def test_a_stream_that_is_killed_before_it_replaces_rows_replaces_them_later(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    another = ("--customers", 3, "--seed", 1, "--skip-kafka", "--postgres-url", pg_dsn)
+    done = run(*DATAGEN, "load", *another)
+    assert done.code == 0, done
+    file = tmp_path / "position"
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--position", file)
+    said = (*SAID, *TIMES, "--create-topics", "--speed", "1e7", "--truncate")
+    with psycopg.connect(pg_dsn) as session:
+        session.execute("LOCK TABLE customers IN ACCESS SHARE MODE")
+        with started(*DATAGEN, "stream", *said, *where) as process:
+            assert wait_until(file.exists, 60)
+            assert process.poll() is None
+            process.kill()
+            process.wait(timeout=10)
+    assert query(pg_dsn, "SELECT count(*) FROM customers") == [(3,)]
+    done = run(*DATAGEN, "stream", "--resume", *where, timeout=120)
+    assert done.code == 0, done
+    assert "live from 2026-06-20T00:00:00.000Z" in done.out
+    assert_tables(pg_dsn, PLAN)
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("more", [(), ("--exactly-once",)])
 def test_a_stream_that_is_killed_again_and_again_as_its_tables_are_sent_is_exact(
     pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path, more: tuple[str, ...]

@@ -154,7 +154,7 @@ class Recorder:
                 # A stream tries again every few seconds.
                 self._warned = True
                 _log.warning(
-                    "%s: the receipt cannot be written (%s), and without it a load can be neither resumed nor verified by it",
+                    "%s: the receipt cannot be written (%s): this run can be neither resumed nor verified by one",
                     self.path,
                     reason(failure),
                 )

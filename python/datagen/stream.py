@@ -144,6 +144,8 @@ class Stream:
     file: Path | None = None
     from_position: Position | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: More of them, that say how tables are loaded: a position keeps them until they are.
+    options_of_loading: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plan = self.plan
@@ -228,7 +230,7 @@ def _begin(asked: Stream, running: Running) -> None:
         start=asked.start,
         marks={sink.stage.name: sink.mark() for sink in both},
         events=dict.fromkeys(streams(), 0),
-        options=asked.options,
+        options={**asked.options, **asked.options_of_loading},
         follows=tuple(sink.stage.name for sink in running.holders),
         loaded=False,
     ).write(asked.file)

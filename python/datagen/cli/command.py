@@ -118,6 +118,19 @@ class _Group(click.Group):
         module = import_module(f".{_COMMANDS[cmd_name]}", __package__)
         return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            # Click's own looks for near names among commands that are imported.
+            near = get_close_matches(name, _COMMANDS, 1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(f"No such command '{name}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

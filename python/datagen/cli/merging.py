@@ -35,8 +35,8 @@ __all__ = ["merge_receipts"]
 def merge_receipts(out: Path, receipts: tuple[Path, ...]) -> None:
     """Write to OUT what all shards of a load or a stream have left, for `datagen verify OUT`.
 
-    The shards have to be of one plan and of the same places, and to have every customer once: what is missing or twice
-    is named, and nothing is written (exit code 3).
+    The shards have to be of one plan and of the same places, and to have every customer once; those of a stream have to begin at
+    the same instant and to have come equally far. What does not fit is named, and nothing is written (exit code 3).
     """
     check_target(out, "OUT")
     if out.absolute() in {path.absolute() for path in receipts}:

@@ -72,6 +72,8 @@ _KEPT: Final = (
     ),
     *("skip_postgres", "postgres_schema"),
 )
+#: What it keeps until the tables are loaded.
+_OF_LOADING: Final = ("truncate", "replica_identity")
 
 
 class _Instant(Moment):
@@ -328,6 +330,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Stream:
         file=file,
         from_position=before,
         options=_kept(context, options),
+        options_of_loading=_given(context, options, _OF_LOADING),
     )
 
 
@@ -391,19 +394,27 @@ def _leave_out_unnamed(
 
 def _kept(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     """The options that a position keeps, as JSON has them."""
-    kept = {}
-    for name in (*_FIXED, *_KEPT):
-        value = options[name]
-        if not is_given(context, name) or (name == "schema_registry" and "@" in value):
-            continue
-        kept[name] = instant_text(value) if isinstance(value, datetime) else value
-        if isinstance(value, Path):
-            kept[name] = str(value.resolve())
+    kept = _given(context, options, (*_FIXED, *_KEPT))
+    if "@" in kept.get("schema_registry", ""):
+        del kept["schema_registry"]
     if options["shard"] is not None:
         # The plan ends with the customers of the shard.
         kept |= {name: options[name] for name in ("customers", "from_customer")}
         kept["shard"] = "{}/{}".format(*options["shard"])
     return kept
+
+
+def _given(context: click.Context, options: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Those of some options that are given, as JSON has them."""
+    given = {}
+    for name in names:
+        value = options[name]
+        if not is_given(context, name):
+            continue
+        given[name] = instant_text(value) if isinstance(value, datetime) else value
+        if isinstance(value, Path):
+            given[name] = str(value.resolve())
+    return given
 
 
 def _take_over(context: click.Context, options: dict[str, Any], before: Position) -> None:
@@ -423,7 +434,7 @@ def _take_over(context: click.Context, options: dict[str, Any], before: Position
         # Its plan ends with its own customers; the command has those of all shards.
         for name in ("customers", "from_customer"):
             own[name] = params[name].type_cast_value(context, before.options.get(name, own[name]))
-    for name in (*_FIXED, *_KEPT):
+    for name in (*_FIXED, *_KEPT, *(() if before.loaded else _OF_LOADING)):
         kept = own.get(name, before.options.get(name))
         if kept is not None and name not in own:
             kept = params[name].type_cast_value(context, kept)
@@ -477,6 +488,8 @@ class _Console(Console):
         self._metrics = metrics
         self._shows_speed = asked.rate is not None or asked.speed != 1
         plan, before = asked.plan, asked.from_position
+        # What ended as its tables were loaded has sent no event.
+        before = before if before is not None and before.loaded else None
         pace = f"{asked.rate:,g} events/s" if asked.rate is not None else f"speed {asked.speed:,g}"
         begin = (
             f"resumed at {instant_text(before.time)}"

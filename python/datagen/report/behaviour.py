@@ -58,7 +58,7 @@ def _come_and_go(part: Portion) -> pl.DataFrame:
 
 
 def _coming_and_going(plan: Plan) -> Mapping[str, Range]:
-    """Of histories of more than a month, up to a year: nobody leaves in the first ten days."""
+    """Of histories of more than a month, up to a year: no customer leaves in the first ten days."""
     months, later = plan.days / 30, (plan.days - 10) / 30
     if not 30 < plan.days <= 366:
         return {}

@@ -122,9 +122,10 @@ def _available_limit(part: Portion) -> pl.DataFrame:
     end = local_time(part.plan.as_of)
     cards = part["credit_cards"].with_columns(cycle=cycle(pl.lit(end)))
     joined = cards.join(_spending(part), on=["card_id", "cycle"], how="left")
-    # Installments of later cycles and bills that are not paid may take more of it. Who leaves has paid all.
+    # Installments of later cycles and bills that are not paid may take more of it. Customers who leave have paid all.
     given_back = pl.col("status_reason").eq_missing("HOLDER_REQUEST")
-    spent = pl.when(given_back).then(0).otherwise(pl.col("spent").fill_null(0))
+    is_settled = given_back & (pl.col("available_limit") == pl.col("credit_limit"))
+    spent = pl.when(is_settled).then(0).otherwise(pl.col("spent").fill_null(0))
     left = pl.col("credit_limit") - spent
     return joined.select(id="card_id", holds=pl.col("available_limit").is_between(0, left))
 

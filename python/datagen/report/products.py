@@ -367,7 +367,7 @@ def _closed_is_empty(part: Portion) -> pl.DataFrame:
 def _left(part: Portion) -> pl.DataFrame:
     """What customers have who have left: their CORRENTE account was closed as they asked.
 
-    With it ends all else, and nobody leaves who has a loan.
+    With it ends all else, and no customer with a loan leaves.
     """
     accounts = part["accounts"]
     asked = (pl.col("status") == "CLOSED") & (pl.col("status_reason") == "HOLDER_REQUEST")
@@ -376,15 +376,14 @@ def _left(part: Portion) -> pl.DataFrame:
     )
     ended = pl.col("status_changed_at") <= pl.col("left")
 
-    def of(table: str, key: str, state: str, done: pl.Expr) -> pl.DataFrame:
-        own = part[table].join(left, on="customer_id")
-        return own.select(id=key, holds=(pl.col("status") == state) & done)
+    def of(table: str, key: str, holds: pl.Expr) -> pl.DataFrame:
+        return part[table].join(left, on="customer_id").select(id=key, holds=holds)
 
     return pl.concat(
         [
-            of("accounts", "account_id", "CLOSED", ended),
-            of("credit_cards", "card_id", "CANCELLED", ended),
-            of("loans", "loan_id", "SETTLED", pl.lit(value=False)),
+            of("accounts", "account_id", (pl.col("status") == "CLOSED") & ended),
+            of("credit_cards", "card_id", (pl.col("status") == "CANCELLED") & ended),
+            of("loans", "loan_id", pl.lit(value=False)),
         ]
     )
 

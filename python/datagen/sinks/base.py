@@ -11,6 +11,7 @@ their changes come slice by slice, each before the events that make them.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
@@ -131,6 +132,10 @@ class Progress(Protocol):
     def finish(self, stage: Stage, part: Part) -> None: ...
 
 
+_log = logging.getLogger(__name__)
+
+#: Customers whose events take seconds to count.
+_MANY = 500_000
 #: Customers whose events are counted where only about how many there are is asked for.
 _SAMPLE = 1_000
 
@@ -187,13 +192,16 @@ class Window:
         return _rounded(counted * (self.plan.customers - first) // _SAMPLE)
 
     def made(self, name: str, rows: int) -> None:
-        """Takes note that the events of a stream were made to the last one: nobody has to count them any more."""
+        """Takes note that the events of a stream were made to the last one, and need not be counted any more."""
         if not self.open_ended:
             self._rows[name] = rows
 
     def rows(self, name: str) -> int:
         """The rows of a table or stream that the run loads; counting events that were not made takes a while."""
         if name not in self._rows:
+            customers = self.plan.customers - self.first(name)
+            if catalogue()[name].is_stream and customers >= _MANY:
+                _log.warning("Counting %s of %s customers", name, f"{customers:,}")
             until = None if catalogue()[name].is_stream else self.tables_at
             self._rows[name] = self.plan.rows(name, self.first(name), until=until)
         return self._rows[name]

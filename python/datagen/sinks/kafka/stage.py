@@ -218,11 +218,15 @@ class _KafkaStage(Sink):
         self._earlier.look()
         ends = self._ends.read()
         self._earlier.begin_at(ends)
+        if self._target.exactly_once and self._window.open_ended:
+            of_tables = self._of_tables.values()
+            # Rows of another start are others, in whatever order they come.
+            self._sink.go_on_behind(of_tables)
+            if not self._window.tables_there:
+                # What an earlier stream has sent of them is not of this one.
+                self._earlier.begun |= {one: dict(ends[one]) for one in of_tables if one in ends}
         # Counted is what all attempts have sent.
         self._ends.before = ends | self._earlier.begun if self._earlier.is_there else ends
-        if self._target.exactly_once and self._window.open_ended:
-            # Rows of another start are others, in whatever order they come.
-            self._sink.go_on_behind(self._of_tables.values())
         if mark := (self._window.begun or {}).get(KAFKA.name):
             self._go_on_loading(mark)
 

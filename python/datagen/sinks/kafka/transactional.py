@@ -176,6 +176,8 @@ class TransactionalEngine(ConfluentEngine):
                     position.topic,
                     position.offset,
                 )
+            # A table may have no row; a group that never committed has a negative offset.
+            if position.offset >= 0:
                 self._begun[position.topic], reached = _read(position.metadata)
                 if reached is not None:
                     self._changes_before[position.topic] = reached

@@ -111,7 +111,8 @@ pub(crate) const fn status_for(reason: CardStatusReason) -> CardStatus {
     }
 }
 
-/// The end of a card, drawn so that as many are blocked and cancelled at the end of any history.
+/// The end of a card: that of a leaving customer's time with the bank, or one that is drawn so that as many cards are blocked
+/// and cancelled at the end of any history.
 fn exit(
     context: &Context,
     life: &Skeleton,

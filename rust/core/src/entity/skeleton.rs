@@ -26,7 +26,7 @@ const SPARED: i32 = 2;
 /// Of those who may leave the bank, half have left after so many days of a history, half of the others after as many more,
 /// and so on: 0.35% of all customers a month at the beginning ≈, by our own choice.
 const HALF_LEAVE: u32 = 1_350;
-/// Days of a history in which nobody leaves, so that what comes before it is in the history.
+/// Days of a history in which no customer leaves, so that what comes before it is in the history.
 const STAY: i32 = 10;
 /// Days before that on which a customer leaves, at the most, of what comes before it.
 pub(super) const NOTICE: i32 = 7;
@@ -92,8 +92,8 @@ impl Payday {
     }
 }
 
-/// What of a customer's time with the bank begins or ends about the history, in two bytes: nobody who joins within a history
-/// leaves in it.
+/// What of a customer's time with the bank begins or ends about the history, in two bytes: no customer who joins within a
+/// history leaves in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Membership(u16);
 

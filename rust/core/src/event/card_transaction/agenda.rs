@@ -144,7 +144,7 @@ fn comes_back(history: &History, facts: &Facts, place: u32) -> u32 {
 
 /// The purchases of a month that are steps of a scenario, in milliseconds of the month, and which they are.
 fn woven(history: &History, facts: &Facts, month: i32) -> impl Iterator<Item = (u32, u8)> {
-    // Who leaves is befallen by nothing.
+    // No scenario befalls the card of a customer who leaves.
     let labelled = history.context.plan.labels().is_some() && !facts.settles();
     let card = u64::from(facts.row);
     let instance =

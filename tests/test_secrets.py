@@ -8,8 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from command import DATAGEN, run
 from datagen._secrets import HIDDEN, Secrets, plain
+from datagen.errors import UnreachableError
 from datagen.presets import ProducerConfig
+from datagen.sinks.kafka.schemas import delete
 from datagen.sinks.postgres.server import Server
 
 #: Places in which a secret is written, `{}` being the secret.
@@ -63,6 +66,23 @@ def test_a_secret_as_a_value_never_survives(secret: str, place: str) -> None:
 )
 def test_what_is_hidden(secret: str, text: str, shown: str) -> None:
     assert Secrets([secret])(text) == shown
+
+
+@pytest.mark.parametrize(
+    "behind", ["?token=s3cr3t-key", "/ccompat?a=1&apikey=s3cr3t-key", "#s3cr3t-key"]
+)
+def test_a_key_in_the_query_of_a_registry_is_never_shown(behind: str) -> None:
+    url = f"http://127.0.0.1:1{behind}"
+    config = ProducerConfig(schema_registry_url=url)
+    assert "s3cr3t" not in str(config)
+    assert config.hide(f"405 for url '{url}', acks=1").endswith("acks=1")
+    assert "s3cr3t" not in config.hide(f"405 for url '{url}'")
+    with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1") as caught:
+        delete(config, ["a-value"])
+    assert "s3cr3t" not in str(caught.value)
+    done = run(*DATAGEN, "schema", "--for", "flink", "--schema-registry", url)
+    assert done.code == 0, done
+    assert "s3cr3t" not in done.out + done.err
 
 
 @pytest.mark.parametrize(

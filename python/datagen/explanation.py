@@ -364,7 +364,8 @@ def _life(
     for stream in catalogue().streams:
         mine = [row for row in rows[stream.name] if everything or row.get(key) == own]
         moments += [_moment(stream.name, row, names[row[stream.key]]) for row in mine]
-    return sorted(moments, key=lambda moment: moment.at)
+    # What an instant changes comes after what happens in it.
+    return sorted(moments, key=lambda moment: (moment.at, moment.what == "state"))
 
 
 def _moment(stream: str, row: Row, name: str) -> Moment:

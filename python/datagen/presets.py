@@ -51,6 +51,9 @@ EngineChoice = Literal["auto", EngineName]
 #: Where a schema registry is looked for when the caller named none.
 DEFAULT_REGISTRY: Final = "http://localhost:8081"
 
+#: What is as short as this, in a query of an address, is no key.
+_SHORTEST_KEY: Final = 3
+
 #: The least of each number here; the most is librdkafka's.
 _LEAST: Final[Mapping[str, int]] = {
     "batch_size": 1,
@@ -237,6 +240,10 @@ class ProducerConfig:
             # Not by `urlsplit`, which refuses some.
             user = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
             users += {user, unquote(user)}
+            # A key may be in a query, or in what comes after it.
+            for part in re.split("[?&#]", url)[1:]:
+                value = part.partition("=")[2] or part
+                yield from {one for one in (value, unquote(value)) if len(one) > _SHORTEST_KEY}
         for user in users:
             password = user.partition(":")[2]
             yield from {password, unquote(password)}
@@ -278,7 +285,7 @@ def check_url(url: str, option: str = "schema_registry_url") -> None:
 def _check_bootstrap(servers: str, option: str = "bootstrap_servers") -> None:
     # Empty items are skipped, as Kafka's clients do.
     if not addresses(servers):
-        allowed = "HOST:PORT,HOST:PORT,…"
+        allowed = "HOST:PORT,HOST:PORT,… with commas between them"
         if any(map(_is_ipv6, servers.split(","))):
             allowed += ", with brackets around an IPv6 address"
         raise OptionError(option, _without_user(servers), allowed)
@@ -307,6 +314,8 @@ def _without_user(url: str) -> str:
     def shown(item: str) -> str:
         # What stands where a port should may be a password whose host was forgotten.
         without = re.sub(r":(?!//)(?!\d+(?:[/?#,]|$))[^/?#,]*", f":{HIDDEN}", item)
+        # So may what a query has, or what comes after it.
+        without = re.sub(r"([?#]).*", rf"\1{HIDDEN}", without, flags=re.DOTALL)
         return item if _is_ipv6(item) else without
 
     return ",".join(map(shown, url.split(",")))

@@ -400,6 +400,8 @@ class _Comparing:
         if kind == "altered" and ident is not None:
             found = found or self._again(partition, offset)
             why = (found and self._difference(ident, found)) or why
+            if not found and partition is not None:
+                why = why or "it has no value, or none that can be read any more"
         elif kind == "misplaced":
             why = "its key belongs to another partition"
         elif kind == "late" and not why:

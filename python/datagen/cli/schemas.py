@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .._secrets import without_user
 from ..presets import ProducerConfig
 from ..types import catalogue
 from .load_options import local_stack, options_named
@@ -64,7 +65,7 @@ def schema(context: click.Context, /, **options: Any) -> None:
         at = location(stack.postgres_url, options["postgres_schema"])
     source = schemas.Source(
         kafka=kafka,
-        registry=schemas.without_user(registry),
+        registry=without_user(registry),
         topic_prefix=config.topic_prefix,
         postgres=at,
         master_topics=options["master_topics"],

@@ -81,5 +81,5 @@ class RunRecord:
         return Settlement(
             tuple(sink.settlement() for sink in self._sinks),
             receipt=str(recorder.path) if recorder and resumable else "",
-            stays=self._run.stays and not self._window.open_ended,
+            stays=(self._run.stays or self._run.resume is not None) and not self._window.open_ended,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from . import avro, debezium, flink, ksqldb, postgres, spark
-from .source import Source, without_user
+from .source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..types import Relation
     from .source import Engine
 
-__all__ = ["ENGINES", "Source", "readable", "text", "without_user"]
+__all__ = ["ENGINES", "Source", "readable", "text"]
 
 #: Each engine by the word that the command has for it.
 ENGINES: Final[Mapping[str, Engine]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,6 @@ __all__ = [
     "quoted",
     "sql_type",
     "table_name",
-    "without_user",
 ]
 
 #: What stands where a password belongs.
@@ -87,11 +86,3 @@ def columns(lines: Sequence[str]) -> str:
 def options(pairs: Mapping[str, str]) -> str:
     """Options as ``'name' = 'value'``, one a line."""
     return columns([f"{quoted(name)} = {quoted(value)}" for name, value in pairs.items()])
-
-
-def without_user(url: str) -> str:
-    """Addresses of a registry, without their users and without a query, which may have a key."""
-    parts = (urlsplit(one.strip()) for one in url.split(","))
-    return ",".join(
-        urlunsplit(one._replace(netloc=one.netloc.rpartition("@")[2], query="")) for one in parts
-    )

@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ..._secrets import without_user
 from ...errors import ConfigurationError, UnreachableError
 from .cluster import TIMEOUT
 from .interrupt import HeldInterrupt, held
@@ -62,7 +63,7 @@ def check(
     one = len(mixing) == 1
     mixed = f"{'Topic' if one else 'Topics'} {', '.join(mixing)} {'holds' if one else 'hold'}"
     if config.avro and config.may_be_json:  # none was chosen
-        url = config.schema_registry_url
+        url = without_user(config.schema_registry_url or "")
         if other == "avro":
             raise ConfigurationError(
                 f"{mixed} Avro; --no-avro to mix. No Schema Registry answers at {url}: start it, or "

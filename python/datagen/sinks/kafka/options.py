@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 import click
 
 from ..._secrets import without_user
+from ...errors import ConfigurationError
 from ...presets import PRESETS, AvroEnums, EngineChoice, ProducerConfig, RecordTimestamp
 from ...properties import Properties, read_properties
 from ..base import streams
@@ -256,6 +257,11 @@ class _KafkaOptions(SinkOptions):
         return (f"{where}, Schema Registry {registry}" if has_schemas else where), peek
 
     def on_local_stack(self, target: KafkaTarget, stack: Any) -> KafkaTarget:
+        if target.exactly_once:
+            raise ConfigurationError(
+                "--exactly-once needs Apache Kafka: the broker of the local stack shows readers what a transaction has broken "
+                "off, and keeps no metadata of offsets. Name another by --kafka-bootstrap"
+            )
         producer = replace(
             target.producer,
             bootstrap_servers=stack.kafka_bootstrap,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ..._files import is_there
+from ..._secrets import without_user
 from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 from .proxies import direct, proxy_of
 from .schema_layout import difference
@@ -104,10 +105,8 @@ def register(config: ProducerConfig, schemas: Mapping[str, str]) -> dict[str, in
 
 def warn(config: ProducerConfig) -> None:
     """Says that events are JSON since no registry answered."""
-    addresses = ",".join(
-        _split_user(url)[0] for url in (config.schema_registry_url or "").split(",")
-    )
-    _log.warning("Schema Registry at %s not available. Using JSON serialization.", addresses)
+    where = without_user(config.schema_registry_url or "")
+    _log.warning("Schema Registry at %s not available. Using JSON serialization.", where)
 
 
 def delete(config: ProducerConfig, subjects: Iterable[str]) -> None:
@@ -182,8 +181,8 @@ class _Registry:
             raise ConfigurationError(
                 "The Schema Registry's user is given twice: in its URL and in basic.auth.user.info."
             )
-        #: Its addresses, without users.
-        self.where = ",".join(url for url, _ in addresses)
+        #: Its addresses, without users and queries.
+        self.where = without_user(",".join(url for url, _ in addresses))
         self._via = ""
         self._stack = ExitStack()
         self._clients = [

@@ -111,13 +111,16 @@ rust-format:
 rust-lint:
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
 
-# Fuzz targets run with nightly, on demand. That they compile is seen without it, and without libFuzzer, which is C++.
+# Fuzz targets run with nightly, on demand. That they compile is seen without it, and without libFuzzer, which is C++;
+# with the versions of crates that all else has.
 rust-fuzz: export CUSTOM_LIBFUZZER_PATH := /nowhere/libfuzzer.a
 rust-fuzz: export RUSTFLAGS := --cfg fuzzing --deny warnings
 rust-fuzz: export CARGO_TARGET_DIR := $(abspath $(TARGET))/fuzz
 rust-fuzz:
-	cargo check --quiet --locked --manifest-path rust/core/fuzz/Cargo.toml
-	cargo check --quiet --locked --manifest-path rust/producer/fuzz/Cargo.toml
+	cp Cargo.lock rust/core/fuzz/Cargo.lock
+	cp Cargo.lock rust/producer/fuzz/Cargo.lock
+	cargo check --quiet --manifest-path rust/core/fuzz/Cargo.toml
+	cargo check --quiet --manifest-path rust/producer/fuzz/Cargo.toml
 
 rust-test:
 	cargo test --quiet $(RUST_TESTS)

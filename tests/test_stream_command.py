@@ -207,6 +207,7 @@ def test_a_position_keeps_no_secret(tmp_path: Path) -> None:
     done = run(
         *(*STREAM, "--stdout", *SMALL, *times, "--position", file),
         *("--registry-user", f"me:{secret}", "--kafka-option", f"sasl.password={secret}"),
+        *("--skip-kafka", "--schema-registry", f"http://127.0.0.1:1/?token={secret}"),
         timeout=60,
     )
     assert done.code == 0, done

@@ -26,7 +26,7 @@ def merge(out: Path, receipts: Sequence[Receipt]) -> Receipt:
     """Writes the receipt of all shards, which says that they are several; returns it.
 
     Rows and acknowledged records are summed, and offsets are the first and the last of all. Raises
-    ``ConfigurationError`` for receipts of other plans or places than the first one, of streams that have not come as far, and
+    ``ConfigurationError`` for receipts of other plans or places than the first one, of streams that have not come equally far, and
     for customers that none or several of them have; each is named. Shards that are not whole are in the outcome. Of
     streams that were resumed the receipt answers for the events since the last position from which one was.
     """

@@ -13,6 +13,7 @@ import click
 
 from .._core import Plan
 from .._files import is_there
+from .._secrets import without_user
 from ..errors import ConfigurationError, OptionError
 from ..loader import RunReport
 from ..position import Position, instant_text, millis_of, moment
@@ -395,7 +396,9 @@ def _leave_out_unnamed(
 def _kept(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     """The options that a position keeps, as JSON has them."""
     kept = _given(context, options, (*_FIXED, *_KEPT))
-    if "@" in kept.get("schema_registry", ""):
+    registry = kept.get("schema_registry", "")
+    if registry != without_user(registry):
+        # A user, or a key in a query, is not for a file.
         del kept["schema_registry"]
     if options["shard"] is not None:
         # The plan ends with the customers of the shard.

@@ -255,7 +255,7 @@ pub(super) fn dormant<const N: usize>(rng: Rng, first: u64) -> [bool; N] {
 }
 
 /// The calendar month of a local day, as months since the year 0.
-const fn month_of(day: i32) -> i32 {
+pub(crate) const fn month_of(day: i32) -> i32 {
     let (year, month, _) = from_days(day);
     year * 12 + month as i32 - 1
 }

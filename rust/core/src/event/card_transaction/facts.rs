@@ -7,8 +7,9 @@ use crate::brazil::data::City;
 use crate::brazil::hours::{WAKING, time_between};
 use crate::brazil::reference;
 use crate::catalog::{CardStatus, CardStatusReason};
-use crate::civil::{from_days, to_days};
+use crate::civil::to_days;
 use crate::entity::card::{CreditCard, status_for};
+pub(super) use crate::entity::skeleton::month_of;
 use crate::entity::skeleton::{Compact, Episode, Recalling, Shock, Skeleton, around_one, times};
 use crate::event::{History, scenario};
 use crate::id::mix;
@@ -37,12 +38,6 @@ const REACH: i32 = 16;
 const BEFORE: i32 = 6;
 /// No month.
 const NEVER: i32 = i32::MAX;
-
-/// The calendar month of a local day, as months since the year 0.
-pub(super) const fn month_of(day: i32) -> i32 {
-    let (year, month, _) = from_days(day);
-    year * 12 + month as i32 - 1
-}
 
 /// A day of a month, from 1.
 pub(super) const fn day_of(month: i32, day: u32) -> i32 {

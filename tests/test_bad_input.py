@@ -12,11 +12,8 @@ from urllib.parse import quote, urlsplit
 import psycopg
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AclBinding,
     AclOperation,
-    AclPermissionType,
     AdminClient,
-    ResourcePatternType,
     ResourceType,
 )
 from confluent_kafka.cimpl import NewTopic
@@ -27,7 +24,7 @@ from datagen import Plan
 from own_topics import OwnTopics
 from records import TOPICS
 from services._net import free_port
-from services.kafka import KafkaBroker, Listener, delete_topics
+from services.kafka import KafkaBroker, Listener, allow, delete_topics, forbid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -461,28 +458,38 @@ def test_a_user_without_rights(pg_dsn: str, guarded: KafkaBroker, registry: Regi
     assert there(OwnTopics(guarded.bootstrap, prefix="")) == set()
 
 
+def test_a_user_who_may_describe_and_no_more(
+    pg_dsn: str, guarded: KafkaBroker, registry: Registry, engine: Engine
+) -> None:
+    admin = AdminClient({"bootstrap.servers": guarded.bootstrap})
+    for future in admin.create_topics([NewTopic(name, 1, 1) for name in TOPICS]).values():
+        future.result(30)
+    allow(guarded.bootstrap, "clerk", (ResourceType.TOPIC, "banking.", AclOperation.DESCRIBE))
+    options = (*as_clerk(guarded, registry), "--postgres-url", pg_dsn, *FEW, *engine.options)
+    try:
+        refused = load(*options, "--preset", "RELIABLE")
+        plain = load(*options, "--preset", "BULK", "--truncate")
+    finally:
+        forbid(guarded.bootstrap)
+        delete_topics(guarded.bootstrap, TOPICS)
+    # Which of the two comes first is the broker's affair where records need a producer's id.
+    assert_failed(refused, 3, "AUTHORIZATION_FAILED", "Write on")
+    assert_failed(plain, 3, "TOPIC_AUTHORIZATION_FAILED", "the ACLs Describe and Write on topic")
+
+
 def test_a_user_who_may_write_and_no_more(
     pg_dsn: str, guarded: KafkaBroker, registry: Registry
 ) -> None:
     admin = AdminClient({"bootstrap.servers": guarded.bootstrap})
-    may_write = AclBinding(
-        restype=ResourceType.TOPIC,
-        name="banking.",
-        resource_pattern_type=ResourcePatternType.PREFIXED,
-        principal="User:clerk",
-        host="*",
-        operation=AclOperation.WRITE,
-        permission_type=AclPermissionType.ALLOW,
-    )
     for future in admin.create_topics([NewTopic(name, 1, 1) for name in TOPICS]).values():
         future.result(30)
-    for future in admin.create_acls([may_write]).values():
-        future.result(30)
+    allow(guarded.bootstrap, "clerk", (ResourceType.TOPIC, "banking.", AclOperation.WRITE))
     try:
         outcome = load(*as_clerk(guarded, registry), "--postgres-url", pg_dsn, *FEW)
         assert outcome.code == 0, str(outcome)
         assert outcome.lines[-1] == "Validation: ALL OK"
     finally:
+        forbid(guarded.bootstrap)
         delete_topics(guarded.bootstrap, TOPICS)
 
 

@@ -18,15 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AclBinding,
-    AclBindingFilter,
     AclOperation,
-    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    ResourcePatternType,
     ResourceType,
 )
 from confluent_kafka.cimpl import RESOURCE_TOPIC, NewTopic
@@ -46,13 +42,14 @@ from datagen.sinks.kafka.cluster import Cluster
 from records import TOPICS, end_offsets, read_topics
 from services import policy
 from services._net import free_port
-from services.kafka import KafkaBroker, KafkaCluster, Listener
+from services.kafka import KafkaBroker, KafkaCluster, Listener, allow, forbid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from engines import Engine
     from running import Running
+    from services.kafka import Right
 
 STREAM = "banking.transactions"
 USER, PASSWORD = "loader", "hunter2"
@@ -578,39 +575,13 @@ def test_no_topic_is_made_that_events_would_not_stay_in(
 
 
 @contextmanager
-def allowed(broker: KafkaBroker, *rules: tuple[ResourceType, str, AclOperation]) -> Iterator[None]:
+def allowed(broker: KafkaBroker, *rights: Right) -> Iterator[None]:
     """Lets the user do so much, and nothing else."""
-    everywhere = ("User:" + USER, "*")
-    bindings = [
-        AclBinding(
-            kind,
-            name,
-            ResourcePatternType.PREFIXED
-            if kind is ResourceType.TOPIC
-            else ResourcePatternType.LITERAL,
-            *everywhere,
-            operation,
-            AclPermissionType.ALLOW,
-        )
-        for kind, name, operation in rules
-    ]
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    for future in admin.create_acls(bindings).values() if bindings else ():
-        future.result(10)
+    allow(broker.bootstrap, USER, *rights)
     try:
         yield
     finally:
-        everything = AclBindingFilter(
-            ResourceType.ANY,
-            None,  # type: ignore[arg-type]
-            ResourcePatternType.ANY,
-            None,  # type: ignore[arg-type]
-            None,  # type: ignore[arg-type]
-            AclOperation.ANY,
-            AclPermissionType.ANY,
-        )
-        for future in admin.delete_acls([everything]).values():
-            future.result(10)
+        forbid(broker.bootstrap)
 
 
 def as_user(config: ProducerConfig, broker: KafkaBroker, **changes: Any) -> ProducerConfig:

@@ -4,7 +4,7 @@ import base64
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from . import policy
 from ._errors import ServiceError
@@ -377,4 +385,59 @@ def delete_topics(bootstrap: str, topics: Iterable[str], timeout: float = 30.0) 
     while wanted & set(admin.list_topics(timeout=timeout).topics):
         if time.monotonic() > deadline:
             raise ServiceError(f"topics of {bootstrap} still there after {timeout:.0f} s")
+        time.sleep(0.02)
+
+
+#: What ``allow`` lets a user do: a kind of resource, how its names begin, and the operation.
+Right = tuple[ResourceType, str, AclOperation]
+
+
+def allow(bootstrap: str, user: str, *rights: Right, timeout: float = 30.0) -> None:
+    """Let `user` do so much, and wait until the broker goes by it, which is after the controller does."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    bindings = {
+        AclBinding(
+            kind,
+            name,
+            ResourcePatternType.PREFIXED
+            if kind is ResourceType.TOPIC
+            else ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
+        )
+        for kind, name, operation in rights
+    }
+    for future in admin.create_acls([*bindings]).values() if bindings else ():
+        future.result(timeout)
+    _await_rights(admin, lambda there: bindings <= there, timeout)
+
+
+def forbid(bootstrap: str, timeout: float = 30.0) -> None:
+    """Take what every user was allowed, and wait until the broker goes by it."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.delete_acls([_EVERY_RIGHT]).values():
+        future.result(timeout)
+    _await_rights(admin, lambda there: not there, timeout)
+
+
+_EVERY_RIGHT = AclBindingFilter(
+    ResourceType.ANY,
+    None,  # type: ignore[arg-type]
+    ResourcePatternType.ANY,
+    None,  # type: ignore[arg-type]
+    None,  # type: ignore[arg-type]
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
+
+
+def _await_rights(
+    admin: AdminClient, is_so: Callable[[set[AclBinding]], bool], timeout: float
+) -> None:
+    deadline = time.monotonic() + timeout
+    while not is_so(set(admin.describe_acls(_EVERY_RIGHT).result(timeout))):
+        if time.monotonic() > deadline:
+            raise ServiceError(f"the broker does not go by its new rules after {timeout:.0f} s")
         time.sleep(0.02)

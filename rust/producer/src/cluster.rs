@@ -46,7 +46,7 @@ pub(crate) async fn producer_id<T: Transport>(
     let answer = any(addresses, &connector).await?.call(&request, limit).await?;
     match answer.error.err() {
         None => Ok(answer),
-        Some(error) => Err(Error::of_broker(error, format!("no producer id: {error}"))),
+        Some(error) => Err(Error::of_broker(error, "a producer id is refused")),
     }
 }
 

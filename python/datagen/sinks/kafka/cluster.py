@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..._client_settings import addresses
 from ...errors import ConfigurationError, DatagenError, UnreachableError
 from .interrupt import HeldInterrupt, held
-from .librdkafka import ClientEvents, failure, is_authorization, kind_of
+from .librdkafka import ClientEvents, advice_of_client, failure, is_authorization, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -108,10 +108,12 @@ class Cluster:
     def failed(self, name: str, text: str) -> DatagenError:
         """The exception for an error of the native engine, by librdkafka's name for it."""
         kind = kind_of(name)
-        advice = ""
+        if not name.startswith("_"):
+            text = f"{text} ({name})"  # the broker's own word for it
+        advice = advice_of_client(name, self.config)
         if kind is ConfigurationError and not is_authorization(name):
-            advice = " Check security.protocol, sasl.* and ssl.* (--kafka-option)."
-        return kind(f"Kafka: {text}.{advice}")
+            advice = ". Check security.protocol, sasl.* and ssl.* (--kafka-option)"
+        return kind(f"Kafka: {text}{advice}.")
 
     # --- topics that are not there
 

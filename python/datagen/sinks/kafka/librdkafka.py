@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClientEvents",
+    "advice_of_client",
     "consumer_properties",
     "failure",
     "hint",
@@ -93,8 +94,8 @@ _UNREACHABLE: Final = frozenset(
 #: By error name: which setting is in the way, and a value that works. ``{topic}`` is the topic.
 _HINTS: Final[Mapping[str, str]] = {
     "CLUSTER_AUTHORIZATION_FAILED": (
-        "the user needs the ACL IdempotentWrite on the cluster, or --kafka-option "
-        "enable.idempotence=false"
+        "the user needs the ACL Write on the topics (brokers before 2.8: IdempotentWrite on the "
+        "cluster), or --kafka-option enable.idempotence=false"
     ),
     "INVALID_RECORD": (
         "the topic does not take the records' time (message.timestamp.before.max.ms, "
@@ -189,7 +190,13 @@ def kind_of(name: str) -> type[ConfigurationError | RejectedError | UnreachableE
 
 def failure(what: str, error: KafkaError, config: ProducerConfig) -> DatagenError:
     """The exception for ``error``, saying first what failed; never with a password in it."""
-    return kind_of(error.name())(config.hide(f"{what}: {error.str()} ({error.name()})"))
+    said = f"{what}: {error.str()} ({error.name()}){advice_of_client(error.name(), config)}"
+    return kind_of(error.name())(config.hide(said))
+
+
+def advice_of_client(name: str, config: ProducerConfig) -> str:
+    """What to do about an error of the whole client, as the end of a sentence; mostly empty."""
+    return f"; {hint(name, '', config)}" if name == "CLUSTER_AUTHORIZATION_FAILED" else ""
 
 
 def consumer_properties(config: ProducerConfig, events: ClientEvents) -> dict[str, Any]:

@@ -103,7 +103,8 @@ test-clients: $(VENV)/.released
 	$(BIN)/python -m pip install --quiet --requirement requirements/clients.txt
 	$(BIN)/python -m pytest tests/clients -rP -o faulthandler_timeout=1600
 
-lint: rust-format rust-lint rust-fuzz python-lint python-types python-stubs
+# Packages first: they are installed while clippy compiles, where two run at once.
+lint: python-lint python-types python-stubs rust-format rust-lint rust-fuzz
 
 rust-format:
 	cargo fmt --all --check

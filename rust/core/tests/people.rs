@@ -8,6 +8,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use common::figures::{check, mean, median, rank_correlation, share, where_is};
 use common::{Id, Read, all, bank, bank_of, days};
@@ -21,8 +22,18 @@ use datagen_core::plan::{DEFAULT_AS_OF, Plan};
 const SEEDS: [u64; 3] = [1, 42, 20_260_701];
 const CUSTOMERS: u64 = 60_000;
 
-fn people(seed: u64) -> Batch {
-    all(&bank(seed, CUSTOMERS, 90), "customers")
+/// What several tests ask of a seed, made by the test that comes first.
+type Made<T> = [OnceLock<T>; SEEDS.len()];
+
+fn of_seed<T>(made: &'static Made<T>, seed: u64, make: impl FnOnce() -> T) -> &'static T {
+    let place = SEEDS.iter().position(|one| *one == seed).expect("one of the seeds");
+    made[place].get_or_init(make)
+}
+
+/// The customers of a seed.
+fn people(seed: u64) -> &'static Batch {
+    static MADE: Made<Batch> = [const { OnceLock::new() }; SEEDS.len()];
+    of_seed(&MADE, seed, || all(&bank(seed, CUSTOMERS, 90), "customers"))
 }
 
 #[test]
@@ -56,14 +67,20 @@ fn incomes_are_those_of_the_states() {
 }
 
 /// Customers with each product.
-fn holders(seed: u64, people: &Batch) -> BTreeMap<&'static str, Vec<bool>> {
-    let bank = bank(seed, CUSTOMERS, 90);
+type Holders = BTreeMap<&'static str, Vec<bool>>;
+
+fn holders(seed: u64) -> &'static Holders {
+    static MADE: Made<Holders> = [const { OnceLock::new() }; SEEDS.len()];
+    of_seed(&MADE, seed, || find_holders(seed))
+}
+
+fn find_holders(seed: u64) -> Holders {
+    let (bank, people) = (bank(seed, CUSTOMERS, 90), people(seed));
     let rows = people.rows_by_id("customer_id");
-    let mut holders: BTreeMap<&str, Vec<bool>> =
-        ["POUPANCA", "INVESTIMENTOS", "card", "loan", "HOUSING"]
-            .into_iter()
-            .map(|product| (product, vec![false; people.rows()]))
-            .collect();
+    let mut holders: Holders = ["POUPANCA", "INVESTIMENTOS", "card", "loan", "HOUSING"]
+        .into_iter()
+        .map(|product| (product, vec![false; people.rows()]))
+        .collect();
     let mut mark = |product: &'static str, id: &Id| {
         holders.get_mut(product).expect("a product")[rows[id]] = true;
     };
@@ -96,10 +113,10 @@ fn who_earns_more_has_more() {
         let quintile =
             |income: i64| (1..5).filter(|part| income >= sorted[sorted.len() * part / 5]).count();
         let quintiles: Vec<usize> = incomes.iter().map(|income| quintile(*income)).collect();
-        for (product, has) in holders(seed, &people) {
+        for (product, has) in holders(seed) {
             let shares: Vec<f64> = (0..5)
                 .map(|part| {
-                    let of = where_is(&has, |row| quintiles[row] == part);
+                    let of = where_is(has, |row| quintiles[row] == part);
                     share(of.len(), |row| of[row])
                 })
                 .collect();
@@ -107,7 +124,7 @@ fn who_earns_more_has_more() {
             assert!(shares.windows(2).all(|pair| pair[0] < pair[1] + 0.5), "{product}: {shares:?}");
             let (least, most) = (shares[0], shares[4]);
             check(&format!("{product}: fifth to first"), most / least.max(0.1), 1.25..=400.0);
-            if product == "HOUSING" {
+            if *product == "HOUSING" {
                 let of: Vec<i64> = where_is(incomes, |row| has[row]);
                 check("median income of HOUSING, R$", median(&of) / 100.0, 4_000.0..=9_000.0);
                 let short = share(of.len(), |row| of[row] < 250_000);
@@ -121,7 +138,7 @@ fn who_earns_more_has_more() {
 fn investors_are_those_of_the_exchange() {
     for seed in SEEDS {
         let people = people(seed);
-        let invests = &holders(seed, &people)["INVESTIMENTOS"];
+        let invests = &holders(seed)["INVESTIMENTOS"];
         let (end, _) = days::local(DEFAULT_AS_OF);
         let ages: Vec<i32> =
             people.ints("birth_date").iter().map(|b| (end - b) * 4 / 1_461).collect();

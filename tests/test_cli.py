@@ -499,7 +499,7 @@ def test_a_reader_that_goes_away_stops_no_load(pg_dsn: str) -> None:
         outcome = outcome_of(process)
     assert outcome.code == 0, outcome.err
     first, *rest = outcome.err.splitlines()
-    assert first.startswith("WARNING: the output takes no more lines")
+    assert first.startswith("WARNING: The reader of standard output has gone: the run goes on")
     assert rest[-1] == "Validation: ALL OK"
     assert tables(pg_dsn) == 6
 

@@ -837,10 +837,10 @@ def test_standard_output_that_is_full_or_closed() -> None:
     command = shlex.join([*FILES, "csv", "--tables", "customers", "--stdout"])
     done = run("sh", "-c", f"{command} > /dev/full")
     assert done.code == 4, done
-    assert "standard output: No space left on device" in done.err
+    assert "Cannot write to standard output: No space left on device" in done.err
     done = run("sh", "-c", f"{command} >&-")
     assert done.code == 4, done
-    assert done.err == "Error: standard output is closed: nothing can be written to it\n"
+    assert done.err == "Error: Cannot write to standard output: it is closed\n"
 
 
 def test_no_home_of_that_name() -> None:

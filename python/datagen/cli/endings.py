@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from .._output import OutputError
 from ..errors import DatagenError
 from ..settlement import settlement_of
 from . import signals
+from .outputs import forget_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +49,12 @@ def explain(error: BaseException, *, debug: bool) -> int:
         )
         return exit_code(error)
     if isinstance(error, DatagenError):
+        if isinstance(error, OutputError):
+            forget_stdout()
         _fail(str(error), debug=debug)
         return error.exit_code
     if isinstance(error, BrokenPipeError | Unread):
-        # The reader of our output has gone, so that no line can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_stdout()
         return _EXIT_UNREAD
     # A mistake of ours. Its text is not shown, since it may hold a password.
     _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)

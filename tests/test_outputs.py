@@ -32,8 +32,10 @@ DATA = {
 }
 
 
-def redirected(words: str, where: str, **environment: str) -> Outcome:
-    return run("bash", "-c", f'"$@" {where}', "bash", *DATAGEN, *words.split(), **environment)
+def redirected(words: str, where: str, environment: dict[str, str] | None = None) -> Outcome:
+    return run(
+        "bash", "-c", f'"$@" {where}', "bash", *DATAGEN, *words.split(), **(environment or {})
+    )
 
 
 @pytest.fixture
@@ -49,17 +51,17 @@ def home(tmp_path: Path) -> dict[str, str]:
 def test_data_that_stdout_does_not_take(
     words: str, where: str, said: str, home: dict[str, str]
 ) -> None:
-    outcome = redirected(words, where, **home)
+    outcome = redirected(words, where, home)
     assert outcome.code == 4, str(outcome)
     assert outcome.err.splitlines()[-1] == f"Error: {said}"
-    assert redirected(words, f"{where} 2> /dev/full", **home).code == 4
+    assert redirected(words, f"{where} 2> /dev/full", home).code == 4
 
 
 @pytest.mark.parametrize("words", DATA.values(), ids=DATA)
 def test_lines_that_stderr_does_not_take_are_lost(words: str, home: dict[str, str]) -> None:
-    whole = redirected(words, "2> /dev/null", **home)
+    whole = redirected(words, "2> /dev/null", home)
     for where in ("2> /dev/full", "2>&-"):
-        assert redirected(words, where, **home) == whole
+        assert redirected(words, where, home) == whole
     wrong = redirected("show nothing", "2> /dev/full")
     assert (wrong.code, wrong.err) == (2, "")
 
@@ -110,7 +112,7 @@ def test_json_of_verify_that_stdout_does_not_take(pg_dsn: str) -> None:
 
 def test_an_output_that_is_not_waited_for_is_waited_for() -> None:
     """Another process that shares a pipe may have set O_NONBLOCK: what it holds at once is no limit then."""
-    words = "files csv --tables customers --customers 2000 --stdout".split()
+    words = ["files", "csv", "--tables", "customers", "--customers", "2000", "--stdout"]
     read, written = os.pipe()
     fcntl.fcntl(written, fcntl.F_SETFL, os.O_NONBLOCK)
     with subprocess.Popen(

@@ -78,7 +78,7 @@ def _run(args: Sequence[str] | None) -> int:
 
 
 def _set_up_logging() -> str:
-    level = os.environ.get("LOG_LEVEL", "WARNING").upper()
+    level = os.environ.get("LOG_LEVEL", "WARNING").strip().upper()
     if level not in _LEVELS:
         raise OptionError("LOG_LEVEL", os.environ["LOG_LEVEL"], ", ".join(_LEVELS))
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)

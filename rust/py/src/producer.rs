@@ -117,7 +117,7 @@ impl PyProducer {
         let (producer, driver) = Producer::new(config, batching).map_err(failed)?;
         let driver = thread::Builder::new()
             .name("datagen-producer".to_owned())
-            .spawn(move || driver.run().expect("a runtime for the network"))?;
+            .spawn(driver.ready()?)?;
         Ok(Self {
             producer: Mutex::new(Some(producer)),
             driver: Mutex::new(Some(driver)),

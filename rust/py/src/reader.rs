@@ -71,7 +71,7 @@ impl PyReading {
         let (reading, driver) = Reading::new(client, asked).map_err(failed)?;
         let driver = thread::Builder::new()
             .name("datagen-reader".to_owned())
-            .spawn(move || driver.run().expect("a runtime for the network"))?;
+            .spawn(driver.ready()?)?;
         let state = State {
             reading: Some(reading),
             driver: Some(driver),

@@ -297,7 +297,7 @@ def test_an_end_of_a_line_is_no_part_of_a_value() -> None:
         "DATAGEN_SCHEMA_REGISTRY": "http://127.0.0.1:1\n",
         "LOG_LEVEL": "error\n",
     }
-    outcome = load(**where)
+    outcome = load(timeout=60, **where)
     assert_failed(outcome, 5, "Kafka at 127.0.0.1:1 refused", "PostgreSQL at 127.0.0.1:1/bank can")
 
 

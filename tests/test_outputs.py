@@ -33,16 +33,22 @@ DATA = {
 
 
 def redirected(words: str, where: str, environment: dict[str, str] | None = None) -> Outcome:
-    return run(
-        "bash", "-c", f'"$@" {where}', "bash", *DATAGEN, *words.split(), **(environment or {})
-    )
+    command = ("bash", "-c", f'"$@" {where}', "bash", *DATAGEN, *words.split())
+    return run(*command, timeout=60, **(environment or {}))
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
     """A folder of state that has a receipt, and no stack."""
     environment = {"XDG_STATE_HOME": str(tmp_path), "DATAGEN_HOME": str(tmp_path / "local")}
-    run(*LOAD, "--skip-kafka", "--postgres-url", "postgresql://127.0.0.1:1/bank", **environment)
+    run(
+        *LOAD,
+        "--skip-kafka",
+        "--postgres-url",
+        "postgresql://127.0.0.1:1/bank",
+        timeout=60,
+        **environment,
+    )
     return environment
 
 

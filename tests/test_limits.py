@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from command import LOAD, run
+from command import DATAGEN, LOAD, run
 from datagen.cli.endings import exit_code, text_of
 from datagen.errors import ConfigurationError, CountingError, UnreachableError
 
@@ -58,3 +58,10 @@ def test_few_descriptors(number: int) -> None:
     outcome = run("bash", "-c", limited, "bash", *LOAD, *where)
     assert outcome.code == 5, str(outcome)
     assert f"this process may have {number}" in outcome.err
+
+
+def test_a_value_that_is_a_whole_file_is_not_said_whole() -> None:
+    outcome = run(*DATAGEN, "show", "a" * 100_000)
+    assert outcome.code == 2
+    assert len(outcome.err) < 1_000
+    assert f"{'a' * 150}" in outcome.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pty
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -129,3 +130,26 @@ def test_an_output_that_is_not_waited_for_is_waited_for() -> None:
             found = file.read()
     assert process.returncode == 0
     assert found.count(b"\n") == 2_001
+
+
+def test_a_terminal_that_is_gone_stops_no_load(pg_dsn: str) -> None:
+    """Under `nohup`, or begun by a shell that has let go of it."""
+    ours, theirs = pty.openpty()
+    command = (*LOAD, "--postgres-url", pg_dsn, "--skip-kafka", "--customers", "2000")
+    with subprocess.Popen(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment_of({"TERM": "xterm"}),
+    ) as process:
+        os.close(theirs)
+        os.read(ours, 1)
+        os.close(ours)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    first, *rest = err.splitlines()
+    assert first.startswith("WARNING: Cannot write to standard output: Input/output error: the run")
+    assert rest[-1] == "Validation: ALL OK"
+    assert len(tables(pg_dsn)) == 6

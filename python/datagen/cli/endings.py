@@ -101,7 +101,9 @@ def _without_secrets(message: str) -> str:
     """A complaint about options that repeats no URL's user and no argument without a name."""
     message = re.sub(r"(Got unexpected extra arguments?) \(.*\)", r"\1", message, flags=re.DOTALL)
     # A list of choices comes on lines of its own.
-    return re.sub(r"://\S*@", "://***@", re.sub(r"\s*\n\s*", " ", message))
+    message = re.sub(r"://\S*@", "://***@", re.sub(r"\s*\n\s*", " ", message))
+    # What was given may be a file's whole content.
+    return re.sub(r"(\S{200})\S+", r"\1...", message)
 
 
 def _suggestion(error: click.NoSuchOption) -> str:

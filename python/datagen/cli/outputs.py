@@ -6,12 +6,9 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from .._output import OutputError, write_out
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 __all__ = ["check_takes_data", "forget_stdout", "is_closed", "own_streams"]
 
@@ -51,7 +48,7 @@ def _over(stream: io.TextIOWrapper, raw: io.FileIO) -> io.TextIOWrapper:
 
 
 class _Out(io.FileIO):
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         if is_closed():
             raise OutputError("it is closed")
         view = memoryview(data)
@@ -60,7 +57,7 @@ class _Out(io.FileIO):
 
 
 class _Err(io.FileIO):
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         view = memoryview(data)
         with contextlib.suppress(BrokenPipeError, OutputError):
             write_out(self.fileno(), view)

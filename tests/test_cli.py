@@ -289,6 +289,18 @@ def test_a_traceback_only_for_debugging() -> None:
     assert SECRET not in outcome.err
 
 
+def test_an_end_of_a_line_is_no_part_of_a_value() -> None:
+    """A variable that was read from a file, such as a mounted secret, has one."""
+    where = {
+        "DATAGEN_KAFKA_BOOTSTRAP": "127.0.0.1:1\n",
+        "DATAGEN_POSTGRES_URL": "postgresql://127.0.0.1:1/bank\r\n",
+        "DATAGEN_SCHEMA_REGISTRY": "http://127.0.0.1:1\n",
+        "LOG_LEVEL": "error\n",
+    }
+    outcome = load(timeout=60, **where)
+    assert_failed(outcome, 5, "Kafka at 127.0.0.1:1 refused", "PostgreSQL at 127.0.0.1:1/bank can")
+
+
 @pytest.mark.parametrize("level", ["LOUD", "", "10"])
 def test_no_such_log_level(level: str) -> None:
     assert_failed(load(LOG_LEVEL=level), 2, "LOG_LEVEL", repr(level), "DEBUG, INFO")
@@ -499,7 +511,7 @@ def test_a_reader_that_goes_away_stops_no_load(pg_dsn: str) -> None:
         outcome = outcome_of(process)
     assert outcome.code == 0, outcome.err
     first, *rest = outcome.err.splitlines()
-    assert first.startswith("WARNING: the output takes no more lines")
+    assert first.startswith("WARNING: The reader of standard output has gone: the run goes on")
     assert rest[-1] == "Validation: ALL OK"
     assert tables(pg_dsn) == 6
 

@@ -837,10 +837,39 @@ def test_standard_output_that_is_full_or_closed() -> None:
     command = shlex.join([*FILES, "csv", "--tables", "customers", "--stdout"])
     done = run("sh", "-c", f"{command} > /dev/full")
     assert done.code == 4, done
-    assert "standard output: No space left on device" in done.err
+    assert "Cannot write to standard output: No space left on device" in done.err
     done = run("sh", "-c", f"{command} >&-")
     assert done.code == 4, done
-    assert done.err == "Error: standard output is closed: nothing can be written to it\n"
+    assert done.err == "Error: Cannot write to standard output: it is closed\n"
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("relation", ["customers", "banking.transactions"])
+def test_what_has_gone_out_before_a_signal_is_said(relation: str, name: str, code: int) -> None:
+    """A reader has these rows, and nothing takes them back."""
+    words = ("csv", "--tables", relation, "--customers", 100_000, "--stdout")
+    with started(*FILES, *words) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        seen = b""
+        while part := os.read(process.stdout.fileno(), 1 << 16):
+            seen += part
+            if len(seen) > 4 << 20 and process.poll() is None:
+                process.send_signal(getattr(signal, name))
+        err = process.stderr.read()
+        assert process.wait(60) == code, err
+    told = re.search(
+        r"^Files: an output that is not whole: at least ([\d,]+) rows, ([\d,]+) bytes\.$",
+        err,
+        re.MULTILINE,
+    )
+    assert told, err
+    rows, size = (int(one.replace(",", "")) for one in told.groups())
+    lines = seen.count(b"\n")
+    assert lines - 4_096 <= rows <= lines
+    assert size <= len(seen) <= size + 65_536
+    assert "Discard what was written: the same command can be repeated." in err
+    assert "Nothing was loaded" not in err
 
 
 def test_no_home_of_that_name() -> None:

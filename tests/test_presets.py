@@ -171,7 +171,21 @@ def test_impossible_values_are_named(field: str, value: object) -> None:
     ],
 )
 def test_bootstrap_servers_as_librdkafka_takes_them(servers: str) -> None:
-    assert ProducerConfig(bootstrap_servers=servers).bootstrap == servers
+    tidy = ",".join(filter(None, map(str.strip, servers.split(","))))
+    assert ProducerConfig(bootstrap_servers=servers).bootstrap == tidy
+
+
+@pytest.mark.parametrize("servers", ["a:1; b:2", "a:1;b:2", "a:1 b:2", "a:1\nb:2\n", "a:1, b:2;"])
+def test_brokers_with_no_comma_between_them_are_shown(servers: str) -> None:
+    """They have no password, which what stands for a port may be elsewhere."""
+    with pytest.raises(OptionError, match="commas between them: a:1,b:2") as caught:
+        ProducerConfig(bootstrap_servers=servers)
+    assert repr(servers.strip()) in str(caught.value)
+
+
+def test_a_list_of_brokers_is_said_without_what_clients_skip() -> None:
+    config = ProducerConfig(bootstrap_servers=" ,a:1, b:2,,\n")
+    assert config.bootstrap_servers == config.bootstrap == "a:1,b:2"
 
 
 @pytest.mark.parametrize("address", ["::1", "::1:9092", "fe80::dead:beef:29092", "2001:db8::1"])

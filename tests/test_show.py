@@ -93,9 +93,12 @@ COMMANDS = [
 def test_output_that_takes_no_data(command: tuple[object, ...]) -> None:
     full = run("sh", "-c", '"$@" > /dev/full', "sh", *command)
     assert full.code == 4, full
-    assert full.err.splitlines()[-1] == "Error: standard output: No space left on device"
+    assert (
+        full.err.splitlines()[-1]
+        == "Error: Cannot write to standard output: No space left on device"
+    )
     closed = run("sh", "-c", '"$@" >&-', "sh", *command)
-    assert_failed(closed, 4, "standard output is closed")
+    assert_failed(closed, 4, "Cannot write to standard output: it is closed")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[3])

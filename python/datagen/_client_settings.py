@@ -72,6 +72,11 @@ def addresses(servers: str) -> list[tuple[str, int]] | None:
     return found
 
 
+def tidied(servers: str) -> str:
+    """A list of brokers without what clients skip: blanks, ends of lines and empty items."""
+    return ",".join(filter(None, (one.strip() for one in servers.split(","))))
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)  # with passwords
 class ClientSettings:
     """The properties of a producer whose values have a meaning here; times are milliseconds.

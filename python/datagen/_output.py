@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import os
+import select
 
 from ._files import reason
 from .errors import RejectedError
 
-__all__ = ["refused", "write_out"]
+__all__ = ["OutputError", "write_out"]
+
+
+class OutputError(RejectedError):
+    """Standard output takes nothing more."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Cannot write to standard output: {why}")
 
 
 def write_out(descriptor: int, data: bytes | memoryview) -> None:
     """Writes all bytes.
 
-    Raises ``BrokenPipeError`` where the reader has gone, and ``RejectedError`` for anything else.
+    Raises ``BrokenPipeError`` where the reader has gone, and ``OutputError`` for anything else.
     """
     rest = memoryview(data).cast("B")
-    try:
-        while rest:
+    while rest:
+        try:
             rest = rest[os.write(descriptor, rest) :]
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise refused(error) from error
-
-
-def refused(error: OSError) -> RejectedError:
-    """What is said of standard output that takes nothing more."""
-    return RejectedError(f"standard output: {reason(error)}")
+        except BlockingIOError:
+            # Whoever shares it has said that it is not waited for.
+            select.select((), (descriptor,), ())
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(reason(error)) from error

@@ -23,6 +23,7 @@ from ._client_settings import (
     addresses,
     check_login,
     check_ranges,
+    tidied,
 )
 from ._files import unfit
 from ._secrets import HIDDEN, Secrets
@@ -163,6 +164,7 @@ class ProducerConfig:
         if not isinstance(self.topic_prefix, str):
             raise OptionError("topic_prefix", self.topic_prefix, "text, such as 'team.'")
         _check_bootstrap(self.bootstrap_servers)
+        object.__setattr__(self, "bootstrap_servers", tidied(self.bootstrap_servers))
         if "bootstrap.servers" in self.client_options:
             # Clients skip empty items of a list.
             _check_bootstrap(self.bootstrap, "client_options bootstrap.servers")
@@ -180,7 +182,7 @@ class ProducerConfig:
     @property
     def bootstrap(self) -> str:
         """The brokers that the client first connects to: those of ``client_options``, if given there."""
-        return self.client.bootstrap_servers
+        return tidied(self.client.bootstrap_servers)
 
     @property
     def may_be_json(self) -> bool:
@@ -288,6 +290,10 @@ def _check_bootstrap(servers: str, option: str = "bootstrap_servers") -> None:
         allowed = "HOST:PORT,HOST:PORT,… with commas between them"
         if any(map(_is_ipv6, servers.split(","))):
             allowed += ", with brackets around an IPv6 address"
+        # Addresses with something else between them have no password: they are shown as they were given.
+        items = re.split(r"[\s;|,]+", servers.strip(" \t\r\n;|,"))
+        if len(items) > 1 and all(re.fullmatch(r"[\w.-]+:\d{1,5}", one) for one in items):
+            raise OptionError(option, servers.strip(), f"commas between them: {','.join(items)}")
         raise OptionError(option, _without_user(servers), allowed)
 
 

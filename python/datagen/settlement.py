@@ -24,19 +24,23 @@ __all__ = [
     "settlement_of",
 ]
 
-#: What became of the rows: they are committed, none of them is, or the answer to COMMIT got lost.
-Outcome = Literal["committed", "nothing", "unknown"]
+#: What became of the rows: they are committed, none of them is, or the answer to COMMIT got lost; or some went
+#: where nothing can be taken back.
+Outcome = Literal["committed", "nothing", "unknown", "partial"]
 
 _OUTCOMES: dict[Outcome, str] = {
     "committed": "all rows committed",
     "nothing": "nothing committed",
     "unknown": "whether the rows are committed is not known",
+    "partial": "an output that is not whole",
 }
 
 
 @dataclass(frozen=True)
 class Committed:
     """What a sink that takes all rows or none has of a run.
+
+    An output that takes nothing back, such as a pipe, may have a part of the rows: ``written`` says what.
 
     ``replaces`` says whether the run replaces the rows that are there: then rows that are committed
     do not stand in the way of the same run. ``skip`` is the option that leaves the sink out.
@@ -48,6 +52,7 @@ class Committed:
     replaces: bool
     skip: str
     rows: Mapping[str, int] = field(default_factory=dict)
+    written: str = ""
 
     @property
     def complete(self) -> bool:
@@ -55,7 +60,7 @@ class Committed:
 
     @property
     def sentence(self) -> str:
-        return f"{self.title}: {_OUTCOMES[self.outcome]}."
+        return f"{self.title}: {_OUTCOMES[self.outcome]}{self.written and ': '}{self.written}."
 
     def lines(self) -> list[str]:
         return []
@@ -237,6 +242,8 @@ class Settlement:
     def _nothing_arrived(self) -> str:
         if self.repeatable:
             what = "No event arrived" if self._staying else "Nothing was loaded"
+            if any(one.outcome == "partial" for one in self._committed):
+                what = "Discard what was written"
             when = "once the cause is mended, " if self.objection else ""
             return f"{what}: {when}the same {worded('command', 'load')} can be repeated."
         done = worded(

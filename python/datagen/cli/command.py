@@ -11,20 +11,22 @@ import atexit
 import logging
 import os
 import sys
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import click
 
+from .._output import OutputError
 from .._words import of_the_command
 from ..errors import OptionError
 from . import signals
 from .endings import Unread
 from .endings import explain as say_why
-from .outputs import open_closed_streams
+from .outputs import own_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["group", "main", "main_of_process"]
 
@@ -33,7 +35,7 @@ _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and leaves the process with its exit code."""
-    open_closed_streams()
+    own_streams()
     code = _run(args)
     # What ends the process from here on changes nothing of what was said.
     signals.ignore()
@@ -56,7 +58,7 @@ def main_of_process() -> NoReturn:
     for output in (sys.stdout, sys.stderr):
         try:
             output.flush()
-        except OSError:
+        except (OSError, OutputError):
             code = code or 1
     os._exit(code)
 
@@ -68,6 +70,7 @@ def _run(args: Sequence[str] | None) -> int:
         debug = _set_up_logging() == "DEBUG"
         with of_the_command():
             code = group.main(args, prog_name="datagen", standalone_mode=False)
+        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last to see any
         return say_why(error, debug=debug)
     # A number where a command has left its context with one.
@@ -75,7 +78,7 @@ def _run(args: Sequence[str] | None) -> int:
 
 
 def _set_up_logging() -> str:
-    level = os.environ.get("LOG_LEVEL", "WARNING").upper()
+    level = os.environ.get("LOG_LEVEL", "WARNING").strip().upper()
     if level not in _LEVELS:
         raise OptionError("LOG_LEVEL", os.environ["LOG_LEVEL"], ", ".join(_LEVELS))
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
@@ -131,11 +134,23 @@ class _Group(click.Group):
             raise click.UsageError(f"No such command '{name}'.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        # Here the help of all is printed.
+        with _unread():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _unread():
             return super().invoke(ctx)
-        except BrokenPipeError as gone:
-            raise Unread from gone
+
+
+@contextmanager
+def _unread() -> Iterator[None]:
+    """Has a reader that is gone be no error of the system, at which click would end the process by itself."""
+    try:
+        yield
+    except BrokenPipeError as gone:
+        raise Unread from gone
 
 
 @click.group(

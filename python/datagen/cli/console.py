@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from .._output import OutputError
 from .._secrets import plain
+from .outputs import forget_stdout, is_closed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,30 +136,28 @@ class Console:
     def say(self, text: str) -> None:
         """Prints a line, and on a terminal as many as it takes."""
         terminal = self._on_a_terminal()
-        self._echo(_wrapped(text, width_of_terminal()) if terminal else text)
+        self.line(_wrapped(text, width_of_terminal()) if terminal else text)
 
-    def _echo(self, text: str) -> None:
+    def line(self, text: str) -> None:
+        """Prints a line whole, which is to be copied."""
         terminal = self._on_a_terminal()
         if not self._err:
             try:
                 click.echo(text, color=terminal)
-            except OSError:
-                self._output_is_gone()
-            else:
+            except (BrokenPipeError, OutputError) as error:
+                self._output_is_gone(error)
+            if not self._err:
                 return
-        try:
-            click.echo(text, err=True, color=terminal)
-        except OSError:
-            _forget(sys.stderr)
+        click.echo(text, err=True, color=terminal)
 
     def result(self, found: Mapping[str, Any]) -> None:
         """Prints the one JSON object of a run; to stderr where stdout takes nothing any more."""
         text = json.dumps(found, ensure_ascii=False)
         try:
             click.echo(text)
-        except OSError:
-            self._output_is_gone()
-            self.say(text)
+        except (BrokenPipeError, OutputError) as error:
+            self._output_is_gone(error)
+            click.echo(text, err=True)
 
     def settle(self, settlement: Settlement) -> None:
         """Says how a run ended that did not come to its validation."""
@@ -172,8 +172,7 @@ class Console:
         path = str(self.recorder.path)
         if not self._said_receipt:
             self._said_receipt = True
-            # A path is to be copied whole: it is not broken.
-            self._echo(f"Receipt: {plain(path)}")
+            self.line(f"Receipt: {plain(path)}")
         return path
 
     def _stream(self) -> TextIO:
@@ -189,11 +188,18 @@ class Console:
             return mark
         return click.style(mark, fg=colour)
 
-    def _output_is_gone(self) -> None:
+    def _output_is_gone(self, error: Exception) -> None:
+        """Has lines go to stderr, or nowhere if whoever began the run wants none."""
+        self._err = not is_closed()
         # What is still in the buffer must not fail once more when the process ends.
-        _forget(sys.stdout)
-        self._err = True
-        _log.warning("the output takes no more lines (its reader has gone); the run goes on")
+        forget_stdout()
+        if self._err:
+            why = (
+                str(error)
+                if isinstance(error, OutputError)
+                else "The reader of standard output has gone"
+            )
+            _log.warning("%s: the run goes on, and says the rest here", why)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -262,10 +268,3 @@ def _wrapped(text: str, width: int) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _forget(stream: TextIO) -> None:
-    """Lets all that is still written to a pipe without a reader go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from ..errors import DatagenError
+from .._output import OutputError
+from ..errors import DatagenError, UnreachableError, VerificationError
 from ..settlement import settlement_of
 from . import signals
+from .limits import lack, remark
+from .outputs import forget_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,8 @@ def explain(error: BaseException, *, debug: bool) -> int:
         return _EXIT_USAGE
     if isinstance(error, click.UsageError):
         _fail(text_of(error), debug=debug)
+        if lack(error) is not None:
+            return exit_code(error)
         if error.ctx is not None:
             click.echo(f"Try: {error.ctx.command_path} --help", err=True)
         return _EXIT_USAGE
@@ -48,19 +52,28 @@ def explain(error: BaseException, *, debug: bool) -> int:
             f"{_interruption(error)}{'' if begun else ' before anything was loaded'}", debug=debug
         )
         return exit_code(error)
-    if isinstance(error, DatagenError):
-        _fail(str(error), debug=debug)
-        return error.exit_code
+    if isinstance(error, BrokenPipeError | OutputError | Unread):
+        forget_stdout()
     if isinstance(error, BrokenPipeError | Unread):
-        # The reader of our output has gone, so that no line can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_UNREAD
-    # A mistake of ours. Its text is not shown, since it may hold a password.
-    _fail(f"unexpected {type(error).__name__}; LOG_LEVEL=DEBUG shows where", debug=debug)
-    return 1
+    text = text_of(error)
+    if not isinstance(_told(error), DatagenError):
+        # A mistake of ours.
+        text += "; LOG_LEVEL=DEBUG shows where"
+    _fail(text, debug=debug)
+    return exit_code(error)
+
+
+def _told(error: BaseException) -> BaseException:
+    """The error, or what the process lacks if that is what it came of."""
+    # What has arrived, or was to end, is told as that.
+    if isinstance(error, VerificationError | KeyboardInterrupt | click.Abort):
+        return error
+    return lack(error) or error
 
 
 def exit_code(error: BaseException) -> int:
+    error = _told(error)
     if isinstance(error, click.UsageError):
         return _EXIT_USAGE
     if isinstance(error, click.Abort):
@@ -88,7 +101,9 @@ def _without_secrets(message: str) -> str:
     """A complaint about options that repeats no URL's user and no argument without a name."""
     message = re.sub(r"(Got unexpected extra arguments?) \(.*\)", r"\1", message, flags=re.DOTALL)
     # A list of choices comes on lines of its own.
-    return re.sub(r"://\S*@", "://***@", re.sub(r"\s*\n\s*", " ", message))
+    message = re.sub(r"://\S*@", "://***@", re.sub(r"\s*\n\s*", " ", message))
+    # What was given may be a file's whole content.
+    return re.sub(r"(\S{200})\S+", r"\1...", message)
 
 
 def _suggestion(error: click.NoSuchOption) -> str:
@@ -120,12 +135,18 @@ def _commands(root: click.Context) -> Iterator[tuple[str, click.Command]]:
 
 def text_of(error: BaseException) -> str:
     """What the line `Error:` says."""
+    before, error = error, _told(error)
     if isinstance(error, click.NoSuchOption):
         return f"No such option {error.option_name!r}.{_suggestion(error)}"
     if isinstance(error, click.UsageError):
         return _without_secrets(error.format_message())
     if isinstance(error, DatagenError):
-        return str(error)
+        # A client that gets no descriptor may say no more than that it is not connected.
+        doubt = remark() if isinstance(error, UnreachableError) and error is before else ""
+        return f"{error}{doubt}"
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return _interruption(error)
-    return f"unexpected {type(error).__name__}"
+    # Its text is not shown, since it may hold a password; that of a number of the system's cannot.
+    number = error.errno if isinstance(error, OSError) else None
+    why = f" ({os.strerror(number)})" if isinstance(number, int) else ""
+    return f"unexpected {type(error).__name__}{why}"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from .load_options import options_named, plan_from, plan_options
-from .outputs import data_to_stdout
 from .rows import print_record, print_table
 from .values import as_json, as_text
 
@@ -46,7 +45,6 @@ _TITLES: Final = {
         ),
     ],
 )
-@data_to_stdout()
 def explain(**options: Any) -> None:
     """Say what ID is of, whose it is, and how it came about.
 

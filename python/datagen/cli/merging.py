@@ -9,6 +9,7 @@ import click
 from ..merging import merge
 from ..receipts import Receipt
 from ..sinks.command_line import FileName
+from .console import Console
 from .load_options import check_target
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def merge_receipts(out: Path, receipts: tuple[Path, ...]) -> None:
     merged = merge(out.absolute(), [Receipt.read(path.absolute()) for path in receipts])
     first, end = merged.plan["from_customer"], merged.plan["customers"]
     rows = sum(merged.rows.values())
-    click.echo(
+    Console().say(
         f"{merged.shards} shards, customers {first:,} to {end - 1:,}, {rows:,} rows: {merged.outcome}"
         + (f" ({merged.error})" if merged.error else "")
     )

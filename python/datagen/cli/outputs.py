@@ -1,59 +1,83 @@
-"""Streams that the parent has closed, and standard output where it takes data."""
+"""The streams of the process: what becomes of text and data that they do not take, the same for every command."""
 
 from __future__ import annotations
 
-import errno
+import contextlib
+import io
 import os
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
-from .._output import refused
-from ..errors import RejectedError
+from .._output import OutputError, write_out
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["check_takes_data", "forget_stdout", "is_closed", "own_streams"]
 
-__all__ = ["check_takes_data", "data_to_stdout", "open_closed_streams"]
-
-_STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+_NAMES: Final = ("stdin", "stdout", "stderr")
 _closed: set[str] = set()
-#: What a file or a terminal answers that takes no more.
-_OF_FILES: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
-def open_closed_streams() -> None:
-    """Has lines for a stream that the parent has closed (``>&-``) go nowhere.
+def own_streams() -> None:
+    """Has both outputs do as this module says where they take nothing.
 
-    Otherwise the next connection would take the stream's number, and get them.
+    Standard output raises ``BrokenPipeError`` where its reader has gone, and ``OutputError`` where it is closed, full or
+    fails in another way. What standard error does not take is lost, and changes nothing of how a run ends.
     """
-    for name, mode in _STREAMS:
+    for name in _NAMES:
         if getattr(sys, name) is None:
+            # Closed by the parent (`>&-`). The next connection would take the stream's number, and get its lines.
             _closed.add(name)
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+            mode = "r" if name == "stdin" else "w"
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+    # Those of a test, or of a caller who collects what is said, are left to them.
+    for name, raw in (("stdout", _Out), ("stderr", _Err)):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _over(stream, raw(stream.fileno(), "wb", closefd=False)))
+
+
+def _over(stream: io.TextIOWrapper, raw: io.FileIO) -> io.TextIOWrapper:
+    """The same stream, whose bytes go another way."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
+
+
+class _Out(io.FileIO):
+    def write(self, data: Any, /) -> int:
+        if is_closed():
+            raise OutputError("it is closed")
+        view = memoryview(data)
+        write_out(self.fileno(), view)
+        return view.nbytes
+
+
+class _Err(io.FileIO):
+    def write(self, data: Any, /) -> int:
+        view = memoryview(data)
+        with contextlib.suppress(BrokenPipeError, OutputError):
+            write_out(self.fileno(), view)
+        return view.nbytes
+
+
+def is_closed() -> bool:
+    """Whether the parent has closed standard output: it wants no lines."""
+    return "stdout" in _closed
 
 
 def check_takes_data() -> None:
-    """Raises ``RejectedError`` where the parent has closed standard output, which data are for.
-
-    Lines about a run may go nowhere; data may not.
-    """
-    if "stdout" in _closed:
-        raise RejectedError("standard output is closed: nothing can be written to it")
+    """Raises ``OutputError`` where standard output is closed, before work is done for it."""
+    if is_closed():
+        raise OutputError("it is closed")
 
 
-@contextmanager
-def data_to_stdout() -> Iterator[None]:
-    """Has a command that prints data end where standard output does not take them, with a line that says so.
-
-    A reader that has gone (``| head``) ends it without a word.
-    """
-    check_takes_data()
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as error:
-        # Any other is of a service.
-        if error.errno in _OF_FILES:
-            raise refused(error) from error
-        raise
+def forget_stdout() -> None:
+    """Lets all that is still written to standard output go nowhere, and what its buffer holds with it."""
+    _closed.discard("stdout")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

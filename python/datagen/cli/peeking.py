@@ -12,7 +12,6 @@ from ..sinks.base import tables
 from ..types import catalogue
 from .load_options import on_local_stack, options_named, run_from
 from .loading import PARALLEL, as_in_load, load_parallel
-from .outputs import data_to_stdout
 from .rows import FORMATS, print_record, print_table
 from .values import as_json, as_text
 
@@ -57,7 +56,6 @@ __all__ = ["peek"]
     ],
 )
 @click.pass_context
-@data_to_stdout()
 def peek(context: click.Context, /, **options: Any) -> None:
     """Print the last messages of a topic, or the rows of a table that changed last.
 

@@ -10,7 +10,6 @@ import click
 
 from ..receipts import folder, found
 from ..sinks.command_line import FileName
-from .outputs import data_to_stdout
 from .rows import FORMATS, print_table
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ __all__ = ["runs"]
         ),
     ],
 )
-@data_to_stdout()
 def runs(where: Path | None, number: int, format: str) -> None:  # noqa: A002  # as click calls it
     """List what was loaded, when, and what became of it, by the receipts in FOLDER.
 

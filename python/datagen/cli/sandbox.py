@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from .console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["local"]
 
@@ -19,7 +24,9 @@ def _up() -> None:
     """Start whatever of the stack is not running."""
     from .. import local as sandbox
 
-    _print_stack(sandbox.up(report=click.echo))
+    # An output that takes nothing does not leave half of the stack.
+    say = Console().line
+    _print_stack(sandbox.up(report=say), say)
 
 
 @local.command(name="status")
@@ -32,7 +39,7 @@ def _status(context: click.Context) -> None:
     if stack is None:
         click.echo("The local stack is down; start it with: datagen local up")
         context.exit(1)
-    _print_stack(stack)
+    _print_stack(stack, click.echo)
     if not stack.whole:
         click.echo("Not all of the local stack is up; start the rest with: datagen local up")
         context.exit(1)
@@ -43,15 +50,16 @@ def _down() -> None:
     """Stop the stack. Tables and schemas stay on disk, topics are gone."""
     from .. import local as sandbox
 
-    stopped = sandbox.down(report=click.echo)
-    click.echo(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing to stop.")
+    say = Console().line
+    stopped = sandbox.down(report=say)
+    say(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing to stop.")
 
 
-def _print_stack(stack: Any) -> None:
+def _print_stack(stack: Any, say: Callable[[str], Any]) -> None:
     for service in stack.services:
         state = f"pid {service.pid}" if service.running else f"NOT RUNNING, see {service.log}"
-        click.echo(f"  {service.name}: {service.address} ({state})")
-    click.echo(f"  --postgres-url {stack.postgres_url}")
-    click.echo(f"  --kafka-bootstrap {stack.kafka_bootstrap}")
-    click.echo(f"  --schema-registry {stack.schema_registry}")
-    click.echo(f"  psql {stack.postgres_url}")
+        say(f"  {service.name}: {service.address} ({state})")
+    say(f"  --postgres-url {stack.postgres_url}")
+    say(f"  --kafka-bootstrap {stack.kafka_bootstrap}")
+    say(f"  --schema-registry {stack.schema_registry}")
+    say(f"  psql {stack.postgres_url}")

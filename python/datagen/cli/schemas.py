@@ -11,7 +11,6 @@ from ..presets import ProducerConfig
 from ..types import catalogue
 from .load_options import local_stack, options_named
 from .loading import as_in_load
-from .outputs import data_to_stdout
 from .rows import unknown_name
 
 __all__ = ["schema"]
@@ -36,7 +35,6 @@ _ENGINES = ("flink", "spark", "ksqldb", "debezium", "postgres", "avro")
     ],
 )
 @click.pass_context
-@data_to_stdout()
 def schema(context: click.Context, /, **options: Any) -> None:
     """Print how an engine reads what datagen writes, as statements or JSON that work as they are.
 

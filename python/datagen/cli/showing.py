@@ -13,7 +13,6 @@ import click
 from ..sinks.base import Order
 from ..types import catalogue
 from .load_options import options_named, plan_from, plan_options
-from .outputs import data_to_stdout
 from .rows import FORMATS, print_table, unknown_name
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ _FIRST: Final = (timedelta(hours=1), timedelta(days=1))
         ),
     ],
 )
-@data_to_stdout()
 def show(**options: Any) -> None:
     """Print the first rows of a table (customers, loans, ...) or a stream (banking.trades, ...).
 

@@ -242,6 +242,9 @@ def _verified(sink: Sink) -> StageReport:
         checks = tuple(sink.verify())
     except DatagenError as error:
         uncounted = str(error)
+    except OSError as error:
+        # All is there: what the system does not give for counting takes nothing back.
+        uncounted = error.strerror or str(error)
     return StageReport(
         sink.stage,
         (),

@@ -69,7 +69,10 @@ class SinkOptions(ABC):
 
 
 class Option(click.Option):
-    """An option whose variable of the environment, where it is set, must say something."""
+    """An option whose variable of the environment, where it is set, must say something.
+
+    An end of a line behind a value is none of it: files and variables that were read from files have one.
+    """
 
     #: The title in ``--help`` of the options it is among.
     group: str | None = None
@@ -83,6 +86,13 @@ class Option(click.Option):
                 f"{self.envvar} is set and empty; give it a value, or unset it for the default."
             )
         return super().resolve_envvar_value(ctx)
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        if isinstance(value, str):
+            value = value.rstrip("\r\n")
+        elif isinstance(value, list | tuple):
+            value = [one.rstrip("\r\n") if isinstance(one, str) else one for one in value]
+        return super().type_cast_value(ctx, value)
 
 
 class FileName(click.Path):

@@ -247,16 +247,17 @@ impl Producer {
 }
 
 impl Driver {
-    /// Sends until it is closed, or the last [`Producer`] is gone.
+    /// What sends until it is closed, or the last [`Producer`] is gone.
     ///
     /// # Errors
-    /// If the system has no means for it.
-    pub fn run(self) -> std::io::Result<()> {
+    /// If the system has no means for it, such as descriptors.
+    pub fn ready(self) -> std::io::Result<impl FnOnce() + Send> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.0.run());
-        // A name that is still being looked up would hold up the end.
-        runtime.shutdown_background();
-        Ok(())
+        Ok(move || {
+            runtime.block_on(self.0.run());
+            // A name that is still being looked up would hold up the end.
+            runtime.shutdown_background();
+        })
     }
 }
 

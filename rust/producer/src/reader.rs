@@ -132,16 +132,17 @@ pub struct ReadingDriver {
 }
 
 impl ReadingDriver {
-    /// Reads until all has come, or its [`Reading`] is gone.
+    /// What reads until all has come, or its [`Reading`] is gone.
     ///
     /// # Errors
-    /// If the system has no means for it.
-    pub fn run(self) -> std::io::Result<()> {
+    /// If the system has no means for it, such as descriptors.
+    pub fn ready(self) -> std::io::Result<impl FnOnce() + Send> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.fetcher.run(self.stopped));
-        // A name that is still being looked up would hold up the end.
-        runtime.shutdown_background();
-        Ok(())
+        Ok(move || {
+            runtime.block_on(self.fetcher.run(self.stopped));
+            // A name that is still being looked up would hold up the end.
+            runtime.shutdown_background();
+        })
     }
 }
 

@@ -115,9 +115,8 @@ impl PyProducer {
         };
         let batching = Batching { size: batch_size, codec };
         let (producer, driver) = Producer::new(config, batching).map_err(failed)?;
-        let driver = thread::Builder::new()
-            .name("datagen-producer".to_owned())
-            .spawn(move || driver.run().expect("a runtime for the network"))?;
+        let driver =
+            thread::Builder::new().name("datagen-producer".to_owned()).spawn(driver.ready()?)?;
         Ok(Self {
             producer: Mutex::new(Some(producer)),
             driver: Mutex::new(Some(driver)),

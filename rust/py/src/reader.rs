@@ -69,9 +69,8 @@ impl PyReading {
         let silence = Duration::try_from_secs_f64(silence).unwrap_or(Duration::MAX);
         let asked = Asked { spans: spans.clone(), committed, silence };
         let (reading, driver) = Reading::new(client, asked).map_err(failed)?;
-        let driver = thread::Builder::new()
-            .name("datagen-reader".to_owned())
-            .spawn(move || driver.run().expect("a runtime for the network"))?;
+        let driver =
+            thread::Builder::new().name("datagen-reader".to_owned()).spawn(driver.ready()?)?;
         let state = State {
             reading: Some(reading),
             driver: Some(driver),

@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +28,9 @@ _REPETITIONS: Final = ("snappy", "lz4")
 
 class Writer(ABC):
     """Writes the rows of one relation to one file, which it does not close."""
+
+    #: Rows that are written at once, where that makes no difference to the bytes: as many are known to be out.
+    step: ClassVar[int] = 0
 
     @abstractmethod
     def write(self, rows: Any, start: int, stop: int) -> None:
@@ -82,6 +85,8 @@ class _Parquet(Writer):
 class _Csv(Writer):
     """A line of names, then a line a row: texts are in quotes, and nothing is a null."""
 
+    step = 4_096
+
     def __init__(self, out: Output, relation: Relation, compression: str, uuids: str) -> None:
         import pyarrow as pa
         from pyarrow import csv
@@ -103,6 +108,8 @@ class _Csv(Writer):
 
 class _JsonLines(Writer):
     """A JSON object a line, as in messages."""
+
+    step = 4_096
 
     def __init__(self, out: Output, relation: Relation, compression: str, uuids: str) -> None:  # noqa: ARG002
         self._out = _compressed(out, compression)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Descriptor", "Output", "Place", "Whole", "check_location", "shown"]
 
 #: What pyarrow has file systems for.
+#: Bytes that are written at once to a descriptor.
+_PIECE: Final = 1 << 16
 _SCHEMES: Final = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 #: A URL with too few slashes, which would make a folder of that name.
@@ -334,6 +336,13 @@ class Descriptor(Output):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+
+    def write(self, data: Any) -> int:
+        # What is out is known as far as that when a signal ends the run.
+        rest = memoryview(data).cast("B")
+        for first in range(0, len(rest), _PIECE):
+            super().write(rest[first : first + _PIECE])
+        return len(rest)
 
     def _put(self, data: Any) -> None:
         write_out(self._descriptor, data)

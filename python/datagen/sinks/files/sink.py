@@ -49,6 +49,8 @@ class Files(Sink):
         #: The files of relations that are whole, in the order of parts.
         self._written: dict[str, list[tuple[Whole, int]]] = {}
         self._outcome: Outcome = "nothing"
+        #: What is written to a descriptor, which is no file to be taken away.
+        self._shown: File | None = None
 
     def open(self) -> None:
         if self._target.descriptor is None:
@@ -98,7 +100,10 @@ class Files(Sink):
         else:
             out = self._place.create(self._target.path(relation, part, span))
         target = self._target
-        return File(out, target.form.writer(out, relation, target.compression, target.uuids))
+        file = File(out, target.form.writer(out, relation, target.compression, target.uuids))
+        if self._place is None:
+            self._shown = file
+        return file
 
     def took(self, name: str, files: list[tuple[Whole, int]]) -> None:
         """Takes note that a stream has all its events."""
@@ -147,13 +152,20 @@ class Files(Sink):
 
     def settlement(self) -> Committed:
         rows = {name: sum(n for _, n in files) for name, files in self._written.items()}
+        outcome, written = self._outcome, ""
+        if outcome == "nothing" and self._shown is not None and self._shown.bytes:
+            outcome, written = (
+                "partial",
+                f"at least {self._shown.rows:,} rows, {self._shown.bytes:,} bytes",
+            )
         return Committed(
             FILES.name,
             FILES.title,
-            self._outcome,
+            outcome,
             replaces=self._target.overwrite,
             skip="",
             rows=rows if self._outcome == "committed" else {},
+            written=written,
         )
 
     def close(self, error: BaseException | None) -> None:
@@ -173,17 +185,25 @@ class File:
 
     def __init__(self, out: Output, writer: Writer) -> None:
         self._out, self._writer = out, writer
-        self._rows = 0
+        self.rows = 0
 
     def write(self, rows: Any, start: int, stop: int) -> None:
         """Takes rows of a batch, which the format has converted."""
-        self._writer.write(rows, start, stop)
-        self._rows += stop - start
+        step = max(self._writer.step or stop - start, 1)
+        for first in range(start, stop, step):
+            end = min(first + step, stop)
+            self._writer.write(rows, first, end)
+            self.rows += end - first
 
     def finish(self) -> tuple[Whole, int]:
         """The file, which is whole now, and its rows."""
         self._writer.close()
-        return self._out.finish(), self._rows
+        return self._out.finish(), self.rows
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that have been written."""
+        return self._out.tell()
 
     def abandon(self) -> None:
         self._out.abandon()

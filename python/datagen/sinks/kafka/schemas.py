@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import ssl
@@ -340,7 +341,9 @@ class _Registry:
                 "Schema Registry options ssl.*.location: a certificate or key is no PEM, does not "
                 "belong to the other, or wants another ssl.key.password."
             ) from None
-        except Exception as error:  # noqa: BLE001  # those of an HTTP client's URLs are its own
+        except Exception as error:  # those of an HTTP client's URLs are its own
+            if isinstance(error, OSError) and error.errno == errno.EMFILE:
+                raise  # no option's
             if proxy is not None and "proxy" in str(error).lower():
                 raise ConfigurationError(
                     self._config.hide(f"{origin} cannot be used: {error}")

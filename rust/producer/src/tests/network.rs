@@ -33,7 +33,7 @@ async fn batches_go_over_sockets_and_leaders_that_are_not_reached_are_named() {
     let config = Config { client, ..config() };
     let batching = Batching { size: 16_384, codec: Codec::None };
     let (producer, driver) = Producer::new(config, batching).unwrap();
-    let driver = spawn_blocking(move || driver.run());
+    let driver = spawn_blocking(driver.ready().unwrap());
     let calls = spawn_blocking(move || {
         let names = [TOPIC.into()];
         let topic = producer.find(&names, PATIENCE).unwrap().unwrap().remove(0);

@@ -13,6 +13,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 #: Variables that only count as a process starts.
 _AT_START: Final = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG", "MALLOC_", "TZ", "POLARS_")
+
+
+_fsync: Final = os.fsync
+
+
+def fsync(descriptor: int) -> None:
+    """In place of ``os.fsync``: files of tests need not outlive the machine, so that no test waits for a disk."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        _fsync(descriptor)
 
 
 class Forking:
@@ -117,6 +127,7 @@ def _read(files: Sequence[int], arguments: Sequence[str], timeout: float) -> lis
 def _serve(control: socket.socket) -> None:
     """Forks a keeper for each call, until the tests are over."""
     _import()
+    os.fsync = fsync  # type: ignore[assignment]
     # No collection looks through what is there already, so that its pages stay shared.
     gc.freeze()
     # Keepers are waited for by nobody.

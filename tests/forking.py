@@ -121,7 +121,9 @@ class Forked:
         stderr: IO[str],
     ) -> None:
         self._arguments, self._asked = arguments, asked
-        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.stdin = stdin
+        self.stdout: IO[str] | None = stdout
+        self.stderr: IO[str] | None = stderr
         self.returncode: int | None = None
         # Which process it is, on a line, and another with its exit code once it has ended.
         self._said = asked.makefile("r")
@@ -167,7 +169,8 @@ class Forked:
         if self.stdin is not None:
             self.stdin.close()
         with ThreadPoolExecutor(2) as pool:
-            files = [pool.submit(file.read) for file in (self.stdout, self.stderr)]
+            both = (self.stdout, self.stderr)  # None for one that a test has closed
+            files = [pool.submit(file.read if file else str) for file in both]
             _, waiting = wait(files, timeout)
             if waiting:
                 self.kill()

@@ -13,12 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forking import Forking
+from forking import Forked, Forking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import click
+
+#: A command that runs.
+Process = subprocess.Popen[str] | Forked
 
 DATAGEN = (sys.executable, "-m", "datagen")
 LOAD = (*DATAGEN, "load")
@@ -47,7 +50,7 @@ class Outcome:
 def run(*command: object, timeout: float = 120.0, **environment: str) -> Outcome:
     """Run a command to its end; nothing of it is a terminal."""
     words, variables = [str(part) for part in command], environment_of(environment)
-    if words[: len(DATAGEN)] == [*DATAGEN] and _forking().can_start(variables):
+    if _can_be_forked(words, variables):
         done = _forking().run(words[len(DATAGEN) :], variables, timeout)
     else:
         done = subprocess.run(
@@ -60,6 +63,10 @@ def run(*command: object, timeout: float = 120.0, **environment: str) -> Outcome
             env=variables,
         )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def _can_be_forked(words: Sequence[str], variables: Mapping[str, str]) -> bool:
+    return tuple(words[: len(DATAGEN)]) == DATAGEN and _forking().can_start(variables)
 
 
 @cache
@@ -85,21 +92,14 @@ def load(*options: object, timeout: float = 120.0, **environment: str) -> Outcom
 
 
 @contextmanager
-def started(*command: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def started(*command: object, **environment: str) -> Iterator[Process]:
     """A running command, to be signalled and waited for; killed if it is still there."""
-    # A process that starts with SIGINT ignored, as in a shell's background, would stay deaf to it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment_of(environment),
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    words, variables = [str(part) for part in command], environment_of(environment)
+    process: Process
+    if _can_be_forked(words, variables):
+        process = _forking().start(words[len(DATAGEN) :], variables)
+    else:
+        process = _started(words, variables)
     with process:
         try:
             yield process
@@ -107,10 +107,26 @@ def started(*command: object, **environment: str) -> Iterator[subprocess.Popen[s
             process.kill()
 
 
-def outcome_of(process: subprocess.Popen[str], timeout: float = 60.0) -> Outcome:
+def _started(words: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[str]:
+    # A process that starts with SIGINT ignored, as in a shell's background, would stay deaf to it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=variables,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def outcome_of(process: Process, timeout: float = 60.0) -> Outcome:
     """Wait for a started command."""
     out, err = process.communicate(timeout=timeout)
-    return Outcome(process.returncode, out, err)
+    return Outcome(process.wait(), out, err)
 
 
 def assert_failed(outcome: Outcome, code: int, *words: str) -> None:

@@ -7,6 +7,7 @@ fail instead.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -19,6 +20,7 @@ from hypothesis import settings
 import sending
 from datagen.sinks.kafka import KafkaSink
 from engines import ENGINES, Engine
+from forking import fsync
 from own_topics import OwnTopics
 from running import CI, absent, running
 from services._errors import ServiceUnavailableError
@@ -90,6 +92,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
+def pytest_collection_finish() -> None:
+    """What is there now stays until the end: no collection of garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def _shares_with_its_module(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function):
         return False
@@ -122,6 +130,14 @@ def receipts_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Runs of tests write no receipt among the user's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """As in the processes that ``command.run`` starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
         yield
 
 

@@ -10,15 +10,17 @@ import atexit
 import gc
 import json
 import os
-import selectors
+import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,8 +29,17 @@ if TYPE_CHECKING:
 _AT_START: Final = ("PYTHON", "LD_", "DYLD_", "LC_", "LANG", "MALLOC_", "TZ", "POLARS_")
 
 
+_fsync: Final = os.fsync
+
+
+def fsync(descriptor: int) -> None:
+    """In place of ``os.fsync``: files of tests need not outlive the machine, so that no test waits for a disk."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        _fsync(descriptor)
+
+
 class Forking:
-    """A process that has imported the command, and forks one for each call of ``run``, from any thread."""
+    """A process that has imported the command, and forks one for each call of ``run`` and ``start``, from any thread."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._at_start = _at_start(environment)
@@ -58,65 +69,125 @@ class Forking:
         self, arguments: Sequence[str], environment: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """Runs the command to its end, as ``subprocess.run`` does that captures what it says."""
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        with self._start(arguments, environment, nothing) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(arguments, process.wait(), out, err)
+
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Forked:
+        """Starts the command, as ``subprocess.Popen`` does with a pipe for each of its files."""
+        read, written = os.pipe()
+        return self._start(arguments, environment, read, os.fdopen(written, "w"))
+
+    def _start(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        read: int,
+        stdin: IO[str] | None = None,
+    ) -> Forked:
         asked, theirs = socket.socketpair()
-        with asked, theirs:
+        with theirs:
             socket.send_fds(self._control, [b"."], [theirs.fileno()])
-            theirs.close()
-            pipes = [os.pipe() for _ in range(2)]
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            given = [nothing, *(written for _, written in pipes)]
-            socket.send_fds(asked, [b"."], given)
-            for one in given:
-                os.close(one)
-            request = {
-                "arguments": arguments,
-                "environment": environment,
-                "folder": str(Path.cwd()),
-            }
-            asked.sendall(json.dumps(request).encode())
-            asked.shutdown(socket.SHUT_WR)
-            said = _read([asked.fileno(), *(read for read, _ in pipes)], arguments, timeout)
-        for read, _ in pipes:
-            os.close(read)
-        out, err = (_text(one) for one in said[1:])
-        return subprocess.CompletedProcess(arguments, int(said[0].split()[1]), out, err)
+        pipes = [os.pipe() for _ in range(2)]
+        given = [read, *(written for _, written in pipes)]
+        socket.send_fds(asked, [b"."], given)
+        for one in given:
+            os.close(one)
+        request = {
+            "arguments": arguments,
+            "environment": environment,
+            "folder": str(Path.cwd()),
+        }
+        asked.sendall(json.dumps(request).encode())
+        asked.shutdown(socket.SHUT_WR)
+        return Forked(
+            arguments, asked, stdin, *(os.fdopen(out, encoding="utf-8") for out, _ in pipes)
+        )
+
+
+class Forked:
+    """A process of the command, with what tests use of a ``subprocess.Popen``."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        asked: socket.socket,
+        stdin: IO[str] | None,
+        stdout: IO[str],
+        stderr: IO[str],
+    ) -> None:
+        self._arguments, self._asked = arguments, asked
+        self.stdin = stdin
+        self.stdout: IO[str] | None = stdout
+        self.stderr: IO[str] | None = stderr
+        self.returncode: int | None = None
+        # Which process it is, on a line, and another with its exit code once it has ended.
+        self._said = asked.makefile("r")
+        self.pid = int(self._said.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self.stdin, self.stdout, self.stderr):
+            if file is not None:
+                with suppress(BrokenPipeError):
+                    file.close()
+        self.wait()
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            ready, _, _ = select.select([self._asked], [], [], timeout)
+            if not ready:
+                raise subprocess.TimeoutExpired([*self._arguments], timeout or 0.0)
+            self.returncode = int(self._said.readline())
+            self._said.close()
+            self._asked.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]:
+        """What it says until its end."""
+        if self.stdin is not None:
+            self.stdin.close()
+        with ThreadPoolExecutor(2) as pool:
+            both = (self.stdout, self.stderr)  # None for one that a test has closed
+            files = [pool.submit(file.read if file else str) for file in both]
+            _, waiting = wait(files, timeout)
+            if waiting:
+                self.kill()
+                raise subprocess.TimeoutExpired([*self._arguments], timeout or 0.0)
+        out, err = (file.result() for file in files)
+        self.wait(timeout)
+        return out, err
 
 
 def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(_AT_START)}
 
 
-def _text(data: bytes) -> str:
-    return data.decode().replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _read(files: Sequence[int], arguments: Sequence[str], timeout: float) -> list[bytes]:
-    """All that comes of these until each is at its end; the first says which process it is, to be ended if need be."""
-    end = time.monotonic() + timeout
-    parts: dict[int, list[bytes]] = {file: [] for file in files}
-    try:
-        with selectors.DefaultSelector() as selector:
-            for file in files:
-                selector.register(file, selectors.EVENT_READ)
-            while selector.get_map():
-                ready = selector.select(max(end - time.monotonic(), 0.0))
-                if not ready and time.monotonic() >= end:
-                    raise subprocess.TimeoutExpired([*arguments], timeout)
-                for key, _ in ready:
-                    data = os.read(key.fd, 1 << 16)
-                    parts[key.fd].append(data)
-                    if not data:
-                        selector.unregister(key.fd)
-    except BaseException:
-        if number := b"".join(parts[files[0]]):
-            os.kill(int(number.split()[0]), signal.SIGKILL)
-        raise
-    return [b"".join(parts[file]) for file in files]
-
-
 def _serve(control: socket.socket) -> None:
     """Forks a keeper for each call, until the tests are over."""
     _import()
+    os.fsync = fsync  # type: ignore[assignment]
     # No collection looks through what is there already, so that its pages stay shared.
     gc.freeze()
     # Keepers are waited for by nobody.
@@ -174,6 +245,8 @@ def _become(request: Any, files: Sequence[int]) -> NoReturn:
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    # Where tests run in a shell's background, it would stay deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -26,6 +26,7 @@ from command import (
     LOAD,
     SCRIPT,
     Outcome,
+    Process,
     assert_failed,
     commands,
     environment_of,
@@ -660,7 +661,7 @@ def test_a_signal_once_all_is_there_takes_nothing_back(
         assert (found["exit_code"], found["postgres"]["outcome"]) == (143, "committed")
 
 
-def interrupted(process: subprocess.Popen[str], name: str = "SIGINT") -> Outcome:
+def interrupted(process: Process, name: str = "SIGINT") -> Outcome:
     """Send a signal; the prompt is back within five seconds."""
     code, said = ENDS[name]
     began = time.monotonic()

@@ -30,10 +30,10 @@ from services.proxy import Proxy
 from targets import Silent, to_kafka, to_postgres
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from command import Process
     from datagen.sinks.base import Stage
     from running import Running
     from services.relay import Relay
@@ -92,7 +92,7 @@ class Place:
         """Records that are in the topics by now."""
         return sum(self.topics.ends().values())
 
-    def wait_for(self, more: int, process: subprocess.Popen[str]) -> None:
+    def wait_for(self, more: int, process: Process) -> None:
         """Waits for more records than so many, or the end of a process that sends them."""
         wait_until(lambda: process.poll() is not None or self.sent() > more, 60)
 

@@ -32,10 +32,10 @@ from records import read_topics
 from services._net import free_port
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from command import Process
     from own_topics import OwnTopics
     from running import Running
 
@@ -309,7 +309,7 @@ def assert_exact(topics: OwnTopics, plan: Plan) -> None:
             assert times == sorted(times)
 
 
-def wait_until_written(file: Path, process: subprocess.Popen[str]) -> None:
+def wait_until_written(file: Path, process: Process) -> None:
     """Waits until a process that has just begun writes its position."""
     before = file.read_text() if file.exists() else ""
     deadline = time.monotonic() + 60

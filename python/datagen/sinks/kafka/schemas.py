@@ -318,6 +318,9 @@ class _Registry:
         if user:
             # Apart from the URL, which the HTTP client writes into its log.
             mine["basic.auth.user.info"] = user
+        if urlsplit(url).scheme == "http":
+            # Where no certificate is looked at, the authorities' need not be read, which takes longer than all else.
+            mine.setdefault("ssl.ca.location", False)
         origin = "Schema Registry option proxy"
         proxy = options.get("proxy")
         if proxy is None:

@@ -66,8 +66,9 @@ pub const fn is_holiday(day: i32) -> bool {
     );
     // Law 14.759 of 2023 made 20 November a national holiday.
     let black_awareness = year >= 2024 && month == 11 && day_of_month == 20;
-    // Carnival Monday and Tuesday, Good Friday, Corpus Christi.
-    fixed || black_awareness || matches!(day - easter(year), -48 | -47 | -2 | 60)
+    // Carnival Monday and Tuesday, Good Friday, Corpus Christi: from 2 February to 24 June.
+    let movable = matches!(month, 2..=6) && matches!(day - easter(year), -48 | -47 | -2 | 60);
+    fixed || black_awareness || movable
 }
 
 /// A day on which banks settle.
@@ -78,13 +79,14 @@ pub const fn is_business_day(day: i32) -> bool {
 /// A day on which B3 has a session: business days but 24 and 31 December and, until 2021, two holidays of
 /// São Paulo, 25 January and 9 July (B3's calendars of 2021 and 2022).
 pub const fn is_session_day(day: i32) -> bool {
-    let (year, month, day_of_month) = from_days(day);
-    let closed = match (month, day_of_month) {
-        (12, 24 | 31) => true,
-        (1, 25) | (7, 9) => year <= 2021,
-        _ => false,
-    };
-    is_business_day(day) && !closed
+    if !is_business_day(day) {
+        return false;
+    }
+    match from_days(day) {
+        (_, 12, 24 | 31) => false,
+        (year, 1, 25) | (year, 7, 9) => year > 2021,
+        _ => true,
+    }
 }
 
 /// The first Sunday of a month, given its first day.
@@ -103,17 +105,14 @@ pub const fn is_winter_in_new_york(day: i32) -> bool {
     }
 }
 
-/// The day on which a trade of `day` settles: two session days later.
-const fn settlement(day: i32) -> i32 {
-    let mut later = day;
-    let mut left = 2;
-    while left > 0 {
-        later += 1;
-        if is_session_day(later) {
-            left -= 1;
-        }
-    }
-    later
+/// The first session day after `day`. A trade settles on the second.
+fn session_day_after(day: i32) -> i32 {
+    (day + 1..).find(|&day| is_session_day(day)).expect("days go on")
+}
+
+/// Months since the year 0, with January of that year as 0.
+const fn month_number(year: i32, month: u32) -> i32 {
+    year * 12 + month as i32 - 1
 }
 
 /// A day on which the session of B3 begins late: Ash Wednesday, at 13:00.
@@ -156,22 +155,26 @@ pub struct Days {
 impl Days {
     /// The days from `first` to `last`.
     pub fn new(first: i32, last: i32) -> Self {
+        // Backwards, so that the session days that follow are known, and each day is looked at once.
+        let next = session_day_after(last);
+        let mut following = (next, session_day_after(next));
         let day = |day| {
             let (year, month, day_of_month) = from_days(day);
+            let settlement = following.1;
+            if is_session_day(day) {
+                following = (day, following.0);
+            }
             Day {
                 business: is_business_day(day),
-                settlement: settlement(day),
-                month: year * 12 + month as i32 - 1,
+                settlement,
+                month: month_number(year, month),
                 day_of_month,
             }
         };
-        let first_month = day(first).month;
-        Self {
-            first,
-            all: (first..=last).map(day).collect(),
-            first_month,
-            months: Month::all(first, last),
-        }
+        let mut all: Vec<Day> = (first..=last).rev().map(day).collect();
+        all.reverse();
+        let (year, month, _) = from_days(first);
+        Self { first, all, first_month: month_number(year, month), months: Month::all(first, last) }
     }
 
     /// A day of the history, by its number.

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._core import Reconciliation
 from .errors import ConfigurationError
-from .sinks.base import Part, ReadableTarget, Stage, streams
+from .receipts import as_text
+from .sinks.base import Part, ReadableTarget, Stage, streams, tables
 from .types import catalogue
 
 if TYPE_CHECKING:
@@ -186,14 +187,17 @@ def _compared(
     kept = receipt.sinks.get(name, {}) if receipt else {}
     with target.contents(kept) as contents:
         at = receipt.tables_at(name) if receipt else None
-        if receipt and receipt.killed_at and at is not None:
-            # Tables may have gone on since the receipt was written.
-            at = contents.tables_at(asked.plan, asked.from_customer) or at
+        note = ""
+        if at is not None:
+            now = contents.tables_at(asked.plan, asked.from_customer)
+            if now is not None and now > at:
+                # The stream went on after the receipt was written, in whichever process.
+                at, note = now, f"as of {as_text(now)}, which is after the receipt"
 
         def comparing(relation: str) -> _Comparing:
             follows = receipt and receipt.stream and contents.has_versions(relation)
             of_one = _OfVersions if follows else _Comparing
-            return of_one(asked, name, relation, contents, progress, at, makers)
+            return of_one(asked, name, relation, contents, progress, at, note, makers)
 
         upcoming = map(comparing, target.relations)
         one = next(upcoming, None)
@@ -237,6 +241,7 @@ class _Comparing:
         contents: Contents,
         progress: Progress,
         tables_at: datetime | None,
+        note: str,
         makers: _Makers,
     ) -> None:
         self._asked = asked
@@ -245,6 +250,8 @@ class _Comparing:
         self._contents = contents
         self._progress = progress
         self._tables_at = tables_at
+        #: What is to be said of that instant.
+        self._note = note
         self._makers = makers
         self._made: list[Future[None]] = []
         self._first = 0 if catalogue()[name].is_reference else asked.from_customer
@@ -321,6 +328,8 @@ class _Comparing:
             )
         if copies:
             notes.append(f"{copies:,} copies by other shards")
+        if self._note and self._name in tables():
+            notes.append(self._note)
         notes += self._contents.notes(self._name)
         (planned, sum_planned), (rows, checksum) = held.expected, held.found
         if copies == rows - planned and not any(counts[kind] for kind in WRONG):

@@ -320,3 +320,18 @@ def test_reference_rows_are_in_their_topic_for_each_shard(
         assert done.code == 0, done
         stocks = PLAN.rows("stocks")
         assert f"banking.stocks: {stocks} records ({stocks} copies by other shards" in done.out
+    # More often than there are shards no row is of a shard each.
+    producer = Producer({"bootstrap.servers": clean_kafka.bootstrap})
+    one = clean_kafka.committed("banking.stocks")[0]
+    topic = clean_kafka.name("banking.stocks")
+    producer.produce(topic, one.value, one.key, one.partition, timestamp=one.timestamp)
+    assert producer.flush(20) == 0
+    options = (*SAID, *where[:-3], "--skip-postgres", "--master-topics", "--shard", "1/2")
+    asked: list[tuple[object, ...]] = [(receipts[0],), (merged,)]
+    for said in (*asked, *([options] if kind == "load" else [])):
+        done = run(*DATAGEN, "verify", *said, "--json", timeout=60)
+        assert done.code == 6, done
+        wrong = [found for found in json.loads(done.out)["compared"] if not found["ok"]]
+        assert [found["name"] for found in wrong] == ["stocks"]
+        assert (wrong[0]["double"], wrong[0]["copies"]) == (1, stocks)
+        assert [row["id"] for row in wrong[0]["rows"]] == [one.key.decode()]

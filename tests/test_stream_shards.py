@@ -6,13 +6,14 @@ import itertools
 import json
 import random
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from command import DATAGEN, assert_failed, run, started, wait_until
+from command import DATAGEN, assert_failed, outcome_of, run, started, wait_until
 from datagen import Plan
 from datagen.loader import shard
 from planned import planned
@@ -120,6 +121,47 @@ def test_shards_at_once_and_one_after_the_others_each_killed_and_begun_again(
     done = run(*command(2), timeout=60)
     assert_failed(done, 4, "has rows of this stream's customers already")
     assert_whole(clean_kafka)
+
+
+@pytest.mark.timeout(300)
+def test_shards_in_transactions_whose_tables_follow_in_topics_are_killed_and_exact(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    kept = (word for name, value in KEPT.items() for word in ("--topic-config", f"{name}={value}"))
+    sent = (*clean_kafka.options, "--create-topics", "--master-topics", "--exactly-once", *kept)
+
+    def command(number: int, speed: str) -> list[str]:
+        files = (tmp_path / f"{number}.position", "--receipt", tmp_path / f"{number}.json")
+        said = (*DATAGEN, "stream", "--shard", f"{number}/{SHARDS}", *SAID, *TIMES, *sent)
+        where = ("--postgres-url", pg_dsn, "--position", *files, "--speed", speed)
+        return [str(word) for word in (*said, *where)]
+
+    with ExitStack() as stack:
+        numbers = (1, 3)
+        begun = [stack.enter_context(started(*command(one, "50000"))) for one in numbers]
+        for number, process in zip(numbers, begun, strict=True):
+            wait_until_written(tmp_path / f"{number}.position", process)
+        time.sleep(2.0)
+        for process in begun:
+            process.kill()
+            process.wait(timeout=10)
+    with ExitStack() as stack:
+        numbers = (1, 2, 3)
+        again = [stack.enter_context(started(*command(one, "1e7"))) for one in numbers]
+        for process in again:
+            outcome = outcome_of(process)
+            assert outcome.code == 0, str(outcome)
+    assert_tables(pg_dsn, PLAN)
+    ids = [ident.decode() for name in TOPICS for ident in clean_kafka.committed_ids(name)]
+    assert sorted(ids) == sorted(planned(PLAN))
+    for table, topic in TABLE_TOPICS.items():
+        assert last_of(clean_kafka.committed(topic)) == rows_of(PLAN, table)
+    merged, receipts = tmp_path / "all.json", [tmp_path / f"{one}.json" for one in numbers]
+    done = run(*DATAGEN, "merge-receipts", merged, *receipts)
+    assert done.code == 0, done
+    for receipt in (*receipts, merged):
+        done = run(*DATAGEN, "verify", receipt, "--postgres-url", pg_dsn, timeout=120)
+        assert done.code == 0, done
 
 
 def assert_whole(topics: OwnTopics) -> None:

@@ -869,14 +869,52 @@ def test_an_option_of_a_sink_that_is_left_out_is_checked_all_the_same(
     assert tables(pg_dsn) == 0
 
 
-def test_a_failure_before_the_load_says_nothing_of_sinks() -> None:
-    outcome = load(*nowhere(), "--skip-kafka", "--json")
-    assert outcome.code == 5, str(outcome)
+ASKED = ("exit_code", "error", "seed", "customers", "from_customer", "days", "as_of")
+OUTCOME = ("repeatable", "advice", "ok", "checks", "uncounted")
+TIMES = ("seconds", "seconds_of")
+
+
+@pytest.mark.parametrize(
+    ("code", "options"), [(5, ("--skip-kafka",)), (2, ("--postgres-schema", "x" * 70))]
+)
+def test_a_failure_before_the_load_says_nothing_of_sinks(
+    code: int, options: tuple[object, ...]
+) -> None:
+    outcome = load(*nowhere(), *options, "--json")
+    assert outcome.code == code, str(outcome)
     said = json.loads(outcome.out)
-    assert set(said) == {
-        *("exit_code", "error", "seed", "customers", "from_customer", "days", "as_of"),
+    assert list(said) == [
+        *(*ASKED, "postgres", "kafka", *OUTCOME, "doubled", "format", "engine", *TIMES),
         "receipt",
-    }
+    ]
+    assert {said[name] for name in list(said)[7:-1]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "ok"), [(0, (), True), (4, ("--topic-config", "max.message.bytes=100"), None)]
+)
+def test_json_has_the_same_parts_in_every_outcome(
+    pg_dsn: str, clean_kafka: OwnTopics, code: int, more: tuple[str, ...], ok: bool | None
+) -> None:
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--create-topics", "--no-avro")
+    outcome = load("--customers", 20, *where, *more, "--json")
+    assert outcome.code == code, str(outcome)
+    said = json.loads(outcome.out)
+    parts = ("postgres", "kafka", *OUTCOME, "doubled", "format", "engine", *TIMES, "receipt")
+    assert list(said) == [*ASKED, *parts]
+    assert (said["exit_code"], said["ok"]) == (code, ok)
+    assert said["kafka"]["planned"] > 0
+
+
+def test_json_of_files_has_the_same_parts_in_every_outcome(tmp_path: Path) -> None:
+    said = []
+    for name in ("bank", "bank", "file/bank"):
+        (tmp_path / "file").write_text("")
+        command = (*DATAGEN, "files", "csv", "--customers", 3, "--output", tmp_path / name)
+        said.append(json.loads(run(*command, "--json").out))
+    assert [one["ok"] for one in said] == [True, None, None]
+    assert list(said[0]) == list(said[1]) == list(said[2])
+    assert list(said[0])[:7] == [*ASKED]
 
 
 def test_the_result_has_its_parts_in_one_order(pg_dsn: str) -> None:

@@ -279,7 +279,13 @@ def test_what_was_committed_behind_the_position_stays(
     says = json.loads(kept)
     says["marks"]["kafka"]["handed"][clean_kafka.name(TRANSACTIONS)] = 10**9
     position.write_text(json.dumps(says))
-    assert_refused(run(*again), "1,000,000,000 events", "Begin a new stream")
+    receipt = tmp_path / "refused.json"
+    refused = run(*again, "--receipt", receipt)
+    assert_refused(refused, "1,000,000,000 events", "Begin a new stream")
+    # Its receipt says what has ended it, and not that its process was killed.
+    verified = run(*DATAGEN, "verify", receipt)
+    assert_refused(verified, "since it failed before", "1,000,000,000 events")
+    assert "killed" not in verified.err
     del says["marks"]["kafka"]["handed"]
     position.write_text(json.dumps(says))
     assert_refused(run(*again), "does not say how many events")

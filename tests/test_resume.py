@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -286,6 +287,38 @@ class Interrupting(Silent):
         self._left -= rows if self._kafka else 0
         if self._left <= 0:
             raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_an_attempt_that_ends_before_it_has_looked_says_what_the_receipt_does(
+    place: Place, end: signal.Signals
+) -> None:
+    with started(*place.first("load", *SLOW)) as process:
+        place.wait_for(total() // 10, process)
+        process.send_signal(end)
+        process.communicate()
+    before = place.receipt.read_bytes()
+    topics = place.says["sinks"]["kafka"]["topics"]
+    known = sum(one["acknowledged"] for one in topics.values())
+    assert (known > 0) == (end == signal.SIGINT)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(place.dsn) as session, psycopg.connect(place.dsn) as watcher:
+        watcher.autocommit = True
+        session.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
+        with started(*place.again("--json")) as process:
+            assert wait_until(lambda: watcher.execute(waiting).fetchall() != [(0,)], 60)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+    assert process.returncode == 130, err
+    said = json.loads(out)
+    assert said["kafka"]["acknowledged"] == known
+    assert said["kafka"]["unknown"] == total() - known
+    assert f"Kafka: {known} of {total()} planned events acknowledged, as the earlier" in err
+    assert said["postgres"]["outcome"] == ("committed" if known else "unknown")
+    assert said["repeatable"]
+    assert place.receipt.read_bytes() == before
+    assert run(*place.again()).code == 0
+    place.assert_exact()
 
 
 def test_nothing_was_done_before(place: Place) -> None:

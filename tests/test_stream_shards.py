@@ -6,13 +6,14 @@ import itertools
 import json
 import random
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from command import DATAGEN, assert_failed, run, started, wait_until
+from command import DATAGEN, assert_failed, outcome_of, run, started, wait_until
 from datagen import Plan
 from datagen.loader import shard
 from planned import planned
@@ -120,6 +121,67 @@ def test_shards_at_once_and_one_after_the_others_each_killed_and_begun_again(
     done = run(*command(2), timeout=60)
     assert_failed(done, 4, "has rows of this stream's customers already")
     assert_whole(clean_kafka)
+
+
+@pytest.mark.timeout(300)
+def test_shards_in_transactions_whose_tables_follow_in_topics_are_killed_and_exact(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    kept = (word for name, value in KEPT.items() for word in ("--topic-config", f"{name}={value}"))
+    sent = (*clean_kafka.options, "--create-topics", "--master-topics", "--exactly-once", *kept)
+
+    def command(number: int, speed: str) -> list[str]:
+        files = (tmp_path / f"{number}.position", "--receipt", tmp_path / f"{number}.json")
+        said = (*DATAGEN, "stream", "--shard", f"{number}/{SHARDS}", *SAID, *TIMES, *sent)
+        where = ("--postgres-url", pg_dsn, "--position", *files, "--speed", speed)
+        return [str(word) for word in (*said, *where)]
+
+    with ExitStack() as stack:
+        numbers = (1, 3)
+        begun = [stack.enter_context(started(*command(one, "50000"))) for one in numbers]
+        for number, process in zip(numbers, begun, strict=True):
+            wait_until_written(tmp_path / f"{number}.position", process)
+        time.sleep(2.0)
+        for process in begun:
+            process.kill()
+            process.wait(timeout=10)
+    with ExitStack() as stack:
+        again = [
+            stack.enter_context(started(*command(one, "1e7"))) for one in range(1, SHARDS + 1)
+        ]
+        for process in again:
+            outcome = outcome_of(process)
+            assert outcome.code == 0, str(outcome)
+    assert_tables(pg_dsn, PLAN)
+    ids = [ident.decode() for name in TOPICS for ident in clean_kafka.committed_ids(name)]
+    assert sorted(ids) == sorted(planned(PLAN))
+    for table, topic in TABLE_TOPICS.items():
+        assert last_of(clean_kafka.committed(topic)) == rows_of(PLAN, table)
+    merged, receipts = tmp_path / "all.json", [tmp_path / f"{one}.json" for one in range(1, SHARDS + 1)]
+    done = run(*DATAGEN, "merge-receipts", merged, *receipts)
+    assert done.code == 0, done
+    for receipt in (*receipts, merged):
+        done = run(*DATAGEN, "verify", receipt, "--postgres-url", pg_dsn, timeout=120)
+        assert done.code == 0, done
+
+
+def test_shards_that_have_gone_on_since_their_receipts_were_merged(
+    pg_dsn: str, clean_kafka: OwnTopics, tmp_path: Path
+) -> None:
+    where = ("--postgres-url", pg_dsn, *clean_kafka.options, "--create-topics", "--speed", "1e7")
+    for day in (23, 25):
+        receipts = [tmp_path / f"{day}-{number}.json" for number in (1, 2)]
+        for number, receipt in enumerate(receipts, 1):
+            said = (*SAID, *TIMES, *where, "--shard", f"{number}/2", "--receipt", receipt)
+            until = ("--until", f"2026-06-{day}", "--position", tmp_path / f"{number}.position")
+            done = run(*DATAGEN, "stream", *said, *until, timeout=60)
+            assert done.code == 0, done
+        done = run(*DATAGEN, "merge-receipts", tmp_path / f"{day}.json", *receipts)
+        assert done.code == 0, done
+    for name, went_on in (("23-1", True), ("23", True), ("25-2", False), ("25", False)):
+        done = run(*DATAGEN, "verify", tmp_path / f"{name}.json", "--postgres-url", pg_dsn)
+        assert done.code == 0, done
+        assert ("which is after the receipt" in done.out) == went_on
 
 
 def assert_whole(topics: OwnTopics) -> None:
@@ -320,3 +382,18 @@ def test_reference_rows_are_in_their_topic_for_each_shard(
         assert done.code == 0, done
         stocks = PLAN.rows("stocks")
         assert f"banking.stocks: {stocks} records ({stocks} copies by other shards" in done.out
+    # More often than there are shards no row is of a shard each.
+    producer = Producer({"bootstrap.servers": clean_kafka.bootstrap})
+    one = clean_kafka.committed("banking.stocks")[0]
+    topic = clean_kafka.name("banking.stocks")
+    producer.produce(topic, one.value, one.key, one.partition, timestamp=one.timestamp)
+    assert producer.flush(20) == 0
+    options = (*SAID, *where[:-3], "--skip-postgres", "--master-topics", "--shard", "1/2")
+    asked: list[tuple[object, ...]] = [(receipts[0],), (merged,)]
+    for said in (*asked, *([options] if kind == "load" else [])):
+        done = run(*DATAGEN, "verify", *said, "--json", timeout=60)
+        assert done.code == 6, done
+        wrong = [found for found in json.loads(done.out)["compared"] if not found["ok"]]
+        assert [found["name"] for found in wrong] == ["stocks"]
+        assert (wrong[0]["double"], wrong[0]["copies"]) == (1, stocks)
+        assert [row["id"] for row in wrong[0]["rows"]] == [one.key.decode()]

@@ -476,6 +476,14 @@ def test_a_stream_is_verified_up_to_its_position(
     earlier = run(*DATAGEN, "verify", tmp_path / "before.json", "--skip-postgres")
     assert earlier.code == 0, str(earlier)
     assert "of other instants" in earlier.out
+    # Of the tables that have gone on with it, too: they say themselves as of when they are.
+    earlier = run(*DATAGEN, "verify", tmp_path / "before.json", "--postgres-url", pg_dsn)
+    assert earlier.code == 0, str(earlier)
+    assert "which is after the receipt" in earlier.out
+    with psycopg.connect(pg_dsn) as session:
+        session.execute("UPDATE loans SET term_months = 7")
+    changed = Loaded(tmp_path / "before.json", clean_kafka, pg_dsn).judged()
+    assert {*changed} == {"loans"}
 
 
 def test_a_stream_that_was_killed_is_verified_up_to_its_last_position(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -10,6 +11,7 @@ from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import fastavro
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -23,6 +25,7 @@ from confluent_kafka.cimpl import RESOURCE_TOPIC
 from command import DATAGEN, Outcome, outcome_of, run, started, wait_until
 from datagen import Plan
 from datagen.position import millis_of
+from datagen.types import catalogue
 from engines import ENGINES
 from own_topics import OwnTopics
 from records import end_offsets
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from records import Record
     from running import Running
+    from services.registry import Registry
 
 PLAN: Final = Plan(seed=11, customers=120)
 START, MIDDLE, END = "2026-06-20T00:00:00Z", "2026-06-24T00:00:00Z", "2026-06-26T00:00:00Z"
@@ -199,6 +203,62 @@ def test_each_kind_of_damage_has_a_name_and_a_place(clean_kafka: OwnTopics, tmp_
     assert wrong(double=2, altered=1)
     produce(clean_kafka, "accounts", last, value=None)
     assert wrong(double=2, altered=1, foreign=1)["rows"][-1]["why"] == "a tombstone"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_options_alone_take_earlier_versions_for_what_they_are(
+    clean_kafka: OwnTopics, engine: str
+) -> None:
+    bank = ("--customers", 120, "--seed", 11, "--no-avro", *clean_kafka.options)
+    bank = (*bank, "--skip-postgres", "--master-topics")
+    stream = (*DATAGEN, "stream", *bank, "--create-topics", "--start", START, *KEEPING)
+    outcome = run(*stream, "--speed", 200_000, timeout=120)
+    assert outcome.code == 0, str(outcome)
+    asked = (*DATAGEN, "verify", *bank, "--engine", engine)
+    outcome = run(*asked, "--json")
+    assert outcome.code == 0, str(outcome)
+    found, there = of_tables(outcome), read_tables(clean_kafka)
+    for table, one in found.items():
+        rows = PLAN.rows(table)
+        assert (one["planned"], one["found"]) == (rows, rows), table
+        assert one["earlier"] == len(there[table]) - rows
+    assert found["accounts"]["earlier"] > 20
+    assert "taken for a stream's up to 2026-07-01T00:00:00.000Z" in found["accounts"]["notes"][-1]
+    # What a row never was is as wrong as ever.
+    record = there["accounts"][-1]
+    changed = json.loads(record.value) | {"balance": 1}
+    produce(clean_kafka, "accounts", record, value=json.dumps(changed, separators=(",", ":")))
+    outcome = run(*asked, "--json")
+    assert outcome.code == 6, str(outcome)
+    wrong = {name: kinds(one) for name, one in of_tables(outcome).items() if not one["ok"]}
+    assert wrong == {"accounts": {"altered": 1}}
+
+
+def test_fields_that_differ_are_named_in_avro(
+    clean_kafka: OwnTopics, registry: Registry, tmp_path: Path
+) -> None:
+    receipt = tmp_path / "receipt.json"
+    bank = ("--customers", 120, "--seed", 11, "--start", START, "--until", MIDDLE, *PACE)
+    where = (*clean_kafka.options, "--schema-registry", registry.url, "--skip-postgres")
+    said = (*bank, *where, "--create-topics", "--master-topics", *KEEPING)
+    outcome = run(*DATAGEN, "stream", *said, "--receipt", receipt)
+    assert outcome.code == 0, str(outcome)
+    assert json.loads(receipt.read_text("utf-8"))["sinks"]["kafka"]["format"] == "avro"
+    for one in verified(receipt).values():
+        assert one["ok"]
+    record = read_tables(clean_kafka)["accounts"][-1]
+    schema = fastavro.parse_schema(json.loads(catalogue()["accounts"].avro_schema))
+    row = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schema, None)
+    assert isinstance(row, dict)
+    changed = io.BytesIO()
+    row |= {"balance": row["balance"] + 1}
+    fastavro.schemaless_writer(changed, schema, row)
+    produce(clean_kafka, "accounts", record, value=record.value[:5] + changed.getvalue())
+    [(name, found)] = judged(receipt).items()
+    assert (name, kinds(found)) == ("accounts", {"altered": 1})
+    [row] = found["rows"]
+    assert row["id"] == record.key.decode()
+    assert re.fullmatch(r"balance [0-9.-]+, planned [0-9.-]+", row["why"])
 
 
 def test_a_change_that_was_not_sent_is_missing(clean_kafka: OwnTopics, tmp_path: Path) -> None:

@@ -664,7 +664,7 @@ class Reconciliation:
 
     ``versions`` are those of a table that follows a stream, whose topic has a row several times. Then ``next_exact`` chooses a
     share of the rows from the first time on; behind it comes all that is there, then all versions of the plan's rows
-    (``expect_versions``) with those that each is to have (``expect_last``: changed from ``since`` on and before ``until``), then ``finish``.
+    (``expect_versions``) with those that each is to have (``expect_last``: changed from ``since`` on and before ``until``), then ``finish``. Each row may be there ``copies`` times.
     """
 
     def __new__(
@@ -685,6 +685,7 @@ class Reconciliation:
         event_time: bool = False,
         in_time: bool = True,
         versions: bool = False,
+        copies: int = 1,
     ) -> Reconciliation: ...
     def expect(self, batch: Batch) -> None:
         """Adds rows that the plan has."""
@@ -712,7 +713,7 @@ class Reconciliation:
         """The customer whose row an id is; None of reference rows, and of ids of others."""
     @property
     def counts(self) -> dict[str, int]:
-        """Rows by kind: missing, double, altered, misplaced, late, foreign; elsewhere, outside and earlier are no mistake."""
+        """Rows by kind: missing, double, altered, misplaced, late, foreign; elsewhere, outside, earlier and copies are no mistake."""
     @property
     def expected(self) -> tuple[int, str]:
         """Rows that the plan has, and the sum of their hashes, 32 hexadecimal digits."""

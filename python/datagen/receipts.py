@@ -234,6 +234,15 @@ class Receipt:
             return None
         return str(self.stream.get("until"))
 
+    @property
+    def of_shards(self) -> int:
+        """Of how many shards this is one, or all: 1 of a run that is not in parts."""
+        said = self.options.get("shard")
+        if said is None:
+            return self.shards
+        # A receipt of a stream has it as its option is written.
+        return int(said.rpartition("/")[2] if isinstance(said, str) else said[1])
+
     def tables_at(self, sink: str) -> datetime | None:
         """The instant that the tables of a sink are to be as of; None where that is the plan's end."""
         kept = self.sinks.get(sink, {})

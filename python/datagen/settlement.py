@@ -102,6 +102,8 @@ class Delivered:
     name: str
     title: str
     topics: tuple[TopicSettlement, ...]
+    #: Whether it is the receipt of an attempt before alone that says so, since what is there was not looked for.
+    by_receipt: bool = False
 
     @property
     def planned(self) -> int:
@@ -121,7 +123,10 @@ class Delivered:
 
     @property
     def sentence(self) -> str:
-        return f"{self.title}: {self.acknowledged} of {self.planned} planned events acknowledged."
+        said = f"{self.title}: {self.acknowledged} of {self.planned} planned events acknowledged"
+        if self.by_receipt:
+            said += ", as the earlier attempt's receipt says; what is there was not looked for"
+        return f"{said}."
 
     def lines(self) -> list[str]:
         return [

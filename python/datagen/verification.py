@@ -12,14 +12,15 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from ._core import Reconciliation
 from .errors import ConfigurationError
-from .sinks.base import Part, ReadableTarget, Stage, streams
+from .receipts import as_text
+from .sinks.base import Part, ReadableTarget, Stage, streams, tables
 from .types import catalogue
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["WRONG", "Compared", "Named", "Verdict", "Verification", "verify"]
 WRONG: Final = ("missing", "double", "altered", "misplaced", "late", "foreign")
 
 #: What is beside it.
-_NO_MISTAKE: Final = ("elsewhere", "outside", "earlier")
+_NO_MISTAKE: Final = ("elsewhere", "outside", "earlier", "copies")
 
 #: Customers whose rows are made at a time.
 _CUSTOMERS: Final = 1_000
@@ -56,7 +57,8 @@ class Verification:
     """What to verify: the customers of a plan from one on, in the targets that took them.
 
     Streams are compared in the events from ``since`` on and before ``until``, None being all. ``receipt`` says where the
-    run began in each partition, where it ended, and as of when tables are: else as of the plan's end. ``show`` is how many rows of each kind are named.
+    run began in each partition, where it ended, and as of when tables are: else as of the plan's end. ``shards`` is how many may have
+    sent reference rows, each for itself; ``show`` is how many rows of each kind are named.
     """
 
     plan: Plan
@@ -66,6 +68,7 @@ class Verification:
     since: datetime | None = None
     until: datetime | None = None
     receipt: Receipt | None = None
+    shards: int = 1
     show: int = 10
     workers: int = 0
 
@@ -99,6 +102,11 @@ class Compared:
     named: tuple[Named, ...] = ()
     unseen: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether what is wrong may be earlier versions of rows."""
+        return any(self.counts[kind] for kind in ("double", "altered"))
 
     @property
     def ok(self) -> bool:
@@ -186,14 +194,19 @@ def _compared(
     kept = receipt.sinks.get(name, {}) if receipt else {}
     with target.contents(kept) as contents:
         at = receipt.tables_at(name) if receipt else None
-        if receipt and receipt.killed_at and at is not None:
-            # Tables may have gone on since the receipt was written.
-            at = contents.tables_at(asked.plan, asked.from_customer) or at
+        note = ""
+        if at is not None:
+            now = contents.tables_at(asked.plan, asked.from_customer)
+            if now is not None and now > at:
+                # The stream went on after the receipt was written, in whichever process.
+                at, note = now, f"as of {as_text(now)}, which is after the receipt"
 
-        def comparing(relation: str) -> _Comparing:
-            follows = receipt and receipt.stream and contents.has_versions(relation)
+        def comparing(relation: str, *, follows: bool = False) -> _Comparing:
+            follows = follows or bool(
+                receipt and receipt.stream and contents.has_versions(relation)
+            )
             of_one = _OfVersions if follows else _Comparing
-            return of_one(asked, name, relation, contents, progress, at, makers)
+            return of_one(asked, name, relation, contents, progress, at, note, makers)
 
         upcoming = map(comparing, target.relations)
         one = next(upcoming, None)
@@ -203,7 +216,11 @@ def _compared(
             # Where its rows are made sooner than what is there was read, no processor waits.
             if following is not None:
                 following.begin()
-            yield one.compared()
+            compared = one.compared()
+            if receipt is None and compared.may_follow and contents.has_versions(one.name):
+                # A stream's rows are there once after each of some changes, which options alone do not say.
+                compared = comparing(one.name, follows=True).compared()
+            yield compared
             one = following
 
 
@@ -237,14 +254,17 @@ class _Comparing:
         contents: Contents,
         progress: Progress,
         tables_at: datetime | None,
+        note: str,
         makers: _Makers,
     ) -> None:
         self._asked = asked
         self._sink = sink
-        self._name = name
+        self.name = name
         self._contents = contents
         self._progress = progress
         self._tables_at = tables_at
+        #: What is to be said of that instant.
+        self._note = note
         self._makers = makers
         self._made: list[Future[None]] = []
         self._first = 0 if catalogue()[name].is_reference else asked.from_customer
@@ -254,6 +274,7 @@ class _Comparing:
             self._first,
             **self._span(),
             show=asked.show,
+            copies=asked.shards if catalogue()[name].is_reference else 1,
             **contents.shape(name, asked.order),
         )
         for partition, end in contents.ends(name).items():
@@ -279,10 +300,10 @@ class _Comparing:
     def compared(self) -> Compared:
         held = self._held
         self._read_all()
-        unseen = [*self._contents.unseen(self._name)]
+        unseen = [*self._contents.unseen(self.name)]
         counts, found = dict(held.counts), held.findings
         # What lies where nothing was seen may be there.
-        hidden = self._contents.hidden(self._name)
+        hidden = self._contents.hidden(self.name)
         perhaps = sum(min(held.missing[number], count) for number, count in hidden.items())
         if perhaps:
             counts["missing"] -= perhaps
@@ -294,10 +315,6 @@ class _Comparing:
         receipt = self._asked.receipt
         behind = receipt is not None and receipt.killed_at is not None
         is_shard = receipt is not None and receipt.options.get("shard") is not None
-        copies = 0
-        if catalogue()[self._name].is_reference and receipt and (is_shard or receipt.shards > 1):
-            # They belong to every shard, and each has them there before its own events.
-            copies, counts["double"] = counts["double"], 0
         notes = [
             f"{counts[kind]:,} {what}"
             for kind, what in (
@@ -312,6 +329,8 @@ class _Comparing:
                     "sent after the last position, not judged" if behind else "of other instants",
                 ),
                 ("earlier", "earlier values of these rows"),
+                # They belong to every shard, and each has them there before its own events.
+                ("copies", "copies by other shards"),
             )
             if counts[kind]
         ]
@@ -319,23 +338,21 @@ class _Comparing:
             notes.append(
                 "shards of a load are in order each by itself: --order entity asks for none, and so do their merged receipts"
             )
-        if copies:
-            notes.append(f"{copies:,} copies by other shards")
-        notes += self._contents.notes(self._name)
+        if self._note and self.name in tables():
+            notes.append(self._note)
+        notes += self._contents.notes(self.name)
         (planned, sum_planned), (rows, checksum) = held.expected, held.found
-        if copies == rows - planned and not any(counts[kind] for kind in WRONG):
+        if counts["copies"] == rows - planned and not any(counts[kind] for kind in WRONG):
             rows, checksum = planned, sum_planned
         named = [
             self._named(*one)
             for one in found
-            if one[0] in WRONG
-            and not (one[0] == "missing" and one[2] in hidden)
-            and not (one[0] == "double" and copies)
+            if one[0] in WRONG and not (one[0] == "missing" and one[2] in hidden)
         ]
         return Compared(
             sink=self._sink,
-            name=self._name,
-            place=self._contents.place(self._name),
+            name=self.name,
+            place=self._contents.place(self.name),
             planned=planned,
             found=rows,
             counts=counts,
@@ -355,20 +372,20 @@ class _Comparing:
             made = self._make() if again else self._made
             if again:
                 _wait_for(made)
-            self._contents.read(self._name, self._held, self._progress.advance, again=again)
+            self._contents.read(self.name, self._held, self._progress.advance, again=again)
             _wait_for(made)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
         began = time.perf_counter()
-        self._progress.start(_STAGE, self._name, 0)
+        self._progress.start(_STAGE, self.name, 0)
         yield
         rows = self._held.found[0]
-        self._progress.finish(_STAGE, Part(self._name, rows, time.perf_counter() - began))
+        self._progress.finish(_STAGE, Part(self.name, rows, time.perf_counter() - began))
 
     def _make(self) -> list[Future[None]]:
         """Has what is expected made."""
-        is_reference = catalogue()[self._name].is_reference
+        is_reference = catalogue()[self.name].is_reference
         stop = self._first + 1 if is_reference else self._asked.plan.customers
         return self._makers.submit(self._expect, range(self._first, stop))
 
@@ -379,13 +396,11 @@ class _Comparing:
     def _batches(self, first: int, stop: int) -> Batches:
         """The plan's rows of some customers as they are to be there."""
         asked, rows = self._asked, _BATCH_ROWS
-        if self._name in streams():
+        if self.name in streams():
             since, until = asked.since, asked.until
         else:
             since, until = None, self._tables_at
-        return asked.plan.batches(
-            self._name, first, stop, batch_rows=rows, since=since, until=until
-        )
+        return asked.plan.batches(self.name, first, stop, batch_rows=rows, since=since, until=until)
 
     def _named(
         self,
@@ -396,7 +411,7 @@ class _Comparing:
         why: str,
         found: bytes,
     ) -> Named:
-        place = self._contents.place(self._name, partition, offset)
+        place = self._contents.place(self.name, partition, offset)
         if kind == "altered" and ident is not None:
             found = found or self._again(partition, offset)
             why = (found and self._difference(ident, found)) or why
@@ -411,7 +426,7 @@ class _Comparing:
     def _difference(self, ident: UUID, found: bytes) -> str:
         """The fields in which a row differs from the plan's."""
         planned = self._planned(ident)
-        there = self._contents.decoded(self._name, ident, found)
+        there = self._contents.decoded(self.name, ident, found)
         if not planned:
             return ""
         if there is None:
@@ -423,7 +438,7 @@ class _Comparing:
         """What the plan has of an id."""
         customer = self._held.customer_of(ident)
         first, stop = (0, 1) if customer is None else (customer, customer + 1)
-        key = catalogue()[self._name].primary_key
+        key = catalogue()[self.name].primary_key
         rows = (row for batch in self._all(first, stop) for row in batch)
         return [row for row in rows if row[key] == ident]
 
@@ -435,7 +450,7 @@ class _Comparing:
         """The value of a record that was not kept as it was judged."""
         if partition is None or offset is None:
             return b""
-        return self._contents.value_at(self._name, partition, offset)
+        return self._contents.value_at(self.name, partition, offset)
 
 
 class _OfVersions(_Comparing):
@@ -450,9 +465,9 @@ class _OfVersions(_Comparing):
 
     def _span(self) -> dict[str, Any]:
         since = None
-        if self._stream["resumed"]:
+        if self._stream.get("resumed"):
             # The rows of before are where an earlier process has sent them.
-            since = max(self._start, self._asked.since or self._start)
+            since = max(filter(None, (self._start, self._asked.since)), default=None)
         return {"since": since, "until": self._tables_at, "versions": True}
 
     @property
@@ -461,21 +476,31 @@ class _OfVersions(_Comparing):
         return (receipt and receipt.stream) or {}
 
     @property
-    def _start(self) -> datetime:
-        """As of when tables were loaded."""
-        return datetime.fromisoformat(self._stream["start"])
+    def _start(self) -> datetime | None:
+        """As of when tables were loaded; None where nothing says so."""
+        start = self._stream.get("start")
+        return None if start is None else datetime.fromisoformat(start)
+
+    def compared(self) -> Compared:
+        found = super().compared()
+        if self._asked.receipt is not None:
+            return found
+        end = as_text(self._asked.plan.as_of)
+        taken = f"taken for a stream's up to {end}: a receipt says where one began and ended"
+        return replace(found, notes=(*found.notes, taken))
 
     def _read_all(self) -> None:
-        again = False
+        # Without a receipt all was read before.
+        again = self._asked.receipt is None
         while self._held.next_exact(_ROWS):
             with self._timed():
-                self._contents.read(self._name, self._held, self._progress.advance, again=again)
+                self._contents.read(self.name, self._held, self._progress.advance, again=again)
                 _wait_for(self._make())
                 self._held.finish()
             again = True
 
     def _all(self, first: int, stop: int) -> Batches:
-        return self._asked.plan.versions(self._name, first, stop, since=self._start)
+        return self._asked.plan.versions(self.name, first, stop, since=self._start)
 
     def _expect(self, first: int, stop: int) -> None:
         for batch in self._all(first, stop):

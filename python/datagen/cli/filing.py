@@ -23,7 +23,7 @@ from .load_options import (
     plan_options,
     workers_option,
 )
-from .loading import asked, ending, judge
+from .loading import asked, ending, judge, parts_of
 from .outputs import check_takes_data
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ def files(context: click.Context, /, **options: Any) -> None:
     if options["part"] is not None and not is_given(context, "parts"):
         raise click.UsageError("--part is one of several: say of how many with --parts N.")
     console = Console(as_json=as_json or to_stdout)
-    with ending(console, as_json=as_json, to_stdout=to_stdout) as said:
+    parts = parts_of(["files"], ["format", "compression"])
+    with ending(console, parts, as_json=as_json, to_stdout=to_stdout) as said:
         if to_stdout:
             check_takes_data()
         with options_named(_NAMES):

@@ -31,12 +31,20 @@ from .load_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from ..settlement import Settlement
 
-__all__ = ["PARALLEL", "as_in_load", "asked", "ending", "judge", "load", "load_parallel"]
+__all__ = [
+    "PARALLEL",
+    "as_in_load",
+    "asked",
+    "ending",
+    "judge",
+    "load",
+    "load_parallel",
+    "parts_of",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +84,9 @@ def load_parallel(context: click.Context, /, **options: Any) -> None:
 
 def _carry_out(context: click.Context, options: dict[str, Any]) -> None:
     console = Console(as_json=options["as_json"])
-    with ending(console, as_json=options["as_json"]) as said:
+    facts = [fact for name in SINKS for fact in options_of(name).facts]
+    parts = (*parts_of(SINKS, facts), "receipt")
+    with ending(console, parts, as_json=options["as_json"]) as said:
         _load_and_judge(context, options, console, said)
 
 
@@ -87,9 +97,20 @@ def _mode(options: Mapping[str, Any], command: str) -> dict[str, Any]:
     return {"fast": options.get("fast") or options["customers"] >= loader.FAST_CUSTOMERS}
 
 
+def parts_of(sinks: Iterable[str], facts: Iterable[str]) -> tuple[str, ...]:
+    """The parts of a result as JSON, in their order: as many whatever ends the run, those that it did not come to being null."""
+    return (
+        *("seed", "customers", "from_customer", "days", "as_of"),
+        *(*sinks, "repeatable", "advice"),
+        *("ok", "checks", "uncounted", *facts, "seconds", "seconds_of"),
+    )
+
+
 @contextmanager
-def ending(console: Console, *, as_json: bool, to_stdout: bool = False) -> Iterator[dict[str, Any]]:
-    """Says how a run ended; what the block puts into the dict is in the result as JSON too.
+def ending(
+    console: Console, parts: Iterable[str], *, as_json: bool, to_stdout: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Says how a run ended; what the block puts into the dict is in the result as JSON too, which has all ``parts``.
 
     A run whose rows go ``to_stdout`` ends without a word when their reader has gone (``| head``).
     """
@@ -106,7 +127,7 @@ def ending(console: Console, *, as_json: bool, to_stdout: bool = False) -> Itera
             console.say_receipt()
             console.settle(settlement)
         if settlement is not None:
-            said.update(_settled(settlement))
+            said.update(settlement.as_json())
         said.update(exit_code=exit_code(error), error=text_of(error))
         raise
     finally:
@@ -114,7 +135,7 @@ def ending(console: Console, *, as_json: bool, to_stdout: bool = False) -> Itera
         if console.recorder is not None:
             said["receipt"] = console.say_receipt()
         if as_json:
-            console.result({"exit_code": 0, "error": None, **said})
+            console.result({"exit_code": 0, "error": None, **dict.fromkeys(parts), **said})
 
 
 def _before(context: click.Context, options: dict[str, Any]) -> Receipt | None:
@@ -166,7 +187,7 @@ def _load_and_judge(
         report = loader.load(run, console)
     # The last line is that of the validation.
     console.say_receipt()
-    said.update(_settled(report.settlement), **report.as_json(_unused_facts(run)))
+    said.update(report.settlement.as_json(), **report.as_json(_unused_facts(run)))
     try:
         console.tail(report, how_to_look(context, run))
         judge(report)
@@ -193,11 +214,6 @@ def judge(report: loader.RunReport) -> None:
     for one in report.stages:
         if one.objection:
             raise VerificationError(one.objection)
-
-
-def _settled(settlement: Settlement) -> dict[str, Any]:
-    """A settlement as values that JSON has; a sink that takes no part is null."""
-    return dict.fromkeys(SINKS) | settlement.as_json()
 
 
 def _unused_facts(run: loader.Load) -> dict[str, Any]:

@@ -128,16 +128,20 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Verification:
         receipt = Receipt.read(options["receipt"])
         plan = receipt.as_plan()
         if receipt.command == "stream" and receipt.stream is None:
+            ended = {"unfinished": "its process was killed", "interrupted": "it was interrupted"}
+            why = f" ({receipt.error})" if receipt.outcome == "failed" and receipt.error else ""
             raise ConfigurationError(
-                f"{receipt.path} does not say how far the stream came, since its process was killed before it had "
-                "sent anything for good: begin it anew, or resume it from its position"
+                f"{receipt.path} does not say how far the stream came, since {ended.get(receipt.outcome, 'it failed')} before "
+                f"it had sent anything for good{why}: begin it anew, or resume it from its position"
             )
         _take_over(context, options, receipt)
-        options["shard"] = None
+        shards, options["shard"] = receipt.of_shards, None
         options["customers"] = plan.customers - int(receipt.plan["from_customer"])
     elif not any(options_of(name).wanted(options) for name in SINKS):
         skipped = " and ".join(options_of(name).skip for name in SINKS)
         raise click.UsageError(f"{skipped} together leave nothing to verify.")
+    else:
+        shards = options["shard"][1] if options["shard"] else 1
     run = run_from(context, options, fast=options["fast"])
     stream = receipt.stream if receipt and receipt.stream else {}
     return Verification(
@@ -148,6 +152,7 @@ def _asked(context: click.Context, options: dict[str, Any]) -> Verification:
         since=_instant(stream.get("since")),
         until=_instant(stream.get("until")),
         receipt=receipt,
+        shards=shards,
         show=options["show"],
         workers=options["workers"],
     )

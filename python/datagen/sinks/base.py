@@ -391,7 +391,7 @@ class Contents(ABC):
         return None
 
     def has_versions(self, name: str) -> bool:  # noqa: ARG002
-        """Whether a table may have a row several times, once after each of some of its changes."""
+        """Whether a table may have a row several times, once after each of some of its changes, where it follows a stream."""
         return False
 
     @abstractmethod

@@ -90,11 +90,13 @@ pub enum Kind {
     Outside,
     /// It is a row as it was before its last change. This is no mistake.
     Earlier,
+    /// It is there once more, as each shard may send it. This is no mistake.
+    Copy,
 }
 
 impl Kind {
     /// All kinds, with their names.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("missing", Self::Missing),
         ("double", Self::Double),
         ("altered", Self::Altered),
@@ -104,6 +106,7 @@ impl Kind {
         ("elsewhere", Self::Elsewhere),
         ("outside", Self::Outside),
         ("earlier", Self::Earlier),
+        ("copies", Self::Copy),
     ];
 }
 
@@ -175,8 +178,8 @@ struct Entry {
     partition: u32,
     /// Whether it is there, in whatever way.
     seen: bool,
-    /// Whether it is there as it should be.
-    right: bool,
+    /// How often it is there as it should be.
+    right: u32,
 }
 
 /// Buckets that are gone through row by row.
@@ -196,6 +199,8 @@ pub struct Reconciliation {
     exact: Option<Exact>,
     /// Of a table that follows a stream.
     versions: Option<Versions>,
+    /// How often a row may be there.
+    copies: u32,
     expected: Side,
     found: Side,
     counts: [u64; Kind::ALL.len()],
@@ -233,6 +238,7 @@ impl Reconciliation {
             done: vec![false; BUCKETS],
             exact: None,
             versions: None,
+            copies: 1,
             expected: Side::default(),
             found: Side::default(),
             counts: [0; Kind::ALL.len()],
@@ -250,6 +256,12 @@ impl Reconciliation {
     #[must_use]
     pub fn of_versions(self) -> Self {
         Self { versions: Some(Versions::default()), ..self }
+    }
+
+    /// Each row may be there so many times, as shards have reference rows each for itself.
+    #[must_use]
+    pub fn in_copies(self, copies: u32) -> Self {
+        Self { copies, ..self }
     }
 
     /// What judges records and tuples by themselves, without the state that is here.
@@ -280,7 +292,7 @@ impl Reconciliation {
                         content: row.content,
                         partition: row.partition,
                         seen: false,
-                        right: false,
+                        right: 0,
                     };
                     exact.rows.insert(row.id, entry);
                 }
@@ -384,14 +396,14 @@ impl Reconciliation {
 
     /// Judges a share of versions.
     fn finished(&mut self, mut versions: Versions) -> Versions {
-        let (end, mut there) = (self.judge.span().end, Side::default());
+        let (end, copies, mut there) = (self.judge.span().end, self.copies, Side::default());
         let say = |Said { kind, id, partition, offset, why }| {
             if kind == Kind::Missing {
                 self.missing[partition as usize] += 1;
             }
             self.note(kind, Some(id), (Some(partition), offset), why, &[]);
         };
-        versions.judge(end, say, |content| there.add(content));
+        versions.judge(end, copies, say, |content| there.add(content));
         self.found.rows += there.rows;
         self.found.sum = self.found.sum.wrapping_add(there.sum);
         versions
@@ -460,10 +472,13 @@ impl Reconciliation {
                     (Kind::Altered, "")
                 } else if entry.partition != partition {
                     (Kind::Misplaced, "")
-                } else if std::mem::replace(&mut entry.right, true) {
-                    (Kind::Double, "")
                 } else {
-                    return;
+                    entry.right += 1;
+                    match entry.right {
+                        1 => return,
+                        number if number <= self.copies => (Kind::Copy, ""),
+                        _ => (Kind::Double, ""),
+                    }
                 }
             }
         };

@@ -35,11 +35,11 @@ impl PyReconciliation {
         signature = (
             plan, name, start = Number::new(0), stop = None, *, since = None, until = None,
             show = 10, partitions = None, value = "avro", avro_enums = "enum", cloudevents = true,
-            content_type = false, event_time = false, in_time = true, versions = false,
+            content_type = false, event_time = false, in_time = true, versions = false, copies = 1,
         ),
         text_signature = "(plan, name, start=0, stop=None, *, since=None, until=None, show=10, \
 partitions=None, value='avro', avro_enums='enum', cloudevents=True, content_type=False, event_time=False, \
-in_time=True, versions=False)"
+in_time=True, versions=False, copies=1)"
     )]
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 hands over what it extracted")]
     #[allow(clippy::too_many_arguments, reason = "most are given by keyword")]
@@ -61,6 +61,7 @@ in_time=True, versions=False)"
         event_time: bool,
         in_time: bool,
         versions: bool,
+        copies: u32,
     ) -> PyResult<Self> {
         let plan = plan.get();
         let relation = relation(py, name)?;
@@ -91,7 +92,7 @@ in_time=True, versions=False)"
         let bank = plan.bank();
         let inner =
             detached(py, || Reconciliation::new(&bank, relation, shape, customers, span, show))?;
-        let inner = if versions { inner.of_versions() } else { inner };
+        let inner = if versions { inner.of_versions() } else { inner }.in_copies(copies);
         let judge = Arc::clone(inner.judge());
         Ok(Self { bank, judge, inner: Mutex::new(inner), schemas: Mutex::default() })
     }

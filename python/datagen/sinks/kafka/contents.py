@@ -166,7 +166,8 @@ class KafkaContents(Contents):
         self, config: ProducerConfig, relations: Sequence[str], receipt: Mapping[str, Any]
     ) -> None:
         self._of_run: Mapping[str, Any] = receipt.get("topics", {})
-        self._follows = bool(receipt.get("follows"))
+        # Without a receipt nothing says that they do not.
+        self._follows = bool(receipt.get("follows", not receipt))
         made = {
             name: receipt.get(name, getattr(config, name))
             for name in ("avro_enums", "cloudevents", "content_type", "record_timestamp")

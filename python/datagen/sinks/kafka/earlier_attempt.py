@@ -112,6 +112,7 @@ class EarlierAttempt:
         """Says where the topics end before the first event; transactions know where they did for the earlier attempt."""
         if not self._exactly_once:
             return
+        self._looked = True
         begun = self._sink.begin_at(ends)
         if not self._window.open_ended:
             # A stream goes on for longer than topics keep what was sent.
@@ -120,6 +121,11 @@ class EarlierAttempt:
                 "the run began at",
             )
         self.begun = {topic: dict(offsets) for topic, offsets in begun.items()}
+
+    @property
+    def unseen(self) -> bool:
+        """Whether only a receipt says what an attempt before has left, since it was not looked for."""
+        return bool(self._receipt) and not self._looked and not self._window.open_ended
 
     @property
     def is_there(self) -> bool:
@@ -149,6 +155,9 @@ class EarlierAttempt:
         """
         if self._window.open_ended:
             return 0
+        if self.unseen:
+            said = self._receipt.get("topics", {}).get(name, {}).get("acknowledged", 0)
+            return min(int(said), self._window.rows(name))
         if self._exactly_once:
             return self._sink.committed_before(self._topics[name])
         if self._there is None:

@@ -412,7 +412,10 @@ class _KafkaStage(Sink):
                 )
                 for one in topics
             )
-        return Delivered(KAFKA.name, KAFKA.title, topics)
+        if by_receipt := self._earlier.unseen:
+            # An attempt that was killed may have sent more than its receipt says.
+            topics = tuple(replace(one, unknown=one.planned - one.acknowledged) for one in topics)
+        return Delivered(KAFKA.name, KAFKA.title, topics, by_receipt)
 
     def _planned(self, name: str) -> int:
         window = self._window

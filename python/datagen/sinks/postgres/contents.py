@@ -91,14 +91,17 @@ class TableContents:
         return [dict(zip(columns, row, strict=True)) for row in found]
 
     def followed_to(self, plan: Plan, from_customer: int) -> datetime | None:
-        """The instant that tables which follow a stream are as of; None where they follow none of this plan."""
+        """The instant that tables which follow a stream are as of; None where they follow none of this plan.
+
+        Of several shards it is the last: those that have come equally far have no change up to it.
+        """
         load, found = self._load, []
         with load.errors(STREAMS, outcome=""):
             name = self._named(STREAMS)
             if name is not None:
                 found = load.rows(
-                    f"SELECT tables_at FROM {in_query(name)} WHERE seed = %s AND from_customer = %s "
-                    "AND customers = %s AND as_of = %s AND days = %s",
+                    f"SELECT max(tables_at) FROM {in_query(name)} WHERE seed = %s AND from_customer >= %s "
+                    "AND customers <= %s AND as_of = %s AND days = %s",
                     *(plan.seed, from_customer, plan.customers, plan.as_of, plan.days),
                 )
             load.execute("ROLLBACK")

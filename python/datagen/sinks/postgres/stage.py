@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..._core import Batch, Plan, Reconciliation
+    from ...settlement import Outcome
     from ..base import Window
     from .follower import Follower
     from .locks import RunLock
@@ -135,6 +136,8 @@ class _PostgresStage(Sink):
         self._lock: RunLock | None = None
         #: Where an earlier process of the stream, which may have loaded the tables, has had them follow to.
         self._followed_to: datetime | None = None
+        #: Whether it was looked for what an attempt before has left.
+        self._looked = False
         #: Rows that are not of this run, by table.
         self._others: dict[str, int] = {}
 
@@ -166,6 +169,7 @@ class _PostgresStage(Sink):
             ends = ends_of(window)
         is_new_stream = window.tables_at is not None and window.begun is None
         self._sink.begin(ends, shared=window.shared, fresh=is_new_stream)
+        self._looked = True
         if self._sink.was_there:
             _log.info("PostgreSQL: the rows are there, and stay")
 
@@ -189,6 +193,8 @@ class _PostgresStage(Sink):
         """Rows that are committed, by whichever attempt, as far as the server has said so."""
         if self._sink.was_there:
             return {name: self._window.rows(name) for name in tables()}
+        if self._earlier is not None:
+            return dict(self._earlier.get("tables", {}))
         return dict(self._sink.rows_loaded)
 
     def facts(self) -> Mapping[str, Any]:
@@ -265,11 +271,25 @@ class _PostgresStage(Sink):
             self._lock.release()
         self._sink.__exit__(None if error is None else type(error), error, None)
 
+    @property
+    def _outcome(self) -> Outcome:
+        if self._window.tables_there:
+            return "committed"
+        if self._earlier is None:
+            return self._sink.outcome
+        # One that was killed may have committed since.
+        return "committed" if self._earlier.get("outcome") == "committed" else "unknown"
+
+    @property
+    def _earlier(self) -> Mapping[str, Any] | None:
+        """What the receipt says that an attempt before has left, as long as it was not looked for."""
+        return None if self._looked else (self._window.before or {}).get(POSTGRES.name)
+
     def settlement(self) -> Committed:
         return Committed(
             POSTGRES.name,
             POSTGRES.title,
-            "committed" if self._window.tables_there else self._sink.outcome,
+            self._outcome,
             self._target.truncate,
             SKIP,
             self._rows_loaded(),

@@ -107,7 +107,7 @@ pub const fn is_winter_in_new_york(day: i32) -> bool {
 
 /// The first session day after `day`. A trade settles on the second.
 fn session_day_after(day: i32) -> i32 {
-    (day + 1..).find(|&day| is_session_day(day)).expect("days go on")
+    (day + 1..day + 8).find(|&day| is_session_day(day)).expect("no week is without one")
 }
 
 /// Months since the year 0, with January of that year as 0.

@@ -113,10 +113,11 @@ impl Versions {
     }
 
     /// Says what is wrong, earlier or of other instants; `is_there` is told the content of the last versions that are
-    /// there. Versions from `end` on were not asked about.
+    /// there. Versions from `end` on were not asked about, and each may be there `copies` times.
     pub(super) fn judge(
         &mut self,
         end: i64,
+        copies: u32,
         mut say: impl FnMut(Said),
         mut is_there: impl FnMut(u128),
     ) {
@@ -130,7 +131,7 @@ impl Versions {
                 missing.push((absent, ""));
             }
             let last = last.next_if(|one| one.id == id);
-            match (of_row(records, last, end, &mut say), last) {
+            match (of_row(records, last, end, copies, &mut say), last) {
                 (There::Last, Some(last)) => is_there(last.content),
                 (There::Earlier, Some(last)) => {
                     missing.push((last, "its last change is not there"));
@@ -162,16 +163,28 @@ enum There {
 }
 
 /// Judges the records of a row, in their order.
-fn of_row(records: &[Version], last: Option<&Last>, end: i64, say: &mut impl FnMut(Said)) -> There {
+fn of_row(
+    records: &[Version],
+    last: Option<&Last>,
+    end: i64,
+    copies: u32,
+    say: &mut impl FnMut(Said),
+) -> There {
     let (mut seen, mut newest, mut there) = (KeySet::new(), i64::MIN, There::Earlier);
-    for one in records {
+    for (number, one) in records.iter().enumerate() {
         let (kind, why) = match one.since {
             None if !one.known => {
                 (Kind::Foreign, "its id is of this seed, and the plan has none such")
             }
             None => (Kind::Altered, "the row was so at no time"),
             Some(_) if one.misplaced => (Kind::Misplaced, ""),
-            Some(_) if !seen.insert(&one.content.to_le_bytes()) => (Kind::Double, ""),
+            Some(_) if !seen.insert(&one.content.to_le_bytes()) => {
+                let before = records[..number]
+                    .iter()
+                    .filter(|it| it.content == one.content && !it.misplaced);
+                let is_copy = before.count() < copies as usize;
+                (if is_copy { Kind::Copy } else { Kind::Double }, "")
+            }
             Some(since) if since < newest => {
                 (Kind::Late, "a later version of the row is before it")
             }
@@ -215,6 +228,14 @@ mod tests {
     /// What is said of records, as id, content and partition, of rows with the versions 1 to 3 at these times; 3 is not
     /// asked about. With the kinds, ids and offsets come the contents that are there.
     fn judged(records: &[(u128, u128, u32)], most: u64) -> (Vec<(Kind, u128, Option<i64>)>, u128) {
+        judged_in_copies(records, most, 1)
+    }
+
+    fn judged_in_copies(
+        records: &[(u128, u128, u32)],
+        most: u64,
+        copies: u32,
+    ) -> (Vec<(Kind, u128, Option<i64>)>, u128) {
         let (mut versions, mut said, mut there) = (Versions::default(), Vec::new(), 0);
         let mut shares = 0;
         while versions.next_share(most) {
@@ -232,6 +253,7 @@ mod tests {
             }
             versions.judge(
                 25,
+                copies,
                 |one| said.push((one.kind, one.id, one.offset)),
                 |content| there += content,
             );
@@ -260,6 +282,18 @@ mod tests {
     fn a_version_after_the_last_stands_for_it() {
         let later = [(7, 3, 1), (8, 2, 1)];
         assert_eq!(judged(&later, 100), (vec![(Kind::Outside, 7, Some(0))], 4));
+    }
+
+    #[test]
+    fn of_copies_no_more_than_shards_are_no_mistake() {
+        let records = [&RIGHT[..], &[(8, 2, 1), (8, 2, 1)]].concat();
+        let of = |copies| {
+            let said = judged_in_copies(&records, 100, copies).0;
+            said.iter().skip(1).map(|(kind, ..)| *kind).collect::<Vec<_>>()
+        };
+        assert_eq!(of(1), [Kind::Double, Kind::Double]);
+        assert_eq!(of(2), [Kind::Copy, Kind::Double]);
+        assert_eq!(of(3), [Kind::Copy, Kind::Copy]);
     }
 
     #[test]

@@ -21,6 +21,13 @@ def caused(error: Exception, cause: Exception) -> Exception:
         return found
 
 
+def during(error: Exception, met: Exception) -> Exception:
+    """Raised while another was on its way, whose cause is a third."""
+    error.__cause__ = ValueError("a cause")
+    error.__context__ = met
+    return error
+
+
 FILES = OSError(errno.EMFILE, "Too many open files")
 
 
@@ -32,6 +39,7 @@ FILES = OSError(errno.EMFILE, "Too many open files")
         (UnreachableError("Kafka: Failed to create socket: Too many open files"), "Too many open"),
         (MemoryError(), "Out of memory: "),
         (RuntimeError("can't start new thread"), "Cannot start a thread: "),
+        (during(RuntimeError("cannot join"), RuntimeError("can't start new thread")), "Cannot start"),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable (os error 11)"), "Cannot start a"),
     ],
 )

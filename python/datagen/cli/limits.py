@@ -54,10 +54,13 @@ def _allowed() -> str:
     return f"this process may have {soft}"
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and those it came of, each once."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and those it came of or met, each once."""
+    ahead: list[BaseException | None] = [error]
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+    while ahead:
+        one = ahead.pop(0)
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            ahead += [one.__cause__, one.__context__]

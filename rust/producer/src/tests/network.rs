@@ -65,5 +65,5 @@ async fn batches_go_over_sockets_and_leaders_that_are_not_reached_are_named() {
         producer.close();
     });
     calls.await.unwrap();
-    driver.await.unwrap().unwrap();
+    driver.await.unwrap();
 }

@@ -39,7 +39,10 @@ FILES = OSError(errno.EMFILE, "Too many open files")
         (UnreachableError("Kafka: Failed to create socket: Too many open files"), "Too many open"),
         (MemoryError(), "Out of memory: "),
         (RuntimeError("can't start new thread"), "Cannot start a thread: "),
-        (during(RuntimeError("cannot join"), RuntimeError("can't start new thread")), "Cannot start"),
+        (
+            during(RuntimeError("cannot join"), RuntimeError("can't start new thread")),
+            "Cannot start",
+        ),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable (os error 11)"), "Cannot start a"),
     ],
 )

@@ -146,9 +146,7 @@ def test_shards_in_transactions_whose_tables_follow_in_topics_are_killed_and_exa
             process.kill()
             process.wait(timeout=10)
     with ExitStack() as stack:
-        again = [
-            stack.enter_context(started(*command(one, "1e7"))) for one in range(1, SHARDS + 1)
-        ]
+        again = [stack.enter_context(started(*command(one, "1e7"))) for one in range(1, SHARDS + 1)]
         for process in again:
             outcome = outcome_of(process)
             assert outcome.code == 0, str(outcome)
@@ -157,7 +155,10 @@ def test_shards_in_transactions_whose_tables_follow_in_topics_are_killed_and_exa
     assert sorted(ids) == sorted(planned(PLAN))
     for table, topic in TABLE_TOPICS.items():
         assert last_of(clean_kafka.committed(topic)) == rows_of(PLAN, table)
-    merged, receipts = tmp_path / "all.json", [tmp_path / f"{one}.json" for one in range(1, SHARDS + 1)]
+    merged, receipts = (
+        tmp_path / "all.json",
+        [tmp_path / f"{one}.json" for one in range(1, SHARDS + 1)],
+    )
     done = run(*DATAGEN, "merge-receipts", merged, *receipts)
     assert done.code == 0, done
     for receipt in (*receipts, merged):

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Descriptor", "Output", "Place", "Whole", "check_location", "shown"]
 
-#: What pyarrow has file systems for.
 #: Bytes that are written at once to a descriptor.
 _PIECE: Final = 1 << 16
+#: What pyarrow has file systems for.
 _SCHEMES: Final = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 #: A URL with too few slashes, which would make a folder of that name.

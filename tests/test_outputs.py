@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command import DATAGEN, LOAD, Outcome, environment_of, run
+from datagen.receipts import Recorder
 from postgres_tables import tables
 
 if TYPE_CHECKING:
@@ -41,16 +42,12 @@ def redirected(words: str, where: str, environment: dict[str, str] | None = None
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
     """A folder of state that has a receipt, and no stack."""
-    environment = {"XDG_STATE_HOME": str(tmp_path), "DATAGEN_HOME": str(tmp_path / "local")}
-    run(
-        *LOAD,
-        "--skip-kafka",
-        "--postgres-url",
-        "postgresql://127.0.0.1:1/bank",
-        timeout=60,
-        **environment,
-    )
-    return environment
+    runs = tmp_path / "datagen" / "runs"
+    runs.mkdir(parents=True)
+    plan = {"seed": 42, "customers": 2, "from_customer": 0, "as_of": "2026-07-01", "days": 90}
+    content = {"plan": plan, "order": "time", "rows": {}, "sinks": {}}
+    Recorder(runs / "a.json", command="load").write("failed", content, "cannot connect")
+    return {"XDG_STATE_HOME": str(tmp_path), "DATAGEN_HOME": str(tmp_path / "local")}
 
 
 @pytest.mark.parametrize(("where", "said"), [("> /dev/full", FULL), (">&-", CLOSED)])

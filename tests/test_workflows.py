@@ -60,7 +60,7 @@ def test_the_wheels_are_those_of_the_word() -> None:
 def test_the_tests_are_those_that_have_to_pass_before_a_change_lands() -> None:
     assert ".ci/run" in (ROOT / ".github/workflows/test.yml").read_text("utf-8")
     landing = (ROOT / ".ci/run").read_text("utf-8").splitlines()
-    assert landing[-2:] == ["make lint", "make test"]
+    assert landing[-2:] == ["make --jobs=2 --output-sync=target lint", "make test"]
 
 
 def test_the_files_that_it_names_exist(workflow: dict[Any, Any]) -> None:

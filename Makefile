@@ -93,7 +93,10 @@ check: $(EXTENSION)
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target python-test rust-lint rust-test \
 		python-types python-stubs python-lint rust-fuzz rust-format
 
-test: $(VENV)/.released wheel rust-test
+# Linking with optimisation takes one processor, and tests of Rust the other.
+test:
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(VENV)/.released rust-test
+	@$(MAKE) --no-print-directory wheel
 	cd tests && $(abspath $(BIN))/python -m services
 	$(BIN)/python -m pytest -m "not timing" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m timing

@@ -580,7 +580,7 @@ def test_a_topic_that_is_deleted(preset: str, engine: Engine, broker: KafkaBroke
     delivery = deliver(config, deleting(broker))
     assert delivery.seconds < 6 + 10
     assert delivery.error is not None
-    assert delivery.error.exit_code == 3
+    assert delivery.error.exit_code == 4
     assert f"topic {STREAM} is gone, deleted while events were sent" in str(delivery.error)
     assert not delivery.report.complete
     assert end_offsets(broker.bootstrap)[STREAM] == 0

@@ -11,7 +11,7 @@ from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any, Final
 
 from ..._client_settings import addresses
-from ...errors import ConfigurationError, DatagenError, UnreachableError
+from ...errors import ConfigurationError, DatagenError, RejectedError, UnreachableError
 from .interrupt import HeldInterrupt, held
 from .librdkafka import ClientEvents, advice_of_client, failure, is_authorization, kind_of
 
@@ -124,11 +124,11 @@ class Cluster:
         said = several.format(", ".join(names))
         return ConfigurationError(f"Kafka at {self.address}: {said}; add --create-topics")
 
-    def deleted(self, topics: Iterable[str]) -> ConfigurationError:
+    def deleted(self, topics: Iterable[str]) -> RejectedError:
         """The exception for topics that were there when events were first sent to them."""
         names = list(topics)
         said = "topics {} are gone" if len(names) > 1 else "topic {} is gone"
-        return ConfigurationError(
+        return RejectedError(
             f"Kafka at {self.address}: {said.format(', '.join(names))}, deleted while events were "
             "sent; find out by whom"
         )

@@ -118,7 +118,7 @@ def test_retention_during_the_run(topics: OwnTopics, tmp_path: Path) -> None:
     assert one["name"] == TRANSACTIONS
     for number, offsets in deleted.items():
         if offsets:
-            assert f"{offsets} offsets below the log start ({topic}-{number})" in one["unseen"]
+            assert f"{offsets:,} offsets below the log start ({topic}-{number})" in one["unseen"]
     kinds = {kind: one[kind] for kind in ("missing", "double", "altered", "misplaced", "late")}
     assert kinds == dict.fromkeys(kinds, 0)
     assert one["found"] == PLAN.rows(TRANSACTIONS) - sum(deleted.values())

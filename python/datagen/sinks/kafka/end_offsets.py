@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 PATIENCE: Final = 30.0
 #: Seconds for the leaders of topics that are about to be sent to.
 _LEADERS: Final = 7.0
-#: Seconds for one request.
+#: Seconds for the first request of a client, and for another.
+_FIRST: Final = 0.4
 _REQUEST: Final = 3.0
 #: The errors of a broker that does not know a partition yet, or has only just become its leader.
 _NOT_YET: Final = frozenset(
@@ -135,7 +136,20 @@ class EndOffsets:
     def _list_offsets(
         self, admin: AdminClient, wanted: Collection[Partition], check: Any = lambda: None
     ) -> tuple[dict[Partition, int], KafkaException | None]:
-        """The end offsets that the leaders list in time, and the error of one of the others."""
+        """The end offsets that the leaders list in time, and the error of one of the others.
+
+        A client that is new may ask for the leaders and never hear of them, which the next request does at once.
+        """
+        found, error = self._list_once(admin, wanted, check, _FIRST)
+        left = [where for where in wanted if where not in found]
+        if left and error is not None and error.args[0].name() == "_TIMED_OUT":
+            more, error = self._list_once(admin, left, check, _REQUEST)
+            found |= more
+        return found, error
+
+    def _list_once(
+        self, admin: AdminClient, wanted: Collection[Partition], check: Any, seconds: float
+    ) -> tuple[dict[Partition, int], KafkaException | None]:
         from confluent_kafka import KafkaException, TopicPartition
         from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
@@ -143,8 +157,8 @@ class EndOffsets:
             return {}, None
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(*where): latest for where in wanted}
-        answers = admin.list_offsets(asked, request_timeout=_REQUEST)
-        self._cluster.wait(answers.values(), _REQUEST + 1, admin, check)
+        answers = admin.list_offsets(asked, request_timeout=seconds)
+        self._cluster.wait(answers.values(), seconds + 1, admin, check)
         found: dict[Partition, int] = {}
         last_error: KafkaException | None = None
         for where, future in answers.items():

@@ -6,12 +6,13 @@ import io
 import json
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import Future
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import fastavro
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -35,6 +36,8 @@ from datagen.sinks.kafka import (
     check_url,
     flush_timeout,
 )
+from datagen.sinks.kafka.cluster import Cluster
+from datagen.sinks.kafka.end_offsets import EndOffsets
 from datagen.types import catalogue
 from murmur2 import murmur2, partition
 from records import TOPICS
@@ -289,6 +292,41 @@ def test_topics_take_events_as_soon_as_they_are_made(clean_kafka: OwnTopics) -> 
     answers = admin.list_offsets(asked, request_timeout=10)
     sink.close()
     assert [answer.result(30).offset for answer in answers.values()] == [0] * 80
+
+
+class _Unheard:
+    """A client whose first request for offsets ends as librdkafka's does that has not heard of leaders in time."""
+
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
+        self.asked: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._admin, name)
+
+    def list_offsets(self, asked: Any, *, request_timeout: float) -> dict[TopicPartition, Any]:
+        self.asked.append(request_timeout)
+        if len(self.asked) > 1:
+            return self._admin.list_offsets(asked, request_timeout=request_timeout)
+        lost: Future[Any] = Future()
+        lost.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+        return dict.fromkeys(asked, lost)
+
+
+def test_a_client_that_has_not_heard_of_leaders_is_asked_once_more(
+    clean_kafka: OwnTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new client that waits for longer waits in vain."""
+    cluster = Cluster(clean_kafka.config())
+    client = _Unheard(cluster.new_admin())
+    monkeypatch.setattr(cluster, "new_admin", lambda: client)
+    sink = KafkaSink(clean_kafka.config())
+    name = clean_kafka.names[0]
+    [topic] = sink.create_topics({name: 3})
+    sink.close()
+    assert EndOffsets(cluster).read([topic.name]) == {topic.name: {0: 0, 1: 0, 2: 0}}
+    first, second = client.asked
+    assert first < 1 < second
 
 
 def test_delete_takes_topics_and_subjects_and_no_others(

@@ -93,7 +93,8 @@ class TableContents:
     def followed_to(self, plan: Plan, from_customer: int) -> datetime | None:
         """The instant that tables which follow a stream are as of; None where they follow none of this plan.
 
-        Of several shards it is the last: those that have come equally far have no change up to it.
+        Of several shards it is that of the furthest. One that has come as far, and whose last change is earlier, has the same
+        rows as of then; one that is behind has not, and its own receipt is to be verified.
         """
         load, found = self._load, []
         with load.errors(STREAMS, outcome=""):
